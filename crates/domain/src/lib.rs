@@ -1,1 +1,24 @@
-//! rowhouse-domain
+//! The facts and rules of Rowhouse, without I/O, async, clock or randomness: those come in as values.
+//! Both planes decide with the functions here, so they cannot disagree.
+//!
+//! One module per feature word (`tenancy`, `access`, `keys`, `limits`, `routes`, `resources`, `metering`,
+//! `billing`, `audit`), and what all of them share: `id`, `refusal`, `clock`, `entropy`, `sharded`,
+//! `context` (what a service is told about its caller) and `directory` (what the gateway decides from).
+#![forbid(unsafe_code)]
+
+pub mod access;
+pub mod audit;
+pub mod billing;
+pub mod clock;
+pub mod context;
+pub mod directory;
+pub mod entropy;
+pub mod id;
+pub mod keys;
+pub mod limits;
+pub mod metering;
+pub mod refusal;
+pub mod resources;
+pub mod routes;
+pub mod sharded;
+pub mod tenancy;

@@ -1,0 +1,67 @@
+//! Who may do what: permissions, roles, grants, compiled into bit sets; one `decide` for both planes.
+//!
+//! Nothing is cached: what a principal may do is computed when a role or grant changes, never on a request.
+//! Deny wins over every allow. Default is deny.
+
+mod compile;
+mod decide;
+mod permission;
+mod role;
+
+pub use compile::{AccessTable, GrantDefinition, GrantEffect, GrantTarget, PrincipalRights, TimedGrant, compile};
+pub use decide::{Decision, Permit, Reason, decide, decide_key, may};
+pub use permission::{PermissionId, PermissionSet, Permissions};
+pub use role::{RoleCatalogue, RoleDefinition, shipped_roles, standard_actions};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Kinds of principals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PrincipalKind {
+    /// A person.
+    User,
+    /// A machine's own principal.
+    ServiceAccount,
+    /// A key, acting for its owner.
+    ApiKey,
+    /// Rowhouse itself.
+    System,
+    /// Nobody proven.
+    Anonymous,
+}
+
+impl PrincipalKind {
+    /// The word used everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PrincipalKind::User => "user",
+            PrincipalKind::ServiceAccount => "service_account",
+            PrincipalKind::ApiKey => "api_key",
+            PrincipalKind::System => "system",
+            PrincipalKind::Anonymous => "anonymous",
+        }
+    }
+}
+
+/// Who acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Principal {
+    /// What sort.
+    pub kind: PrincipalKind,
+    /// Which one.
+    pub id: Uuid,
+}
+
+impl std::fmt::Display for Principal {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let prefix = match self.kind {
+            PrincipalKind::User => "user",
+            PrincipalKind::ServiceAccount => "sa",
+            PrincipalKind::ApiKey => "key",
+            PrincipalKind::System => return out.write_str("system"),
+            PrincipalKind::Anonymous => return out.write_str("anonymous"),
+        };
+        write!(out, "{prefix}_{}", crate::id::encode(self.id.as_u128()))
+    }
+}

@@ -1,0 +1,127 @@
+//! Permissions are `type:action`, interned to bits; patterns are `type:*`, `*:action`, `*:*`.
+
+use std::collections::{BTreeMap, HashMap};
+
+/// Words in a set: 512 permissions.
+const WORDS: usize = 8;
+
+/// The bit of one permission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PermissionId(u16);
+
+/// A set of permissions in 64 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct PermissionSet([u64; WORDS]);
+
+impl PermissionSet {
+    /// Whether the bit is in the set.
+    #[inline]
+    pub fn contains(&self, id: PermissionId) -> bool {
+        self.0[usize::from(id.0 / 64)] >> (id.0 % 64) & 1 == 1
+    }
+    /// Puts a bit in.
+    pub fn insert(&mut self, id: PermissionId) {
+        self.0[usize::from(id.0 / 64)] |= 1 << (id.0 % 64);
+    }
+    /// Puts all bits of `other` in.
+    pub fn extend(&mut self, other: &PermissionSet) {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine |= theirs;
+        }
+    }
+    /// Whether every bit is in `other`.
+    pub fn is_subset(&self, other: &PermissionSet) -> bool {
+        self.0.iter().zip(other.0).all(|(mine, theirs)| mine & !theirs == 0)
+    }
+    /// Whether no bit is set.
+    pub fn is_empty(&self) -> bool {
+        self.0 == [0; WORDS]
+    }
+}
+
+impl std::fmt::Debug for PermissionSet {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let bits = (0..(WORDS * 64) as u16).filter(|&bit| self.contains(PermissionId(bit)));
+        out.debug_set().entries(bits).finish()
+    }
+}
+
+/// All permissions there are, made from the declared resource types.
+#[derive(Debug, Clone, Default)]
+pub struct Permissions {
+    names: Vec<Box<str>>,
+    by_name: HashMap<Box<str>, PermissionId>,
+}
+
+impl Permissions {
+    /// Interns `type:action` for each type and action. At most 512; more are refused with the count.
+    pub fn new(types: &BTreeMap<String, Vec<String>>) -> Result<Self, usize> {
+        let mut all = Permissions::default();
+        for (kind, actions) in types {
+            for action in actions {
+                let name: Box<str> = format!("{kind}:{action}").into();
+                let id = PermissionId(all.names.len() as u16);
+                if all.by_name.insert(name.clone(), id).is_none() {
+                    all.names.push(name);
+                }
+            }
+        }
+        if all.names.len() > WORDS * 64 { Err(all.names.len()) } else { Ok(all) }
+    }
+
+    /// The bit of an exact permission.
+    pub fn id(&self, name: &str) -> Option<PermissionId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The text of a bit.
+    pub fn name(&self, id: PermissionId) -> &str {
+        &self.names[usize::from(id.0)]
+    }
+
+    /// All bits that an exact permission or a pattern means; `None` if it means none.
+    pub fn matching(&self, pattern: &str) -> Option<PermissionSet> {
+        let (want_type, want_action) = pattern.split_once(':')?;
+        let mut set = PermissionSet::default();
+        for (index, name) in self.names.iter().enumerate() {
+            let (kind, action) = name.split_once(':').expect("made as type:action");
+            if (want_type == "*" || want_type == kind) && (want_action == "*" || want_action == action) {
+                set.insert(PermissionId(index as u16));
+            }
+        }
+        (!set.is_empty()).then_some(set)
+    }
+
+    /// The texts of all bits of a set, in order.
+    pub fn names_of(&self, set: &PermissionSet) -> Vec<&str> {
+        let held = |(index, _): &(usize, &Box<str>)| set.contains(PermissionId(*index as u16));
+        self.names.iter().enumerate().filter(held).map(|(_, name)| &**name).collect()
+    }
+
+    /// Every permission.
+    pub fn all(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|name| &**name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_mean_what_is_declared() {
+        let types = BTreeMap::from([
+            ("stamp".to_owned(), vec!["read".to_owned(), "create".to_owned()]),
+            ("role".to_owned(), vec!["read".to_owned()]),
+        ]);
+        let all = Permissions::new(&types).expect("few");
+        let names = |pattern| all.matching(pattern).map(|set| all.names_of(&set).join(" "));
+        assert_eq!(names("stamp:*").as_deref(), Some("stamp:read stamp:create"));
+        assert_eq!(names("*:read").as_deref(), Some("role:read stamp:read"));
+        assert_eq!(names("*:*").as_deref(), Some("role:read stamp:read stamp:create"));
+        assert_eq!(names("stamp:fly"), None);
+        assert_eq!(names("stamp"), None);
+        let (read, every) = (all.matching("*:read").expect("set"), all.matching("*:*").expect("set"));
+        assert!(read.is_subset(&every) && !every.is_subset(&read));
+    }
+}

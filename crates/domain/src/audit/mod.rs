@@ -1,0 +1,10 @@
+//! The event log and its proofs: the bytes of an event, the tree over them, what is signed, and the rules by
+//! which anybody finds a change without our help. The sequencer writes with the same code that verifies.
+#![deny(clippy::float_arithmetic)]
+
+pub mod canonical;
+mod canonical_reader;
+pub mod note;
+pub mod tree;
+#[cfg(test)]
+mod tests;

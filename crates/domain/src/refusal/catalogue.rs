@@ -1,0 +1,137 @@
+//! Every kind of refusal that Rowhouse can answer. The docs, `rowhouse explain`, the OpenAPI responses and
+//! the tests are made from this table.
+
+use super::{Fault, Kind};
+
+macro_rules! catalogue {
+    ($($name:ident = $code:literal, $status:literal, $fault:ident, $title:literal, $cure:literal;)*) => {
+        /// One constant for each kind.
+        pub mod kind {
+            use super::{Fault, Kind};
+            $(
+                #[doc = $title]
+                pub static $name: Kind = Kind { code: $code, status: $status, fault: Fault::$fault, title: $title, cure: $cure };
+            )*
+        }
+        /// All kinds, in the order of the features.
+        pub static ALL: &[&Kind] = &[$(&kind::$name),*];
+    };
+}
+
+catalogue! {
+    // api: what all faces share
+    MALFORMED_JSON = "api.malformed_json", 400, Caller, "The body is not JSON", "Send well-formed UTF-8 JSON.";
+    UNKNOWN_PARAMETER = "api.unknown_parameter", 400, Caller, "A parameter is not known", "Leave the parameter out, or correct its name.";
+    UNSUPPORTED_MEDIA = "api.unsupported_media_type", 415, Caller, "The content type is not taken here", "Send `Content-Type: application/json`.";
+    INVALID = "api.invalid", 422, Caller, "The request is understood and wrong", "Correct every field named in `errors`.";
+    WRONG_KIND = "api.wrong_kind", 422, Caller, "The id is of another kind", "Use an id of the kind that is named.";
+    TENANT_REQUIRED = "api.tenant_required", 422, Caller, "Say which tenant", "Add `?tenant=` with a tenant's id or code.";
+    NOT_FOUND = "api.not_found", 404, Caller, "There is no such thing", "Check the id; another tenant's things are not shown.";
+    METHOD_NOT_ALLOWED = "api.method_not_allowed", 405, Caller, "This path has no such method", "Use a method from the `Allow` header.";
+    TOO_LARGE = "api.too_large", 413, Caller, "The body is too large", "Send less at once.";
+    CURSOR_INVALID = "api.cursor_invalid", 422, Caller, "The cursor is not of this query", "Start again without a cursor.";
+    IDEMPOTENCY_MISMATCH = "api.idempotency_mismatch", 422, Caller, "The key was used for another request", "Use a fresh Idempotency-Key for a new request.";
+    IDEMPOTENCY_RUNNING = "api.idempotency_running", 409, Caller, "The first request still runs", "Ask again in a second.";
+    CHANGED_MEANWHILE = "api.changed_meanwhile", 412, Caller, "It was changed meanwhile", "Read it again and repeat your change on what it is now.";
+    PRECONDITION_REQUIRED = "api.precondition_required", 428, Caller, "`If-Match` is missing", "Send the ETag you read in `If-Match`.";
+    PLAN_STALE = "api.plan_stale", 409, Caller, "The plan is out of date", "Run diff again and apply the new plan.";
+    CATALOG_INVALID = "api.catalog_invalid", 422, Caller, "The catalogue has errors", "Correct each place named in `errors`; nothing was changed.";
+    RATE_LIMITED = "api.busy", 503, Ours, "Too busy just now", "Ask again after the time in `Retry-After`.";
+    UNAVAILABLE = "api.unavailable", 503, Ours, "Not available just now", "Ask again shortly; nothing was changed.";
+    INTERNAL = "api.internal", 500, Ours, "Something went wrong on our side", "Quote the request id to support.";
+
+    // tenancy
+    TENANT_CODE_TAKEN = "tenancy.code_taken", 409, Caller, "Tenant code is taken", "Choose another code.";
+    ISOLATION_NOT_ALLOWED = "tenancy.isolation_not_allowed", 422, Caller, "The tier does not allow this isolation", "Choose an isolation that the tier allows.";
+    UNKNOWN_TIER = "tenancy.unknown_tier", 422, Caller, "There is no such tier", "Choose one of the catalogue's tiers.";
+    CONFLICTING_SIGNALS = "tenancy.conflicting_signals", 400, Caller, "The request names two tenants", "Let host, header, path and credential name the same tenant.";
+    TENANT_UNKNOWN = "tenancy.unknown", 404, Caller, "No such tenant", "Check the host name, header or path that names the tenant.";
+    TENANT_UNRESOLVED = "tenancy.unresolved", 400, Caller, "The request names no tenant", "Use the tenant's subdomain, `X-Tenant-Id`, `/t/{code}/` or a tenant's credential.";
+    UNKNOWN_HOST = "tenancy.unknown_host", 421, Caller, "This host is not served here", "Use a host name of this platform.";
+    TENANT_SUSPENDED = "tenancy.suspended", 403, Caller, "The tenant is suspended", "Ask the operator to resume the tenant.";
+    TENANT_LEAVING = "tenancy.leaving", 403, Caller, "The tenant is leaving", "Only export is open now.";
+    TENANT_NOT_READY = "tenancy.not_ready", 503, Ours, "The tenant is being set up", "Ask again in a few seconds.";
+    DATABASE_BUSY = "tenancy.database_busy", 503, Ours, "The tenant's database is busy", "Ask again in a second.";
+    NO_CAPACITY = "tenancy.no_capacity", 409, Ours, "No cell has room", "Add a cell, or raise a budget.";
+    TABLES_INVALID = "tenancy.tables_invalid", 422, Caller, "The service's tables do not fit the rules", "Correct each finding in `errors`.";
+
+    // lifecycle
+    WRONG_STATUS = "lifecycle.wrong_status", 409, Caller, "The tenant's status does not permit it", "Wait for the running operation, or choose a change that fits the status.";
+    LIFECYCLE_BUSY = "lifecycle.busy", 409, Caller, "Another change of this tenant runs", "Wait for the operation named in the detail.";
+
+    // identity and keys
+    NO_CREDENTIALS = "identity.no_credentials", 401, Caller, "No credential was sent", "Send `Authorization: Bearer <API key>`.";
+    AMBIGUOUS_CREDENTIALS = "identity.ambiguous_credentials", 401, Caller, "More than one credential was sent", "Send exactly one credential.";
+    KEY_INVALID = "keys.invalid", 401, Caller, "The API key is not valid here", "Check the key, and that it belongs to this tenant.";
+    KEY_REVOKED = "keys.revoked", 401, Caller, "The API key was revoked", "Use another key.";
+    KEY_DISABLED = "keys.disabled", 401, Caller, "The API key is disabled", "Enable the key or use another.";
+    KEY_EXPIRED = "keys.expired", 401, Caller, "The API key has expired", "Create a new key.";
+    KEY_NOT_YET_VALID = "keys.not_yet_valid", 401, Caller, "The API key is not valid yet", "Wait until its `not_before`.";
+    KEY_OWNER_DISABLED = "keys.owner_disabled", 401, Caller, "The key's owner is disabled", "Ask an administrator of the tenant.";
+    KEY_WRONG_SERVICE = "keys.wrong_service", 403, Caller, "The key is not for this service", "Use a key that lists the service.";
+    KEY_WRONG_REGION = "keys.wrong_region", 421, Caller, "The key belongs to another region", "Call the region named in the key.";
+    KEY_IP_DENIED = "keys.ip_denied", 403, Caller, "The key may not be used from this address", "Call from an address the key allows.";
+    KEY_NOT_IN_TIER = "keys.not_in_tier", 403, Caller, "The tier has no API access", "Choose a tier with `api_access`.";
+    KEY_BAD_EXPIRY = "keys.bad_expiry", 422, Caller, "The expiry is not allowed", "Choose a time within the tenant's policy.";
+    KEY_INVALID_FIELD = "keys.invalid_field", 422, Caller, "A field of the key is wrong", "Correct the fields in `errors`.";
+    KEY_WRONG_STATE = "keys.wrong_state", 409, Caller, "The key's state forbids it", "Create a new key instead.";
+    KEY_TOO_MANY = "keys.too_many", 422, Caller, "The tenant has its full number of keys", "Revoke keys that are not used.";
+
+    // access
+    ACCESS_DENIED = "access.denied", 403, Caller, "Permission is missing", "Ask an administrator for the permission named in the detail.";
+    ACCESS_ESCALATION = "access.escalation", 403, Caller, "You cannot give more than you have", "Ask someone who holds these permissions.";
+    UNKNOWN_PERMISSION = "access.unknown_permission", 422, Caller, "There is no such permission", "Use `type:action` of a declared resource type.";
+    UNKNOWN_ROLE = "access.unknown_role", 422, Caller, "There is no such role", "Use a role of the catalogue or of the tenant.";
+    ACCESS_CYCLE = "access.cycle", 409, Caller, "Roles would inherit in a circle", "Remove one of the links named in the detail.";
+
+    // limits and quotas
+    LIMIT_EXCEEDED = "limits.exceeded", 429, Caller, "Quota Exceeded", "Slow down; come back after the time in `Retry-After`.";
+    LIMIT_COST_TOO_LARGE = "limits.cost_too_large", 413, Caller, "The cost can never fit the limit", "Split the request.";
+    LIMIT_BAD_VALUE = "limits.bad_value", 422, Caller, "The limit's numbers are out of bounds", "Correct the numbers in `errors`.";
+    QUOTA_EXCEEDED = "resources.quota_exceeded", 429, Caller, "The plan's quota is used up", "Wait for the next window, or choose a larger tier.";
+
+    // routes
+    NO_MATCH = "routes.no_match", 404, Caller, "No route matches", "Check method and path.";
+    ROUTE_METHOD = "routes.method_not_allowed", 405, Caller, "No route matches this method", "Use a method from the `Allow` header.";
+    BODY_TOO_LARGE = "routes.body_too_large", 413, Caller, "The body is too large", "Send a smaller body.";
+    HEADERS_TOO_LARGE = "routes.headers_too_large", 431, Caller, "The headers are too large", "Send fewer or shorter headers.";
+    MALFORMED_REQUEST = "routes.malformed_request", 400, Caller, "The request is malformed", "Send a well-formed HTTP request.";
+    UPSTREAM_FAILED = "routes.upstream_failed", 502, Upstream, "The service did not answer properly", "Try again; the operator has been told.";
+    NO_UPSTREAM = "routes.no_upstream", 503, Upstream, "No copy of the service is running", "Try again shortly.";
+    UPSTREAM_TIMEOUT = "routes.upstream_timeout", 504, Upstream, "The service took too long", "Try again; if it goes on, ask the operator.";
+    ROUTE_CONFLICT = "routes.conflict", 422, Caller, "Two routes match the same request", "Make one more specific, or give it a higher priority.";
+    JOURNAL_UNAVAILABLE = "journal.unavailable", 503, Ours, "The request cannot be recorded", "Try again shortly; nothing was done.";
+
+    // metering and billing
+    METERING_MALFORMED = "metering.malformed", 400, Caller, "Not a usage event", "Send CloudEvents 1.0 in JSON.";
+    METERING_REJECTED = "metering.rejected", 422, Caller, "No event was accepted", "Correct the events named in `rejected`.";
+    UNKNOWN_METER = "metering.unknown_meter", 404, Caller, "There is no such meter", "Use a meter of the catalogue.";
+    BAD_PRICE = "billing.bad_price", 422, Caller, "The price is not well-formed", "Correct the places in `errors`.";
+    NO_SUBSCRIPTION = "billing.no_subscription", 404, Caller, "The tenant has no subscription", "Subscribe the tenant to a plan.";
+
+    // audit
+    AUDIT_UNAVAILABLE = "audit.unavailable", 503, Ours, "The change cannot be audited", "Try again shortly; nothing was changed.";
+    AUDIT_RECOVERING = "audit.recovering", 503, Ours, "The audit log is being recovered", "An operator must run `rowhouse audit recover`.";
+}
+
+/// The kind with this code.
+pub fn kind_by_code(code: &str) -> Option<&'static Kind> {
+    ALL.iter().copied().find(|kind| kind.code == code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_well_formed() {
+        let mut seen = std::collections::BTreeSet::new();
+        for kind in ALL {
+            assert!(seen.insert(kind.code), "{} stands twice", kind.code);
+            let (feature, what) = kind.code.split_once('.').expect("feature.what");
+            assert!(feature.chars().all(|c| c.is_ascii_lowercase()) && !what.is_empty());
+            assert!((400..600).contains(&kind.status) && !kind.cure.is_empty());
+            assert_eq!(kind.status >= 500, kind.fault != Fault::Caller || kind.status == 500, "{}", kind.code);
+        }
+    }
+}

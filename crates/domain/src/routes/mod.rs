@@ -1,0 +1,160 @@
+//! Services and routes: what a request is matched to, and what that asks for.
+
+mod path;
+mod table;
+
+pub use path::{PathError, normalise};
+use serde::{Deserialize, Serialize};
+pub use table::{Match, Matched, Route, RouteTable, TableError};
+
+/// Something the operator runs behind the gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceDefinition {
+    /// `[a-z][a-z0-9._-]{0,62}`.
+    pub name: String,
+    /// Addresses of its running copies, `host:port`; a tenant with an instance of its own has others.
+    pub upstreams: Vec<String>,
+    /// `http1` or `http2` (prior knowledge) towards the upstream.
+    #[serde(default = "http1")]
+    pub protocol: String,
+    /// Whether its `Rowhouse-Usage` header is believed.
+    #[serde(default)]
+    pub reports_usage: bool,
+    /// Time to connect, 1 to 60,000 ms.
+    #[serde(default = "connect_default")]
+    pub connect_timeout_ms: u32,
+    /// Time until the first byte of the answer, 1 to 600,000 ms.
+    #[serde(default = "first_byte_default")]
+    pub first_byte_timeout_ms: u32,
+}
+
+fn http1() -> String {
+    "http1".to_owned()
+}
+fn connect_default() -> u32 {
+    1_000
+}
+fn first_byte_default() -> u32 {
+    30_000
+}
+fn body_default() -> u64 {
+    10 * 1024 * 1024
+}
+
+/// When usage of a metering rule counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum CountWhen {
+    /// An upstream answered with a status below 500.
+    #[default]
+    AnsweredBelow500,
+    /// An upstream answered.
+    Answered,
+    /// An upstream answered with a status below 400.
+    Success,
+    /// Always, refusals too.
+    Always,
+}
+
+impl CountWhen {
+    /// Whether an answer counts; `status` is `None` when no upstream answered.
+    pub fn counts(self, status: Option<u16>) -> bool {
+        match (self, status) {
+            (CountWhen::Always, _) | (CountWhen::Answered, Some(_)) => true,
+            (CountWhen::AnsweredBelow500, Some(status)) => status < 500,
+            (CountWhen::Success, Some(status)) => status < 400,
+            (_, None) => false,
+        }
+    }
+}
+
+/// What a request to a route counts as.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeteringRule {
+    /// The meter.
+    pub meter: String,
+    /// How much, as a decimal string.
+    pub quantity: String,
+    /// When.
+    #[serde(default)]
+    pub count_when: CountWhen,
+}
+
+/// Which requests of a route become audit events. Refused authorisation always does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum AuditPolicy {
+    /// None.
+    None,
+    /// POST, PUT, PATCH and DELETE.
+    #[default]
+    Changes,
+    /// All.
+    All,
+}
+
+impl AuditPolicy {
+    /// Whether a served request with `method` becomes an event.
+    pub fn records(self, method: &str) -> bool {
+        match self {
+            AuditPolicy::None => false,
+            AuditPolicy::Changes => matches!(method, "POST" | "PUT" | "PATCH" | "DELETE"),
+            AuditPolicy::All => true,
+        }
+    }
+}
+
+/// Maps requests to a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteDefinition {
+    /// `[a-z][a-z0-9._-]{0,62}`.
+    pub name: String,
+    /// The service.
+    pub service: String,
+    /// Methods in upper case; empty means all.
+    #[serde(default)]
+    pub methods: Vec<String>,
+    /// `/v1/stamps` (exact), `/v1/stamps/{stamp_id}` (template) or `/v1/files/*` (prefix).
+    pub path: String,
+    /// Breaks ties; higher first.
+    #[serde(default)]
+    pub priority: i32,
+    /// The permission that is needed, `type:action`.
+    #[serde(default)]
+    pub permission: Option<String>,
+    /// Or only the type, and the action comes from the method.
+    #[serde(default)]
+    pub resource_type: Option<String>,
+    /// Open to callers without a credential.
+    #[serde(default)]
+    pub public: bool,
+    /// The capture that names the resource, for the audit log.
+    #[serde(default)]
+    pub resource_from: Option<String>,
+    /// What its requests count as.
+    #[serde(default)]
+    pub metering: Vec<MeteringRule>,
+    /// Which requests become audit events.
+    #[serde(default)]
+    pub audit: AuditPolicy,
+    /// Largest body, in bytes.
+    #[serde(default = "body_default")]
+    pub body_max_bytes: u64,
+    /// Time for the whole request, 1 to 3,600,000 ms.
+    #[serde(default)]
+    pub timeout_ms: Option<u32>,
+}
+
+/// The action that a method means for a route with only a `resource_type`.
+pub fn action_of_method(method: &str) -> Option<&'static str> {
+    Some(match method {
+        "GET" | "HEAD" => "read",
+        "POST" => "create",
+        "PUT" | "PATCH" => "update",
+        "DELETE" => "delete",
+        _ => return None,
+    })
+}

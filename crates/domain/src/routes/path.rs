@@ -1,0 +1,107 @@
+//! One normal form of a path: what is matched is what is forwarded.
+
+use std::borrow::Cow;
+
+/// The path cannot be normalised safely.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PathError {
+    /// Does not start with `/`.
+    #[error("the path does not start with a slash")]
+    NotAbsolute,
+    /// `%` without two hexadecimal digits, a control character, a backslash or a NUL.
+    #[error("the path has a broken escape, a backslash or a control character")]
+    Malformed,
+    /// `..` would leave the root.
+    #[error("the path leads above the root")]
+    AboveRoot,
+}
+
+/// Decodes escapes of unreserved characters (RFC 3986 §6.2.2.2), resolves dot segments, merges double
+/// slashes. `%2f` stays as it is and never becomes a separator. Borrowed when nothing changes.
+pub fn normalise(path: &str) -> Result<Cow<'_, str>, PathError> {
+    if !path.starts_with('/') {
+        return Err(PathError::NotAbsolute);
+    }
+    if path.bytes().any(|b| b <= b' ' || b == 0x7f || b == b'\\' || !b.is_ascii()) {
+        return Err(PathError::Malformed);
+    }
+    let plain = !path.contains("//") && !path.contains("/.") && !path.contains('%');
+    if plain { Ok(Cow::Borrowed(path)) } else { rewrite(path).map(Cow::Owned) }
+}
+
+fn rewrite(path: &str) -> Result<String, PathError> {
+    let decoded = decode_unreserved(path)?;
+    let mut segments: Vec<&str> = Vec::new();
+    let ends_open = decoded.ends_with('/') || decoded.ends_with("/.") || decoded.ends_with("/..");
+    for segment in decoded.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop().ok_or(PathError::AboveRoot)?;
+            }
+            other => segments.push(other),
+        }
+    }
+    let mut out = String::with_capacity(decoded.len());
+    for segment in &segments {
+        out.push('/');
+        out.push_str(segment);
+    }
+    if ends_open || out.is_empty() {
+        out.push('/');
+    }
+    Ok(out)
+}
+
+fn decode_unreserved(path: &str) -> Result<String, PathError> {
+    let bytes = path.as_bytes();
+    let mut out = String::with_capacity(path.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        if bytes[at] != b'%' {
+            out.push(bytes[at] as char);
+            at += 1;
+            continue;
+        }
+        let digits = path.get(at + 1..at + 3).ok_or(PathError::Malformed)?;
+        let value = u8::from_str_radix(digits, 16).map_err(|_| PathError::Malformed)?;
+        match value {
+            0 | b'\\' => return Err(PathError::Malformed),
+            b'-' | b'.' | b'_' | b'~' => out.push(value as char),
+            value if value.is_ascii_alphanumeric() => out.push(value as char),
+            _ => {
+                out.push('%');
+                out.push_str(&digits.to_ascii_uppercase());
+            }
+        }
+        at += 3;
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_form_for_each_path() {
+        let rows = [
+            ("/v1/stamps", "/v1/stamps"),
+            ("/v1//stamps/", "/v1/stamps/"),
+            ("/v1/./stamps", "/v1/stamps"),
+            ("/v1/x/../stamps", "/v1/stamps"),
+            ("/v1/%73tamps", "/v1/stamps"),
+            ("/v1/%2e%2e/admin", "/admin"),
+            ("/v1/a%2fb", "/v1/a%2Fb"),
+            ("/", "/"),
+            ("/v1/..", "/"),
+        ];
+        for (path, expected) in rows {
+            assert_eq!(normalise(path).as_deref(), Ok(expected), "{path}");
+            assert_eq!(normalise(expected).as_deref(), Ok(expected), "normal forms stay");
+        }
+        for bad in ["", "v1", "/a%", "/a%zz", "/a\\b", "/a%00", "/a%5c", "/..", "/a b", "/ä"] {
+            assert!(normalise(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Which tenant a request is for. All signals that are present must agree; none wins over another.
+//!
+//! Signals, in the order in which the first is reported: subdomain, custom domain, header, path, credential.
+//! The credential's tenant is read before the credential is verified, and believed only after.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::{RESERVED_LABELS, check_code};
+use crate::directory::{Directory, Tenant};
+use crate::id::TenantId;
+use crate::refusal::{Refusal, kind};
+
+/// What named the tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResolvedBy {
+    /// `acme.example.com`.
+    Subdomain,
+    /// A verified domain of the tenant's own.
+    Domain,
+    /// `X-Tenant-Id` or `X-Tenant-Code`.
+    Header,
+    /// `/t/acme/…`.
+    Path,
+    /// The tenant of the key or token.
+    Token,
+}
+
+impl ResolvedBy {
+    /// The word used everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ResolvedBy::Subdomain => "subdomain",
+            ResolvedBy::Domain => "domain",
+            ResolvedBy::Header => "header",
+            ResolvedBy::Path => "path",
+            ResolvedBy::Token => "token",
+        }
+    }
+}
+
+/// What a request says about its tenant.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Signals<'a> {
+    /// Authority of the request target, or `Host`; with or without a port.
+    pub authority: Option<&'a str>,
+    /// `X-Tenant-Id`.
+    pub header_id: Option<&'a str>,
+    /// `X-Tenant-Code`.
+    pub header_code: Option<&'a str>,
+    /// The normalised path.
+    pub path: &'a str,
+    /// The tenant of the presented credential, not yet verified.
+    pub token_tenant: Option<TenantId>,
+}
+
+/// Proof that everything in a request agrees on one tenant.
+#[derive(Debug, Clone)]
+pub struct Resolution<'a> {
+    /// The tenant.
+    pub tenant: Arc<Tenant>,
+    /// The first signal that named it.
+    pub by: ResolvedBy,
+    /// The path without the tenant's prefix.
+    pub path: &'a str,
+}
+
+/// What one signal names: somebody, or nobody we know.
+type Named = Option<TenantId>;
+
+/// Finds the tenant of a request. No allocation when the host is already in canonical form.
+pub fn resolve<'a>(directory: &Directory, signals: &Signals<'a>) -> Result<Resolution<'a>, Refusal> {
+    let host = signals.authority.map(canonical_host).transpose()?;
+    let mut found: [Option<(ResolvedBy, Named)>; 4] = [None; 4];
+    found[0] = host.as_deref().map_or(Ok(None), |host| host_signal(directory, host))?;
+    found[1] = header_signal(directory, signals)?;
+    let (path, path_named) = path_signal(directory, signals.path)?;
+    found[2] = path_named;
+    // A credential that names an unknown tenant cannot exist; one that is unknown itself gives no signal.
+    found[3] = signals.token_tenant.map(|tenant| (ResolvedBy::Token, Some(tenant)));
+    let (by, id) = agree(&found)?;
+    let tenant = directory.tenants.get(&id).ok_or_else(unknown)?;
+    Ok(Resolution { tenant: tenant.clone(), by, path })
+}
+
+fn agree(found: &[Option<(ResolvedBy, Named)>; 4]) -> Result<(ResolvedBy, TenantId), Refusal> {
+    let request = || found[..3].iter().flatten();
+    let Some(&(by, first)) = request().next() else {
+        return match found[3] {
+            Some((by, Some(tenant))) => Ok((by, tenant)),
+            _ => Err(Refusal::new(&kind::TENANT_UNRESOLVED, "Nothing in the request names a tenant.")),
+        };
+    };
+    if request().any(|(_, named)| *named != first) {
+        let words: Vec<_> = request().map(|(by, _)| by.as_str()).collect();
+        return Err(Refusal::new(
+            &kind::CONFLICTING_SIGNALS,
+            format!("The {} of the request do not name the same tenant.", words.join(" and ")),
+        ));
+    }
+    let tenant = first.ok_or_else(unknown)?;
+    match found[3] {
+        // Answered as the credential's own failure, so that nobody learns which tenants exist.
+        Some((_, Some(token))) if token != tenant => {
+            Err(Refusal::new(&kind::KEY_INVALID, "The API key is not valid for this tenant.")
+                .private("wrong_tenant"))
+        }
+        _ => Ok((by, tenant)),
+    }
+}
+
+fn unknown() -> Refusal {
+    Refusal::new(&kind::TENANT_UNKNOWN, "No tenant has this name.")
+}
+
+fn host_signal(directory: &Directory, host: &str) -> Result<Option<(ResolvedBy, Named)>, Refusal> {
+    let naming = &directory.naming;
+    if naming.platform_hosts.iter().any(|own| own == host) {
+        return Ok(None);
+    }
+    for base in &naming.base_domains {
+        if host == base {
+            return Ok(None);
+        }
+        let Some(label) = host.strip_suffix(base.as_str()).and_then(|rest| rest.strip_suffix('.')) else {
+            continue;
+        };
+        if RESERVED_LABELS.contains(&label) {
+            return Ok(None);
+        }
+        return Ok(Some((ResolvedBy::Subdomain, directory.codes.get(label).copied())));
+    }
+    if host.parse::<std::net::IpAddr>().is_ok() {
+        return Ok(None);
+    }
+    match directory.hosts.get(host) {
+        Some(tenant) => Ok(Some((ResolvedBy::Domain, Some(*tenant)))),
+        None => Err(Refusal::new(&kind::UNKNOWN_HOST, format!("The host `{host}` is not served here."))),
+    }
+}
+
+fn header_signal(
+    directory: &Directory,
+    signals: &Signals<'_>,
+) -> Result<Option<(ResolvedBy, Named)>, Refusal> {
+    let by_id = signals.header_id.map(|text| match text.parse::<TenantId>() {
+        Ok(id) => directory.tenants.get(&id).map(|tenant| tenant.id),
+        Err(_) => None,
+    });
+    let by_code = signals.header_code.map(|code| directory.codes.get(code).copied());
+    let named = match (by_id, by_code) {
+        (Some(id), Some(code)) if id != code => {
+            return Err(Refusal::new(
+                &kind::CONFLICTING_SIGNALS,
+                "`X-Tenant-Id` and `X-Tenant-Code` do not name the same tenant.",
+            ));
+        }
+        (Some(named), _) | (None, Some(named)) => named,
+        (None, None) => return Ok(None),
+    };
+    Ok(Some((ResolvedBy::Header, named)))
+}
+
+fn path_signal<'a>(
+    directory: &Directory,
+    path: &'a str,
+) -> Result<(&'a str, Option<(ResolvedBy, Named)>), Refusal> {
+    let Some(rest) = path.strip_prefix("/t/") else { return Ok((path, None)) };
+    let (code, after) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
+    if code.contains('%') {
+        return Err(Refusal::new(&kind::MALFORMED_REQUEST, "A tenant's code in the path has no escapes."));
+    }
+    let named = check_code(code).ok().and_then(|()| directory.codes.get(code).copied());
+    Ok((after, Some((ResolvedBy::Path, named))))
+}
+
+/// The host of an authority: port cut off, one trailing dot removed, lower case. Only A-labels are taken.
+pub fn canonical_host(authority: &str) -> Result<Cow<'_, str>, Refusal> {
+    let malformed = || Refusal::new(&kind::MALFORMED_REQUEST, "The host name is malformed.");
+    if let Some(rest) = authority.strip_prefix('[') {
+        let (address, _) = rest.split_once(']').ok_or_else(malformed)?;
+        address.parse::<std::net::Ipv6Addr>().map_err(|_| malformed())?;
+        return Ok(Cow::Borrowed(address));
+    }
+    let (host, port) = authority.split_once(':').unwrap_or((authority, "0"));
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_';
+    let well_formed = (1..=253).contains(&host.len())
+        && host.bytes().all(plain)
+        && host.split('.').all(|label| (1..=63).contains(&label.len()))
+        && port.len() <= 5
+        && port.bytes().all(|b| b.is_ascii_digit());
+    match well_formed {
+        false => Err(malformed()),
+        true if host.bytes().any(|b| b.is_ascii_uppercase()) => Ok(Cow::Owned(host.to_ascii_lowercase())),
+        true => Ok(Cow::Borrowed(host)),
+    }
+}
