@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use crate::access::{AccessTable, PermissionSet, Permissions, Principal};
 use crate::id::{KeyId, TenantId};
 use crate::keys::{Environment, KeyStanding, PublicId};
@@ -164,5 +166,39 @@ impl Tenant {
 impl std::fmt::Debug for Directory {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "Directory(version {}, {} tenants)", self.version, self.tenants.len())
+    }
+}
+
+/// Where the current version stands: the control plane publishes, gateways read. Cheap to clone.
+#[derive(Clone)]
+pub struct DirectoryWatch(Arc<ArcSwap<Directory>>);
+
+impl DirectoryWatch {
+    /// Starts with `directory`.
+    pub fn new(directory: Directory) -> Self {
+        DirectoryWatch(Arc::new(ArcSwap::from_pointee(directory)))
+    }
+
+    /// The version to decide one request with. No lock, no waiting.
+    pub fn current(&self) -> Arc<Directory> {
+        self.0.load_full()
+    }
+
+    /// Puts a newer version in force; an older or equal one is ignored.
+    pub fn publish(&self, directory: Directory) {
+        let newer = Arc::new(directory);
+        self.0.rcu(|current| if newer.version > current.version { newer.clone() } else { current.clone() });
+    }
+}
+
+impl Default for DirectoryWatch {
+    fn default() -> Self {
+        DirectoryWatch::new(Directory::empty())
+    }
+}
+
+impl std::fmt::Debug for DirectoryWatch {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.current().fmt(out)
     }
 }

@@ -1,9 +1,11 @@
 //! API keys: their text, their digest, their state.
 
+mod check;
 mod digest;
 mod state;
 mod text;
 
+pub use check::{check, look_up};
 pub use digest::{Pepper, Peppers};
 pub use state::{KeyState, KeyStanding};
 pub use text::{Environment, KeyText, Malformed, PublicId, generate};

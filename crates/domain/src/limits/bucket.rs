@@ -145,7 +145,8 @@ mod tests {
     fn numbers_out_of_bounds() {
         assert!(Bucket::new(0, 1000, 1).is_none() && Bucket::new(1, 0, 1).is_none());
         assert!(Bucket::new(1, 86_400_000, 367).is_none(), "a refill of more than 366 days");
-        assert!(Bucket::new(1_000_000_000, 2_678_400_000, 1_000_000_000).is_some(), "falls back to seconds");
+        assert!(Bucket::new(1_000_000_000, 2_678_400_000, 1_000_000_000).is_none(), "no tick fits");
+        assert!(Bucket::new(500_000_000, 2_678_400_000, 500_000_000).is_some(), "falls back to seconds");
     }
 
     proptest! {

@@ -1,0 +1,142 @@
+//! Connections to the control database, and the store that hands out transactions.
+
+use std::sync::Arc;
+
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
+use rowhouse_domain::access::Permit;
+use rowhouse_domain::clock::Clock;
+use rowhouse_domain::entropy::Entropy;
+use rowhouse_domain::refusal::{Refusal, kind};
+use tokio::sync::watch;
+
+use crate::transaction::{Role, Transaction};
+
+/// The control database could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No connection within the deadline: the database is down or busy.
+    #[error("no connection to the control database")]
+    Connection(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A statement failed.
+    #[error("a statement on the control database failed")]
+    Statement(#[from] tokio_postgres::Error),
+    /// A stored value does not fit its type.
+    #[error("{what} in the control database does not have the form we wrote")]
+    Stored {
+        /// Which value.
+        what: &'static str,
+    },
+}
+
+impl StoreError {
+    /// The name of the unique, check or foreign key constraint that refused, if one did.
+    pub fn constraint(&self) -> Option<&str> {
+        match self {
+            StoreError::Statement(error) => error.as_db_error().and_then(|error| error.constraint()),
+            _ => None,
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        let kind = match &error {
+            StoreError::Connection(_) => &kind::UNAVAILABLE,
+            StoreError::Statement(error) if error.is_closed() => &kind::UNAVAILABLE,
+            _ => &kind::INTERNAL,
+        };
+        let mut private = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            private = format!("{private}: {cause}");
+            source = cause.source();
+        }
+        Refusal::new(kind, "The control plane could not do this just now.").private(private)
+    }
+}
+
+/// Sizes of the pool.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolBounds {
+    /// Most connections.
+    pub connections_max: usize,
+    /// Longest wait for one.
+    pub wait: std::time::Duration,
+}
+
+impl Default for PoolBounds {
+    fn default() -> Self {
+        PoolBounds { connections_max: 20, wait: std::time::Duration::from_secs(5) }
+    }
+}
+
+/// The control database.
+#[derive(Clone)]
+pub struct Store {
+    pool: Pool,
+    clock: Clock,
+    entropy: Entropy,
+    committed: Arc<watch::Sender<u64>>,
+}
+
+impl Store {
+    /// Connects lazily with `config`, whose user must be a member of `rowhouse_app` and `rowhouse_sequencer`.
+    pub fn new(config: tokio_postgres::Config, bounds: PoolBounds, clock: Clock, entropy: Entropy) -> Self {
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(config, tokio_postgres::NoTls, recycling);
+        let wait = Some(bounds.wait);
+        let pool = Pool::builder(manager)
+            .max_size(bounds.connections_max)
+            .timeouts(Timeouts { wait, create: wait, recycle: wait })
+            .runtime(Runtime::Tokio1)
+            .build()
+            .expect("a runtime is given with the timeouts");
+        Store { pool, clock, entropy, committed: Arc::new(watch::channel(0).0) }
+    }
+
+    /// The clock that rows are stamped with.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Where ids and secrets come from.
+    pub fn entropy(&self) -> &Entropy {
+        &self.entropy
+    }
+
+    /// Changes with each commit of this process: a hint to look at the notices.
+    pub fn committed(&self) -> watch::Receiver<u64> {
+        self.committed.subscribe()
+    }
+
+    /// A transaction that can read what the permit is for.
+    pub async fn read(&self, permit: &Permit) -> Result<Transaction, StoreError> {
+        self.begin(permit, Role::App, "BEGIN READ ONLY").await
+    }
+
+    /// A transaction that can change what the permit is for; it ends only with an event.
+    pub async fn write(&self, permit: &Permit) -> Result<Transaction, StoreError> {
+        self.begin(permit, Role::App, "BEGIN").await
+    }
+
+    /// The transaction of the audit sequencer, which alone writes the event log.
+    pub async fn sequence(&self) -> Result<Transaction, StoreError> {
+        let permit = Permit::for_system(None, "audit sequencer");
+        self.begin(&permit, Role::Sequencer, "BEGIN").await
+    }
+
+    async fn begin(&self, permit: &Permit, role: Role, begin: &str) -> Result<Transaction, StoreError> {
+        let client = self.pool.get().await.map_err(|error| StoreError::Connection(Box::new(error)))?;
+        Transaction::begin(client, self.clone(), permit, role, begin).await
+    }
+
+    pub(crate) fn announce(&self) {
+        self.committed.send_modify(|count| *count += 1);
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Store({:?})", self.pool.status())
+    }
+}

@@ -1,0 +1,1 @@
+//! Sagas: long changes with do and undo, logged step by step.

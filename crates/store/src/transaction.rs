@@ -1,0 +1,192 @@
+//! One transaction of the control database, made with a permit and bound to its tenant.
+//!
+//! The permit is the first lock; the second is row-level security by `rowhouse.scope` and `rowhouse.tenant`,
+//! which are set in the same round trip as BEGIN. A transaction that is dropped before its end closes its
+//! connection: nothing of it is left for the next borrower.
+
+use deadpool_postgres::Object;
+use rowhouse_domain::access::{Permit, Principal};
+use tokio_postgres::types::{Json, ToSql};
+use tokio_postgres::{Row, RowStream};
+
+use crate::change::Change;
+use crate::pool::{Store, StoreError};
+
+type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// The database role that a transaction works as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    App,
+    Sequencer,
+}
+
+/// An open transaction.
+pub struct Transaction {
+    client: Option<Object>,
+    store: Store,
+    principal: Principal,
+}
+
+impl Transaction {
+    pub(crate) async fn begin(
+        client: Object,
+        store: Store,
+        permit: &Permit,
+        role: Role,
+        begin: &str,
+    ) -> Result<Self, StoreError> {
+        let role = match role {
+            Role::App => "rowhouse_app",
+            Role::Sequencer => "rowhouse_sequencer",
+        };
+        let (scope, tenant) = match permit.tenant() {
+            Some(tenant) => ("tenant", tenant.0.to_string()),
+            None => ("platform", String::new()),
+        };
+        let open = Transaction { client: Some(client), store, principal: permit.principal() };
+        // Nothing here comes from a caller: a constant, a constant and a UUID of our own type.
+        let batch = format!(
+            "{begin}; SET LOCAL ROLE {role}; SET LOCAL rowhouse.scope = '{scope}'; \
+             SET LOCAL rowhouse.tenant = '{tenant}'"
+        );
+        open.client().batch_execute(&batch).await?;
+        Ok(open)
+    }
+
+    fn client(&self) -> &Object {
+        self.client.as_ref().expect("taken only when the transaction ends")
+    }
+
+    /// Who acts.
+    pub fn principal(&self) -> Principal {
+        self.principal
+    }
+
+    /// The store it belongs to, for its clock and entropy.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// All rows of `sql`.
+    pub async fn query(&self, sql: &'static str, parameters: Parameters<'_>) -> Result<Vec<Row>, StoreError> {
+        let statement = self.client().prepare_cached(sql).await?;
+        Ok(self.client().query(&statement, parameters).await?)
+    }
+
+    /// The only row of `sql`, or none. More than one is an error.
+    pub async fn query_opt(
+        &self,
+        sql: &'static str,
+        parameters: Parameters<'_>,
+    ) -> Result<Option<Row>, StoreError> {
+        let statement = self.client().prepare_cached(sql).await?;
+        Ok(self.client().query_opt(&statement, parameters).await?)
+    }
+
+    /// The only row of `sql`.
+    pub async fn query_one(&self, sql: &'static str, parameters: Parameters<'_>) -> Result<Row, StoreError> {
+        let statement = self.client().prepare_cached(sql).await?;
+        Ok(self.client().query_one(&statement, parameters).await?)
+    }
+
+    /// Runs `sql`; the number of rows it touched.
+    pub async fn execute(&self, sql: &'static str, parameters: Parameters<'_>) -> Result<u64, StoreError> {
+        let statement = self.client().prepare_cached(sql).await?;
+        Ok(self.client().execute(&statement, parameters).await?)
+    }
+
+    /// Rows of `sql` as they come, for what does not fit memory.
+    pub async fn query_stream(
+        &self,
+        sql: &'static str,
+        parameters: Parameters<'_>,
+    ) -> Result<RowStream, StoreError> {
+        let statement = self.client().prepare_cached(sql).await?;
+        Ok(self.client().query_raw(&statement, parameters.iter().copied()).await?)
+    }
+
+    /// Sets a mark that [`Transaction::rollback_to`] can return to, for one part that may be refused.
+    pub async fn savepoint(&self) -> Result<(), StoreError> {
+        Ok(self.client().batch_execute("SAVEPOINT part").await?)
+    }
+
+    /// Undoes what was done since the mark.
+    pub async fn rollback_to(&self) -> Result<(), StoreError> {
+        Ok(self.client().batch_execute("ROLLBACK TO SAVEPOINT part").await?)
+    }
+
+    /// Ends the transaction with its change: the audit event and the notices are in the same database
+    /// transaction, so none of the three exists without the others.
+    pub async fn commit(self, change: Change) -> Result<(), StoreError> {
+        self.commit_all(vec![change]).await
+    }
+
+    /// The same for a change that more than one log must tell. `changes` must not be empty.
+    pub async fn commit_all(self, changes: Vec<Change>) -> Result<(), StoreError> {
+        assert!(!changes.is_empty(), "a change has at least one event");
+        for change in &changes {
+            self.record(change).await?;
+        }
+        // Notices become visible in the order of their ids, so that nobody who reads on from an id misses one.
+        if changes.iter().any(|change| !change.notices.is_empty()) {
+            self.execute("SELECT pg_advisory_xact_lock(7241)", &[]).await?;
+        }
+        for notice in changes.iter().flat_map(|change| &change.notices) {
+            let tenant = notice.tenant.map(|tenant| tenant.0);
+            self.execute(
+                "INSERT INTO api.notices (topic, tenant_id, subject, at) VALUES ($1, $2, $3, $4)",
+                &[&notice.topic, &tenant, &notice.subject, &self.store.clock().now()],
+            )
+            .await?;
+        }
+        let store = self.store.clone();
+        self.end("COMMIT").await?;
+        store.announce();
+        Ok(())
+    }
+
+    async fn record(&self, change: &Change) -> Result<(), StoreError> {
+        let now = self.store.clock().now();
+        let event_id = self.store.entropy().uuid_v7(now.as_microsecond());
+        self.execute(
+            "INSERT INTO audit.outbox (event_id, tenant_id, draft, at) VALUES ($1, $2, $3, $4)",
+            &[&event_id, &change.log.0, &Json(change), &now],
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Ends a transaction that only appended telemetry (usage, positions, logs of work): no event.
+    pub async fn commit_telemetry(self) -> Result<(), StoreError> {
+        let store = self.store.clone();
+        self.end("COMMIT").await?;
+        store.announce();
+        Ok(())
+    }
+
+    /// Ends a transaction that only read.
+    pub async fn finish(self) -> Result<(), StoreError> {
+        self.end("COMMIT").await
+    }
+
+    /// Ends the transaction and undoes it.
+    pub async fn rollback(self) -> Result<(), StoreError> {
+        self.end("ROLLBACK").await
+    }
+
+    async fn end(mut self, statement: &'static str) -> Result<(), StoreError> {
+        self.client().batch_execute(statement).await?;
+        drop(self.client.take());
+        Ok(())
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        // Not ended: the connection is taken out of the pool and closed, and the server rolls back.
+        if let Some(client) = self.client.take() {
+            drop(Object::take(client));
+        }
+    }
+}
