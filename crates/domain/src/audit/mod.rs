@@ -4,7 +4,17 @@
 
 pub mod canonical;
 mod canonical_reader;
+#[cfg(test)]
+mod canonical_tests;
+pub mod catalog;
+pub mod leaf;
+mod leaf_reader;
+#[cfg(test)]
+mod leaf_tests;
 pub mod note;
+#[cfg(test)]
+mod note_tests;
+pub mod row;
 pub mod tree;
 #[cfg(test)]
-mod tests;
+mod tree_tests;

@@ -59,7 +59,8 @@ impl serde::Serialize for Hash {
 impl<'de> serde::Deserialize<'de> for Hash {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        Hash::from_base64(&text).ok_or_else(|| serde::de::Error::custom("expected a SHA-256 digest in base64"))
+        Hash::from_base64(&text)
+            .ok_or_else(|| serde::de::Error::custom("expected a SHA-256 digest in base64"))
     }
 }
 

@@ -1,0 +1,247 @@
+//! The closed list of event types and the names of events in use. A type fixes the OCSF class and activity,
+//! the severity and how long an event is kept; a name says exactly what happened and belongs to one type.
+
+use serde::{Deserialize, Serialize};
+
+/// What kind of thing happened. Closed: a new one is a new version of the format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventType {
+    Login,
+    Logout,
+    LoginFailed,
+    MfaEnabled,
+    MfaDisabled,
+    DataRead,
+    DataCreated,
+    DataUpdated,
+    DataDeleted,
+    PermissionDenied,
+    SecurityViolation,
+    SuspiciousActivity,
+    ConfigChanged,
+    RoleAssigned,
+    RoleRevoked,
+    PermissionGranted,
+    KeyChanged,
+    DataExport,
+    DataAnonymization,
+    RetentionPolicyApplied,
+    TenantChanged,
+    System,
+    AuditAccessed,
+}
+
+/// How long an event is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RetentionClass {
+    Security,
+    DataAccess,
+    Default,
+}
+
+/// How loudly an event speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    Info,
+    Notice,
+    Warning,
+    Critical,
+}
+
+/// How an event's OCSF activity is found.
+#[derive(Clone, Copy)]
+enum Activity {
+    Is(i64),
+    /// Create 1, read 2, update 3, delete 4, other 99: classes 3004 and 6003.
+    ByAction,
+    /// Programmatic credential added 18, removed 19: class 3007.
+    ByCredential,
+}
+
+use Activity::{ByAction, ByCredential, Is};
+use EventType as T;
+use RetentionClass::{DataAccess, Default as Year, Security};
+use Severity::{Critical, Info, Notice, Warning};
+
+/// One row per type: name, OCSF class, activity, retention class, severity. OCSF 1.9.
+const TYPES: [(EventType, &str, i64, Activity, RetentionClass, Severity); 23] = [
+    (T::Login, "login", 3002, Is(1), Security, Info),
+    (T::Logout, "logout", 3002, Is(2), Security, Info),
+    (T::LoginFailed, "login_failed", 3002, Is(1), Security, Notice),
+    (T::MfaEnabled, "mfa_enabled", 3007, Is(12), Security, Info),
+    (T::MfaDisabled, "mfa_disabled", 3007, Is(13), Security, Warning),
+    (T::DataRead, "data_read", 6003, Is(2), DataAccess, Info),
+    (T::DataCreated, "data_created", 6003, Is(1), DataAccess, Info),
+    (T::DataUpdated, "data_updated", 6003, Is(3), DataAccess, Info),
+    (T::DataDeleted, "data_deleted", 6003, Is(4), DataAccess, Info),
+    (T::PermissionDenied, "permission_denied", 6003, ByAction, Security, Notice),
+    (T::SecurityViolation, "security_violation", 2004, Is(1), Security, Critical),
+    (T::SuspiciousActivity, "suspicious_activity", 2004, Is(1), Security, Warning),
+    (T::ConfigChanged, "config_changed", 6003, Is(3), Year, Notice),
+    (T::RoleAssigned, "role_assigned", 3007, Is(16), Security, Notice),
+    (T::RoleRevoked, "role_revoked", 3007, Is(17), Security, Notice),
+    (T::PermissionGranted, "permission_granted", 3007, Is(16), Security, Notice),
+    (T::KeyChanged, "key_changed", 3007, ByCredential, Security, Notice),
+    (T::DataExport, "data_export", 6003, Is(2), DataAccess, Notice),
+    (T::DataAnonymization, "data_anonymization", 3004, Is(4), Security, Notice),
+    (T::RetentionPolicyApplied, "retention_policy_applied", 3004, Is(4), Security, Notice),
+    (T::TenantChanged, "tenant_changed", 3004, ByAction, Year, Info),
+    (T::System, "system", 6003, ByAction, Year, Info),
+    (T::AuditAccessed, "audit_accessed", 6003, Is(2), Security, Info),
+];
+
+impl EventType {
+    /// All types, in the order of the list.
+    pub fn all() -> impl Iterator<Item = EventType> {
+        TYPES.iter().map(|row| row.0)
+    }
+
+    /// The type with this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        TYPES.iter().find(|row| row.1 == name).map(|row| row.0)
+    }
+
+    fn row(self) -> &'static (EventType, &'static str, i64, Activity, RetentionClass, Severity) {
+        &TYPES[self as usize]
+    }
+
+    pub fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// OCSF class, such as 3007.
+    pub fn class(self) -> i64 {
+        self.row().2
+    }
+
+    /// OCSF activity within the class; some depend on the permission's action.
+    pub fn activity(self, action: &str) -> i64 {
+        match (self.row().3, action) {
+            (Is(activity), _) => activity,
+            (ByCredential, "delete" | "revoke") => 19,
+            (ByCredential, _) => 18,
+            (ByAction, "create") => 1,
+            (ByAction, "read") => 2,
+            (ByAction, "update") => 3,
+            (ByAction, "delete") => 4,
+            (ByAction, _) => 99,
+        }
+    }
+
+    pub fn retention(self) -> RetentionClass {
+        self.row().4
+    }
+
+    pub fn severity(self) -> Severity {
+        self.row().5
+    }
+}
+
+impl RetentionClass {
+    pub fn name(self) -> &'static str {
+        match self {
+            Security => "security",
+            DataAccess => "data_access",
+            Year => "default",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        [Security, DataAccess, Year].into_iter().find(|class| class.name() == name)
+    }
+
+    /// Days an event of this class is kept: seven years, three years, one year.
+    pub fn days(self) -> u32 {
+        match self {
+            Security => 2_555,
+            DataAccess => 1_095,
+            Year => 365,
+        }
+    }
+}
+
+/// A name in use, and its type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventName {
+    /// `<feature>.<noun_verb_past>`, at most 64 characters.
+    pub name: &'static str,
+    pub event_type: EventType,
+}
+
+const fn name(name: &'static str, event_type: EventType) -> EventName {
+    EventName { name, event_type }
+}
+
+/// Every name that Rowhouse itself writes. Services declare theirs in the catalog directory.
+pub const EVENTS: &[EventName] = &[
+    name("access.permission_denied", T::PermissionDenied),
+    name("access.permission_granted", T::PermissionGranted),
+    name("access.permission_revoked", T::RoleRevoked),
+    name("access.role_assigned", T::RoleAssigned),
+    name("access.role_changed", T::ConfigChanged),
+    name("access.role_revoked", T::RoleRevoked),
+    name("access.tenant_crossing_refused", T::SecurityViolation),
+    name("api.catalog_applied", T::ConfigChanged),
+    name("api.request_read", T::DataRead),
+    name("api.request_created", T::DataCreated),
+    name("api.request_updated", T::DataUpdated),
+    name("api.request_deleted", T::DataDeleted),
+    name("audit.clock_stepped", T::System),
+    name("audit.events_exported", T::DataExport),
+    name("audit.events_read", T::AuditAccessed),
+    name("audit.gap.dropped", T::System),
+    name("audit.key.rotate", T::KeyChanged),
+    name("audit.log.opened", T::System),
+    name("audit.log.restored", T::System),
+    name("audit.pipeline.resume", T::System),
+    name("audit.pipeline.tampered", T::SecurityViolation),
+    name("audit.policy_changed", T::ConfigChanged),
+    name("audit.rendering_failed", T::System),
+    name("audit.retention.drop", T::RetentionPolicyApplied),
+    name("audit.segment.close", T::System),
+    name("billing.invoice_issued", T::DataCreated),
+    name("billing.invoice_paid", T::DataUpdated),
+    name("billing.plan_changed", T::ConfigChanged),
+    name("billing.price_changed", T::ConfigChanged),
+    name("billing.subscription_changed", T::ConfigChanged),
+    name("identity.login_failed", T::LoginFailed),
+    name("identity.mfa_disabled", T::MfaDisabled),
+    name("identity.mfa_enabled", T::MfaEnabled),
+    name("identity.session_ended", T::Logout),
+    name("identity.session_started", T::Login),
+    name("identity.user_changed", T::DataUpdated),
+    name("identity.user_created", T::DataCreated),
+    name("keys.key_created", T::KeyChanged),
+    name("keys.key_revoked", T::KeyChanged),
+    name("keys.key_rotated", T::KeyChanged),
+    name("lifecycle.tenant_activated", T::TenantChanged),
+    name("lifecycle.tenant_decommissioned", T::TenantChanged),
+    name("lifecycle.tenant_failed", T::TenantChanged),
+    name("lifecycle.tenant_provisioned", T::TenantChanged),
+    name("lifecycle.tenant_resumed", T::TenantChanged),
+    name("lifecycle.tenant_suspended", T::TenantChanged),
+    name("limits.limit_changed", T::ConfigChanged),
+    name("metering.meter_changed", T::ConfigChanged),
+    name("resources.quota_changed", T::ConfigChanged),
+    name("routes.route_changed", T::ConfigChanged),
+    name("routes.service_changed", T::ConfigChanged),
+    name("tenancy.tenant_changed", T::TenantChanged),
+];
+
+/// The entry of a name, if it is listed.
+pub fn find(name: &str) -> Option<&'static EventName> {
+    EVENTS.iter().find(|event| event.name == name)
+}
+
+/// Whether a text has the form of an event's name: a feature, a full stop, words of letters, digits and `_`,
+/// at most 64 characters. Names that are part of the log's own format have further full stops.
+pub fn is_event_name(text: &str) -> bool {
+    let word = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_lowercase())
+            && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    text.len() <= 64 && text.contains('.') && text.split('.').all(word)
+}
