@@ -1,1 +1,28 @@
-//! rowhouse-tenantdb
+//! The tenants' databases: four levels of isolation, one transaction that can see one tenant.
+//!
+//! Two halves meet here. The **control plane** prepares clusters ([`cell`]), installs services' tables ([`tables`]),
+//! makes, closes and drops tenants' places ([`place`]) and examines all of it ([`doctor`]), as superuser over a Unix
+//! socket. A **service** turns the gateway's signed header into a [`TenantContext`] and gets a [`TenantTransaction`]
+//! from [`Databases`]; it reaches no connection, and its SQL can see that tenant's rows only. [`plane`] is what the
+//! first half tells the second.
+//!
+//! What it promises: whatever SQL runs in a tenant's transaction, it reads and changes no other tenant's row. On the
+//! level `shared` that is done by forced row-level security whose policies verify a context signed for this backend;
+//! from `schema` up by the privileges of a login that is the tenant's own.
+#![forbid(unsafe_code)]
+
+pub mod cell;
+mod connect;
+pub mod doctor;
+pub mod name;
+pub mod place;
+pub mod plane;
+mod rights;
+pub mod tables;
+mod token;
+
+pub use cell::Cell;
+pub use connect::ConnectError;
+pub use place::Place;
+pub use rights::Rights;
+pub use token::{DatabaseKey, KidError};

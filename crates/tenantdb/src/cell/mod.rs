@@ -1,0 +1,198 @@
+//! A cell: one PostgreSQL cluster that holds tenants. Preparing it makes the roles, closes what PUBLIC has, and puts
+//! the verifier of the signed context (schema `rh`) into each of its tenants' databases. All of it is repeatable:
+//! running it again repairs, and never takes anything from a tenant.
+
+use serde::{Deserialize, Serialize};
+
+use crate::DatabaseKey;
+use crate::connect::{Address, ConnectError, Connected};
+use crate::name::{NameError, quote};
+
+/// The shared tables of a cell lie in this database.
+pub const SHARED_DATABASE: &str = "rh_shared";
+/// The first database of tenants with a schema of their own.
+pub const SCHEMAS_DATABASE: &str = "rh_schemas_1";
+/// The one login of all tenants on the level `shared`.
+pub const SHARED_LOGIN: &str = "rh_app";
+
+const ROLES: &str = include_str!("roles.sql");
+const GUARD: &str = include_str!("guard.sql");
+const REVOKES: &str = include_str!("revokes.sql");
+
+/// First half of the advisory locks under which this crate changes a cluster; the second says what is changed.
+pub(crate) const LOCK_CLASS: i32 = 7240;
+
+/// A PostgreSQL cluster with its administrator's role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cell {
+    /// Name, as in places.
+    pub name: String,
+    /// Directory of the Unix socket, or a loopback address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// A superuser.
+    pub admin_role: String,
+}
+
+/// Why a cell or a database could not be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum CellError {
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A name that cannot stand in SQL.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The server refused a statement.
+    #[error("{doing}")]
+    Server {
+        /// What was being done.
+        doing: &'static str,
+        /// What the server said.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+}
+
+pub(crate) fn while_doing(doing: &'static str) -> impl FnOnce(tokio_postgres::Error) -> CellError {
+    move |source| CellError::Server { doing, source }
+}
+
+impl Cell {
+    pub(crate) async fn connect(&self, database: &str) -> Result<Connected, ConnectError> {
+        self.connect_as(&self.admin_role, database).await
+    }
+
+    pub(crate) async fn connect_as(&self, user: &str, database: &str) -> Result<Connected, ConnectError> {
+        Connected::open(Address { host: &self.host, port: self.port, user, database }).await
+    }
+}
+
+/// Makes the roles of `cell` and takes CONNECT and TEMP from PUBLIC on all of its databases.
+///
+/// # Errors
+/// If the server is away or the administrator may not.
+pub async fn prepare(cell: &Cell) -> Result<(), CellError> {
+    let admin = cell.connect("postgres").await?;
+    admin
+        .batch_execute(&format!("BEGIN; SELECT pg_advisory_xact_lock({LOCK_CLASS}, 1);\n{ROLES}\nCOMMIT"))
+        .await
+        .map_err(while_doing("making the roles of a cell"))?;
+    admin.close().await;
+    Ok(())
+}
+
+/// Makes `database` if it is not there, and makes it fit for tenants: schema `rh` with `key`, revocations, event
+/// trigger. A `key` with a new kid is added beside the old ones, so that keys can be rotated with overlap.
+///
+/// # Errors
+/// If the server is away, the administrator may not, or `database` is not a plain name.
+pub async fn prepare_database(cell: &Cell, database: &str, key: &DatabaseKey) -> Result<(), CellError> {
+    create_database(cell, database).await?;
+    let mut admin = cell.connect(database).await?;
+    let transaction = admin.transaction().await.map_err(while_doing("beginning to prepare a database"))?;
+    let lock = format!("SELECT pg_advisory_xact_lock({LOCK_CLASS}, 2)");
+    for (doing, sql) in
+        [("locking a database", lock.as_str()), ("closing the catalog", REVOKES), ("making schema rh", GUARD)]
+    {
+        transaction.batch_execute(sql).await.map_err(while_doing(doing))?;
+    }
+    let (inner, outer) = key.padded_blocks();
+    transaction
+        .execute(
+            "INSERT INTO rh.key (kid, ipad, opad) VALUES ($1, $2, $3)
+             ON CONFLICT (kid) DO UPDATE SET ipad = excluded.ipad, opad = excluded.opad",
+            &[&key.kid(), &inner.as_slice(), &outer.as_slice()],
+        )
+        .await
+        .map_err(while_doing("storing a context key"))?;
+    transaction.commit().await.map_err(while_doing("preparing a database"))?;
+    admin
+        .batch_execute(&format!("ALTER DATABASE {} CONNECTION LIMIT -1", quote(database)?))
+        .await
+        .map_err(while_doing("opening a database"))?;
+    admin.close().await;
+    Ok(())
+}
+
+/// Takes the key `kid` out of `database`: its tokens are refused from then on. Twice is once.
+///
+/// # Errors
+/// If the server is away or the administrator may not.
+pub async fn retire_key(cell: &Cell, database: &str, kid: &str) -> Result<(), CellError> {
+    let admin = cell.connect(database).await?;
+    admin
+        .execute("DELETE FROM rh.key WHERE kid = $1", &[&kid])
+        .await
+        .map_err(while_doing("retiring a context key"))?;
+    admin.close().await;
+    Ok(())
+}
+
+/// Whether `database` exists and holds `key` already, bytes and all.
+pub(crate) async fn is_prepared(cell: &Cell, database: &str, key: &DatabaseKey) -> Result<bool, CellError> {
+    let server = cell.connect("postgres").await?;
+    let exists = server
+        .query_opt("SELECT FROM pg_database WHERE datname = $1 AND datconnlimit <> 0", &[&database])
+        .await
+        .map_err(while_doing("looking for a database"))?
+        .is_some();
+    server.close().await;
+    if !exists {
+        return Ok(false);
+    }
+    let (inner, _) = key.padded_blocks();
+    let admin = cell.connect(database).await?;
+    let found = match admin.query_one("SELECT to_regclass('rh.key') IS NOT NULL", &[]).await {
+        Ok(row) if row.get(0) => {
+            admin
+                .query_opt(
+                    "SELECT FROM rh.key WHERE kid = $1 AND ipad = $2",
+                    &[&key.kid(), &inner.as_slice()],
+                )
+                .await
+        }
+        Ok(_) => Ok(None),
+        Err(problem) => Err(problem),
+    };
+    let found = found.map_err(while_doing("looking for a context key"))?.is_some();
+    admin.close().await;
+    Ok(found)
+}
+
+/// `CREATE DATABASE` cannot be in a transaction, and a new database is open to PUBLIC: so it is born with a
+/// connection limit of 0, which binds all but superusers, and keeps it until it is prepared.
+async fn create_database(cell: &Cell, database: &str) -> Result<(), CellError> {
+    let quoted = quote(database)?;
+    let server = cell.connect("postgres").await?;
+    let doing = "making a database";
+    server
+        .batch_execute(&format!("SELECT pg_advisory_lock({LOCK_CLASS}, 3)"))
+        .await
+        .map_err(while_doing(doing))?;
+    let exists = server
+        .query_opt("SELECT FROM pg_database WHERE datname = $1", &[&database])
+        .await
+        .map_err(while_doing(doing))?;
+    if exists.is_none() {
+        server
+            .batch_execute(&format!(
+                "CREATE DATABASE {quoted} CONNECTION LIMIT 0 ENCODING 'UTF8' TEMPLATE template0"
+            ))
+            .await
+            .map_err(while_doing(doing))?;
+    }
+    server
+        .batch_execute(&format!("REVOKE CONNECT, TEMPORARY ON DATABASE {quoted} FROM PUBLIC"))
+        .await
+        .map_err(while_doing("closing a database to PUBLIC"))?;
+    if database == SHARED_DATABASE {
+        server
+            .batch_execute(&format!("GRANT CONNECT ON DATABASE {quoted} TO {SHARED_LOGIN}"))
+            .await
+            .map_err(while_doing("letting the shared login in"))?;
+    }
+    server.close().await;
+    Ok(())
+}

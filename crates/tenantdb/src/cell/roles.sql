@@ -1,0 +1,30 @@
+-- Roles of a cluster, and what PUBLIC loses in it. Repeatable; repairs attributes that were changed by hand.
+DO $$
+DECLARE
+  name text;
+BEGIN
+  FOREACH name IN ARRAY ARRAY['rh_owner', 'rh_guard', 'rh_app', 'rh_migrator', 'rh_mover'] LOOP
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
+      EXECUTE format('CREATE ROLE %I', name);
+    END IF;
+    EXECUTE format('ALTER ROLE %I NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOREPLICATION NOINHERIT', name);
+    EXECUTE format('ALTER ROLE %I RESET ALL', name);
+  END LOOP;
+END $$;
+
+ALTER ROLE rh_owner NOLOGIN;                            -- owns tables; FORCE makes it subject to their policies
+ALTER ROLE rh_guard NOLOGIN;                            -- owns schema rh: keys, places, the verifier
+ALTER ROLE rh_app LOGIN;                                -- owns nothing, is a member of nothing
+ALTER ROLE rh_migrator LOGIN;
+ALTER ROLE rh_mover LOGIN BYPASSRLS REPLICATION;        -- moves and exports; its sessions are audited
+GRANT rh_owner TO rh_migrator;
+
+-- Every new database grants CONNECT and TEMP to PUBLIC; template0 takes no connections anyway.
+DO $$
+DECLARE
+  name name;
+BEGIN
+  FOR name IN SELECT datname FROM pg_database WHERE datallowconn LOOP
+    EXECUTE format('REVOKE CONNECT, TEMPORARY ON DATABASE %I FROM PUBLIC', name);
+  END LOOP;
+END $$;

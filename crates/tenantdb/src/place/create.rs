@@ -1,0 +1,75 @@
+//! Making a place: login and groups, database or schema database, the right to connect, and the row in `rh.place`
+//! that lets transactions begin. The tables come after (`tables::install`).
+
+use rowhouse_domain::tenancy::Isolation;
+
+use super::rights::memberships;
+use super::{Place, PlaceError};
+use crate::cell::{Cell, LOCK_CLASS, is_prepared, prepare_database, while_doing};
+use crate::name::quote;
+use crate::{DatabaseKey, Rights};
+
+/// Makes `place` in `cell` with full rights. The cell must be prepared; `key` is the context key of the place's
+/// database, which is prepared with it if it is not yet. A place that exists keeps its rights and its epoch.
+///
+/// # Errors
+/// If the names do not fit the level, the server is away or the administrator may not.
+pub async fn create(cell: &Cell, place: &Place, key: &DatabaseKey) -> Result<(), PlaceError> {
+    place.check()?;
+    if place.isolation != Isolation::Shared {
+        make_login(cell, place).await?;
+    }
+    if !is_prepared(cell, &place.database, key).await? {
+        prepare_database(cell, &place.database, key).await?;
+    }
+    let mut admin = cell.connect(&place.database).await?;
+    let transaction = admin.transaction().await.map_err(while_doing("beginning a place"))?;
+    if place.isolation != Isolation::Shared {
+        let (login, database) = (quote(&place.login)?, quote(&place.database)?);
+        // All logins of a database stand in one row of pg_database: one writer at a time.
+        transaction
+            .batch_execute(&format!(
+                "SELECT pg_advisory_xact_lock({LOCK_CLASS}, 4); GRANT CONNECT ON DATABASE {database} TO {login}"
+            ))
+            .await
+            .map_err(while_doing("letting a tenant's login in"))?;
+    }
+    let epoch = i64::try_from(place.epoch).expect("an epoch counts moves");
+    transaction
+        .execute(
+            "INSERT INTO rh.place (tenant, login, epoch, rights) VALUES ($1, $2, $3, $4) ON CONFLICT (tenant) DO NOTHING",
+            &[&place.tenant.0, &place.login, &epoch, &Rights::Full.letters()],
+        )
+        .await
+        .map_err(while_doing("recording a place"))?;
+    transaction.commit().await.map_err(while_doing("making a place"))?;
+    admin.close().await;
+    Ok(())
+}
+
+/// A login without any attribute, and its three groups, which alone hold privileges on tables. A login that exists
+/// (the step is repeated) keeps the memberships it has, because rights may have changed meanwhile.
+async fn make_login(cell: &Cell, place: &Place) -> Result<(), PlaceError> {
+    let mut admin = cell.connect("postgres").await?;
+    let transaction = admin.transaction().await.map_err(while_doing("beginning a login"))?;
+    let login = quote(&place.login)?;
+    transaction
+        .execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", &[&LOCK_CLASS, &place.login])
+        .await
+        .map_err(while_doing("locking a login"))?;
+    let exists = transaction
+        .query_opt("SELECT FROM pg_roles WHERE rolname = $1", &[&place.login])
+        .await
+        .map_err(while_doing("looking for a login"))?;
+    if exists.is_none() {
+        let mut sql = format!("CREATE ROLE {login} LOGIN INHERIT;\n");
+        for (_, group) in place.groups() {
+            sql.push_str(&format!("CREATE ROLE {} NOLOGIN;\n", quote(&group)?));
+        }
+        sql.push_str(&memberships(place, Rights::Full)?);
+        transaction.batch_execute(&sql).await.map_err(while_doing("making a login"))?;
+    }
+    transaction.commit().await.map_err(while_doing("making a login"))?;
+    admin.close().await;
+    Ok(())
+}

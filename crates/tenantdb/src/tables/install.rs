@@ -1,0 +1,272 @@
+//! Installing a service's tables in one schema: newer migrations, generator, gate and version in one transaction.
+
+use rowhouse_domain::id::TenantId;
+use rowhouse_domain::tenancy::Isolation;
+use sha2::{Digest, Sha256};
+use tokio_postgres::Transaction;
+
+use super::generate::{GENERATOR_VERSION, generate};
+use super::manifest::hexadecimal;
+use super::{PROBE_TABLE, ServiceTables, partition};
+use crate::cell::{Cell, LOCK_CLASS};
+use crate::connect::ConnectError;
+use crate::doctor::{self, Finding};
+use crate::name::{NameError, quote};
+
+/// Where to install.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// Database.
+    pub database: &'a str,
+    /// Schema; made if it is not there.
+    pub schema: &'a str,
+    /// Level.
+    pub isolation: Isolation,
+    /// The login that will use it: `rh_app` on `shared`, the tenant's own above.
+    pub login: &'a str,
+    /// The one tenant of the schema; none on `shared`.
+    pub tenant: Option<TenantId>,
+}
+
+/// What an installation did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installed {
+    /// Number of the last migration that is now in the schema.
+    pub version: i32,
+    /// Numbers that were run just now, in order.
+    pub applied: Vec<i32>,
+}
+
+/// Why nothing was installed. The transaction was rolled back.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A name that cannot stand in SQL.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// `shared` with a tenant, or a level above without one.
+    #[error("level `{0}` and the tenant do not fit: shared tables have none, all others have one")]
+    Level(&'static str),
+    /// The schema belongs to another service or tenant.
+    #[error("schema `{0}` is installed for another service or tenant")]
+    Taken(String),
+    /// An installed migration has another text now.
+    #[error("migration {number} of {service} was changed after it had been installed")]
+    Changed {
+        /// The service.
+        service: String,
+        /// The migration.
+        number: i32,
+    },
+    /// The schema is ahead of what was given.
+    #[error("the schema is at version {installed}, newer than {given}")]
+    Ahead {
+        /// In the schema.
+        installed: i32,
+        /// The last that was given.
+        given: i32,
+    },
+    /// A migration failed.
+    #[error("migration {number} ({name}) failed")]
+    Migration {
+        /// Its number.
+        number: i32,
+        /// Its name.
+        name: String,
+        /// What the server said.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    /// A migration ended the transaction that it ran in.
+    #[error("migration {number} ends the transaction it runs in")]
+    EndedTransaction {
+        /// Its number.
+        number: i32,
+    },
+    /// A table that the manifest does not name.
+    #[error("table `{0}` is not in the manifest")]
+    Undeclared(String),
+    /// A table of the manifest that no migration makes.
+    #[error("the manifest names table `{0}`, but no migration makes it")]
+    Missing(String),
+    /// A tenant table without the column that says whose the row is.
+    #[error("tenant table `{0}` has no column tenant_id of type uuid")]
+    NoTenantId(String),
+    /// A table with rows was to be partitioned.
+    #[error("table `{0}` is not partitioned and has been installed before; partition it in a migration")]
+    TooLateToPartition(String),
+    /// The doctor found something in the tables.
+    #[error("the tables do not keep tenants apart: {}", .0.iter().map(|f| format!("{} {}", f.code, f.object)).collect::<Vec<_>>().join("; "))]
+    Findings(Vec<Finding>),
+    /// The server refused a statement of ours.
+    #[error("{doing}")]
+    Server {
+        /// What was being done.
+        doing: &'static str,
+        /// What the server said.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+}
+
+pub(super) fn server(doing: &'static str) -> impl FnOnce(tokio_postgres::Error) -> InstallError {
+    move |source| InstallError::Server { doing, source }
+}
+
+/// Brings a schema to the last version of `tables`. Twice is once; only newer numbers are run. Roles of `target.login`
+/// must be there (`cell::prepare`, `place::create`).
+///
+/// # Errors
+/// See [`InstallError`]; nothing of a failed installation remains.
+pub async fn install(
+    cell: &Cell,
+    target: &Target<'_>,
+    tables: &ServiceTables,
+) -> Result<Installed, InstallError> {
+    if (target.isolation == Isolation::Shared) != target.tenant.is_none() {
+        return Err(InstallError::Level(target.isolation.as_str()));
+    }
+    let mut admin = cell.connect(target.database).await?;
+    let transaction = admin.transaction().await.map_err(server("beginning an installation"))?;
+    let installed = install_in(&transaction, target, tables).await?;
+    transaction.commit().await.map_err(server("committing an installation"))?;
+    admin.close().await;
+    Ok(installed)
+}
+
+async fn install_in(
+    transaction: &Transaction<'_>,
+    target: &Target<'_>,
+    tables: &ServiceTables,
+) -> Result<Installed, InstallError> {
+    claim_schema(transaction, target, &tables.service).await?;
+    let before = versions(transaction, target.schema).await?;
+    check_history(&before, tables)?;
+    let reached = before.iter().map(|(number, _)| *number).max().unwrap_or(0);
+    let mut applied = Vec::new();
+    for migration in tables.migrations.iter().filter(|migration| migration.number > reached) {
+        run(transaction, migration).await?;
+        note(transaction, target.schema, migration.number, &migration.name, &migration.checksum()).await?;
+        applied.push(migration.number);
+    }
+    let generated = generator_checksum(tables);
+    let current = before.iter().any(|(number, checksum)| *number == 0 && *checksum == generated);
+    if !applied.is_empty() || !current {
+        transaction.batch_execute("RESET ROLE").await.map_err(server("resetting the role"))?;
+        partition::partition(transaction, target, &tables.manifest).await?;
+        generate(transaction, target, &tables.manifest).await?;
+        note(transaction, target.schema, 0, "generated", &generated).await?;
+        let findings =
+            doctor::of_tables(transaction, target).await.map_err(server("examining the tables"))?;
+        if !findings.is_empty() {
+            return Err(InstallError::Findings(findings));
+        }
+    }
+    Ok(Installed { version: tables.version(), applied })
+}
+
+/// Makes the schema and its record, and takes the lock that keeps two installers apart.
+async fn claim_schema(
+    transaction: &Transaction<'_>,
+    target: &Target<'_>,
+    service: &str,
+) -> Result<(), InstallError> {
+    let schema = quote(target.schema)?;
+    let tenant = target.tenant.map(|tenant| tenant.0);
+    transaction
+        .execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", &[&LOCK_CLASS, &target.schema])
+        .await
+        .map_err(server("locking a schema"))?;
+    let fits = transaction
+        .query_one(
+            "WITH added AS (
+               INSERT INTO rh.installed (schema, service, isolation, login, tenant) VALUES ($1, $2, $3, $4, $5)
+               ON CONFLICT (schema) DO NOTHING)
+             SELECT coalesce((SELECT (service, isolation, login) = ($2, $3, $4) AND tenant IS NOT DISTINCT FROM $5
+                                FROM rh.installed WHERE schema = $1), true)",
+            &[&target.schema, &service, &target.isolation.as_str(), &target.login, &tenant],
+        )
+        .await
+        .map_err(server("recording a schema"))?;
+    if !fits.get::<_, bool>(0) {
+        return Err(InstallError::Taken(target.schema.to_owned()));
+    }
+    transaction
+        .batch_execute(&format!(
+            "CREATE SCHEMA IF NOT EXISTS {schema} AUTHORIZATION rh_owner;
+             SET LOCAL search_path = {schema}, pg_temp;
+             SET LOCAL lock_timeout = '2s';
+             SET LOCAL ROLE rh_owner;
+             CREATE TABLE IF NOT EXISTS {schema}.{PROBE_TABLE} (
+               tenant_id uuid NOT NULL DEFAULT rh.stamped(), id uuid NOT NULL, marker text NOT NULL,
+               PRIMARY KEY (tenant_id, id));"
+        ))
+        .await
+        .map_err(server("making a schema"))
+}
+
+async fn versions(transaction: &Transaction<'_>, schema: &str) -> Result<Vec<(i32, String)>, InstallError> {
+    let rows = transaction
+        .query("SELECT number, checksum FROM rh.version WHERE schema = $1 ORDER BY number", &[&schema])
+        .await
+        .map_err(server("reading the version"))?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+fn check_history(before: &[(i32, String)], tables: &ServiceTables) -> Result<(), InstallError> {
+    for (number, checksum) in before.iter().filter(|(number, _)| *number > 0) {
+        match tables.migrations.iter().find(|migration| migration.number == *number) {
+            Some(migration) if migration.checksum() == *checksum => {}
+            None if *number > tables.version() => {
+                return Err(InstallError::Ahead { installed: *number, given: tables.version() });
+            }
+            _ => return Err(InstallError::Changed { service: tables.service.clone(), number: *number }),
+        }
+    }
+    Ok(())
+}
+
+/// Runs as `rh_owner`, so that tables belong to it. A migration that says COMMIT would leave ours: the check looks
+/// for the setting that only lives in this transaction.
+async fn run(transaction: &Transaction<'_>, migration: &super::Migration) -> Result<(), InstallError> {
+    transaction.batch_execute("SET LOCAL ROLE rh_owner").await.map_err(server("becoming the owner"))?;
+    let failed =
+        |source| InstallError::Migration { number: migration.number, name: migration.name.clone(), source };
+    transaction
+        .batch_execute("SET LOCAL rh.installing = 'yes'")
+        .await
+        .map_err(server("marking the transaction"))?;
+    transaction.batch_execute(&migration.sql).await.map_err(failed)?;
+    let row = transaction
+        .query_one("SELECT current_setting('rh.installing', true) IS NOT DISTINCT FROM 'yes'", &[])
+        .await
+        .map_err(server("looking at the transaction"))?;
+    if row.get(0) { Ok(()) } else { Err(InstallError::EndedTransaction { number: migration.number }) }
+}
+
+async fn note(
+    transaction: &Transaction<'_>,
+    schema: &str,
+    number: i32,
+    name: &str,
+    checksum: &str,
+) -> Result<(), InstallError> {
+    transaction.batch_execute("RESET ROLE").await.map_err(server("resetting the role"))?;
+    transaction
+        .execute(
+            "INSERT INTO rh.version (schema, number, name, checksum) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (schema, number) DO UPDATE
+                SET name = excluded.name, checksum = excluded.checksum, applied_at = now()",
+            &[&schema, &number, &name, &checksum],
+        )
+        .await
+        .map_err(server("recording the version"))?;
+    Ok(())
+}
+
+fn generator_checksum(tables: &ServiceTables) -> String {
+    let manifest = serde_json::to_string(&tables.manifest).expect("a manifest is plain data");
+    hexadecimal(&Sha256::digest(format!("{GENERATOR_VERSION}\n{manifest}")))
+}

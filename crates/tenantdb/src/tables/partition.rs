@@ -1,0 +1,132 @@
+//! Making hash partitions of a shared table that a migration has just made plain. The author writes one `CREATE
+//! TABLE` for all levels; only on `shared`, where one table holds thousands of tenants, is it worth cutting.
+
+use rowhouse_domain::tenancy::Isolation;
+use tokio_postgres::Transaction;
+
+use super::install::{InstallError, Target, server};
+use super::{Manifest, TableKind};
+use crate::name::quote;
+
+/// What stands on a table and has to be put back on the partitioned one, under its old name.
+struct Attached {
+    name: String,
+    /// Table that it stands on, quoted and qualified.
+    table: String,
+    definition: String,
+}
+
+/// Converts each table that the manifest wants in partitions and that is not. Only tables that the generator has not
+/// recorded yet are converted: they were made in this transaction and are empty.
+pub(super) async fn partition(
+    transaction: &Transaction<'_>,
+    target: &Target<'_>,
+    manifest: &Manifest,
+) -> Result<(), InstallError> {
+    if target.isolation != Isolation::Shared {
+        return Ok(());
+    }
+    for (name, table) in &manifest.tables {
+        let Some(count) = table.partitions.filter(|_| table.kind == TableKind::Tenant) else { continue };
+        if is_plain_table(transaction, target.schema, name).await? {
+            convert(transaction, target.schema, name, count).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn is_plain_table(
+    transaction: &Transaction<'_>,
+    schema: &str,
+    table: &str,
+) -> Result<bool, InstallError> {
+    let found = transaction
+        .query_opt(
+            "SELECT c.relkind = 'r', EXISTS (SELECT FROM rh.relation r WHERE r.schema = $1 AND r.name = $2)
+               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+              WHERE n.nspname = $1 AND c.relname = $2",
+            &[&schema, &table],
+        )
+        .await
+        .map_err(server("looking for a table to partition"))?;
+    match found.map(|row| (row.get(0), row.get(1))) {
+        Some((true, true)) => Err(InstallError::TooLateToPartition(table.to_owned())),
+        Some((plain, _)) => Ok(plain),
+        None => Ok(false),
+    }
+}
+
+async fn convert(
+    transaction: &Transaction<'_>,
+    schema: &str,
+    table: &str,
+    count: u32,
+) -> Result<(), InstallError> {
+    let (schema_quoted, table_quoted) = (quote(schema)?, quote(table)?);
+    let name = format!("{schema_quoted}.{table_quoted}");
+    let keys =
+        constraints(transaction, &name, "contype IN ('p', 'u') AND conrelid = $1::text::regclass").await?;
+    let foreign =
+        constraints(transaction, &name, "contype = 'f' AND $1::text::regclass IN (conrelid, confrelid)")
+            .await?;
+    let indexes = indexes(transaction, &name).await?;
+    let mut sql = String::new();
+    for key in &foreign {
+        sql.push_str(&format!("ALTER TABLE {} DROP CONSTRAINT {};\n", key.table, key.name));
+    }
+    sql.push_str(&format!(
+        "ALTER TABLE {name} RENAME TO rh_plain;\nCREATE TABLE {name} (LIKE {schema_quoted}.rh_plain INCLUDING DEFAULTS \
+         INCLUDING CONSTRAINTS INCLUDING GENERATED INCLUDING IDENTITY INCLUDING STORAGE INCLUDING COMMENTS)\n  \
+         PARTITION BY HASH (tenant_id);\nDROP TABLE {schema_quoted}.rh_plain;\nALTER TABLE {name} OWNER TO rh_owner;\n"
+    ));
+    for remainder in 0..count {
+        let leaf = quote(&format!("{table}_p{remainder}"))?;
+        sql.push_str(&format!(
+            "CREATE TABLE {schema_quoted}.{leaf} PARTITION OF {name} FOR VALUES WITH (MODULUS {count}, REMAINDER {remainder});\n\
+             ALTER TABLE {schema_quoted}.{leaf} OWNER TO rh_owner;\n"
+        ));
+    }
+    for key in keys.iter().chain(&foreign) {
+        sql.push_str(&format!("ALTER TABLE {} ADD CONSTRAINT {} {};\n", key.table, key.name, key.definition));
+    }
+    for index in indexes {
+        sql.push_str(&format!("{index};\n"));
+    }
+    transaction.batch_execute(&sql).await.map_err(server("partitioning a table"))
+}
+
+async fn constraints(
+    transaction: &Transaction<'_>,
+    name: &str,
+    which: &str,
+) -> Result<Vec<Attached>, InstallError> {
+    let rows = transaction
+        .query(
+            &format!(
+                "SELECT quote_ident(conname), format('%I.%I', n.nspname, c.relname), pg_get_constraintdef(k.oid)
+                   FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+                  WHERE {which} ORDER BY contype, conname"
+            ),
+            &[&name],
+        )
+        .await
+        .map_err(server("reading constraints"))?;
+    Ok(rows
+        .iter()
+        .map(|row| Attached { name: row.get(0), table: row.get(1), definition: row.get(2) })
+        .collect())
+}
+
+/// Indexes that no constraint owns, as the statements that make them; the table gets its name back, so they fit.
+async fn indexes(transaction: &Transaction<'_>, name: &str) -> Result<Vec<String>, InstallError> {
+    let rows = transaction
+        .query(
+            "SELECT pg_get_indexdef(i.indexrelid) FROM pg_index i
+              WHERE i.indrelid = $1::text::regclass
+                AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.conrelid = i.indrelid)",
+            &[&name],
+        )
+        .await
+        .map_err(server("reading indexes"))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
