@@ -1,0 +1,95 @@
+//! Who may connect to a private server, and as which role: `pg_hba.conf` and `pg_ident.conf`.
+//!
+//! Only the Unix socket is open. The OS user who runs Rowhouse, the server's own and those named by the caller may be any role;
+//! nobody else may be anything.
+//!
+//! From PostgreSQL 16 an ident map says this (`all` as the role, release notes of 16), over peer authentication. PostgreSQL 15 cannot: its
+//! maps name each role, and roles come with tenants. There the kernel says it instead: the socket's directory is 0700, so that only the
+//! server's account and root reach the socket at all, and every connection that arrives is one of those two. Hence on 15 nobody
+//! else can be named.
+
+use std::fmt::Write as _;
+
+/// First major whose ident maps can say "any role".
+const ANY_ROLE_SINCE: u32 = 16;
+
+/// The two files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Admission {
+    pub hba: String,
+    pub ident: String,
+}
+
+/// Why the wanted OS users cannot be let in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AdmissionError {
+    #[error(
+        "OS users {0:?} cannot be let in by PostgreSQL 15; from 16 on they can: apt-get install postgresql-16"
+    )]
+    NeedsSixteen(Vec<String>),
+    #[error("{0:?} cannot be the name of an OS user")]
+    BadName(String),
+}
+
+/// `own`: the accounts of Rowhouse and of the server. `others`: further OS users who may be any role.
+pub(super) fn admission(major: u32, own: &[String], others: &[String]) -> Result<Admission, AdmissionError> {
+    if major < ANY_ROLE_SINCE {
+        if !others.is_empty() {
+            return Err(AdmissionError::NeedsSixteen(others.to_vec()));
+        }
+        let hba = "# Only the socket, whose directory lets in the server's account and root alone.\nlocal all all trust\nlocal replication all trust\n";
+        return Ok(Admission { hba: hba.to_owned(), ident: String::new() });
+    }
+    let hba = "# Only the socket, and only the OS users of the map.\nlocal all all peer map=rowhouse\nlocal replication all peer map=rowhouse\n";
+    let mut ident = String::from("# map, OS user, role\n");
+    for name in own.iter().chain(others) {
+        if !is_plain(name) {
+            return Err(AdmissionError::BadName(name.clone()));
+        }
+        writeln!(ident, "rowhouse \"{name}\" all").expect("writing to a String cannot fail");
+    }
+    Ok(Admission { hba: hba.to_owned(), ident })
+}
+
+/// A name that means nothing but itself in `pg_ident.conf`: no quote, no space, no leading `/`, `+` or `@`.
+fn is_plain(name: &str) -> bool {
+    let first_is_plain = name.starts_with(|letter: char| letter.is_ascii_alphanumeric() || letter == '_');
+    first_is_plain && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "_-.$".contains(letter))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(list: &[&str]) -> Vec<String> {
+        list.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn maps_exactly_the_named_users() {
+        let made = admission(16, &names(&["root", "postgres"]), &names(&["web"])).expect("plain names");
+        assert_eq!(
+            made.ident,
+            "# map, OS user, role\nrowhouse \"root\" all\nrowhouse \"postgres\" all\nrowhouse \"web\" all\n"
+        );
+        assert!(!made.hba.contains("trust"));
+    }
+
+    #[test]
+    fn fifteen_lets_in_nobody_beside_the_two_accounts() {
+        let refused = admission(15, &names(&["root"]), &names(&["web"]));
+        assert_eq!(refused, Err(AdmissionError::NeedsSixteen(names(&["web"]))));
+        assert!(admission(15, &names(&["root", "postgres"]), &[]).is_ok());
+    }
+
+    #[test]
+    fn refuses_names_that_mean_more_than_themselves() {
+        for name in ["/^.*$", "a\"b", "a b", "", "+group", "@file", "a\nb"] {
+            assert_eq!(
+                admission(17, &names(&[name]), &[]),
+                Err(AdmissionError::BadName(name.to_owned())),
+                "{name:?}"
+            );
+        }
+    }
+}

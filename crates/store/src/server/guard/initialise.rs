@@ -1,0 +1,46 @@
+//! Makes a cluster: `initdb` beside its place, then a rename, so that a half-made cluster never looks like one.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::DirBuilderExt,
+    process::Command,
+};
+
+use rustix::process::{Pid, Signal};
+
+use super::{children::Children, log::Log};
+use crate::server::{SUPERUSER, directory::give, order::ServerOrder};
+
+const HALF_MADE: &str = "cluster.initialising";
+
+/// Starts `initdb`. When it has ended well, [`finish`] puts the cluster into its place.
+pub(super) fn begin(order: &ServerOrder, children: &mut Children, log: &mut Log) -> io::Result<Pid> {
+    let directory = order.layout.data.join(HALF_MADE);
+    match fs::remove_dir_all(&directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::DirBuilder::new().mode(0o700).create(&directory)?;
+    if let Some(account) = &order.account {
+        give(&directory, account).map_err(io::Error::other)?;
+    }
+    let mut command = Command::new(order.binaries.join("initdb"));
+    command.arg("--pgdata").arg(&directory).args([
+        "--username",
+        SUPERUSER,
+        "--data-checksums",
+        "--encoding",
+        "UTF8",
+    ]);
+    command.args(["--locale", "C.UTF-8", "--auth-local", "peer", "--auth-host", "scram-sha-256"]);
+    super::postgres::plain_environment(&mut command);
+    command.current_dir("/");
+    children.start(&mut command, order.account.as_ref(), log.pipe()?, Signal::KILL)
+}
+
+/// `initdb` has synced all it wrote; the rename is synced here.
+pub(super) fn finish(order: &ServerOrder) -> io::Result<()> {
+    fs::rename(order.layout.data.join(HALF_MADE), order.layout.cluster())?;
+    File::open(&order.layout.data)?.sync_all()
+}

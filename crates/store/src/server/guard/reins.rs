@@ -1,0 +1,59 @@
+//! The guard's end of the two pipes to its main process.
+
+use std::{io, os::fd::AsFd};
+
+use serde::de::DeserializeOwned;
+use tokio::{io::AsyncReadExt, net::unix::pipe};
+
+use crate::server::order::Report;
+
+/// Longest order, in bytes; the settings are the largest part of it.
+const ORDER_MAX: usize = 1 << 20;
+
+pub(super) struct Reins {
+    orders: pipe::Receiver,
+    reports: pipe::Sender,
+}
+
+impl Reins {
+    /// Takes over standard input and output, which must be pipes.
+    pub fn take() -> io::Result<Reins> {
+        let orders = pipe::Receiver::from_owned_fd(io::stdin().as_fd().try_clone_to_owned()?)?;
+        let reports = pipe::Sender::from_owned_fd(io::stdout().as_fd().try_clone_to_owned()?)?;
+        Ok(Reins { orders, reports })
+    }
+
+    /// Reads the first line. `None`: the main process was gone before it was whole.
+    pub async fn order<Order: DeserializeOwned>(&mut self) -> io::Result<Option<Order>> {
+        let mut line = Vec::new();
+        loop {
+            let byte = match self.orders.read_u8().await {
+                Ok(byte) => byte,
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            if byte == b'\n' {
+                return Ok(Some(serde_json::from_slice(&line)?));
+            }
+            line.push(byte);
+            if line.len() > ORDER_MAX {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "the order is too long"));
+            }
+        }
+    }
+
+    /// Returns once the main process has closed its end or is dead; again and again from then on. May be dropped and called anew.
+    pub async fn gone(&mut self) {
+        let mut ignored = [0_u8; 64];
+        while matches!(self.orders.read(&mut ignored).await, Ok(length) if length > 0) {}
+    }
+
+    /// Tells the main process. It may be gone or not listening: neither may hold up the guard, so what does not fit is dropped.
+    pub fn report(&mut self, report: &Report) {
+        let mut line =
+            serde_json::to_vec(report).expect("a report has no map with keys that are not strings");
+        line.push(b'\n');
+        // Below PIPE_BUF a line goes whole or not at all (pipe(7)); a failure's log is longer, and nothing follows it.
+        let _ = self.reports.try_write(&line);
+    }
+}
