@@ -1,1 +1,56 @@
-//! rowhouse-control
+//! The control plane: one directory per feature word, each with its operations, SQL, HTTP API and work outside
+//! requests. It publishes the directory that gateways decide from and reads the journal that they write.
+//!
+//! Every feature has the same shape: `mod.rs` (what it is, the operations that others may call), `api.rs`
+//! (routes and wire types), `queries.rs` (rows and SQL), noun files (the operations).
+#![forbid(unsafe_code)]
+
+pub mod api;
+
+use std::sync::Arc;
+
+use rowhouse_domain::clock::Clock;
+use rowhouse_domain::context::ContextSigner;
+use rowhouse_domain::directory::DirectoryWatch;
+use rowhouse_domain::entropy::Entropy;
+use rowhouse_domain::keys::Peppers;
+use rowhouse_store::Store;
+
+/// What every operation of the control plane works with.
+pub struct Control {
+    /// The control database.
+    pub store: Store,
+    /// Where directory versions are published.
+    pub directory: DirectoryWatch,
+    /// Peppers of key digests.
+    pub peppers: Peppers,
+    /// Signs contexts; its public half is served as JWKS.
+    pub context_signer: ContextSigner,
+    /// Settings that do not change while it runs.
+    pub settings: Settings,
+}
+
+/// Settings of the control plane.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the control API is reached from outside, without a slash at the end.
+    pub public_url: String,
+    /// Short name of the region, as in keys.
+    pub region: String,
+    /// Seals cursors; random per installation.
+    pub cursor_key: [u8; 32],
+}
+
+/// The control plane as handlers share it.
+pub type Shared = Arc<Control>;
+
+impl Control {
+    /// The clock.
+    pub fn clock(&self) -> &Clock {
+        self.store.clock()
+    }
+    /// Randomness.
+    pub fn entropy(&self) -> &Entropy {
+        self.store.entropy()
+    }
+}

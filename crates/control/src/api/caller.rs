@@ -1,0 +1,113 @@
+//! Who calls the control API, and the permits that follow from it.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use rowhouse_domain::access::{Permit, Principal, PrincipalKind, decide_key};
+use rowhouse_domain::directory::{Directory, Key, Tenant};
+use rowhouse_domain::id::{OPERATOR_TENANT, RequestId, TenantId};
+use rowhouse_domain::keys;
+use rowhouse_domain::refusal::{Refusal, kind};
+
+use super::ApiError;
+use crate::Shared;
+
+/// A caller with a verified API key.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The key that was presented.
+    pub key: Arc<Key>,
+    /// The running request.
+    pub request_id: RequestId,
+    directory: Arc<Directory>,
+    now_us: i64,
+}
+
+impl FromRequestParts<Shared> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, control: &Shared) -> Result<Self, ApiError> {
+        let text = credential(&parts.headers)?;
+        let directory = control.directory.current();
+        let now_us = control.clock().now_us();
+        let key = keys::check(&directory, &control.peppers, text, now_us)?.clone();
+        let request_id = *parts.extensions.get::<RequestId>().expect("the frame gives every request an id");
+        Ok(Caller { key, request_id, directory, now_us })
+    }
+}
+
+fn credential(headers: &HeaderMap) -> Result<&str, Refusal> {
+    let ambiguous = || Refusal::new(&kind::AMBIGUOUS_CREDENTIALS, "More than one credential was sent.");
+    let bearer = headers.get_all(header::AUTHORIZATION).iter();
+    let plain = headers.get_all("x-api-key").iter();
+    let mut all = bearer.map(|value| (true, value)).chain(plain.map(|value| (false, value)));
+    let none = || Refusal::new(&kind::NO_CREDENTIALS, "No credential was sent.");
+    let (is_bearer, value) = all.next().ok_or_else(none)?;
+    if all.next().is_some() {
+        return Err(ambiguous());
+    }
+    let text = value.to_str().map_err(|_| none())?;
+    let text = if is_bearer { text.strip_prefix("Bearer ").ok_or_else(none)? } else { text };
+    if text.is_empty() { Err(none()) } else { Ok(text) }
+}
+
+impl Caller {
+    /// The key as a principal.
+    pub fn principal(&self) -> Principal {
+        Principal { kind: PrincipalKind::ApiKey, id: self.key.id.0 }
+    }
+
+    /// Whether the caller belongs to the operator.
+    pub fn is_operator(&self) -> bool {
+        self.key.tenant == OPERATOR_TENANT
+    }
+
+    /// The directory version that decides this call.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// The tenant that a list is about: `None` spans all the caller may see. A tenant's principal has its
+    /// own, always; another one is 404, as if it did not exist.
+    pub fn scope(&self, named: Option<&str>) -> Result<Option<TenantId>, Refusal> {
+        let named = named.map(|name| self.find_tenant(name)).transpose()?.map(|tenant| tenant.id);
+        match (self.is_operator(), named) {
+            (true, named) => Ok(named),
+            (false, None) => Ok(Some(self.key.tenant)),
+            (false, Some(named)) if named == self.key.tenant => Ok(Some(named)),
+            (false, Some(_)) => Err(no_such_tenant()),
+        }
+    }
+
+    /// The tenant that a change is about; an operator's principal must name it.
+    pub fn one_tenant(&self, named: Option<&str>) -> Result<TenantId, Refusal> {
+        self.scope(named)?.ok_or_else(|| Refusal::new(&kind::TENANT_REQUIRED, "Say which tenant this is for."))
+    }
+
+    fn find_tenant(&self, name: &str) -> Result<&Arc<Tenant>, Refusal> {
+        let by_id = || name.parse::<TenantId>().ok().and_then(|id| self.directory.tenants.get(&id));
+        self.directory.tenant_by_code(name).or_else(by_id).ok_or_else(no_such_tenant)
+    }
+
+    /// A permit for `permission` (`type:action`) on `tenant`, or on the platform for `None`. Decided by the
+    /// operator's grants for the operator's principals, by the tenant's own for everybody else.
+    pub fn permit(&self, permission: &str, tenant: Option<TenantId>) -> Result<Permit, Refusal> {
+        if !self.is_operator() && tenant != Some(self.key.tenant) {
+            return Err(no_such_tenant());
+        }
+        let denied = |reason: &str| {
+            Refusal::new(&kind::ACCESS_DENIED, format!("This needs the permission `{permission}`."))
+                .private(reason.to_owned())
+        };
+        let bit = self.directory.permissions.id(permission).ok_or_else(|| denied("unknown_permission"))?;
+        let home = self.directory.tenants.get(&self.key.tenant).ok_or_else(|| denied("no_home"))?;
+        decide_key(&home.access, tenant, self.principal(), &self.key.permits, self.key.owner, bit, self.now_us)
+            .map_err(|reason| denied(reason.as_str()))
+    }
+}
+
+fn no_such_tenant() -> Refusal {
+    Refusal::new(&kind::NOT_FOUND, "There is no such tenant.")
+}

@@ -1,0 +1,74 @@
+//! The frame around every call: a request id, problems rendered in one place, headers that all answers have,
+//! one log line for what was our fault.
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use rowhouse_domain::id::RequestId;
+use rowhouse_domain::refusal::{MEDIA_TYPE, Problem, Refusal, kind};
+
+use crate::Shared;
+use crate::api::ApiError;
+
+/// Puts the frame around all routes.
+pub fn assemble(routes: Router<Shared>, control: Shared) -> Router {
+    routes
+        .fallback(|| async { ApiError(Refusal::new(&kind::NOT_FOUND, "There is nothing at this path.")) })
+        .method_not_allowed_fallback(|| async {
+            ApiError(Refusal::new(&kind::METHOD_NOT_ALLOWED, "This path has no such method."))
+        })
+        .layer(axum::middleware::from_fn_with_state(control.clone(), frame))
+        .with_state(control)
+}
+
+/// The id of the running request: the caller's if it sent a UUID or one of our ids, else a new one.
+pub fn request_id(headers: &HeaderMap, control: &Shared) -> RequestId {
+    let given = headers.get("x-request-id").and_then(|value| value.to_str().ok());
+    given.and_then(|text| text.parse().ok()).unwrap_or_else(|| {
+        RequestId(control.entropy().uuid_v7(control.clock().now_us()))
+    })
+}
+
+async fn frame(State(control): State<Shared>, mut request: Request, next: Next) -> Response {
+    let id = request_id(request.headers(), &control);
+    request.extensions_mut().insert(id);
+    let line = format!("{} {}", request.method(), request.uri().path());
+    let mut response = next.run(request).await;
+    if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
+        log(&line, id, &refusal);
+        let allow = response.headers_mut().remove(header::ALLOW);
+        response = render(&refusal, &control, id);
+        if let Some(allow) = allow {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+    }
+    let headers = response.headers_mut();
+    let value = HeaderValue::from_str(&id.0.to_string()).expect("a UUID is a header value");
+    headers.insert("x-request-id", value);
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+fn log(line: &str, id: RequestId, refusal: &Refusal) {
+    if refusal.status() >= 500 {
+        let cause = refusal.private_detail().unwrap_or("");
+        tracing::error!(request_id = %id, code = refusal.code(), cause, "{line} failed");
+    }
+}
+
+fn render(refusal: &Refusal, control: &Shared, id: RequestId) -> Response {
+    let problem = Problem::new(refusal, &control.settings.public_url, id.to_string());
+    let status = axum::http::StatusCode::from_u16(refusal.status()).expect("the catalogue has real statuses");
+    let mut response = (status, problem.to_json()).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    if refusal.status() == 401 {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
+    }
+    if let Some(seconds) = refusal.retry_after_s() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}

@@ -1,0 +1,15 @@
+//! What all faces share: callers, problems, bodies, idempotency, lists, the assembled router and its OpenAPI.
+
+mod body;
+mod caller;
+pub mod cursor;
+mod frame;
+pub mod idempotency;
+mod problem;
+mod query;
+
+pub use body::{Body, BodyLimit};
+pub use caller::Caller;
+pub use frame::{assemble, request_id};
+pub use problem::{Answer, ApiError};
+pub use query::{List, Page, Parameters, TenantParameter};
