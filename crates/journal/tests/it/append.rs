@@ -1,0 +1,85 @@
+//! Appending and reading back, across segments and openings.
+
+use rowhouse_journal::{Class, Journal, Kind, LaneError, OpenError, Reader};
+
+use crate::place::{Place, options, payload, read_all};
+
+#[test]
+fn what_was_appended_is_read_in_order_across_segments_and_openings() {
+    let place = Place::new("order");
+    let mut expected = Vec::new();
+    for boot in 1..=3 {
+        let (journal, report) = place.open();
+        assert_eq!(report.boot, boot);
+        assert!(!report.is_damaged());
+        let mut lane = journal.lane("core-0").unwrap();
+        for number in 0..2_000 {
+            let bytes = payload(boot * 10_000 + number, 8 + (number as usize * 7) % 200);
+            lane.append_bytes(Class::R, Kind::Usage, &bytes).unwrap();
+            expected.push(bytes);
+        }
+    }
+    let (journal, report) = place.open();
+    let read = read_all(&mut journal.reader().tail("core-0", 0));
+    assert_eq!(read.usage, expected);
+    assert_eq!(read.marks, [Kind::LaneStart, Kind::LaneStop].repeat(3));
+    assert_eq!(read.sequences, (1..=6_006).collect::<Vec<_>>());
+    assert_eq!(report.lanes[0].next_sequence, 6_007);
+    assert!(report.lanes[0].segments > 6);
+    assert_eq!(report.lanes[0].scanned_frames, 0, "closed in good order: nothing to scan");
+}
+
+#[test]
+fn a_tail_goes_on_from_any_sequence() {
+    let place = Place::new("resume");
+    let (journal, _) = place.open();
+    let mut lane = journal.lane("core-0").unwrap();
+    for number in 0..3_000 {
+        lane.append_bytes(Class::R, Kind::Usage, &payload(number, 100)).unwrap();
+    }
+    journal.synchronise();
+    for from in [1, 2, 500, 577, 1_500, 3_001] {
+        let read = read_all(&mut journal.reader().tail("core-0", from));
+        assert_eq!(read.sequences, (from..=3_001).collect::<Vec<_>>());
+        assert!(read.gaps.is_empty());
+    }
+}
+
+#[test]
+fn a_tail_gives_only_what_is_durable_and_a_published_one_everything() {
+    let place = Place::new("durable");
+    let (journal, _) = place.open();
+    let mut lane = journal.lane("core-0").unwrap();
+    journal.synchronise();
+    let mut durable = journal.reader().tail("core-0", 0);
+    let mut published = Reader::open_dir(place.path()).unwrap().tail_published("core-0", 0);
+    read_all(&mut durable);
+    let sequence = lane.append_bytes(Class::R, Kind::Usage, b"one").unwrap();
+    assert_eq!(read_all(&mut published).sequences.last(), Some(&sequence));
+    journal.synchronise();
+    assert_eq!(read_all(&mut durable).sequences, [sequence]);
+}
+
+#[test]
+fn a_second_process_or_opening_is_refused_and_told_who_holds_it() {
+    let place = Place::new("held");
+    let (_journal, _) = place.open();
+    match Journal::open(place.path(), options()) {
+        Err(OpenError::Held { holder, .. }) => assert_eq!(holder, std::process::id().to_string()),
+        other => panic!("{:?}", other.map(|(_, report)| report)),
+    }
+}
+
+#[test]
+fn a_directory_belongs_to_one_node_and_a_lane_has_one_writer() {
+    let place = Place::new("owners");
+    let (journal, _) = place.open();
+    let lane = journal.lane("core-0").unwrap();
+    assert!(matches!(journal.lane("core-0"), Err(LaneError::Taken { .. })));
+    assert!(matches!(journal.lane("Core/0"), Err(LaneError::Name { .. })));
+    assert!(matches!(journal.lane("spare"), Err(LaneError::Name { .. })));
+    drop((lane, journal));
+    let mut other = options();
+    other.node = "node-b".to_owned();
+    assert!(matches!(Journal::open(place.path(), other), Err(OpenError::OtherNode { .. })));
+}

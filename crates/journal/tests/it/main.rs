@@ -1,0 +1,4 @@
+//! The journal as its users see it: real files, real processes.
+
+mod append;
+mod place;
