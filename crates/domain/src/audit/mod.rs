@@ -2,11 +2,13 @@
 //! which anybody finds a change without our help. The sequencer writes with the same code that verifies.
 #![deny(clippy::float_arithmetic)]
 
+pub mod bundle;
 pub mod canonical;
 mod canonical_reader;
 #[cfg(test)]
 mod canonical_tests;
 pub mod catalog;
+pub mod finding;
 pub mod leaf;
 mod leaf_reader;
 #[cfg(test)]
@@ -18,3 +20,13 @@ pub mod row;
 pub mod tree;
 #[cfg(test)]
 mod tree_tests;
+pub mod verify;
+mod verify_checkpoints;
+mod verify_events;
+mod verify_heads;
+#[cfg(test)]
+mod verify_history;
+mod verify_missing;
+mod verify_rows;
+#[cfg(test)]
+mod verify_tests;

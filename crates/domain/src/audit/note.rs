@@ -182,7 +182,7 @@ impl<'a> Note<'a> {
             if !key.accepts(self.text, &signature.signature) {
                 return Err(NoteError::InvalidSignature);
             }
-            if !signers.iter().any(|signer| *signer == key) {
+            if !signers.contains(&key) {
                 signers.push(key);
             }
         }
