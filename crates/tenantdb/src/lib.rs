@@ -13,16 +13,31 @@
 
 pub mod cell;
 mod connect;
+mod context;
+mod databases;
 pub mod doctor;
+mod error;
 pub mod name;
 pub mod place;
 pub mod plane;
+mod pool;
 mod rights;
+mod statement;
 pub mod tables;
 mod token;
+mod transaction;
+mod view;
+mod watch;
 
 pub use cell::Cell;
 pub use connect::ConnectError;
+pub use context::{ContextKeys, TenantContext};
+pub use databases::Databases;
+pub use error::DatabaseError;
 pub use place::Place;
 pub use rights::Rights;
 pub use token::{DatabaseKey, KidError};
+/// What queries answer and take.
+pub use tokio_postgres::{Row, types};
+pub use transaction::{Access, TenantTransaction};
+pub use watch::{OpenError, Source, Watch, WatchError};
