@@ -122,7 +122,7 @@ impl Watch {
                 version = plane.version,
                 "the control plane is away; going on with the plane on disk"
             );
-            return Ok(plane);
+            return Ok((plane, 0));
         }
         let deadline = tokio::time::Instant::now() + FIRST_PLANE;
         let mut wait = BACK_OFF.0;
