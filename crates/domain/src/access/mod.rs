@@ -6,11 +6,13 @@
 mod compile;
 mod decide;
 mod permission;
+mod resource_type;
 mod role;
 
 pub use compile::{AccessTable, GrantDefinition, GrantEffect, GrantTarget, PrincipalRights, TimedGrant, compile};
 pub use decide::{Decision, Permit, Reason, decide, decide_key, may};
 pub use permission::{PermissionId, PermissionSet, Permissions};
+pub use resource_type::{ResourceType, RoleDefaults, with_standard_actions};
 pub use role::{RoleCatalogue, RoleDefinition, shipped_roles, standard_actions};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

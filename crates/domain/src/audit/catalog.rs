@@ -180,6 +180,7 @@ pub const EVENTS: &[EventName] = &[
     name("access.permission_denied", T::PermissionDenied),
     name("access.permission_granted", T::PermissionGranted),
     name("access.permission_revoked", T::RoleRevoked),
+    name("access.resource_type_changed", T::ConfigChanged),
     name("access.role_assigned", T::RoleAssigned),
     name("access.role_changed", T::ConfigChanged),
     name("access.role_revoked", T::RoleRevoked),
@@ -215,8 +216,11 @@ pub const EVENTS: &[EventName] = &[
     name("identity.user_changed", T::DataUpdated),
     name("identity.user_created", T::DataCreated),
     name("keys.key_created", T::KeyChanged),
+    name("keys.key_disabled", T::KeyChanged),
+    name("keys.key_enabled", T::KeyChanged),
     name("keys.key_revoked", T::KeyChanged),
     name("keys.key_rotated", T::KeyChanged),
+    name("keys.service_account_created", T::DataCreated),
     name("lifecycle.tenant_activated", T::TenantChanged),
     name("lifecycle.tenant_decommissioned", T::TenantChanged),
     name("lifecycle.tenant_failed", T::TenantChanged),
@@ -229,6 +233,7 @@ pub const EVENTS: &[EventName] = &[
     name("routes.route_changed", T::ConfigChanged),
     name("routes.service_changed", T::ConfigChanged),
     name("tenancy.tenant_changed", T::TenantChanged),
+    name("tenancy.tier_changed", T::ConfigChanged),
 ];
 
 /// The entry of a name, if it is listed.

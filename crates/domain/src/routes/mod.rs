@@ -55,6 +55,9 @@ pub enum CountWhen {
     Success,
     /// Always, refusals too.
     Always,
+    /// Never by the rule: the quantity is only reserved against the quota, and what the service reports in
+    /// `Rowhouse-Usage` is what counts.
+    Reported,
 }
 
 impl CountWhen {
@@ -64,7 +67,7 @@ impl CountWhen {
             (CountWhen::Always, _) | (CountWhen::Answered, Some(_)) => true,
             (CountWhen::AnsweredBelow500, Some(status)) => status < 500,
             (CountWhen::Success, Some(status)) => status < 400,
-            (_, None) => false,
+            (CountWhen::Reported, _) | (_, None) => false,
         }
     }
 }
