@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod metering;
+pub mod projection;
 
 use std::sync::Arc;
 
@@ -26,6 +28,10 @@ pub struct Control {
     pub peppers: Peppers,
     /// Signs contexts; its public half is served as JWKS.
     pub context_signer: ContextSigner,
+    /// How far the projections of this process have come.
+    pub projections: projection::Progress,
+    /// Whose usage has changed.
+    pub usage_changes: metering::Changes,
     /// Settings that do not change while it runs.
     pub settings: Settings,
 }

@@ -1,0 +1,145 @@
+//! Rows of usage made from the frames of one batch.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use rowhouse_domain::access::{Principal, PrincipalKind};
+use rowhouse_domain::id::TenantId;
+use rowhouse_domain::metering::quantity::Quantity;
+use rowhouse_journal::{self as journal, RequestRecord};
+use uuid::Uuid;
+
+/// Rows of `metering.usage`, one vector for each column.
+#[derive(Debug, Default)]
+pub(super) struct UsageRows {
+    pub tenants: Vec<Uuid>,
+    pub meters: Vec<String>,
+    pub versions: Vec<i64>,
+    pub instants: Vec<Timestamp>,
+    pub quantities: Vec<String>,
+    pub sequences: Vec<i64>,
+    pub request_ids: Vec<Option<Uuid>>,
+    pub endpoints: Vec<Option<String>>,
+    pub principals: Vec<Option<String>>,
+    pub statuses: Vec<Option<i16>>,
+    pub sources: Vec<Option<String>>,
+    pub event_ids: Vec<Option<String>>,
+}
+
+/// What a row came from.
+pub(super) enum Origin<'a> {
+    Request { id: Uuid, endpoint: &'a str, principal: Option<String>, status: u16 },
+}
+
+/// Where and when something was counted.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub tenant: TenantId,
+    pub at: Timestamp,
+    pub sequence: u64,
+}
+
+impl UsageRows {
+    pub(super) fn is_empty(&self) -> bool {
+        self.tenants.is_empty()
+    }
+
+    /// Adds one row.
+    pub(super) fn push(
+        &mut self,
+        place: Place,
+        meter: &str,
+        version: i64,
+        quantity: Quantity,
+        origin: &Origin<'_>,
+    ) {
+        self.tenants.push(place.tenant.0);
+        self.meters.push(meter.to_owned());
+        self.versions.push(version);
+        self.instants.push(place.at);
+        self.quantities.push(quantity.to_string());
+        self.sequences.push(i64::try_from(place.sequence).expect("a lane has fewer than 2^63 frames"));
+        match origin {
+            Origin::Request { id, endpoint, principal, status } => {
+                self.request_ids.push(Some(*id));
+                self.endpoints.push(Some((*endpoint).to_owned()));
+                self.principals.push(principal.clone());
+                self.statuses.push(i16::try_from(*status).ok());
+                self.sources.push(None);
+                self.event_ids.push(None);
+            }
+        }
+    }
+}
+
+/// Why a record's usage, or a part of it, is not counted.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum LeftOut {
+    #[error("usage without a tenant")]
+    NoTenant,
+    #[error("usage of a tenant that does not exist: {0}")]
+    UnknownTenant(TenantId),
+    #[error("usage of the meter `{0}`, which does not exist")]
+    UnknownMeter(String),
+    #[error("a quantity of `{0}` that is negative or beyond 10^20")]
+    BadQuantity(String),
+    #[error("a time beyond the calendar: {0} µs since 1970")]
+    BadTime(i64),
+}
+
+/// Adds the usage of `record` to `rows`. What cannot be counted is answered; the rest is counted all the same.
+pub(super) fn collect_record(
+    rows: &mut UsageRows,
+    record: &RequestRecord<'_>,
+    sequence: u64,
+    versions: &HashMap<String, i64>,
+) -> Vec<LeftOut> {
+    let Some(tenant) = record.tenant.map(TenantId::from_u128) else { return vec![LeftOut::NoTenant] };
+    let Ok(at) = Timestamp::from_microsecond(record.started_at_us) else {
+        return vec![LeftOut::BadTime(record.started_at_us)];
+    };
+    let origin = Origin::Request {
+        id: Uuid::from_u128(record.request_id),
+        endpoint: record.endpoint,
+        principal: principal(record),
+        status: record.status,
+    };
+    let mut left_out = Vec::new();
+    for (meter, quantity) in sums(record) {
+        let quantity = quantity.and_then(Quantity::from_units).filter(|quantity| !quantity.is_negative());
+        match (versions.get(meter), quantity) {
+            (None, _) => left_out.push(LeftOut::UnknownMeter(meter.to_owned())),
+            (_, None) => left_out.push(LeftOut::BadQuantity(meter.to_owned())),
+            (Some(version), Some(quantity)) => {
+                rows.push(Place { tenant, at, sequence }, meter, *version, quantity, &origin);
+            }
+        }
+    }
+    left_out
+}
+
+/// The pairs of a record, those of one meter added up; `None` is a sum beyond `i128`.
+fn sums<'a>(record: &RequestRecord<'a>) -> Vec<(&'a str, Option<i128>)> {
+    let mut sums: Vec<(&str, Option<i128>)> = Vec::new();
+    for (meter, quantity) in record.usage.iter() {
+        match sums.iter_mut().find(|(name, _)| *name == meter) {
+            Some((_, sum)) => *sum = sum.and_then(|sum| sum.checked_add(quantity)),
+            None => sums.push((meter, Some(quantity))),
+        }
+    }
+    sums
+}
+
+fn principal(record: &RequestRecord<'_>) -> Option<String> {
+    let kind = match record.principal_kind {
+        journal::PrincipalKind::User => PrincipalKind::User,
+        journal::PrincipalKind::ApiKey => PrincipalKind::ApiKey,
+        journal::PrincipalKind::ServiceAccount => PrincipalKind::ServiceAccount,
+        journal::PrincipalKind::Operator => {
+            return record.principal.map(|id| Uuid::from_u128(id).to_string());
+        }
+        journal::PrincipalKind::System => PrincipalKind::System,
+        journal::PrincipalKind::Anonymous => return None,
+    };
+    record.principal.map(|id| Principal { kind, id: Uuid::from_u128(id) }.to_string())
+}

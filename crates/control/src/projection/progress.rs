@@ -1,0 +1,108 @@
+//! How far each projection of this process has come on each lane.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rowhouse_journal::Journal;
+use tokio::sync::watch;
+
+use super::ALL;
+
+/// How far one projection is behind on one lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lag {
+    /// The projection.
+    pub projection: &'static str,
+    /// The lane.
+    pub lane: String,
+    /// Durable frames that it has not taken.
+    pub records: u64,
+    /// Whole seconds since it last had all there was; 0 while it keeps up.
+    pub seconds: u64,
+}
+
+/// The standing of the projections that run in this process.
+pub struct Progress {
+    standings: Mutex<BTreeMap<(&'static str, String), Standing>>,
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Standing {
+    /// Next sequence to read.
+    position: u64,
+    /// At this instant every durable frame had been taken.
+    complete_to_us: Option<i64>,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Progress { standings: Mutex::default(), changed: watch::Sender::new(0) }
+    }
+}
+
+impl Progress {
+    /// Notes a position that is in the database, and releases what all projections have passed.
+    pub(super) fn moved(&self, projection: &'static str, lane: &str, position: u64, journal: &Journal) {
+        let mut standings = self.standings();
+        let standing = standings.entry((projection, lane.to_owned())).or_default();
+        let is_news = standing.position != position;
+        standing.position = position;
+        let passed =
+            ALL.iter().map(|name| standings.get(&(*name, lane.to_owned())).map_or(0, |s| s.position));
+        let released = passed.min().unwrap_or(0);
+        drop(standings);
+        if is_news {
+            journal.release(lane, released);
+            self.changed.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Notes that at `now_us` nothing durable was left to take on this lane.
+    pub(super) fn complete_to(&self, projection: &'static str, lane: &str, now_us: i64) {
+        let mut standings = self.standings();
+        standings.entry((projection, lane.to_owned())).or_default().complete_to_us = Some(now_us);
+    }
+
+    /// The instant, µs since 1970, to which `projection` is complete: everything durable by then is in its view.
+    /// `None` until it has once caught up with every lane.
+    pub fn completeness_us(&self, projection: &str) -> Option<i64> {
+        let standings = self.standings();
+        let of_projection = standings.iter().filter(|((name, _), _)| *name == projection);
+        let mut lanes = of_projection.map(|(_, standing)| standing.complete_to_us).peekable();
+        lanes.peek()?;
+        lanes.collect::<Option<Vec<i64>>>()?.into_iter().min()
+    }
+
+    /// Resolves when `projection` has taken the frame `sequence` of `lane`.
+    pub async fn passed(&self, projection: &'static str, lane: &str, sequence: u64) {
+        let mut changed = self.changed.subscribe();
+        let key = (projection, lane.to_owned());
+        while self.standings().get(&key).is_none_or(|standing| standing.position <= sequence) {
+            changed.changed().await.expect("the sender lives as long as `self`");
+        }
+    }
+
+    /// Changes whenever a position moves.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// How far each projection is behind, measured now.
+    pub fn lags(&self, journal: &Journal, now_us: i64) -> Vec<Lag> {
+        let status = journal.status();
+        let standings = self.standings();
+        let all = standings.iter().map(|((projection, lane), standing)| {
+            let end = status.lanes.iter().find(|known| known.lane == *lane).map_or(0, |l| l.synced_sequence);
+            let records = end.saturating_sub(standing.position.max(1));
+            let behind_us = standing.complete_to_us.map_or(0, |at| now_us.saturating_sub(at));
+            let seconds = if records == 0 { 0 } else { u64::try_from(behind_us / 1_000_000).unwrap_or(0) };
+            Lag { projection, lane: lane.clone(), records, seconds }
+        });
+        all.collect()
+    }
+
+    fn standings(&self) -> MutexGuard<'_, BTreeMap<(&'static str, String), Standing>> {
+        self.standings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
