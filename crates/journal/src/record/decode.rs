@@ -1,7 +1,9 @@
 //! Reading a record: strict, borrowing from the bytes it is given.
 
 use super::encode::{FLAG_AUDIT, FLAG_CLOCK_STEPPED, FLAG_PRINCIPAL, FLAG_TENANT, FLAG_TRACE};
-use super::{AuditMark, Fault, Outcome, PrincipalKind, Protocol, RECORD_VERSION, RequestRecord, UsagePairs};
+use super::{
+    AuditMark, Fault, Outcome, PrincipalKind, Protocol, RECORD_VERSION, RequestRecord, STRINGS, UsagePairs,
+};
 
 /// Why bytes are not a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +42,8 @@ impl<'a> RequestRecord<'a> {
         let tenant = source.optional(flags & FLAG_TENANT, "tenant")?;
         let principal = source.optional(flags & FLAG_PRINCIPAL, "principal")?;
         let trace_id = source.optional(flags & FLAG_TRACE, "trace_id")?;
+        let mut texts = source.texts()?;
+        let usage = source.usage()?;
         let record = Self {
             request_id,
             started_at_us,
@@ -50,28 +54,28 @@ impl<'a> RequestRecord<'a> {
             tenant,
             principal_kind: known("principal_kind", principal_kind, PrincipalKind::from_number)?,
             principal,
-            api_key: source.text("api_key")?,
-            service: source.text("service")?,
-            route: source.text("route")?,
-            endpoint: source.text("endpoint")?,
-            upstream: source.text("upstream")?,
-            release: source.text("release")?,
+            api_key: texts.next("api_key")?,
+            service: texts.next("service")?,
+            route: texts.next("route")?,
+            endpoint: texts.next("endpoint")?,
+            upstream: texts.next("upstream")?,
+            release: texts.next("release")?,
             protocol: known("protocol", protocol, Protocol::from_number)?,
-            method: source.text("method")?,
+            method: texts.next("method")?,
             status,
             outcome: known("outcome", outcome, Outcome::from_number)?,
             fault: known("fault", fault, Fault::from_number)?,
-            refusal: source.text("refusal")?,
-            permission: source.text("permission")?,
-            limit_hit: source.text("limit_hit")?,
+            refusal: texts.next("refusal")?,
+            permission: texts.next("permission")?,
+            limit_hit: texts.next("limit_hit")?,
             limit_remaining,
             bytes_in,
             bytes_out,
-            client_ip: source.text("client_ip")?,
-            user_agent: source.text("user_agent")?,
+            client_ip: texts.next("client_ip")?,
+            user_agent: texts.next("user_agent")?,
             trace_id,
-            region: source.text("region")?,
-            usage: source.usage()?,
+            region: texts.next("region")?,
+            usage,
             audit: if flags & FLAG_AUDIT != 0 { Some(source.audit()?) } else { None },
         };
         match source.rest.len() {
@@ -101,6 +105,17 @@ impl<'a> Source<'a> {
         Ok((flag != 0).then_some(value))
     }
 
+    /// Sets the strings of the fixed part aside: their lengths, and their bytes.
+    fn texts(&mut self) -> Result<Texts<'a>, DecodeError> {
+        let lengths = self.take::<{ 2 * STRINGS }>("lengths")?;
+        let total =
+            lengths.chunks_exact(2).map(|pair| usize::from(u16::from_le_bytes([pair[0], pair[1]]))).sum();
+        let (bytes, rest) =
+            self.rest.split_at_checked(total).ok_or(DecodeError::Short { field: "strings" })?;
+        self.rest = rest;
+        Ok(Texts { lengths, index: 0, bytes })
+    }
+
     fn text(&mut self, field: &'static str) -> Result<&'a str, DecodeError> {
         let length = usize::from(u16::from_le_bytes(self.take(field)?));
         let (head, rest) = self.rest.split_at_checked(length).ok_or(DecodeError::Short { field })?;
@@ -127,5 +142,21 @@ impl<'a> Source<'a> {
             target_kind: self.text("audit")?,
             target_id: self.text("audit")?,
         })
+    }
+}
+
+struct Texts<'a> {
+    lengths: [u8; 2 * STRINGS],
+    index: usize,
+    bytes: &'a [u8],
+}
+
+impl<'a> Texts<'a> {
+    fn next(&mut self, field: &'static str) -> Result<&'a str, DecodeError> {
+        let length = u16::from_le_bytes([self.lengths[2 * self.index], self.lengths[2 * self.index + 1]]);
+        let (text, rest) = self.bytes.split_at(usize::from(length));
+        self.index += 1;
+        self.bytes = rest;
+        std::str::from_utf8(text).map_err(|_| DecodeError::Text { field })
     }
 }

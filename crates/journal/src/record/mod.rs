@@ -113,5 +113,5 @@ impl<'a> RequestRecord<'a> {
 
 /// How many strings every record has.
 pub(crate) const STRINGS: usize = 13;
-/// Bytes before the strings.
-pub(crate) const FIXED_BYTES: usize = 128;
+/// Bytes before the strings: numbers, and the strings' lengths.
+pub(crate) const FIXED_BYTES: usize = 128 + 2 * STRINGS;

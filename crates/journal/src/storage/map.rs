@@ -14,7 +14,6 @@
 
 use std::fs::File;
 use std::io;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -132,24 +131,6 @@ impl Mapping {
         // SAFETY: in bounds by the check above. The length word was loaded with acquire and is not zero, so the writer
         // published these bytes and never writes them again (the module's discipline); readers never write.
         Published::Frame(unsafe { std::slice::from_raw_parts(self.raw.as_ptr().add(offset), length) })
-    }
-
-    /// Asks the kernel to make the pages of `range` writable now, so that the writer does not take the page faults.
-    /// Only a hint: errors (an old kernel) are ignored.
-    pub(crate) fn populate(&self, range: Range<usize>) {
-        let start = range.start & !4095;
-        let end = range.end.min(self.len());
-        if start >= end {
-            return;
-        }
-        // SAFETY: the range lies within the map; populating changes no byte.
-        let _ = unsafe {
-            rustix::mm::madvise(
-                self.raw.as_mut_ptr().add(start).cast(),
-                end - start,
-                rustix::mm::Advice::LinuxPopulateWrite,
-            )
-        };
     }
 }
 

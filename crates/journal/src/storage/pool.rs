@@ -67,20 +67,20 @@ impl Pool {
         {
             return Err(reason);
         }
-        self.make(created_at_us, false).map_err(|error| DropReason::of(&error))
+        self.make(created_at_us).map_err(|error| DropReason::of(&error))
     }
 
     /// Makes one spare and keeps it ready.
     pub(crate) fn refill(&self, created_at_us: i64) -> io::Result<()> {
-        let spare = self.make(created_at_us, true)?;
+        let spare = self.make(created_at_us)?;
         lock(&self.ready).push(spare);
         Ok(())
     }
 
-    fn make(&self, created_at_us: i64, zeroed: bool) -> io::Result<Spare> {
+    fn make(&self, created_at_us: i64) -> io::Result<Spare> {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let path = self.directory.join(format!("{:010}-{number:010}.segment", self.boot));
-        let made = Spare::create(path, self.segment_bytes, created_at_us, zeroed);
+        let made = Spare::create(path, self.segment_bytes, created_at_us);
         let failure = made.as_ref().err().map(|error| (DropReason::of(error), error.to_string()));
         self.failing.store(failure.is_some(), Ordering::Relaxed);
         *lock(&self.failed) = failure;

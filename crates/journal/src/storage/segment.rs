@@ -22,10 +22,10 @@ pub(crate) struct Spare {
 }
 
 impl Spare {
-    /// Allocates a segment at `path`. With `zeroed` its blocks are also written and synchronised, which makes later
-    /// synchronisations cheaper (no block changes from "allocated" to "written") and takes longer now.
-    pub(crate) fn create(path: PathBuf, bytes: usize, created_at_us: i64, zeroed: bool) -> io::Result<Self> {
-        let made = Self::allocate(&path, bytes, created_at_us, zeroed);
+    /// Allocates a segment at `path`. Its blocks are only reserved: writing zeros beforehand was tried and halved what
+    /// a lane can take for as long as the disk is the limit.
+    pub(crate) fn create(path: PathBuf, bytes: usize, created_at_us: i64) -> io::Result<Self> {
+        let made = Self::allocate(&path, bytes, created_at_us);
         if made.is_err() {
             // A half-made file would take the space that is missing; the error that matters is the first one.
             let _ = std::fs::remove_file(&path);
@@ -33,16 +33,13 @@ impl Spare {
         made
     }
 
-    fn allocate(path: &Path, bytes: usize, created_at_us: i64, zeroed: bool) -> io::Result<Self> {
+    fn allocate(path: &Path, bytes: usize, created_at_us: i64) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        let zeroed = match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes as u64) {
-            Ok(()) => zeroed,
-            // A file system without preallocation: writing the zeros is the only way to own the space.
-            Err(rustix::io::Errno::OPNOTSUPP) => true,
+        match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes as u64) {
+            Ok(()) => {}
+            // A file system without preallocation: writing zeros is the only way to own the space.
+            Err(rustix::io::Errno::OPNOTSUPP) => write_zeros(&file, bytes)?,
             Err(error) => return Err(error.into()),
-        };
-        if zeroed {
-            write_zeros(&file, bytes)?;
         }
         file.sync_all()?;
         let mapping = Arc::new(Mapping::writable(&file)?);
@@ -94,10 +91,6 @@ fn write_zeros(file: &File, bytes: usize) -> io::Result<()> {
         let length = zeros.len().min(bytes - at);
         file.write_all_at(&zeros[..length], at as u64)?;
         at += length;
-        // In small steps, so that the synchronisation of the lanes does not queue behind a whole segment of zeros.
-        if at.is_multiple_of(4 * CHUNK) {
-            rustix::fs::fdatasync(file)?;
-        }
     }
     Ok(())
 }
@@ -161,9 +154,6 @@ impl Segment {
         if upto.sealed {
             rustix::fs::fdatasync(&self.file)?;
             self.seal_synced.store(true, Ordering::Release);
-        } else {
-            const AHEAD: usize = 1024 * 1024;
-            self.mapping.populate(upto.end..upto.end + AHEAD);
         }
         Ok(())
     }
