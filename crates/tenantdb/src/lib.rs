@@ -36,7 +36,7 @@ pub use databases::Databases;
 pub use error::DatabaseError;
 pub use place::Place;
 pub use rights::Rights;
-pub use token::{DatabaseKey, KidError};
+pub use token::{DatabaseKey, KidError, TokenClaims};
 /// What queries answer and take.
 pub use tokio_postgres::{Row, types};
 pub use transaction::{Access, TenantTransaction};

@@ -8,7 +8,8 @@ use crate::cell::{Cell, while_doing};
 use crate::name::{NameError, quote};
 
 /// Gives `place` these rights. Transactions that begin afterwards with more are refused (RH002, so that they learn
-/// the new rights); from level `schema` up it binds sessions that are open, at their next statement.
+/// the new rights). From level `schema` up it also binds what a session does without `rh.enter`. A transaction that is
+/// under way keeps what it has on tables it has touched: the server looks for news when it takes a lock.
 ///
 /// # Errors
 /// If there is no such place, or the server is away.

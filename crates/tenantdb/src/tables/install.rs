@@ -201,7 +201,8 @@ async fn claim_schema(
              SET LOCAL ROLE rh_owner;
              CREATE TABLE IF NOT EXISTS {schema}.{PROBE_TABLE} (
                tenant_id uuid NOT NULL DEFAULT rh.stamped(), id uuid NOT NULL, marker text NOT NULL,
-               PRIMARY KEY (tenant_id, id));"
+               PRIMARY KEY (tenant_id, id));
+             RESET ROLE"
         ))
         .await
         .map_err(server("making a schema"))

@@ -70,7 +70,11 @@ async fn convert(
         constraints(transaction, &name, "contype = 'f' AND $1::text::regclass IN (conrelid, confrelid)")
             .await?;
     let indexes = indexes(transaction, &name).await?;
+    let views = views(transaction, schema).await?;
     let mut sql = String::new();
+    for (view, _) in views.iter().rev() {
+        sql.push_str(&format!("DROP VIEW {view};\n"));
+    }
     for key in &foreign {
         sql.push_str(&format!("ALTER TABLE {} DROP CONSTRAINT {};\n", key.table, key.name));
     }
@@ -91,6 +95,9 @@ async fn convert(
     }
     for index in indexes {
         sql.push_str(&format!("{index};\n"));
+    }
+    for (view, definition) in &views {
+        sql.push_str(&format!("CREATE VIEW {view} AS {definition}\nALTER VIEW {view} OWNER TO rh_owner;\n"));
     }
     transaction.batch_execute(&sql).await.map_err(server("partitioning a table"))
 }
@@ -129,4 +136,19 @@ async fn indexes(transaction: &Transaction<'_>, name: &str) -> Result<Vec<String
         .await
         .map_err(server("reading indexes"))?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// All views of the schema with their queries, each after those it uses: they cling to the plain table and are made
+/// anew on the partitioned one. The generator sets their options and grants afterwards.
+async fn views(transaction: &Transaction<'_>, schema: &str) -> Result<Vec<(String, String)>, InstallError> {
+    let rows = transaction
+        .query(
+            "SELECT format('%I.%I', n.nspname, c.relname), pg_get_viewdef(c.oid)
+               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+              WHERE n.nspname = $1 AND c.relkind = 'v' ORDER BY c.oid",
+            &[&schema],
+        )
+        .await
+        .map_err(server("reading views"))?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }

@@ -1,0 +1,10 @@
+//! The crate against real PostgreSQL: every test starts a server of its own in a temporary directory.
+
+mod attacks;
+mod cluster;
+mod house;
+mod levels;
+mod places;
+mod pools;
+mod shapes;
+mod watching;

@@ -1,0 +1,221 @@
+//! Making, closing and dropping places: twice is once, and nothing remains.
+
+use rowhouse_domain::tenancy::Isolation;
+use rowhouse_tenantdb::cell::{self, SHARED_DATABASE};
+use rowhouse_tenantdb::place::{self, PlaceError};
+use rowhouse_tenantdb::{Access, DatabaseError, Databases, Place, Rights, Source, tables};
+use uuid::Uuid;
+
+use crate::house::{House, SERVICE, context, key, service_tables, tenant};
+
+/// Everything of a cluster that places leave behind: roles, databases, schemas, rows.
+async fn inventory(house: &House) -> Vec<String> {
+    let mut found = Vec::new();
+    for (database, sql) in [
+        (
+            "postgres",
+            "SELECT 'role ' || rolname FROM pg_roles UNION ALL SELECT 'database ' || datname FROM pg_database",
+        ),
+        (
+            "rh_schemas_1",
+            "SELECT 'schema ' || nspname FROM pg_namespace WHERE nspname !~ '^pg_' UNION ALL SELECT 'place ' || tenant FROM rh.place UNION ALL SELECT 'installed ' || schema FROM rh.installed",
+        ),
+        (
+            "rh_shared",
+            "SELECT 'shared place ' || tenant FROM rh.place UNION ALL SELECT 'stamp of ' || tenant_id FROM stamping.stamps UNION ALL SELECT 'note of ' || tenant_id FROM stamping.notes",
+        ),
+    ] {
+        let admin = house.admin(database).await;
+        let rows =
+            admin.query(&format!("SELECT * FROM ({sql}) x ORDER BY 1"), &[]).await.expect("an inventory");
+        found.extend(rows.iter().map(|row| row.get::<_, String>(0)));
+    }
+    found
+}
+
+#[tokio::test]
+async fn create_install_and_drop_twice_are_once_and_leave_nothing() {
+    let mut house = House::full().await;
+    let before = inventory(&house).await;
+    let new = [
+        Place::new(tenant(11), Isolation::Shared, [11; 8]),
+        Place::new(tenant(12), Isolation::Schema, [12; 8]),
+        Place::new(tenant(13), Isolation::Database, [13; 8]),
+    ];
+    let keys = [key(1), key(2), key(13)];
+    for (place, key) in new.iter().zip(&keys) {
+        for _ in 0..2 {
+            place::create(&house.cell, place, key).await.expect("a place");
+            let schema = place.schema(SERVICE, true);
+            tables::install(&house.cell, &place.target(&schema), &service_tables()).await.expect("tables");
+        }
+        house.places.push((place.clone(), place.schema(SERVICE, true), key.clone()));
+    }
+    let databases = house.databases().await;
+    for number in [1, 11, 12, 13] {
+        write(&databases, number).await.expect("written");
+    }
+    assert_ne!(inventory(&house).await, before);
+    for place in new.iter().chain(&new) {
+        place::drop(&house.cell, place).await.expect("dropped");
+    }
+    let one = tenant(1).0;
+    let mut expected = before;
+    expected.extend([format!("note of {one}"), format!("stamp of {one}")]);
+    let mut after = inventory(&house).await;
+    after.sort();
+    expected.sort();
+    assert_eq!(after, expected, "tenant 1 keeps its rows, nothing else remains");
+    for number in [11, 12, 13] {
+        let refused = write(&databases, number).await.expect_err("no place");
+        assert!(
+            matches!(refused, DatabaseError::Moved | DatabaseError::Unavailable(_)),
+            "{number}: {refused:?}"
+        );
+    }
+    write(&databases, 2).await.expect("others are served");
+}
+
+#[tokio::test]
+async fn each_step_can_be_cut_short_and_done_again() {
+    let house = House::full().await;
+    let place = Place::new(tenant(20), Isolation::Database, [20; 8]);
+    let admin = house.admin("postgres").await;
+    // What a crash leaves: a login alone; a database that was born closed; a schema without tables.
+    let login = place.login.clone();
+    admin
+        .batch_execute(&format!("CREATE DATABASE {login} CONNECTION LIMIT 0 TEMPLATE template0"))
+        .await
+        .expect("made");
+    place::create(&house.cell, &place, &key(20)).await.expect("finished");
+    let schema = place.schema(SERVICE, true);
+    tables::install(&house.cell, &place.target(&schema), &service_tables()).await.expect("tables");
+    place::verify(&house.cell, &place, &schema, &key(20)).await.expect("fit for use");
+    admin.batch_execute(&format!("DROP DATABASE {login}")).await.expect("half of an undo");
+    place::drop(&house.cell, &place).await.expect("the other half");
+    let left =
+        admin.query("SELECT FROM pg_roles WHERE starts_with(rolname, $1)", &[&login]).await.expect("asked");
+    assert!(left.is_empty());
+}
+
+#[tokio::test]
+async fn rights_bind_on_every_level() {
+    let house = House::full().await;
+    let databases = house.databases().await;
+    for number in [1, 3, 5] {
+        let (place, ..) = house.place(number);
+        write(&databases, number).await.expect("full rights");
+        for (rights, may_read, may_write, may_delete) in [
+            (Rights::NoGrowth, true, false, true),
+            (Rights::ReadOnly, true, false, false),
+            (Rights::None, false, false, false),
+            (Rights::Full, true, true, true),
+        ] {
+            place::set_rights(&house.cell, place, rights).await.expect("set");
+            place::set_rights(&house.cell, place, rights).await.expect("set twice");
+            let mut plane = house.plane(20);
+            plane.places.get_mut(&tenant(number)).expect("placed").rights = rights;
+            let knowing = Databases::open(Source::Fixed(plane)).await.expect("opens");
+            let what = format!("tenant {number}, {rights:?}");
+            assert_eq!(read(&knowing, number).await.is_ok(), may_read, "{what}: read");
+            assert_eq!(write(&knowing, number).await.is_ok(), may_write, "{what}: write");
+            assert_eq!(delete(&knowing, number).await.is_ok(), may_delete, "{what}: delete");
+            if rights != Rights::Full {
+                // A process that has not heard of it yet is refused by the database.
+                let stale =
+                    databases.begin(&context(number), Access::Write).await.expect_err("too many rights");
+                assert!(matches!(stale, DatabaseError::Moved), "{what}: {stale:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn from_schema_up_rights_bind_an_open_session_that_never_enters() {
+    let house = House::full().await;
+    for number in [3, 5] {
+        let (place, schema, _) = house.place(number);
+        let session = house.connect(&place.login, &place.database).await;
+        let insert = format!(
+            "INSERT INTO {schema}.stamps (tenant_id, id, hash) VALUES ('{}', gen_random_uuid(), gen_random_uuid())",
+            place.tenant.0
+        );
+        session.batch_execute(&insert).await.expect("may write");
+        place::set_rights(&house.cell, place, Rights::NoGrowth).await.expect("set");
+        let denied = session.batch_execute(&insert).await.expect_err("may not any more");
+        assert_eq!(denied.code().map(|code| code.code()), Some("42501"));
+        session.batch_execute(&format!("DELETE FROM {schema}.stamps")).await.expect("may tidy up");
+        place::set_rights(&house.cell, place, Rights::None).await.expect("set");
+        session.batch_execute(&format!("SELECT FROM {schema}.stamps")).await.expect_err("nothing any more");
+    }
+}
+
+#[tokio::test]
+async fn a_raised_epoch_turns_old_tokens_away_and_is_never_lowered() {
+    let house = House::full().await;
+    let databases = house.databases().await;
+    for number in [1, 3, 5] {
+        let (place, ..) = house.place(number);
+        place::set_epoch(&house.cell, place, 2).await.expect("raised");
+        place::set_epoch(&house.cell, place, 1).await.expect("changes nothing");
+        let refused = databases.begin(&context(number), Access::Read).await.expect_err("stale");
+        assert!(matches!(refused, DatabaseError::Moved), "{refused:?}");
+        let mut plane = house.plane(20);
+        plane.places.get_mut(&tenant(number)).expect("placed").epoch = 2;
+        let knowing = Databases::open(Source::Fixed(plane)).await.expect("opens");
+        write(&knowing, number).await.expect("at the new epoch");
+    }
+    let missing = Place::new(tenant(99), Isolation::Shared, [0; 8]);
+    let refused = place::set_epoch(&house.cell, &missing, 2).await.expect_err("no such place");
+    assert!(matches!(refused, PlaceError::Missing { .. }));
+}
+
+#[tokio::test]
+async fn a_rotated_key_overlaps_and_a_retired_one_is_refused() {
+    let house = House::shared().await;
+    let new = rowhouse_tenantdb::DatabaseKey::new("k2", [42; 32]).expect("a plain kid");
+    cell::prepare_database(&house.cell, SHARED_DATABASE, &new).await.expect("added");
+    let old_databases = house.databases().await;
+    let mut plane = house.plane(20);
+    plane.databases[0].key = new;
+    let new_databases = Databases::open(Source::Fixed(plane)).await.expect("opens");
+    write(&old_databases, 1).await.expect("the old key");
+    write(&new_databases, 1).await.expect("the new key");
+    cell::retire_key(&house.cell, SHARED_DATABASE, "k1").await.expect("retired");
+    let refused = old_databases.begin(&context(1), Access::Read).await.expect_err("retired");
+    assert!(matches!(refused, DatabaseError::NoContext), "{refused:?}");
+    write(&new_databases, 1).await.expect("the new key");
+}
+
+async fn insert(transaction: &mut rowhouse_tenantdb::TenantTransaction) -> Result<u64, DatabaseError> {
+    // Ids only have to differ; the server's own generator will do in a test.
+    transaction
+        .execute(
+            "WITH made AS (INSERT INTO stamps (id, hash) SELECT id, id::text FROM (SELECT gen_random_uuid() AS id) x RETURNING id)
+             SELECT FROM made",
+            &[],
+        )
+        .await
+}
+
+async fn write(databases: &Databases, number: u128) -> Result<(), DatabaseError> {
+    let mut transaction = databases.begin(&context(number), Access::Write).await?;
+    insert(&mut transaction).await?;
+    transaction
+        .execute("INSERT INTO notes (id, stamp, body) SELECT id, id, 'x' FROM stamps ORDER BY id LIMIT 1 ON CONFLICT DO NOTHING", &[])
+        .await?;
+    transaction.commit().await
+}
+
+async fn read(databases: &Databases, number: u128) -> Result<i64, DatabaseError> {
+    let mut transaction = databases.begin(&context(number), Access::Read).await?;
+    let count = transaction.query_one("SELECT count(*) FROM stamps", &[]).await?.get(0);
+    transaction.commit().await?;
+    Ok(count)
+}
+
+async fn delete(databases: &Databases, number: u128) -> Result<(), DatabaseError> {
+    let mut transaction = databases.begin(&context(number), Access::Write).await?;
+    transaction.execute("DELETE FROM stamps WHERE id = $1", &[&Uuid::nil()]).await?;
+    transaction.commit().await
+}
