@@ -5,5 +5,6 @@
 
 pub mod quantity;
 pub mod ratio;
+pub mod rounding;
 #[cfg(test)]
 mod tests;
