@@ -127,7 +127,7 @@ CREATE TABLE lifecycle.saga_steps (
     sequence bigint GENERATED ALWAYS AS IDENTITY,
     CONSTRAINT saga_steps_pkey PRIMARY KEY (saga_id, step, attempt, event),
     CONSTRAINT saga_steps_event_check CHECK (event IN
-        ('started', 'succeeded', 'failed', 'undo_started', 'undone', 'undo_failed', 'skipped'))
+        ('started', 'succeeded', 'failed', 'undo_started', 'undone', 'undo_failed', 'skipped', 'resumed', 'abandoned'))
 );
 GRANT SELECT, INSERT ON lifecycle.saga_steps TO rowhouse_app;
 

@@ -1,0 +1,135 @@
+//! What a saga is made of: a kind with a version, and its steps in order.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Run;
+use crate::change::Change;
+use crate::pool::StoreError;
+use crate::transaction::Transaction;
+
+/// What an action returns: steps are plain `async` functions in a box, so that a kind is a table.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+/// How an action ended.
+pub type StepResult = Result<Done, StepError>;
+
+/// A kind of saga. `version` pins the code: a saga begun under one version is only ever continued by it.
+pub struct Kind<C> {
+    /// As in `provision`.
+    pub name: &'static str,
+    /// Raised with every change of the steps' names, order or outputs.
+    pub version: i32,
+    /// In the order of doing; undone in reverse.
+    pub steps: Vec<Step<C>>,
+}
+
+/// One step. Both actions must be repeatable: done twice is done once.
+pub struct Step<C> {
+    /// Unique within its kind.
+    pub name: &'static str,
+    /// Since its first start: until then it is tried again, and no single try is longer.
+    pub deadline: Duration,
+    /// Brings it about.
+    pub action: Action<C>,
+    /// Takes it back, from whatever a crash has left of it.
+    pub undo: Action<C>,
+}
+
+/// An action of a step, by where it acts.
+pub enum Action<C> {
+    /// SQL in the control database, in the transaction of its record: exactly once. The transaction is for the saga's tenant.
+    Inside(for<'a> fn(&'a Run<'a, C>, &'a Transaction) -> BoxFuture<'a, StepResult>),
+    /// Anything else: at least once.
+    Outside(for<'a> fn(&'a Run<'a, C>) -> BoxFuture<'a, StepResult>),
+    /// There is nothing to do.
+    Nothing,
+}
+
+impl<C> Clone for Action<C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<C> Copy for Action<C> {}
+
+/// What an action leaves behind.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// For the steps after it, for its undo and for the operation's reader; no secrets.
+    pub output: Value,
+    /// Events of an [`Action::Inside`]: they are committed with it.
+    pub changes: Vec<Change>,
+}
+
+impl Done {
+    /// Done, with this output.
+    pub fn with(output: &impl Serialize) -> Self {
+        let output = serde_json::to_value(output).expect("outputs are plain data with text keys");
+        Done { output, changes: Vec::new() }
+    }
+
+    /// Done, with nothing to tell.
+    pub fn plainly() -> Self {
+        Done::default()
+    }
+
+    /// Tells the audit log, too.
+    pub fn change(mut self, change: Change) -> Self {
+        self.changes.push(change);
+        self
+    }
+}
+
+/// Why an action did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// It may succeed later.
+    #[error("{0}")]
+    Again(String),
+    /// It will not succeed however often it is tried.
+    #[error("{detail}")]
+    Never {
+        /// Code of the refusal that says why.
+        code: &'static str,
+        /// For people.
+        detail: String,
+    },
+    /// Another executor holds the saga now. Nothing more may be done.
+    #[error("another executor holds this saga now")]
+    Lost,
+}
+
+impl StepError {
+    /// A failure that may pass, with all its causes.
+    pub fn again(error: impl std::error::Error) -> Self {
+        StepError::Again(with_causes(&error))
+    }
+
+    /// A refusal that stands.
+    pub fn never(code: &'static str, detail: impl Into<String>) -> Self {
+        StepError::Never { code, detail: detail.into() }
+    }
+}
+
+impl From<StoreError> for StepError {
+    fn from(error: StoreError) -> Self {
+        StepError::again(error)
+    }
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let more = cause.to_string();
+        // Transparent errors repeat what they wrap.
+        if !words.ends_with(&more) {
+            words = format!("{words}: {more}");
+        }
+        source = cause.source();
+    }
+    words
+}
