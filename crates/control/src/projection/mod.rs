@@ -38,7 +38,7 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_LAST: Duration = Duration::from_secs(5);
 
 /// What makes a view of records.
-pub trait Projector: Send {
+pub trait Projector: Send + Sync {
     /// One of [`ALL`]; names the positions.
     fn name(&self) -> &'static str;
 

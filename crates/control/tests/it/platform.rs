@@ -1,0 +1,284 @@
+//! A control plane for one test: a database of its own on one server of this process, a journal in a directory
+//! of its own, a clock that is moved by hand.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use rowhouse_control::{Control, Settings, Shared};
+use rowhouse_domain::access::{self, AccessTable, GrantDefinition, GrantEffect, GrantTarget, Principal};
+use rowhouse_domain::access::{PrincipalKind, RoleCatalogue};
+use rowhouse_domain::clock::{Clock, Hand};
+use rowhouse_domain::context::ContextSigner;
+use rowhouse_domain::directory::{Directory, DirectoryWatch, Key, Tenant};
+use rowhouse_domain::entropy::Entropy;
+use rowhouse_domain::id::{KeyId, OPERATOR_TENANT, TenantId};
+use rowhouse_domain::keys::{self, Environment, KeyStanding, KeyState, Pepper, Peppers};
+use rowhouse_domain::tenancy::{Isolation, Status};
+use rowhouse_journal::{Journal, Options};
+use rowhouse_store::Store;
+use rowhouse_store::pool::PoolBounds;
+use rowhouse_store::server::{PrivateServer, SUPERUSER, ServerSpec};
+use tokio_postgres::NoTls;
+use uuid::Uuid;
+
+/// 2026-11-21T10:00:00Z.
+pub const START_US: i64 = 1_795_255_200_000_000;
+/// Nothing in these tests takes so long; what does has failed.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Everything a test works with.
+pub struct Platform {
+    pub control: Shared,
+    pub journal: Arc<Journal>,
+    pub hand: Hand,
+    pub database: String,
+    pub config: tokio_postgres::Config,
+    directory: Scratch,
+}
+
+/// A directory that is removed at the end.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+fn root() -> PathBuf {
+    PathBuf::from(format!("/tmp/rowhouse-control-test-{}", std::process::id()))
+}
+
+/// Removes what test processes that are gone have left.
+fn sweep() {
+    for entry in std::fs::read_dir("/tmp").expect("/tmp").flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix("rowhouse-control-test-"));
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// What a server of the tests is.
+pub fn server_spec(data_dir: PathBuf) -> ServerSpec {
+    let tests = std::env::current_exe().expect("the path of the tests");
+    let guard =
+        tests.parent().and_then(Path::parent).expect("target/debug/deps").join("examples/control_guard");
+    assert!(guard.exists(), "run: cargo build -p rowhouse-control --example control_guard");
+    let mut spec = ServerSpec::new(data_dir);
+    (spec.shared_buffers_mb, spec.max_connections, spec.max_locks_per_transaction) = (32, 100, 64);
+    spec.guard_program = Some(guard);
+    spec
+}
+
+/// The server of this process, started with the first test; its guard stops it when the process ends.
+fn server() -> &'static PrivateServer {
+    static SERVER: OnceLock<PrivateServer> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let start = || {
+            sweep();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let server = runtime.block_on(async {
+                let server =
+                    PrivateServer::start(server_spec(root().join("server"))).await.expect("a server");
+                migrate(&server.connect_config("postgres", SUPERUSER), "template").await;
+                server
+            });
+            // The server's pipes belong to this runtime.
+            std::mem::forget(runtime);
+            server
+        };
+        std::thread::spawn(start).join().expect("the server starts")
+    })
+}
+
+/// Makes the database `name` with the schema of this binary.
+async fn migrate(config: &tokio_postgres::Config, name: &str) {
+    execute(config, &format!("CREATE DATABASE {name}")).await;
+    let mut config = config.clone();
+    config.dbname(name);
+    let (mut client, connection) = config.connect(NoTls).await.expect("a connection");
+    let driver = tokio::spawn(connection);
+    rowhouse_store::migrate(&mut client).await.expect("the migrations apply");
+    drop(client);
+    driver.await.expect("the connection's task").expect("the connection ends well");
+}
+
+/// Runs `sql` on a connection of its own, as superuser.
+pub async fn execute(config: &tokio_postgres::Config, sql: &str) {
+    let (client, connection) = config.connect(NoTls).await.expect("a connection");
+    let driver = tokio::spawn(connection);
+    client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    drop(client);
+    driver.await.expect("the connection's task").expect("the connection ends well");
+}
+
+impl Platform {
+    /// A platform with a database of its own on the shared server.
+    pub async fn start() -> Platform {
+        let server = tokio::task::spawn_blocking(server).await.expect("the server");
+        let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+        let database = format!("test_{number}");
+        let admin = server.connect_config("postgres", SUPERUSER);
+        execute(&admin, &format!("CREATE DATABASE {database} TEMPLATE template")).await;
+        let config = server.connect_config(&database, SUPERUSER);
+        Platform::on(config, database, root().join(format!("journal-{number}")))
+    }
+
+    /// A platform on a server of the test's own, which it may stop.
+    pub async fn on_own_server(server: &PrivateServer) -> Platform {
+        let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+        migrate(&server.connect_config("postgres", SUPERUSER), "rowhouse").await;
+        let config = server.connect_config("rowhouse", SUPERUSER);
+        Platform::on(config, "rowhouse".into(), root().join(format!("journal-{number}")))
+    }
+
+    fn on(config: tokio_postgres::Config, database: String, directory: PathBuf) -> Platform {
+        let (clock, hand) = Clock::by_hand(START_US);
+        let mut options = Options::new("n1");
+        options.segment_bytes = 1024 * 1024;
+        let (journal, _) = Journal::open(&directory, options).expect("a journal");
+        let journal = Arc::new(journal);
+        let control = Arc::new(control(config.clone(), clock, &journal));
+        Platform { control, journal, hand, database, config, directory: Scratch(directory) }
+    }
+
+    /// The directory of the journal.
+    pub fn journal_directory(&self) -> &Path {
+        &self.directory.0
+    }
+
+    /// A tenant that the directory knows, and a key of its own with these permissions.
+    pub fn tenant(&self, number: u128, code: &str, permissions: &[&str]) -> (TenantId, String) {
+        let id = TenantId::from_u128(number);
+        let owner = Principal { kind: PrincipalKind::ServiceAccount, id: Uuid::from_u128(number + 1000) };
+        let mut directory = (*self.control.directory.current()).clone();
+        directory.version += 1;
+        let all = directory.permissions.clone();
+        let grants: Vec<_> = permissions
+            .iter()
+            .map(|permission| GrantDefinition {
+                principal: owner,
+                effect: GrantEffect::Allow,
+                target: GrantTarget::Permission((*permission).into()),
+                valid_from_us: None,
+                valid_until_us: None,
+            })
+            .collect();
+        let access = access::compile(1, &grants, &RoleCatalogue::default(), &all);
+        directory.put_tenant(tenant_entry(id, code, access));
+        let (text, public_id) = keys::generate(Environment::Live, "eu1", self.control.entropy());
+        let mut permits = access::PermissionSet::default();
+        for permission in permissions {
+            permits.extend(&all.matching(permission).expect("a declared permission"));
+        }
+        let pepper = self.control.peppers.current();
+        let key = Key {
+            id: KeyId(self.control.entropy().uuid_v7(START_US)),
+            tenant: id,
+            owner,
+            environment: Environment::Live,
+            standing: KeyStanding {
+                state: KeyState::Active,
+                not_before_us: None,
+                expires_at_us: None,
+                owner_enabled: true,
+            },
+            digest: pepper.digest(&text),
+            pepper: pepper.version(),
+            permits,
+            services: None,
+            family: KeyId::from_u128(1),
+        };
+        directory.keys.insert(public_id, Arc::new(key));
+        self.control.directory.publish(directory);
+        (id, text)
+    }
+
+    /// The operator, with every permission.
+    pub fn operator(&self) -> String {
+        self.tenant(OPERATOR_TENANT.as_u128(), "operator", &["*:*"]).1
+    }
+
+    /// The first column of the only row of `sql`, as text, past row-level security.
+    pub async fn ask(&self, sql: &str) -> String {
+        let (client, connection) = self.config.connect(NoTls).await.expect("a connection");
+        let driver = tokio::spawn(connection);
+        let rows = client.simple_query(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        drop(client);
+        driver.await.expect("the connection's task").expect("the connection ends well");
+        let cell = rows.iter().find_map(|message| match message {
+            tokio_postgres::SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or("NULL").to_owned()),
+            _ => None,
+        });
+        cell.unwrap_or_else(|| "no row".to_owned())
+    }
+
+    /// Runs `sql` past row-level security.
+    pub async fn execute(&self, sql: &str) {
+        execute(&self.config, sql).await;
+    }
+}
+
+fn control(config: tokio_postgres::Config, clock: Clock, _journal: &Journal) -> Control {
+    // Repeatable and never the same twice: a counter, mixed.
+    let counter = AtomicU64::new(1);
+    let entropy = Entropy::new(move |bytes| {
+        for chunk in bytes.chunks_mut(8) {
+            let next = counter.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mixed = (next ^ (next >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9).to_le_bytes();
+            chunk.copy_from_slice(&mixed[..chunk.len()]);
+        }
+    });
+    let mut directory = Directory::empty();
+    directory.permissions = Arc::new(permissions());
+    let signer = ContextSigner::new("test", &[7; 32]);
+    Control {
+        store: Store::new(config, PoolBounds::default(), clock, entropy),
+        directory: DirectoryWatch::new(directory),
+        peppers: Peppers::new(vec![Pepper::new(1, &[9; 32])]),
+        context_signer: signer,
+        projections: Default::default(),
+        usage_changes: Default::default(),
+        settings: Settings {
+            public_url: "http://127.0.0.1:8081".into(),
+            region: "eu1".into(),
+            cursor_key: [3; 32],
+        },
+    }
+}
+
+fn permissions() -> access::Permissions {
+    let kinds =
+        ["usage", "meter", "quota", "plan", "subscription", "invoice", "tenant", "key", "role", "audit"];
+    let actions = ["read", "create", "update", "delete"].map(str::to_owned).to_vec();
+    let all: BTreeMap<_, _> = kinds.into_iter().map(|kind| (kind.to_owned(), actions.clone())).collect();
+    access::Permissions::new(&all).expect("few permissions")
+}
+
+fn tenant_entry(id: TenantId, code: &str, access: AccessTable) -> Tenant {
+    Tenant {
+        id,
+        code: code.into(),
+        tier: "basic".into(),
+        isolation: Isolation::Shared,
+        region: "eu1".into(),
+        status: Status::Active,
+        service: Status::Active.service(None, None),
+        api_access: true,
+        features: Vec::new(),
+        enforcements: Vec::new(),
+        access: Arc::new(access),
+        limits: Vec::new(),
+        quotas: Vec::new(),
+        upstreams: Vec::new(),
+        version: 1,
+    }
+}
