@@ -1,0 +1,147 @@
+//! `rowhouse audit …`: search on the server; verify here, from the server's bundle or from a file.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Subcommand;
+use rowhouse_domain::audit::bundle::{Bundle, Trust, TrustFile};
+use rowhouse_domain::audit::verify::{Report, verify};
+use serde_json::Value;
+
+use super::client::Client;
+use super::nouns::escape;
+use super::show::{line, show};
+
+/// `rowhouse audit …`
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Events of a log, newest last.
+    Search {
+        /// Whose.
+        #[arg(long)]
+        tenant: Option<String>,
+        /// Only this event, as in `keys.key_created`.
+        #[arg(long)]
+        event: Option<String>,
+    },
+    /// Size, root and keys of a log.
+    Show {
+        /// A tenant's id or code, or `operator`.
+        log: String,
+    },
+    /// The newest signed checkpoint of a log, to be kept as a pin.
+    Checkpoint {
+        /// A tenant's id or code, or `operator`.
+        log: String,
+    },
+    /// Everything of a log, to be verified elsewhere.
+    Export {
+        /// A tenant's id or code, or `operator`.
+        log: String,
+    },
+    /// Recomputes every leaf and root and compares with what was signed and pinned. Exit 0 clean, 1 tampered,
+    /// 11 attention, 12 untrusted.
+    Verify {
+        /// Fetch this log from the server.
+        #[arg(long, conflicts_with = "bundle", required_unless_present = "bundle")]
+        log: Option<String>,
+        /// An exported bundle; needs no server.
+        #[arg(long)]
+        bundle: Option<PathBuf>,
+        /// What you rely on: keys and a pin you kept (JSON).
+        #[arg(long)]
+        trust: Option<PathBuf>,
+        /// A checkpoint you kept.
+        #[arg(long)]
+        pin: Option<PathBuf>,
+        /// A verifier key you kept, as in `name+hash+key`.
+        #[arg(long)]
+        key: Vec<String>,
+    },
+}
+
+impl AuditCommand {
+    /// Whether no server is needed.
+    pub fn is_offline(&self) -> bool {
+        matches!(self, AuditCommand::Verify { bundle: Some(_), .. })
+    }
+}
+
+/// Verifies a file.
+pub fn offline(command: AuditCommand, json: bool) -> anyhow::Result<ExitCode> {
+    let AuditCommand::Verify { bundle: Some(bundle), trust, pin, key, .. } = command else {
+        anyhow::bail!("this command needs the server");
+    };
+    let text = std::fs::read(&bundle).with_context(|| format!("cannot read {}", bundle.display()))?;
+    let bundle: Bundle = serde_json::from_slice(&text).context("not a bundle")?;
+    report(&verify(&bundle, &relied_on(trust, pin, key)?, None), json)
+}
+
+/// Asks the server.
+pub async fn online(client: &Client, command: AuditCommand, json: bool) -> anyhow::Result<ExitCode> {
+    match command {
+        AuditCommand::Search { tenant, event } => {
+            let mut path = "/v1/audit/events?limit=200".to_owned();
+            let filters = [("tenant", tenant), ("event", event)];
+            for (name, value) in filters.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
+                path.push_str(&format!("&{name}={}", escape(value)));
+            }
+            let columns = ["index", "recorded_at", "event", "result", "actor.id", "resource", "resource_id"];
+            show(&client.get(&path).await?, &columns, json);
+        }
+        AuditCommand::Show { log } => show(&client.get(&format!("/v1/audit/logs/{log}")).await?, &[], json),
+        AuditCommand::Checkpoint { log } => {
+            let answer = client.send(http::Method::GET, &format!("/v1/audit/logs/{log}/checkpoint"), &[], None).await?;
+            if !answer.status.is_success() {
+                answer.json()?;
+            }
+            line(String::from_utf8_lossy(&answer.body).trim_end_matches('\n'));
+        }
+        AuditCommand::Export { log } => line(&bundle_of(client, &log).await?.to_string()),
+        AuditCommand::Verify { log, trust, pin, key, .. } => {
+            let log = log.context("--log or --bundle")?;
+            let bundle: Bundle = serde_json::from_value(bundle_of(client, &log).await?).context("not a bundle")?;
+            return report(&verify(&bundle, &relied_on(trust, pin, key)?, None), json);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn bundle_of(client: &Client, log: &str) -> anyhow::Result<Value> {
+    client.get(&format!("/v1/audit/logs/{log}/bundle")).await
+}
+
+fn relied_on(trust: Option<PathBuf>, pin: Option<PathBuf>, keys: Vec<String>) -> anyhow::Result<Trust> {
+    let read = |file: &PathBuf| {
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+    };
+    let mut file: TrustFile = match &trust {
+        Some(path) => serde_json::from_str(&read(path)?).context("not a trust file")?,
+        None => TrustFile::default(),
+    };
+    file.log_vkeys.extend(keys);
+    if let Some(path) = &pin {
+        file.pinned = Some(read(path)?);
+    }
+    Ok(Trust::read(&file)?)
+}
+
+fn report(report: &Report, json: bool) -> anyhow::Result<ExitCode> {
+    if json {
+        line(&serde_json::to_string(report)?);
+    } else {
+        line(&format!("trust: {}", word(&report.trust_mode)));
+        line(&format!("{}: {} ({} leaves, {} under a checkpoint)", report.origin, word(&report.verdict), report.size, report.verified_size));
+        for finding in &report.findings {
+            line(&format!("  {}  {}", finding.label(), finding.message));
+        }
+    }
+    Ok(ExitCode::from(report.exit_code()))
+}
+
+/// The wire word of an enum.
+fn word(value: &impl serde::Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

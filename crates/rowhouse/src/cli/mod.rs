@@ -1,0 +1,133 @@
+//! `rowhouse <noun> <verb>`: speaks only to the public API, but for the local commands (`serve`, `demo`,
+//! `config`, `guard`) and those that also work on files.
+
+mod audit;
+mod catalog;
+pub mod client;
+mod journal;
+mod local;
+mod nouns;
+pub mod show;
+mod sign_in;
+
+pub use nouns::follow;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+pub use nouns::Noun;
+
+/// The multi-tenant backbone of a B2B SaaS company.
+#[derive(Debug, Parser)]
+#[command(name = "rowhouse", version, about, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The control API.
+    #[arg(long, global = true, env = "ROWHOUSE_URL", default_value = "http://127.0.0.1:8081")]
+    pub url: String,
+    /// File with an API key; else ROWHOUSE_TOKEN, else the operator key in the data directory.
+    #[arg(long, global = true, env = "ROWHOUSE_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Print the API's own body.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// The settings file (serve, demo, config).
+    #[arg(long, global = true, env = "ROWHOUSE_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run Rowhouse: gateway, control plane and worker in one process.
+    Serve,
+    /// Run Rowhouse with four tenants and a service, to look at.
+    Demo(crate::demo::DemoOptions),
+    /// Settings: where each comes from, and whether they hold.
+    #[command(subcommand)]
+    Config(local::ConfigCommand),
+    /// What an error code means and what to do.
+    Explain {
+        /// As in `limits.exceeded`.
+        code: String,
+    },
+    /// Any call: `rowhouse api POST /v1/grants role=developer …`.
+    Api(nouns::ApiCall),
+    /// Bring the operator's declarations to what the files say.
+    Apply(catalog::Folder),
+    /// What `apply` would do.
+    Diff(catalog::Folder),
+    /// Today's declarations, as JSON that `apply` takes.
+    Export,
+    /// The journal's segments: state, records, soundness. Works on files.
+    #[command(subcommand)]
+    Journal(journal::JournalCommand),
+    /// The audit log: search, verify (also offline).
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    #[command(flatten)]
+    Noun(Noun),
+}
+
+/// Runs a parsed command line.
+pub fn run(cli: Cli) -> ExitCode {
+    let outcome = match cli.command {
+        Command::Serve => crate::serve::run(cli.global.config.as_deref()),
+        Command::Demo(options) => crate::demo::run(options),
+        Command::Config(command) => local::config(&cli.global, command),
+        Command::Explain { code } => local::explain(&code),
+        command => block_on(remote(cli.global, command)),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => report(&error),
+    }
+}
+
+/// One thread is enough for a client.
+pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+async fn remote(global: Global, command: Command) -> anyhow::Result<ExitCode> {
+    let json = global.json;
+    match command {
+        Command::Journal(command) => return journal::run(command, json),
+        Command::Audit(command) if command.is_offline() => return audit::offline(command, json),
+        _ => {}
+    }
+    let client = sign_in::client(&global)?;
+    match command {
+        Command::Api(call) => nouns::api(&client, call).await,
+        Command::Apply(folder) => catalog::apply(&client, folder, json).await,
+        Command::Diff(folder) => catalog::diff(&client, folder, json).await,
+        Command::Export => catalog::export(&client).await,
+        Command::Audit(command) => audit::online(&client, command, json).await,
+        Command::Noun(noun) => nouns::run(&client, noun, json).await,
+        _ => unreachable!("local commands are handled before"),
+    }
+}
+
+/// Prints an error for people and gives its exit code: 2 usage, 3 not found, 4 not allowed, 5 conflict, 6
+/// unreachable, 1 anything else.
+fn report(error: &anyhow::Error) -> ExitCode {
+    eprintln!("rowhouse: {error:#}");
+    if error.downcast_ref::<client::Unreachable>().is_some() {
+        return ExitCode::from(6);
+    }
+    match error.downcast_ref::<client::Refused>().map(|refused| refused.0.status) {
+        Some(404) => ExitCode::from(3),
+        Some(401 | 403) => ExitCode::from(4),
+        Some(409 | 412 | 428) => ExitCode::from(5),
+        _ => ExitCode::FAILURE,
+    }
+}

@@ -1,0 +1,214 @@
+//! Settings of the process: one TOML file, overridden by `ROWHOUSE_SECTION__KEY`. Unknown keys are errors with
+//! their place and the nearest known name; every value can say where it came from.
+
+mod duration;
+mod load;
+mod origin;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+pub use duration::Span;
+pub use load::{ConfigError, load};
+pub use origin::origins;
+use serde::{Deserialize, Serialize};
+
+/// All settings, with their defaults.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Listeners, names, directories.
+    pub server: Server,
+    /// The control database.
+    pub database: Database,
+    /// The journal.
+    pub journal: Journal,
+    /// How requests are resolved.
+    pub tenancy: Tenancy,
+    /// What we run ourselves.
+    pub deploy: Deploy,
+    /// The catalogue applied at start.
+    pub catalog: Catalog,
+    /// Logs.
+    pub telemetry: Telemetry,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Where tenants' requests arrive.
+    pub gateway_listen: SocketAddr,
+    /// The control API.
+    pub control_listen: SocketAddr,
+    /// Metrics and health.
+    pub admin_listen: SocketAddr,
+    /// How the control API is reached from outside; made from `control_listen` if not set.
+    pub public_url: Option<String>,
+    /// Tenants are `<code>.<base_domain>`.
+    pub base_domain: String,
+    /// Everything that is kept.
+    pub data_dir: Option<PathBuf>,
+    /// Short name of the region, 2 to 8 lower-case letters and digits.
+    pub region: String,
+    /// Name of this node in the journal.
+    pub node: String,
+    /// Threads of the gateway; one per core if not set.
+    pub gateway_threads: Option<usize>,
+    /// How long open requests may finish after SIGTERM.
+    pub drain: Span,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Server {
+            gateway_listen: loopback(8080),
+            control_listen: loopback(8081),
+            admin_listen: loopback(8082),
+            public_url: None,
+            base_domain: "localhost".to_owned(),
+            data_dir: None,
+            region: "local".to_owned(),
+            node: "node1".to_owned(),
+            gateway_threads: None,
+            drain: Span::seconds(30),
+        }
+    }
+}
+
+impl Server {
+    /// How the control API is reached, without a slash at the end.
+    pub fn public_url(&self) -> String {
+        let own = || format!("http://{}", self.control_listen);
+        self.public_url.clone().unwrap_or_else(own).trim_end_matches('/').to_owned()
+    }
+
+    /// `/var/lib/rowhouse`, or `./rowhouse-data` for who cannot write there.
+    pub fn data_dir(&self) -> PathBuf {
+        self.data_dir.clone().unwrap_or_else(|| match rustix::process::geteuid().is_root() {
+            true => PathBuf::from("/var/lib/rowhouse"),
+            false => PathBuf::from("rowhouse-data"),
+        })
+    }
+}
+
+/// `[database]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// An outside server; without it Rowhouse runs a private one.
+    pub url: Option<String>,
+    /// Directory of the private server's programs.
+    pub binaries: Option<PathBuf>,
+    /// Most connections to the control database.
+    pub connections_max: usize,
+    /// Lines for the private server's `postgresql.conf`.
+    pub settings: Vec<String>,
+    /// OS user of the private server when root starts it.
+    pub os_user: Option<String>,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Database { url: None, binaries: None, connections_max: 20, settings: Vec::new(), os_user: None }
+    }
+}
+
+/// What the gateway does when the journal cannot take a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// Go on and count exactly what was not recorded.
+    Serve,
+    /// 503 `journal.unavailable`.
+    Refuse,
+}
+
+/// `[journal]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Journal {
+    /// How long read segments are kept.
+    pub keep: Span,
+    /// What happens when the disk is full.
+    pub when_full: WhenFull,
+    /// Size of a segment, in MiB (1 to 1,024).
+    pub segment_mib: u32,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Journal { keep: Span::seconds(24 * 3600), when_full: WhenFull::Serve, segment_mib: 64 }
+    }
+}
+
+/// `[tenancy]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tenancy {
+    /// More base domains beside `server.base_domain`.
+    pub base_domains: Vec<String>,
+    /// Hosts that name no tenant and are served all the same.
+    pub platform_hosts: Vec<String>,
+}
+
+impl Default for Tenancy {
+    fn default() -> Self {
+        Tenancy { base_domains: Vec::new(), platform_hosts: vec!["localhost".to_owned()] }
+    }
+}
+
+/// An application that a dedicated tenant gets a process of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Application {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments; it is told the rest in its environment.
+    #[serde(default)]
+    pub args: Vec<String>,
+}
+
+/// `[deploy]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Deploy {
+    /// By service.
+    pub applications: BTreeMap<String, Application>,
+    /// Ports for dedicated applications: first and last.
+    pub port_range: (u16, u16),
+    /// Most instances on this machine.
+    pub instances_max: u32,
+}
+
+impl Default for Deploy {
+    fn default() -> Self {
+        Deploy { applications: BTreeMap::new(), port_range: (20000, 24999), instances_max: 100 }
+    }
+}
+
+/// `[catalog]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Catalog {
+    /// Folder applied at start; the shipped catalogue fills an empty installation in any case.
+    pub path: Option<PathBuf>,
+}
+
+/// `[telemetry]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Telemetry {
+    /// `error`, `warn`, `info`, `debug`, or a filter as `tracing` takes it.
+    pub log_level: String,
+    /// `text` or `json`; text on a terminal, else json, if not set.
+    pub log_format: Option<String>,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Telemetry { log_level: "info".to_owned(), log_format: None }
+    }
+}

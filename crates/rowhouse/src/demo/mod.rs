@@ -1,0 +1,62 @@
+//! `rowhouse demo`: the whole platform on this machine with a real service and four tenants on four levels of
+//! isolation, to look at and to play with. `--check` asserts what it shows and exits.
+
+mod checks;
+mod house;
+mod setting;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::cli::show::line;
+
+/// `rowhouse demo …`
+#[derive(Debug, Clone, Args)]
+pub struct DemoOptions {
+    /// Assert what is shown, then exit.
+    #[arg(long)]
+    check: bool,
+    /// Leave the data directory when it ends.
+    #[arg(long)]
+    keep: bool,
+    /// First of the ports: gateway, control API, admin, service.
+    #[arg(long, default_value_t = 18_080)]
+    port_base: u16,
+    /// Where the demo keeps its data; emptied at the start.
+    #[arg(long, default_value = "demo-data")]
+    data_dir: PathBuf,
+    /// The stamping service's program; beside this one if not said.
+    #[arg(long)]
+    stamping: Option<PathBuf>,
+}
+
+/// Runs the demo until Ctrl-C, or its checks.
+pub fn run(options: DemoOptions) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(demo(options))
+}
+
+async fn demo(options: DemoOptions) -> anyhow::Result<ExitCode> {
+    let mut house = house::House::open(&options).await?;
+    let shown = show_or_check(&mut house, &options).await;
+    if shown.is_err() {
+        eprintln!("the logs are in {}", house.logs().display());
+    }
+    let keep = options.keep || (shown.is_err() && !options.check);
+    house.close(keep).await?;
+    shown
+}
+
+async fn show_or_check(house: &mut house::House, options: &DemoOptions) -> anyhow::Result<ExitCode> {
+    let setting = setting::furnish(house).await.context("setting up the tenants")?;
+    if options.check {
+        let failed = checks::run(house, &setting).await?;
+        return Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    line(&setting.words(house));
+    tokio::signal::ctrl_c().await?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,87 @@
+//! The control database: on the private server, or outside; made, migrated, and opened as a store.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use rowhouse_domain::clock::Clock;
+use rowhouse_domain::entropy::Entropy;
+use rowhouse_store::pool::PoolBounds;
+use rowhouse_store::server::{PrivateServer, SUPERUSER, ServerSpec};
+use rowhouse_store::{Store, migrate};
+use tokio_postgres::{Client, NoTls};
+
+use crate::config::Config;
+
+/// Name of the control database on the private server.
+const NAME: &str = "rowhouse";
+/// The login that the store works as; it owns nothing.
+const LOGIN: &str = "rowhouse_service";
+
+/// The control database and, if we run it, its server.
+pub struct ControlDatabase {
+    /// Transactions.
+    pub store: Store,
+    /// Our own server.
+    pub server: Option<Arc<PrivateServer>>,
+}
+
+/// Starts the private server or finds the outside one, and brings the database to this binary's schema.
+pub async fn open(config: &Config, clock: Clock, entropy: Entropy) -> anyhow::Result<ControlDatabase> {
+    let bounds = PoolBounds { connections_max: config.database.connections_max, ..PoolBounds::default() };
+    let (owner, login, server) = match &config.database.url {
+        Some(url) => {
+            let outside: tokio_postgres::Config = url.parse().context("database.url")?;
+            (outside.clone(), outside, None)
+        }
+        None => {
+            let server = Arc::new(start_private(config).await?);
+            make_database(&server).await?;
+            let owner = server.connect_config(NAME, SUPERUSER);
+            (owner, server.connect_config(NAME, LOGIN), Some(server))
+        }
+    };
+    let mut client = connect(&owner).await.context("cannot reach the control database")?;
+    let applied = migrate(&mut client).await?;
+    if applied > 0 {
+        tracing::info!(applied, "migrated the control database");
+    }
+    let grant = if server.is_some() { LOGIN } else { "CURRENT_USER" };
+    client.batch_execute(&format!("GRANT rowhouse_app, rowhouse_sequencer TO {grant}")).await?;
+    Ok(ControlDatabase { store: Store::new(login, bounds, clock, entropy), server })
+}
+
+async fn start_private(config: &Config) -> anyhow::Result<PrivateServer> {
+    let mut spec = ServerSpec::new(config.server.data_dir().join("postgres"));
+    spec.binaries = config.database.binaries.clone();
+    spec.os_user = config.database.os_user.clone();
+    spec.settings = config.database.settings.clone();
+    let server = PrivateServer::start(spec).await.context("the private PostgreSQL did not start")?;
+    if let Some(below) = server.below_floor() {
+        tracing::warn!("{below}");
+    }
+    tracing::info!(version = %server.version(), socket = %server.socket_dir().display(), "PostgreSQL runs");
+    Ok(server)
+}
+
+async fn make_database(server: &PrivateServer) -> anyhow::Result<()> {
+    let client = connect(&server.connect_config("postgres", SUPERUSER)).await?;
+    if client.query_opt("SELECT FROM pg_database WHERE datname = $1", &[&NAME]).await?.is_none() {
+        client.batch_execute(&format!("CREATE DATABASE {NAME}")).await?;
+    }
+    if client.query_opt("SELECT FROM pg_roles WHERE rolname = $1", &[&LOGIN]).await?.is_none() {
+        client.batch_execute(&format!("CREATE ROLE {LOGIN} LOGIN NOINHERIT")).await?;
+    }
+    client.batch_execute(&format!("REVOKE CONNECT ON DATABASE {NAME} FROM PUBLIC; GRANT CONNECT ON DATABASE {NAME} TO {LOGIN}")).await?;
+    Ok(())
+}
+
+async fn connect(config: &tokio_postgres::Config) -> anyhow::Result<Client> {
+    let (client, connection) = config.connect(NoTls).await?;
+    // Ends by itself when the client is dropped.
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::warn!(%error, "the connection for migrations broke");
+        }
+    });
+    Ok(client)
+}
