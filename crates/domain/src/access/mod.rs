@@ -13,7 +13,7 @@ pub use compile::{AccessTable, GrantDefinition, GrantEffect, GrantTarget, Princi
 pub use decide::{Decision, Permit, Reason, decide, decide_key, may};
 pub use permission::{PermissionId, PermissionSet, Permissions};
 pub use resource_type::{ResourceType, RoleDefaults, with_standard_actions};
-pub use role::{RoleCatalogue, RoleDefinition, shipped_roles, standard_actions};
+pub use role::{RoleCatalogue, RoleDefinition, RoleError, shipped_roles, standard_actions};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 

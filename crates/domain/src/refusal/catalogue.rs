@@ -44,6 +44,7 @@ catalogue! {
     TENANT_CODE_TAKEN = "tenancy.code_taken", 409, Caller, "Tenant code is taken", "Choose another code.";
     ISOLATION_NOT_ALLOWED = "tenancy.isolation_not_allowed", 422, Caller, "The tier does not allow this isolation", "Choose an isolation that the tier allows.";
     UNKNOWN_TIER = "tenancy.unknown_tier", 422, Caller, "There is no such tier", "Choose one of the catalogue's tiers.";
+    TIER_IN_USE = "tenancy.tier_in_use", 409, Caller, "The tier is in use", "Move its tenants to another tier first.";
     CONFLICTING_SIGNALS = "tenancy.conflicting_signals", 400, Caller, "The request names two tenants", "Let host, header, path and credential name the same tenant.";
     TENANT_UNKNOWN = "tenancy.unknown", 404, Caller, "No such tenant", "Check the host name, header or path that names the tenant.";
     TENANT_UNRESOLVED = "tenancy.unresolved", 400, Caller, "The request names no tenant", "Use the tenant's subdomain, `X-Tenant-Id`, `/t/{code}/` or a tenant's credential.";

@@ -1,0 +1,229 @@
+//! Checks of definitions against their bounds and against each other. Every error is found, not just the first.
+
+use std::collections::BTreeSet;
+
+use rowhouse_domain::access::{Permissions, ResourceType, RoleDefinition, RoleError};
+use rowhouse_domain::limits::LimitDefinition;
+use rowhouse_domain::routes::{RouteDefinition, ServiceDefinition, TableError};
+use rowhouse_domain::tenancy::Tier;
+
+use super::compile::QuotaLimit;
+use super::nearest::nearest;
+use super::{Definitions, Finding, Kind};
+
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+/// Largest body that a route may take: 1 GiB.
+const BODY_MAX: u64 = 1 << 30;
+
+/// Names that others refer to.
+struct Known<'a> {
+    services: BTreeSet<&'a str>,
+    meters: BTreeSet<&'a str>,
+    plans: BTreeSet<&'a str>,
+    tiers: BTreeSet<&'a str>,
+}
+
+/// All findings but those of permissions, roles and the route table, which are found by compiling them.
+pub(super) fn all(definitions: &Definitions) -> Vec<Finding> {
+    let known = Known {
+        services: definitions.services.iter().map(|service| service.name.as_str()).collect(),
+        meters: definitions.meters.iter().map(|meter| meter.name.as_str()).collect(),
+        plans: definitions.plans.iter().map(|plan| plan.name.as_str()).collect(),
+        tiers: definitions.tiers.iter().map(|tier| tier.name.as_str()).collect(),
+    };
+    let mut findings = names(definitions);
+    definitions.services.iter().for_each(|service| self::service(service, &mut findings));
+    definitions.resource_types.iter().for_each(|kind| resource_type(kind, &known, &mut findings));
+    definitions.tiers.iter().for_each(|tier| self::tier(tier, &known, &mut findings));
+    definitions.limits.iter().for_each(|limit| self::limit(limit, &known, &mut findings));
+    definitions.routes.iter().for_each(|route| self::route(route, &known, &mut findings));
+    super::meters_and_plans::check(definitions, &mut findings);
+    findings
+}
+
+fn names(definitions: &Definitions) -> Vec<Finding> {
+    let twice = definitions.items().err().unwrap_or_default();
+    let repeated = twice.iter().map(|(kind, name)| {
+        Finding::new(*kind, name, "name", "twice").detail("each name stands once within its kind")
+    });
+    let items = definitions.items().unwrap_or_default();
+    let malformed = items.keys().filter(|(kind, name)| !well_formed(*kind, name)).map(|(kind, name)| {
+        let form =
+            if *kind == Kind::ResourceType { "[a-z][a-z0-9_]{0,62}" } else { "[a-z][a-z0-9._-]{0,62}" };
+        Finding::new(*kind, name, "name", "malformed").detail(format!("a name is of the form {form}"))
+    });
+    repeated.chain(malformed).collect()
+}
+
+fn well_formed(kind: Kind, name: &str) -> bool {
+    let punctuation: &[u8] = if kind == Kind::ResourceType { b"_" } else { b"._-" };
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || punctuation.contains(&b);
+    (1..=63).contains(&name.len()) && name.as_bytes()[0].is_ascii_lowercase() && name.bytes().all(plain)
+}
+
+fn service(service: &ServiceDefinition, findings: &mut Vec<Finding>) {
+    let mut find = |field, code, detail: String| {
+        findings.push(Finding::new(Kind::Service, &service.name, field, code).detail(detail));
+    };
+    if service.upstreams.is_empty() || service.upstreams.len() > 64 {
+        find("upstreams", "out_of_bounds", "a service has 1 to 64 upstreams".into());
+    }
+    for address in service.upstreams.iter().filter(|address| !is_address(address)) {
+        find("upstreams", "malformed", format!("`{address}` is not of the form host:port"));
+    }
+    if !["http1", "http2"].contains(&service.protocol.as_str()) {
+        find("protocol", "unknown", "http1 or http2".into());
+    }
+    if !(1..=60_000).contains(&service.connect_timeout_ms) {
+        find("connect_timeout_ms", "out_of_bounds", "1 to 60,000 ms".into());
+    }
+    if !(1..=600_000).contains(&service.first_byte_timeout_ms) {
+        find("first_byte_timeout_ms", "out_of_bounds", "1 to 600,000 ms".into());
+    }
+}
+
+fn is_address(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let host_fits = (1..=253).contains(&host.len())
+        && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
+    host_fits && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+fn resource_type(kind: &ResourceType, known: &Known<'_>, findings: &mut Vec<Finding>) {
+    let mut find = |field, code, detail: String| {
+        findings.push(Finding::new(Kind::ResourceType, &kind.name, field, code).detail(detail));
+    };
+    if kind.service != "rowhouse" && !known.services.contains(kind.service.as_str()) {
+        find("service", "unknown", unknown("service", &kind.service, &known.services));
+    }
+    if !(1..=64).contains(&kind.actions.len()) {
+        find("actions", "out_of_bounds", "a type has 1 to 64 actions".into());
+    }
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    let fits = |action: &str| {
+        (1..=31).contains(&action.len())
+            && action.as_bytes()[0].is_ascii_lowercase()
+            && action.bytes().all(plain)
+    };
+    for action in kind.actions.iter().filter(|action| !fits(action)) {
+        find("actions", "malformed", format!("`{action}` is not of the form [a-z][a-z0-9_]{{0,30}}"));
+    }
+}
+
+fn tier(tier: &Tier, known: &Known<'_>, findings: &mut Vec<Finding>) {
+    let mut find = |field: &str, code, detail: String| {
+        findings.push(Finding::new(Kind::Tier, &tier.name, field, code).detail(detail));
+    };
+    for (meter, quota) in &tier.quotas {
+        if !known.meters.contains(meter.as_str()) {
+            find("quotas", "unknown", unknown("meter", meter, &known.meters));
+        }
+        if QuotaLimit::parse(quota).is_none() {
+            find("quotas", "malformed", format!("`{quota}` is neither a decimal number nor `unlimited`"));
+        }
+    }
+    if !(1..=200).contains(&tier.connection_pool_size) {
+        find("connection_pool_size", "out_of_bounds", "1 to 200".into());
+    }
+    if !(1..=1_000).contains(&tier.weight) {
+        find("weight", "out_of_bounds", "1 to 1,000".into());
+    }
+    if !known.plans.contains(tier.plan.as_str()) {
+        find("plan", "unknown", unknown("plan", &tier.plan, &known.plans));
+    }
+}
+
+fn limit(limit: &LimitDefinition, known: &Known<'_>, findings: &mut Vec<Finding>) {
+    let mut find = |field: &str, code, detail: String| {
+        findings.push(Finding::new(Kind::Limit, &limit.name, field, code).detail(detail));
+    };
+    if limit.algorithm != "token_bucket" {
+        find("algorithm", "unknown", "token_bucket".into());
+    }
+    if let Err(error) = limit.check() {
+        find("quota", "out_of_bounds", error.to_string());
+    }
+    for tier in limit.tiers.keys().filter(|tier| !known.tiers.contains(tier.as_str())) {
+        find("tiers", "unknown", unknown("tier", tier, &known.tiers));
+    }
+    for service in limit.services.iter().filter(|service| !known.services.contains(service.as_str())) {
+        find("services", "unknown", unknown("service", service, &known.services));
+    }
+}
+
+fn route(route: &RouteDefinition, known: &Known<'_>, findings: &mut Vec<Finding>) {
+    let mut find = |field: &str, code, detail: String| {
+        findings.push(Finding::new(Kind::Route, &route.name, field, code).detail(detail));
+    };
+    for method in route.methods.iter().filter(|method| !METHODS.contains(&method.as_str())) {
+        find("methods", "unknown", format!("`{method}` is none of {}", METHODS.join(", ")));
+    }
+    for rule in route.metering.iter().filter(|rule| !known.meters.contains(rule.meter.as_str())) {
+        find("metering", "unknown", unknown("meter", &rule.meter, &known.meters));
+    }
+    if let Some(capture) = &route.resource_from
+        && !route.path.contains(&format!("{{{capture}}}"))
+    {
+        find("resource_from", "unknown", format!("the path has no `{{{capture}}}`"));
+    }
+    if route.body_max_bytes > BODY_MAX {
+        find("body_max_bytes", "out_of_bounds", format!("at most {BODY_MAX}"));
+    }
+    if route.timeout_ms.is_some_and(|timeout| !(1..=3_600_000).contains(&timeout)) {
+        find("timeout_ms", "out_of_bounds", "1 to 3,600,000 ms".into());
+    }
+}
+
+/// Permissions and inherited roles that do not exist.
+pub(super) fn roles(roles: &[RoleDefinition], permissions: &Permissions, findings: &mut Vec<Finding>) {
+    let names: BTreeSet<&str> = roles.iter().map(|role| role.name.as_str()).collect();
+    let declared: BTreeSet<&str> = permissions.all().collect();
+    for role in roles {
+        for permission in &role.permissions {
+            if permissions.matching(permission).is_none() {
+                let detail = unknown("permission", permission, &declared);
+                findings.push(Finding::new(Kind::Role, &role.name, "permissions", "unknown").detail(detail));
+            }
+        }
+        for parent in role.inherits.iter().filter(|parent| !names.contains(parent.as_str())) {
+            let detail = unknown("role", parent, &names);
+            findings.push(Finding::new(Kind::Role, &role.name, "inherits", "unknown").detail(detail));
+        }
+    }
+}
+
+/// The place of an error that was met while closing roles.
+pub(super) fn role_finding(error: &RoleError) -> Finding {
+    let (role, field, code) = match error {
+        RoleError::UnknownPermission { role, .. } => (role.as_str(), "permissions", "unknown"),
+        RoleError::UnknownRole { role, .. } => (role.as_str(), "inherits", "unknown"),
+        RoleError::Cycle { path } => (path.first().map_or("", String::as_str), "inherits", "cycle"),
+    };
+    Finding::new(Kind::Role, role, field, code).detail(error.to_string())
+}
+
+/// The place of an error that was met while compiling routes; `name` if the error itself names no route.
+pub(super) fn route_finding(error: &TableError, name: &str) -> Finding {
+    let (route, field, code) = match error {
+        TableError::UnknownService { route, .. } => (route.as_str(), "service", "unknown"),
+        TableError::UnknownPermission { route, .. } => (route.as_str(), "permission", "unknown"),
+        TableError::Open { route } => (route.as_str(), "permission", "missing"),
+        TableError::BadPath { route, .. } => (route.as_str(), "path", "malformed"),
+        TableError::BadQuantity { route, .. } => (route.as_str(), "metering", "malformed"),
+        TableError::Conflict { second, .. } => (second.as_str(), "path", "conflict"),
+        #[allow(
+            unreachable_patterns,
+            reason = "the table's owner may add an error; its text still names the route"
+        )]
+        _ => (name, "", "invalid"),
+    };
+    Finding::new(Kind::Route, route, field, code).detail(error.to_string())
+}
+
+/// Words for a name that nobody has, with the one that was probably meant.
+pub(super) fn unknown(what: &str, name: &str, names: &BTreeSet<&str>) -> String {
+    match nearest(name, names.iter().copied()) {
+        Some(meant) => format!("there is no {what} `{name}`; did you mean `{meant}`?"),
+        None => format!("there is no {what} `{name}`"),
+    }
+}

@@ -1,0 +1,118 @@
+//! The catalogue that comes with the binary, and how a database gets it.
+
+use std::sync::OnceLock;
+
+use rowhouse_domain::access::{Permit, ResourceType};
+use rowhouse_domain::refusal::Refusal;
+
+use super::{CatalogFile, Definitions, apply, load, parse_folder, queries};
+use crate::Control;
+
+macro_rules! files {
+    ($($name:literal),*) => {
+        [$(($name, include_str!(concat!("../../../../catalog/", $name)))),*]
+    };
+}
+
+/// The shipped catalogue.
+pub fn shipped() -> &'static CatalogFile {
+    static SHIPPED: OnceLock<CatalogFile> = OnceLock::new();
+    SHIPPED.get_or_init(|| {
+        let files = files![
+            "catalog.toml",
+            "access.toml",
+            "limits.toml",
+            "meters.toml",
+            "plans.toml",
+            "stamping.toml",
+            "tiers.toml"
+        ];
+        let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        parse_folder(files.into()).expect("a test reads the shipped catalogue")
+    })
+}
+
+/// Brings the stored definitions to what this binary needs, at each start: `first` (usually [`shipped`]) where
+/// nothing is stored yet, else the resource types of our own that a newer binary asks for. Whether anything changed.
+pub async fn prepare(control: &Control, first: &CatalogFile) -> Result<bool, Refusal> {
+    let permit = Permit::for_system(None, "the shipped catalogue");
+    let transaction = control.store.write(&permit).await?;
+    queries::lock(&transaction).await?;
+    let stored = load(&transaction).await?;
+    let wanted = if stored == Definitions::default() {
+        first.clone()
+    } else {
+        CatalogFile {
+            definitions: missing_types(&stored),
+            name: shipped().name.clone(),
+            ..CatalogFile::default()
+        }
+    };
+    if wanted.definitions == Definitions::default() {
+        transaction.rollback().await?;
+        return Ok(false);
+    }
+    let (_, changes) = apply(&transaction, &wanted, None, false, permit.principal()).await?;
+    transaction.commit_all(changes).await?;
+    Ok(true)
+}
+
+/// Our own types that are not stored, or not with all their actions; what was added to them stays.
+fn missing_types(stored: &Definitions) -> Definitions {
+    let own = shipped().definitions.resource_types.iter().filter(|kind| kind.service == "rowhouse");
+    let missing = own.filter_map(|kind| {
+        let there = stored.resource_types.iter().find(|other| other.name == kind.name);
+        let Some(there) = there else { return Some(kind.clone()) };
+        let lacks: Vec<String> =
+            kind.actions.iter().filter(|action| !there.actions.contains(action)).cloned().collect();
+        let actions = [there.actions.clone(), lacks.clone()].concat();
+        (!lacks.is_empty()).then(|| ResourceType { actions, ..there.clone() })
+    });
+    Definitions { resource_types: missing.collect(), ..Definitions::default() }
+}
+
+impl CatalogFile {
+    /// The same catalogue with other addresses for one of its services, as for a machine of one's own.
+    pub fn with_upstreams(mut self, service: &str, addresses: Vec<String>) -> Self {
+        for own in self.definitions.services.iter_mut().filter(|own| own.name == service) {
+            own.upstreams.clone_from(&addresses);
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::compile;
+    use super::*;
+
+    #[test]
+    fn the_shipped_catalogue_compiles_and_is_what_the_rules_say() {
+        let shipped = shipped();
+        let compiled = compile(&shipped.definitions).unwrap_or_else(|findings| panic!("{findings:#?}"));
+        let by_name = |mut roles: Vec<rowhouse_domain::access::RoleDefinition>| {
+            roles.sort_by(|a, b| a.name.cmp(&b.name));
+            roles
+        };
+        let roles = by_name(shipped.definitions.roles.clone());
+        assert_eq!(roles, by_name(rowhouse_domain::access::shipped_roles()));
+        assert_eq!(shipped.definitions.tiers, rowhouse_domain::tenancy::shipped_tiers());
+        assert_eq!(shipped.definitions.plans, rowhouse_domain::billing::plan::default_plans());
+        assert_eq!((compiled.routes.routes().len(), compiled.limits.len()), (5, 5));
+        let viewer = compiled.roles.permissions("viewer").expect("a shipped role");
+        assert_eq!(compiled.permissions.names_of(viewer), ["metadata_stamp:read", "system:read"]);
+    }
+
+    #[test]
+    fn a_newer_binary_adds_what_it_needs_and_keeps_the_rest() {
+        let mut stored = shipped().definitions.clone();
+        assert_eq!(missing_types(&stored), Definitions::default());
+        stored.resource_types.retain(|kind| kind.name != "audit");
+        let tenant = stored.resource_types.iter_mut().find(|kind| kind.name == "tenant").expect("shipped");
+        tenant.actions = vec!["read".into(), "own_action".into()];
+        let missing = missing_types(&stored).resource_types;
+        assert_eq!(missing.len(), 2);
+        let tenant = missing.iter().find(|kind| kind.name == "tenant").expect("lacked actions");
+        assert!(["own_action", "create"].iter().all(|want| tenant.actions.iter().any(|own| own == want)));
+    }
+}
