@@ -105,6 +105,7 @@ impl Journal {
         create_directory(&spare_directory(directory)).map_err(failed)?;
         let boot = next_boot(directory, &directory_lock, &options.node)?;
         let recovered = recover::recover(directory)?;
+        let report = RecoveryReport { boot, lanes: recovered.reports, unreadable: recovered.unreadable };
         let shared = Arc::new(Shared {
             directory: directory.to_owned(),
             node: options.node,
@@ -124,7 +125,7 @@ impl Journal {
             thread("journal-sync", &shared, synchronise_lanes).map_err(failed)?,
             thread("journal-provide", &shared, provide_segments).map_err(failed)?,
         ];
-        Ok((Self { shared, threads }, RecoveryReport { boot, lanes: recovered.reports }))
+        Ok((Self { shared, threads }, report))
     }
 
     /// Opens a lane for writing. A lane has one writer at a time; it goes on where it ended.

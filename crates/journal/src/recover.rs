@@ -24,12 +24,14 @@ use crate::{DropReason, Dropped, OpenError};
 pub struct RecoveryReport {
     pub boot: u64,
     pub lanes: Vec<LaneRecovery>,
+    /// Segments whose header was damaged before they lay in their lane: it is not known whose they are. They are kept.
+    pub unreadable: Vec<PathBuf>,
 }
 
 impl RecoveryReport {
     /// Whether any lane has lost frames that had been safe.
     pub fn is_damaged(&self) -> bool {
-        self.lanes.iter().any(|lane| !lane.damage.is_empty())
+        !self.unreadable.is_empty() || self.lanes.iter().any(|lane| !lane.damage.is_empty())
     }
 }
 
@@ -55,13 +57,14 @@ pub struct LaneRecovery {
 pub(crate) struct Recovered {
     pub(crate) lanes: Vec<Arc<LaneShared>>,
     pub(crate) reports: Vec<LaneRecovery>,
+    pub(crate) unreadable: Vec<PathBuf>,
 }
 
 /// Recovers every lane of a locked directory.
 pub(crate) fn recover(directory: &Path) -> Result<Recovered, OpenError> {
     let failed = |source| OpenError::Io { directory: directory.to_owned(), source };
-    settle_spares(directory)?;
-    let mut recovered = Recovered { lanes: Vec::new(), reports: Vec::new() };
+    let unreadable = settle_spares(directory)?;
+    let mut recovered = Recovered { lanes: Vec::new(), reports: Vec::new(), unreadable };
     for name in lanes(directory).map_err(failed)? {
         let (lane, report) = recover_lane(directory, &name)?;
         recovered.lanes.push(Arc::new(lane));
@@ -70,10 +73,12 @@ pub(crate) fn recover(directory: &Path) -> Result<Recovered, OpenError> {
     Ok(recovered)
 }
 
-/// Moves spares that a lane had just taken to where they belong and removes the others.
-fn settle_spares(directory: &Path) -> Result<(), OpenError> {
+/// Moves spares that a lane had just taken to where they belong and removes the others. Returns what it could not
+/// make sense of.
+fn settle_spares(directory: &Path) -> Result<Vec<PathBuf>, OpenError> {
     let failed = |source| OpenError::Io { directory: directory.to_owned(), source };
     let spares = spare_directory(directory);
+    let mut unreadable = Vec::new();
     for entry in std::fs::read_dir(&spares).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         match read_header(&path).map_err(failed)? {
@@ -86,13 +91,15 @@ fn settle_spares(directory: &Path) -> Result<(), OpenError> {
             // Not even its lane is known. Kept for whoever wants to look at it, out of the way.
             Some(Err(error)) => {
                 tracing::error!(%error, path = %path.display(), "a journal segment cannot be read");
-                std::fs::rename(&path, path.with_extension("unreadable")).map_err(failed)?;
+                let kept = path.with_extension("unreadable");
+                std::fs::rename(&path, &kept).map_err(failed)?;
+                unreadable.push(kept);
             }
-            None if path.extension().is_some_and(|extension| extension == "unreadable") => {}
             None => std::fs::remove_file(&path).map_err(failed)?,
         }
     }
-    sync_directory(&spares).map_err(failed)
+    sync_directory(&spares).map_err(failed)?;
+    Ok(unreadable)
 }
 
 /// The header of a file that a lane has taken; `None` of an unused spare.

@@ -1,7 +1,7 @@
 //! A directory for one test, and short words for what every test does.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rowhouse_journal::{Batch, Gap, Journal, Kind, Options, RecoveryReport, Tail};
 
@@ -15,7 +15,10 @@ pub struct Place {
 
 impl Place {
     pub fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("rowhouse-journal-{}-{name}", std::process::id()));
+        Self::at(std::env::temp_dir().join(format!("rowhouse-journal-{}-{name}", std::process::id())))
+    }
+
+    fn at(path: PathBuf) -> Self {
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();
         Self { path }
@@ -23,6 +26,33 @@ impl Place {
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// In memory where the machine has a place for that: for tests that make very many files.
+    pub fn in_memory(name: &str) -> Self {
+        let shared_memory = Path::new("/dev/shm");
+        let base = if shared_memory.is_dir() { shared_memory.to_owned() } else { std::env::temp_dir() };
+        Self::at(base.join(format!("rowhouse-journal-{}-{name}", std::process::id())))
+    }
+
+    /// What a crash right now would leave behind: a copy of the files as they are.
+    pub fn copy_of(source: &Path, name: &str) -> Self {
+        let copy = Self::in_memory(name);
+        // The spares first: what is moved into its lane meanwhile is then found there.
+        let lanes = directories(source).into_iter().filter(|path| !path.ends_with("spare"));
+        for directory in [source.join("spare")].into_iter().chain(lanes) {
+            let target = copy.path.join(directory.file_name().unwrap());
+            std::fs::create_dir_all(&target).unwrap();
+            for entry in std::fs::read_dir(&directory).unwrap() {
+                let path = entry.unwrap().path();
+                match std::fs::copy(&path, target.join(path.file_name().unwrap())) {
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    copied => drop(copied.unwrap()),
+                }
+            }
+        }
+        std::fs::copy(source.join("node"), copy.path.join("node")).unwrap();
+        copy
     }
 
     pub fn open(&self) -> (Journal, RecoveryReport) {
@@ -33,6 +63,20 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+fn directories(path: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.is_dir()).collect()
+}
+
+/// Waits for what another thread does, with a deadline.
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited 20 s for: {what}");
+        std::thread::yield_now();
     }
 }
 

@@ -1,0 +1,141 @@
+//! A flipped bit is found, what it hit is named, and everything else is read.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use rowhouse_journal::{Class, GapCause, Journal, Kind, verify_dir};
+
+use crate::place::{Place, options, payload, read_all, wait_until};
+
+const FRAMES: u64 = 12;
+
+/// A lane as a killed process leaves it: everything synchronised, nothing sealed. Returns where its frames end.
+fn killed_journal(name: &str) -> (Place, u64) {
+    let place = Place::in_memory(name);
+    let (journal, _) = place.open();
+    let mut lane = journal.lane("core-0").unwrap();
+    for number in 1..=FRAMES {
+        // Sequence 1 is the start of the lane.
+        lane.append_bytes(Class::R, Kind::Usage, &payload(number + 1, 20 + number as usize)).unwrap();
+    }
+    journal.synchronise();
+    let segment = place.path().join("core-0/00000000000000000001.segment");
+    wait_until("the segment to lie in its lane", || segment.exists());
+    let copy = Place::copy_of(place.path(), &format!("{name}-copy"));
+    let report = verify_dir(copy.path()).unwrap();
+    (copy, 256 + report.segments[0].bytes)
+}
+
+fn flip(directory: &Path, offset: u64, bit: u8) {
+    let path = verify_dir(directory).unwrap().segments[0].path.clone();
+    let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset).unwrap();
+    file.write_all_at(&[byte[0] ^ (1 << bit)], offset).unwrap();
+}
+
+/// How many bytes of the frame with `sequence` are not padding, and where it begins.
+fn frame_extent(sequence: u64) -> (u64, u64) {
+    let length = |sequence: u64| if sequence == 1 { 18 + 8 } else { 18 + 20 + sequence - 1 };
+    let begin = 256 + (1..sequence).map(|before| length(before).next_multiple_of(8)).sum::<u64>();
+    (begin, length(sequence))
+}
+
+#[test]
+fn any_flipped_bit_in_a_frame_costs_that_frame_only_and_is_reported() {
+    let (original, end) = killed_journal("flip");
+    for sequence in 2..=FRAMES + 1 {
+        let (begin, length) = frame_extent(sequence);
+        assert!(begin + length <= end);
+        for offset in begin..begin + length {
+            let place = Place::copy_of(original.path(), "flip-one");
+            flip(place.path(), offset, (offset % 8) as u8);
+            assert!(!verify_dir(place.path()).unwrap().is_right(), "byte {offset}");
+            let (journal, report) = Journal::open(place.path(), options()).unwrap();
+            let damage = &report.lanes[0].damage;
+            assert_eq!(damage.len(), 1, "byte {offset}: {report:?}");
+            assert_eq!((damage[0].offset, damage[0].lost.start), (begin, sequence));
+            let read = read_all(&mut journal.reader().tail("core-0", 0));
+            let expected: Vec<u64> = (1..=FRAMES + 1).filter(|other| *other != sequence).collect();
+            assert_eq!(read.sequences, expected, "byte {offset}");
+            // Behind the last frame the gap shows once the lane goes on.
+            if sequence <= FRAMES {
+                assert_eq!(read.gaps.len(), 1);
+                assert_eq!(read.gaps[0].missing, sequence..sequence + 1);
+                assert_eq!(read.gaps[0].cause, GapCause::Damaged);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_damaged_lane_goes_on_behind_every_sequence_that_may_have_been_read() {
+    let (place, _) = killed_journal("onward");
+    let (begin, _) = frame_extent(FRAMES + 1);
+    flip(place.path(), begin + 20, 3);
+    let (journal, report) = place.open();
+    let next = report.lanes[0].next_sequence;
+    assert!(next > FRAMES + 1, "the lost frame's sequence is not given out again");
+    let mut lane = journal.lane("core-0").unwrap();
+    let sequence = lane.append_bytes(Class::R, Kind::Usage, b"after").unwrap();
+    assert_eq!(sequence, next + 1, "the lane's start comes first");
+    journal.synchronise();
+    let read = read_all(&mut journal.reader().tail("core-0", 0));
+    assert_eq!(read.sequences.last(), Some(&sequence));
+    assert_eq!(read.gaps.len(), 1);
+    assert_eq!((read.gaps[0].missing.start, read.gaps[0].cause), (FRAMES + 1, GapCause::Damaged));
+}
+
+#[test]
+fn a_quarantined_segment_is_remembered_and_never_removed() {
+    let (place, _) = killed_journal("quarantine");
+    let (begin, _) = frame_extent(5);
+    flip(place.path(), begin + 18, 0);
+    drop(place.open());
+    let (journal, report) = place.open();
+    assert_eq!(report.lanes[0].damage[0].lost, 5..6, "still known at the next opening");
+    let mut lane = journal.lane("core-0").unwrap();
+    let sequence = lane.append_bytes(Class::R, Kind::Usage, b"after").unwrap();
+    journal.release("core-0", sequence + 1);
+    drop(lane);
+    drop(journal);
+    assert_eq!(verify_dir(place.path()).unwrap().segments[0].first_sequence, 1);
+}
+
+#[test]
+fn a_damaged_header_does_not_hide_the_frames() {
+    for offset in [0, 9, 13, 17, 30, 60, 100] {
+        let (place, _) = killed_journal("header");
+        flip(place.path(), offset, 1);
+        // A version from the future is refused: it may mean anything.
+        if offset == 9 {
+            assert!(Journal::open(place.path(), options()).is_err());
+            continue;
+        }
+        let (journal, report) = place.open();
+        assert!(report.is_damaged(), "byte {offset}");
+        let read = read_all(&mut journal.reader().tail("core-0", 0));
+        assert_eq!(read.sequences, (1..=FRAMES + 1).collect::<Vec<_>>(), "byte {offset}");
+    }
+}
+
+#[test]
+fn damage_in_a_sealed_segment_is_found_when_it_is_read() {
+    let place = Place::in_memory("sealed");
+    let (journal, _) = place.open();
+    let mut lane = journal.lane("core-0").unwrap();
+    for number in 1..=FRAMES {
+        lane.append_bytes(Class::R, Kind::Usage, &payload(number + 1, 20 + number as usize)).unwrap();
+    }
+    drop(lane);
+    drop(journal);
+    let (begin, _) = frame_extent(7);
+    flip(place.path(), begin + 25, 5);
+    let (journal, _) = place.open();
+    let read = read_all(&mut journal.reader().tail("core-0", 0));
+    assert_eq!(read.gaps.len(), 1);
+    assert_eq!(read.gaps[0].missing, 7..8);
+    assert!(!read.sequences.contains(&7) && read.sequences.contains(&(FRAMES + 2)));
+    assert_eq!(verify_dir(place.path()).unwrap().segments[0].damage[0].lost, 7..8);
+}
