@@ -125,12 +125,34 @@ pub async fn install(
     target: &Target<'_>,
     tables: &ServiceTables,
 ) -> Result<Installed, InstallError> {
+    bring(cell, target, tables, false).await
+}
+
+/// [`install`], and generates policies, checks and grants anew even if nothing is newer: the cure for what was changed
+/// by hand.
+///
+/// # Errors
+/// As [`install`].
+pub async fn repair(
+    cell: &Cell,
+    target: &Target<'_>,
+    tables: &ServiceTables,
+) -> Result<Installed, InstallError> {
+    bring(cell, target, tables, true).await
+}
+
+async fn bring(
+    cell: &Cell,
+    target: &Target<'_>,
+    tables: &ServiceTables,
+    anew: bool,
+) -> Result<Installed, InstallError> {
     if (target.isolation == Isolation::Shared) != target.tenant.is_none() {
         return Err(InstallError::Level(target.isolation.as_str()));
     }
     let mut admin = cell.connect(target.database).await?;
     let transaction = admin.transaction().await.map_err(server("beginning an installation"))?;
-    let installed = install_in(&transaction, target, tables).await?;
+    let installed = install_in(&transaction, target, tables, anew).await?;
     transaction.commit().await.map_err(server("committing an installation"))?;
     admin.close().await;
     Ok(installed)
@@ -140,6 +162,7 @@ async fn install_in(
     transaction: &Transaction<'_>,
     target: &Target<'_>,
     tables: &ServiceTables,
+    anew: bool,
 ) -> Result<Installed, InstallError> {
     claim_schema(transaction, target, &tables.service).await?;
     let before = versions(transaction, target.schema).await?;
@@ -153,7 +176,7 @@ async fn install_in(
     }
     let generated = generator_checksum(tables);
     let current = before.iter().any(|(number, checksum)| *number == 0 && *checksum == generated);
-    if !applied.is_empty() || !current {
+    if anew || !applied.is_empty() || !current {
         transaction.batch_execute("RESET ROLE").await.map_err(server("resetting the role"))?;
         partition::partition(transaction, target, &tables.manifest).await?;
         generate(transaction, target, &tables.manifest).await?;

@@ -92,7 +92,7 @@ async fn the_doctor_sees_what_is_planted() {
     let planted = [
         ("CREATE TABLE stamping.d01 (id int)", "D01"),
         (
-            "ALTER TABLE stamping.notes ALTER COLUMN tenant_id DROP NOT NULL, DROP CONSTRAINT notes_pkey",
+            "ALTER TABLE stamping.notes DROP CONSTRAINT notes_pkey; ALTER TABLE stamping.notes ALTER COLUMN tenant_id DROP NOT NULL",
             "D02",
         ),
         ("ALTER TABLE stamping.notes DISABLE ROW LEVEL SECURITY", "D03"),
