@@ -184,6 +184,11 @@ impl DirectoryWatch {
         self.0.load_full()
     }
 
+    /// The number of the current version, without taking hold of it.
+    pub fn version(&self) -> u64 {
+        self.0.load().version
+    }
+
     /// Puts a newer version in force; an older or equal one is ignored.
     pub fn publish(&self, directory: Directory) {
         let newer = Arc::new(directory);

@@ -1,1 +1,28 @@
-//! rowhouse-gateway
+//! The gateway: the data plane. Every request that arrives is resolved to a tenant, authenticated, limited,
+//! authorised, held against its quota, forwarded and recorded, without waiting for any database: all that a
+//! decision needs is one immutable [`Directory`](rowhouse_domain::directory::Directory) in memory.
+//!
+//! One thread per core, each with its own runtime, listener, upstream connections, journal lane and counters of
+//! what it did. Cores share the counters of limits and quotas, which are changed by compare-exchange: nobody
+//! waits for anybody on the path.
+//!
+//! [`Gateway::start`] is the way in. The story of one request is told in `path/serve.rs`.
+#![forbid(unsafe_code)]
+
+mod body;
+mod connection;
+mod context;
+mod core;
+mod drain;
+mod gateway;
+mod limits;
+mod metrics;
+mod path;
+mod quotas;
+mod random;
+mod upstream;
+mod view;
+
+pub use gateway::{Collaborators, Gateway, GatewayConfig, GatewayHandle, StartError};
+pub use metrics::{Histogram, LATENCY_BOUNDS_US, MetricsReader, MetricsSnapshot};
+pub use rowhouse_domain::directory::DirectoryWatch;

@@ -68,6 +68,17 @@ impl Bucket {
         self.quota
     }
 
+    /// Length of a tick of [`BucketState`], in µs.
+    pub fn tick_us(&self) -> i64 {
+        self.tick_us
+    }
+
+    /// The state after `cost` units were given back; never above full.
+    pub fn refunded(&self, state: BucketState, cost: i64) -> BucketState {
+        let given = cost.clamp(0, self.burst) * self.window;
+        BucketState { at: state.at, debt: (state.debt - given).max(0) }
+    }
+
     /// Window for `RateLimit-Policy` in whole seconds: the time in which `burst` units come back.
     pub fn announced_window_s(&self) -> i64 {
         let us = i128::from(self.burst) * i128::from(self.window) * i128::from(self.tick_us);

@@ -78,6 +78,8 @@ pub enum Match<'t, 'p> {
 pub struct Matched<'t, 'p> {
     /// The route.
     pub route: &'t Route,
+    /// Its place in [`RouteTable::routes`].
+    pub index: usize,
     captures: matchit::Params<'t, 'p>,
 }
 
@@ -138,9 +140,11 @@ impl RouteTable {
     /// The route for a normalised path. No allocation unless no method fits.
     pub fn find<'t, 'p>(&'t self, method: &str, path: &'p str) -> Match<'t, 'p> {
         let Ok(found) = self.tree.at(path) else { return Match::Nothing };
-        let fitting = found.value.iter().map(|&index| &self.routes[index]).find(|route| route.takes(method));
+        let fitting = found.value.iter().find(|&&index| self.routes[index].takes(method));
         match fitting {
-            Some(route) => Match::Found(Matched { route, captures: found.params }),
+            Some(&index) => {
+                Match::Found(Matched { route: &self.routes[index], index, captures: found.params })
+            }
             None => {
                 let methods = found.value.iter().flat_map(|&index| &self.routes[index].definition.methods);
                 Match::OtherMethods(methods.map(String::as_str).collect())

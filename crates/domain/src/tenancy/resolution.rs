@@ -102,7 +102,7 @@ fn agree(found: &[Option<(ResolvedBy, Named)>; 4]) -> Result<(ResolvedBy, Tenant
     match found[3] {
         // Answered as the credential's own failure, so that nobody learns which tenants exist.
         Some((_, Some(token))) if token != tenant => {
-            Err(Refusal::new(&kind::KEY_INVALID, "The API key is not valid for this tenant.")
+            Err(Refusal::new(&kind::KEY_INVALID, "The API key is not valid here.")
                 .private("wrong_tenant"))
         }
         _ => Ok((by, tenant)),

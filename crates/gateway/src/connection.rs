@@ -1,0 +1,229 @@
+//! Connections from clients: accepting, speaking HTTP/1.1 or HTTP/2 (h2c, by its preface), ending in good order.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::HeaderValue;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::core::Core;
+use crate::gateway::Phase;
+use crate::metrics::bump;
+use crate::path::serve;
+
+/// Spawns onto the core's own thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LocalExecutor;
+
+impl<F> hyper::rt::Executor<F> for LocalExecutor
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
+}
+
+/// Who is at the other end of a connection.
+pub(crate) struct Peer {
+    /// IPv4-mapped addresses are folded.
+    pub(crate) address: IpAddr,
+    pub(crate) address_text: HeaderValue,
+    /// Whether what it says about addresses before it is believed.
+    pub(crate) trusted: bool,
+    /// The last `Forwarded` made for it, under the host it was made for.
+    pub(crate) forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
+    /// The start of what it sent since the last request.
+    pub(crate) heard: Heard,
+}
+
+/// Bytes as they arrived, before they were parsed: a parser drops what it is not sure about.
+#[derive(Clone, Default)]
+pub(crate) struct Heard(Rc<RefCell<Vec<u8>>>);
+
+/// Bytes kept of what was heard.
+const HEARD_MAX: usize = 16 * 1024;
+
+impl Heard {
+    fn hear(&self, bytes: &[u8]) {
+        let mut heard = self.0.borrow_mut();
+        let room = HEARD_MAX - heard.len();
+        heard.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    /// What was heard since the last call, handed to `look`, and forgotten.
+    pub(crate) fn take<R>(&self, look: impl FnOnce(&[u8]) -> R) -> R {
+        let mut heard = self.0.borrow_mut();
+        let seen = look(&heard);
+        heard.clear();
+        seen
+    }
+}
+
+/// Takes connections until told to stop, then lets them finish.
+pub(crate) async fn accept_loop(
+    core: Rc<Core>,
+    listener: std::net::TcpListener,
+    mut stopped: watch::Receiver<Phase>,
+) {
+    let listener = TcpListener::from_std(listener).expect("the listener does not block");
+    let limit = core.shared.config.connections_max;
+    let mut builder = auto::Builder::new(LocalExecutor);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(core.shared.config.header_timeout);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(200).max_header_list_size(64 * 1024);
+    let builder = Rc::new(builder);
+    loop {
+        let accepted = async {
+            core.drain.below(limit).await;
+            listener.accept().await
+        };
+        tokio::select! {
+            biased;
+            _ = stopped.wait_for(|phase| *phase != Phase::Serving) => break,
+            accepted = accepted => match accepted {
+                Ok((stream, peer)) => welcome(&core, &builder, stream, peer),
+                Err(error) => pause_after(error).await,
+            },
+        }
+    }
+    if *stopped.borrow() == Phase::Draining {
+        finish(&core, &builder, listener, stopped).await;
+    }
+}
+
+/// Takes what is queued already, closes the listener, and waits for what is open.
+async fn finish(
+    core: &Rc<Core>,
+    builder: &Rc<auto::Builder<LocalExecutor>>,
+    listener: TcpListener,
+    mut stopped: watch::Receiver<Phase>,
+) {
+    let queued = poll_fn(|cx| {
+        while let Poll::Ready(Ok((stream, peer))) = listener.poll_accept(cx) {
+            welcome(core, builder, stream, peer);
+        }
+        Poll::Ready(())
+    });
+    queued.await;
+    drop(listener);
+    core.drain.begin();
+    tokio::select! {
+        () = core.drain.below(1) => {}
+        () = tokio::time::sleep(core.shared.config.drain_timeout) => {
+            tracing::warn!(open = core.drain.open(), "requests were cut: they went on after the drain timeout");
+        }
+        _ = stopped.wait_for(|phase| *phase == Phase::Cut) => {}
+    }
+}
+
+/// Out of descriptors, most likely: going on at once would only spin.
+async fn pause_after(error: io::Error) {
+    tracing::warn!(%error, "a connection could not be accepted");
+    tokio::time::sleep(Duration::from_millis(10)).await;
+}
+
+fn welcome(core: &Rc<Core>, builder: &Rc<auto::Builder<LocalExecutor>>, stream: TcpStream, peer: SocketAddr) {
+    let (core, builder) = (core.clone(), builder.clone());
+    // A failure means that the peer has gone already, which reading will tell.
+    let _ = stream.set_nodelay(true);
+    bump(&core.metrics.connections, 1);
+    let ticket = core.drain.ticket();
+    tokio::task::spawn_local(async move {
+        let heard = Heard::default();
+        let peer = Rc::new(peer_of(&core, peer, heard.clone()));
+        let io = TokioIo::new(Tapped { stream, heard });
+        let serving = core.clone();
+        let service = service_fn(move |request| {
+            let (core, peer) = (serving.clone(), peer.clone());
+            async move { Ok::<_, Infallible>(serve(core, peer, request).await) }
+        });
+        let mut connection = pin!(builder.serve_connection(io, service));
+        let mut registered = false;
+        let mut told = false;
+        let ended = poll_fn(|cx| {
+            if !registered {
+                registered = true;
+                ticket.register(cx.waker());
+            }
+            if !told && ticket.draining() {
+                told = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            connection.as_mut().poll(cx)
+        });
+        if let Err(error) = ended.await
+            && is_malformed(&*error)
+        {
+            bump(&core.metrics.connections_malformed, 1);
+        }
+        bump(&core.metrics.connections_closed, 1);
+        drop(ticket);
+    });
+}
+
+fn peer_of(core: &Core, peer: SocketAddr, heard: Heard) -> Peer {
+    let address = peer.ip().to_canonical();
+    Peer {
+        address,
+        address_text: HeaderValue::try_from(address.to_string()).expect("addresses are visible ASCII"),
+        trusted: core.shared.config.trusted_proxies.contains(&address),
+        forwarded: RefCell::new(None),
+        heard,
+    }
+}
+
+fn is_malformed(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse)
+}
+
+/// A stream whose first bytes since the last request are remembered.
+struct Tapped {
+    stream: TcpStream,
+    heard: Heard,
+}
+
+impl AsyncRead for Tapped {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if read.is_ready() {
+            self.heard.hear(&buf.filled()[before..]);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Tapped {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

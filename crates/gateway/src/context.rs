@@ -1,0 +1,96 @@
+//! The signed context that services get: signed once per tenant version and principal, and used again for 30 s,
+//! so that signing is off the path.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+use http::HeaderValue;
+use rowhouse_domain::access::{Principal, PrincipalKind};
+use rowhouse_domain::context::{ContextClaims, ContextSigner, LIFETIME_S};
+use rowhouse_domain::directory::Tenant;
+use rowhouse_domain::id::TenantId;
+
+/// How long one signature is used.
+const REUSE_S: i64 = 30;
+/// A desk with more contexts starts over.
+const KEPT_MAX: usize = 20_000;
+
+/// What a service is told about a caller, as header values.
+#[derive(Clone)]
+pub(crate) struct Told {
+    /// `Rowhouse-Context`.
+    pub(crate) context: HeaderValue,
+    /// `Rowhouse-Tenant`.
+    pub(crate) tenant: HeaderValue,
+    /// `Rowhouse-Principal`.
+    pub(crate) principal: HeaderValue,
+}
+
+struct Kept {
+    tenant_version: u64,
+    directory_version: u64,
+    signed_at_s: i64,
+    told: Told,
+}
+
+/// One core's signed contexts.
+pub(crate) struct ContextDesk {
+    signer: ContextSigner,
+    kept: RefCell<HashMap<(TenantId, Principal), Kept, RandomState>>,
+}
+
+impl ContextDesk {
+    /// An empty desk.
+    pub(crate) fn new(signer: ContextSigner) -> Self {
+        ContextDesk { signer, kept: RefCell::default() }
+    }
+
+    /// What to tell about `principal` of `tenant`; signed anew only if something changed or 30 s have passed.
+    pub(crate) fn told(&self, tenant: &Tenant, principal: Principal, directory_version: u64, now_s: i64) -> Told {
+        let mut kept = self.kept.borrow_mut();
+        if let Some(own) = kept.get(&(tenant.id, principal))
+            && own.tenant_version == tenant.version
+            && own.directory_version == directory_version
+            && (own.signed_at_s..own.signed_at_s + REUSE_S).contains(&now_s)
+        {
+            return own.told.clone();
+        }
+        if kept.len() >= KEPT_MAX {
+            kept.clear();
+        }
+        let told = self.sign(tenant, principal, now_s);
+        let own = Kept { tenant_version: tenant.version, directory_version, signed_at_s: now_s, told: told.clone() };
+        kept.insert((tenant.id, principal), own);
+        told
+    }
+
+    fn sign(&self, tenant: &Tenant, principal: Principal, now_s: i64) -> Told {
+        let words = |list: &[Box<str>]| list.iter().map(|word| word.to_string()).collect();
+        let roles = tenant.access.rights(&principal).map_or_else(Vec::new, |rights| words(&rights.roles));
+        let shown = match principal.kind {
+            PrincipalKind::Anonymous => String::new(),
+            _ => principal.to_string(),
+        };
+        let claims = ContextClaims {
+            tenant: tenant.id,
+            code: tenant.code.to_string(),
+            tier: tenant.tier.to_string(),
+            isolation: tenant.isolation,
+            region: tenant.region.to_string(),
+            principal_kind: principal.kind.as_str().to_owned(),
+            principal: shown,
+            roles,
+            features: words(&tenant.features),
+            enforcements: words(&tenant.enforcements),
+            issued_at: now_s,
+            expires_at: now_s + LIFETIME_S,
+        };
+        let value = |text: String| HeaderValue::try_from(text).expect("ids and tokens are visible ASCII");
+        Told {
+            context: value(self.signer.sign(&claims)),
+            tenant: value(tenant.id.to_string()),
+            principal: value(principal.to_string()),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What one core works with, and what it shares with the others.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use foldhash::quality::FixedState;
+use rowhouse_domain::clock::Clock;
+use rowhouse_domain::id::TenantId;
+use rowhouse_domain::context::ContextSigner;
+use rowhouse_domain::directory::DirectoryWatch;
+use rowhouse_domain::keys::Peppers;
+use rowhouse_journal::LaneWriter;
+
+use crate::context::ContextDesk;
+use crate::drain::Drain;
+use crate::gateway::{Collaborators, GatewayConfig};
+use crate::limits::LimitTable;
+use crate::metrics::CoreMetrics;
+use crate::quotas::{QuotaBook, QuotaDesk};
+use crate::random::RandomStock;
+use crate::upstream::Pools;
+use crate::view::View;
+
+/// What all cores share.
+pub(crate) struct Shared {
+    pub(crate) config: GatewayConfig,
+    pub(crate) directory: DirectoryWatch,
+    pub(crate) peppers: Peppers,
+    pub(crate) signer: ContextSigner,
+    pub(crate) clock: Clock,
+    pub(crate) limits: LimitTable,
+    pub(crate) quotas: Arc<QuotaBook>,
+    /// Two keyed hashes of counters of limits.
+    pub(crate) hashes: [FixedState; 2],
+    entropy: rowhouse_domain::entropy::Entropy,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        limits: LimitTable,
+        quotas: Arc<QuotaBook>,
+        config: GatewayConfig,
+        collaborators: Collaborators,
+    ) -> Self {
+        let Collaborators { directory, peppers, signer, clock, entropy } = collaborators;
+        let hash = || FixedState::with_seed(u64::from_le_bytes(entropy.bytes()));
+        let hashes = [hash(), hash()];
+        Shared { config, directory, peppers, signer, clock, limits, quotas, hashes, entropy }
+    }
+}
+
+/// One core's own state. Nothing here is seen by another thread, except the metrics.
+pub(crate) struct Core {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) lane: RefCell<LaneWriter>,
+    pub(crate) metrics: Arc<CoreMetrics>,
+    pub(crate) random: RandomStock,
+    pub(crate) pools: Pools,
+    pub(crate) contexts: ContextDesk,
+    pub(crate) quotas: QuotaDesk,
+    pub(crate) drain: Rc<Drain>,
+    view: RefCell<Rc<View>>,
+    audit_counters: RefCell<HashMap<u128, u64>>,
+    latest_us: Cell<i64>,
+}
+
+impl Core {
+    pub(crate) fn new(shared: Arc<Shared>, lane: LaneWriter, metrics: Arc<CoreMetrics>) -> Self {
+        let pools = Pools::default();
+        let view = View::new(shared.directory.current(), &pools, &shared.hashes[0]);
+        Core {
+            random: RandomStock::new(shared.entropy.clone()),
+            contexts: ContextDesk::new(shared.signer.clone()),
+            quotas: QuotaDesk::new(shared.quotas.clone()),
+            drain: Rc::default(),
+            view: RefCell::new(Rc::new(view)),
+            audit_counters: RefCell::default(),
+            latest_us: Cell::new(i64::MIN),
+            pools,
+            lane: RefCell::new(lane),
+            metrics,
+            shared,
+        }
+    }
+
+    /// The version to decide one request with, for its whole life.
+    pub(crate) fn view(&self) -> Rc<View> {
+        let mut own = self.view.borrow_mut();
+        if own.directory.version != self.shared.directory.version() {
+            *own = Rc::new(View::new(self.shared.directory.current(), &self.pools, &self.shared.hashes[0]));
+            self.pools.forget_unused();
+        }
+        own.clone()
+    }
+
+    /// Wall-clock time in µs, and whether it had stepped back and the last value is used instead.
+    pub(crate) fn now_us(&self) -> (i64, bool) {
+        let now = self.shared.clock.now_us();
+        let stepped = now < self.latest_us.get();
+        if !stepped {
+            self.latest_us.set(now);
+        }
+        (self.latest_us.get(), stepped)
+    }
+
+    /// The next number for a log's event from this lane, from 1, gapless while the process lives.
+    pub(crate) fn next_audit_counter(&self, log: TenantId) -> u64 {
+        let mut counters = self.audit_counters.borrow_mut();
+        let counter = counters.entry(log.as_u128()).or_insert(0);
+        *counter += 1;
+        *counter
+    }
+
+    /// Counts a record that the journal could not take.
+    pub(crate) fn lost_record(&self) {
+        self.metrics.records_lost.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,252 @@
+//! Starting and stopping: binds the listeners, starts one thread per core, drains them at the end.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rowhouse_domain::clock::Clock;
+use rowhouse_domain::context::ContextSigner;
+use rowhouse_domain::directory::DirectoryWatch;
+use rowhouse_domain::entropy::Entropy;
+use rowhouse_domain::keys::Peppers;
+use rowhouse_journal::{Journal, LaneError};
+use tokio::sync::{oneshot, watch};
+
+use crate::connection::accept_loop;
+use crate::core::{Core, Shared};
+use crate::limits::LimitTable;
+use crate::metrics::{CoreMetrics, MetricsReader, MetricsSnapshot};
+use crate::quotas::QuotaBook;
+
+/// How a gateway is set up.
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    /// Where it listens; port 0 chooses a free one.
+    pub listen: SocketAddr,
+    /// Threads, 1 to 256; one per core is best.
+    pub cores: usize,
+    /// Where the catalogue of refusals is served, without a slash at the end; problems link there.
+    pub docs_url: String,
+    /// Peers whose `X-Forwarded-For` is believed. Empty: nobody's.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// Counters of limits kept at once, 32 bytes each.
+    pub limit_slots: usize,
+    /// Time for a client to send its headers, and to stay idle on HTTP/1.
+    pub header_timeout: Duration,
+    /// Time for a whole request, where its route says nothing else.
+    pub whole_timeout: Duration,
+    /// How long open requests may go on after [`GatewayHandle::drain`].
+    pub drain_timeout: Duration,
+    /// Connections held open at once, per core; more wait in the listener's queue.
+    pub connections_max: usize,
+}
+
+impl GatewayConfig {
+    /// The shipped bounds for a listener.
+    pub fn new(listen: SocketAddr) -> Self {
+        GatewayConfig {
+            listen,
+            cores: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+            docs_url: "https://rowhouse.dev".to_owned(),
+            trusted_proxies: Vec::new(),
+            limit_slots: 1 << 20,
+            header_timeout: Duration::from_secs(60),
+            whole_timeout: Duration::from_secs(300),
+            drain_timeout: Duration::from_secs(30),
+            connections_max: 50_000,
+        }
+    }
+}
+
+/// What a gateway works with.
+#[derive(Debug, Clone)]
+pub struct Collaborators {
+    /// Where the current directory stands.
+    pub directory: DirectoryWatch,
+    /// Peppers of API keys.
+    pub peppers: Peppers,
+    /// Signs what services are told about their callers.
+    pub signer: ContextSigner,
+    /// Wall-clock time.
+    pub clock: Clock,
+    /// Randomness.
+    pub entropy: Entropy,
+}
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("listening on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        #[source]
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A core's lane of the journal cannot be written.
+    #[error("opening lane {lane} of the journal")]
+    Lane {
+        /// The lane.
+        lane: String,
+        #[source]
+        /// What the journal said.
+        source: LaneError,
+    },
+    /// A thread or its runtime cannot be started.
+    #[error("starting a thread of the gateway")]
+    Thread(#[source] io::Error),
+}
+
+/// The data plane.
+#[derive(Debug)]
+pub struct Gateway;
+
+impl Gateway {
+    /// Binds, opens one journal lane per core (`gateway-0`, `gateway-1`, …) and serves until drained.
+    /// The journal must outlive the handle.
+    pub fn start(
+        config: GatewayConfig,
+        collaborators: Collaborators,
+        journal: &Journal,
+    ) -> Result<GatewayHandle, StartError> {
+        let cores = config.cores.clamp(1, 256);
+        let listeners = listen(config.listen, cores)
+            .map_err(|source| StartError::Listen { address: config.listen, source })?;
+        let address = listeners[0].local_addr().map_err(StartError::Thread)?;
+        let shared = Arc::new(Shared::new(
+            LimitTable::new(config.limit_slots),
+            Arc::new(QuotaBook::default()),
+            config,
+            collaborators,
+        ));
+        let (stop, stopped) = watch::channel(Phase::Serving);
+        let metrics: Vec<_> = (0..cores).map(|_| Arc::new(CoreMetrics::default())).collect();
+        let mut handle = GatewayHandle {
+            address,
+            stop,
+            threads: Vec::new(),
+            metrics: MetricsReader::new(metrics.clone()),
+        };
+        for (index, listener) in listeners.into_iter().enumerate() {
+            let name = format!("gateway-{index}");
+            let lane =
+                journal.lane(&name).map_err(|source| StartError::Lane { lane: name.clone(), source })?;
+            let (done, ended) = oneshot::channel();
+            let (shared, metrics, stopped) = (shared.clone(), metrics[index].clone(), stopped.clone());
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(StartError::Thread)?;
+            let thread = std::thread::Builder::new().name(name).spawn(move || {
+                let core = Core::new(shared, lane, metrics);
+                run(runtime, core, listener, stopped);
+                let _ = done.send(());
+            });
+            handle.threads.push((thread.map_err(StartError::Thread)?, ended));
+        }
+        Ok(handle)
+    }
+}
+
+/// What a core should be doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Taking connections.
+    Serving,
+    /// Finishing what is open.
+    Draining,
+    /// Ending at once.
+    Cut,
+}
+
+/// A core's thread, and word of its end.
+type CoreThread = (JoinHandle<()>, oneshot::Receiver<()>);
+
+/// A running gateway. Dropping it cuts what is open; [`drain`](Self::drain) lets it finish.
+#[derive(Debug)]
+pub struct GatewayHandle {
+    address: SocketAddr,
+    stop: watch::Sender<Phase>,
+    threads: Vec<CoreThread>,
+    metrics: MetricsReader,
+}
+
+impl GatewayHandle {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it did so far.
+    pub fn metrics(&self) -> MetricsSnapshot {
+        self.metrics.snapshot()
+    }
+
+    /// A reader of its metrics that can be kept elsewhere.
+    pub fn metrics_reader(&self) -> MetricsReader {
+        self.metrics.clone()
+    }
+
+    /// Takes no new connections, lets open requests finish within `drain_timeout`, and ends.
+    pub async fn drain(mut self) {
+        self.stop.send_replace(Phase::Draining);
+        for (_, ended) in &mut self.threads {
+            // An error means that the thread panicked; joining it below is all that is left.
+            let _ = ended.await;
+        }
+    }
+}
+
+impl Drop for GatewayHandle {
+    fn drop(&mut self) {
+        self.stop.send_if_modified(|phase| {
+            let serving = *phase == Phase::Serving;
+            if serving {
+                *phase = Phase::Cut;
+            }
+            serving
+        });
+        for (thread, _) in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the gateway panicked");
+            }
+        }
+    }
+}
+
+fn run(
+    runtime: tokio::runtime::Runtime,
+    core: Core,
+    listener: std::net::TcpListener,
+    stopped: watch::Receiver<Phase>,
+) {
+    let local = tokio::task::LocalSet::new();
+    let core = std::rc::Rc::new(core);
+    local.block_on(&runtime, accept_loop(core.clone(), listener, stopped));
+    // Requests still open are cut here and recorded as such, while the lane is still open.
+    drop(local);
+    drop(runtime);
+}
+
+fn listen(address: SocketAddr, count: usize) -> io::Result<Vec<std::net::TcpListener>> {
+    let first = listener(address)?;
+    let address = first.local_addr()?;
+    let others = (1..count).map(|_| listener(address));
+    std::iter::once(Ok(first)).chain(others).collect()
+}
+
+/// One of several listeners on the same port; the kernel spreads connections over them.
+fn listener(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket =
+        socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(4096)?;
+    Ok(socket.into())
+}

@@ -1,0 +1,100 @@
+//! Step 9: the answer, and the record of it. A refusal is recorded before it leaves; an upstream's answer when
+//! its last frame has been read and before it is handed on.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use rowhouse_domain::id::RequestId;
+use rowhouse_domain::refusal::{MEDIA_TYPE, Problem, Refusal, kind};
+
+use super::forward::Answered;
+use super::headers::{strip_hop_by_hop, strip_ours};
+use super::prepare::REQUEST_ID;
+use super::usage::reported;
+use super::{Recording, Stop};
+use crate::body::{AnswerBody, Passing};
+use crate::limits;
+
+/// Passes an upstream's answer on.
+pub(super) fn forwarded(answered: Answered, mut recording: Box<Recording>) -> Response<AnswerBody> {
+    let Answered { response, pooled, deadline, reports_usage } = answered;
+    let (mut parts, incoming) = response.into_parts();
+    if reports_usage {
+        recording.reported = reported(&parts.headers);
+    }
+    strip_hop_by_hop(&mut parts.headers);
+    strip_ours(&mut parts.headers);
+    limits::strip(&mut parts.headers);
+    say_ours(&mut parts.headers, &recording);
+    let passing = Passing::new(incoming, pooled, recording, deadline);
+    Response::from_parts(parts, AnswerBody::Upstream(Box::new(passing)))
+}
+
+/// Answers a refusal as a problem (RFC 9457).
+pub(super) async fn refused(stop: Stop, mut recording: Box<Recording>) -> Response<AnswerBody> {
+    let body = problem(&stop.refusal, &recording);
+    recording.bytes_out = body.len() as u64;
+    let written = recording.refused(&stop.refusal);
+    if stop.synchronous {
+        let safe = match written {
+            Ok(sequence) => {
+                let synced = recording.core.lane.borrow().synced(sequence);
+                synced.await.is_ok()
+            }
+            Err(_) => false,
+        };
+        if !safe {
+            let refusal = Refusal::new(&kind::JOURNAL_UNAVAILABLE, "The request cannot be recorded.");
+            let body = problem(&refusal, &recording);
+            return answer(&refusal.into(), body, &recording);
+        }
+    }
+    answer(&stop, body, &recording)
+}
+
+fn problem(refusal: &Refusal, recording: &Recording) -> Bytes {
+    let id = RequestId(recording.request_id).to_string();
+    Problem::new(refusal, &recording.core.shared.config.docs_url, id).to_json().into()
+}
+
+fn answer(stop: &Stop, body: Bytes, recording: &Recording) -> Response<AnswerBody> {
+    let refusal = &stop.refusal;
+    let length = body.len();
+    let mut response = Response::new(AnswerBody::Own(Some(body)));
+    *response.status_mut() =
+        StatusCode::from_u16(refusal.status()).expect("the catalogue has statuses of 400 to 599");
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    say_ours(headers, recording);
+    if let Some(challenge) = challenge(refusal) {
+        headers.insert(WWW_AUTHENTICATE, challenge);
+    }
+    if let Some(seconds) = refusal.retry_after_s() {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Some(allow) = &stop.allow {
+        headers.insert(ALLOW, allow.clone());
+    }
+    if stop.close {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// What every 401 says about how to do better (RFC 6750 §3).
+fn challenge(refusal: &Refusal) -> Option<HeaderValue> {
+    let challenge = match refusal.kind() {
+        own if own.status != 401 => return None,
+        own if own.code == kind::NO_CREDENTIALS.code => "Bearer",
+        own if own.code == kind::AMBIGUOUS_CREDENTIALS.code => "Bearer error=\"invalid_request\"",
+        _ => "Bearer error=\"invalid_token\"",
+    };
+    Some(HeaderValue::from_static(challenge))
+}
+
+fn say_ours(headers: &mut HeaderMap, recording: &Recording) {
+    headers.insert(REQUEST_ID.clone(), recording.request_id_text.clone());
+    let limits = &recording.view.directory.limits;
+    limits::apply(headers, &recording.standings, limits, recording.started_at_s());
+}

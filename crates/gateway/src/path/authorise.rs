@@ -1,0 +1,92 @@
+//! Step 5: whether at all. One decision, the same as in the control plane.
+
+use http::HeaderValue;
+use rowhouse_domain::access::{Permit, Reason, decide_key};
+use rowhouse_domain::refusal::kind;
+use rowhouse_domain::routes::Matched;
+
+use super::authenticate::{Destination, Known};
+use super::limit::Admitted;
+use super::{Recording, Stop};
+use crate::view::View;
+
+/// Proof that the caller may do what it asks.
+pub(crate) struct Permitted<'r, 'v> {
+    pub(crate) known: Known<'r, 'v>,
+    /// None on a public route, which needs no right.
+    pub(crate) permit: Option<Permit>,
+}
+
+impl<'r, 'v> Permitted<'r, 'v> {
+    /// The route; a request without one was refused here.
+    pub(crate) fn matched(&self) -> &Matched<'v, 'r> {
+        match &self.known.destination {
+            Destination::Route(matched) => matched,
+            _ => unreachable!("authorise lets only requests with a route through"),
+        }
+    }
+}
+
+/// Decides.
+pub(crate) fn authorise<'r, 'v>(
+    view: &View,
+    admitted: Admitted<'r, 'v>,
+    recording: &mut Recording,
+) -> Result<Permitted<'r, 'v>, Stop> {
+    let Admitted { known } = admitted;
+    let matched = match &known.destination {
+        Destination::Route(matched) => matched,
+        Destination::OtherMethods(methods) => return Err(other_methods(methods)),
+        Destination::Nothing => return Err(Stop::new(&kind::NO_MATCH, "No route leads there.")),
+    };
+    let parts = known.resolved.sound.parts;
+    let method = parts.method.as_str();
+    if matched.route.definition.audit.records(method) {
+        recording.becomes_event(matched, &parts.headers);
+    }
+    if matched.route.definition.public {
+        return Ok(Permitted { known, permit: None });
+    }
+    let needed = matched.route.permission(method);
+    recording.permission = needed;
+    let (Some(key), Some(tenant), Some(needed)) = (known.key, &known.resolved.tenant, needed) else {
+        recording.denied(matched, &parts.headers);
+        return Err(Stop::new(&kind::ACCESS_DENIED, "This method is not open to anybody here."));
+    };
+    let decision = decide_key(
+        &tenant.access,
+        Some(tenant.id),
+        known.principal(),
+        &key.permits,
+        key.owner,
+        needed,
+        recording.started_at_us,
+    );
+    match decision {
+        Ok(permit) => Ok(Permitted { known, permit: Some(permit) }),
+        Err(reason) => {
+            recording.denied(matched, &parts.headers);
+            Err(denied(view.directory.permissions.name(needed), reason))
+        }
+    }
+}
+
+#[cold]
+fn denied(permission: &str, reason: Reason) -> Stop {
+    let because = match reason {
+        Reason::KeyScope => "its owner holds it, the key does not",
+        Reason::OwnerLacks => "the key holds it, its owner does not",
+        Reason::Denied => "it is forbidden by a grant",
+        Reason::Expired => "the grant is over",
+        Reason::Pending => "the grant has not begun",
+        Reason::NoGrant | Reason::Granted => "nobody granted it",
+    };
+    Stop::new(&kind::ACCESS_DENIED, format!("`{permission}` is missing: {because}."))
+}
+
+#[cold]
+fn other_methods(methods: &[&str]) -> Stop {
+    let allow = methods.join(", ");
+    let refusal = Stop::new(&kind::ROUTE_METHOD, format!("Here one can only {allow}."));
+    Stop { allow: HeaderValue::try_from(allow).ok(), ..refusal }
+}

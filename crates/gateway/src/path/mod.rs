@@ -1,0 +1,25 @@
+//! The path of one request, step by step. `serve` tells it in order; each step stands in its own file and hands
+//! the next one a proof that it was taken.
+
+mod answer;
+mod arrive;
+mod authenticate;
+mod authorise;
+mod deadline;
+mod examine;
+mod forward;
+mod headers;
+mod limit;
+mod prepare;
+mod quota;
+mod recording;
+mod resolve;
+mod serve;
+mod stop;
+mod traceparent;
+mod usage;
+
+pub(crate) use deadline::Deadline;
+pub(crate) use recording::Recording;
+pub(crate) use serve::serve;
+pub(crate) use stop::Stop;

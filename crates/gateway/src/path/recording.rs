@@ -1,0 +1,390 @@
+//! What is written about one request: filled in while it passes, appended to the journal exactly once. Dropping
+//! it unwritten means that the client has gone, and is written as such.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Instant;
+
+use http::{HeaderMap, HeaderValue, Method, Request, Version};
+use rowhouse_domain::access::{PermissionId, PrincipalKind};
+use rowhouse_domain::id::{KeyId, OPERATOR_TENANT, TenantId};
+use rowhouse_domain::keys::PublicId;
+use rowhouse_domain::refusal::{Fault, Kind, Refusal};
+use rowhouse_domain::routes::Matched;
+use rowhouse_journal::{AppendError, AuditMark, Class, Outcome, Protocol, RequestRecord, UsagePairs};
+use uuid::Uuid;
+
+use super::authenticate::Presented;
+use super::traceparent;
+use super::usage::Reported;
+use crate::body::{BodyFate, BodyWatch};
+use crate::core::Core;
+use crate::limits::Standing;
+use crate::metrics::Counted;
+use crate::quotas::Reservation;
+use crate::upstream::Upstream;
+use crate::view::View;
+
+/// The status recorded for a client that went away before it was answered.
+const CLIENT_GONE: u16 = 499;
+
+/// One request's record in the making.
+pub(crate) struct Recording {
+    pub(crate) core: Rc<Core>,
+    pub(crate) view: Rc<View>,
+    pub(crate) request_id: Uuid,
+    pub(crate) request_id_text: HeaderValue,
+    pub(crate) trace_id: u128,
+    /// Whether the trace was begun here.
+    pub(crate) trace_is_ours: bool,
+    pub(crate) started_at_us: i64,
+    pub(crate) started: Instant,
+    pub(crate) client: IpAddr,
+    pub(crate) tenant: Option<TenantId>,
+    pub(crate) key: Option<KeyId>,
+    pub(crate) route: Option<usize>,
+    pub(crate) permission: Option<PermissionId>,
+    /// The limit that refused, or was nearest, and what it had left.
+    pub(crate) limit: Option<(usize, i64)>,
+    pub(crate) standings: Vec<Standing>,
+    pub(crate) reservations: Vec<Reservation>,
+    pub(crate) upstream: Option<Rc<Upstream>>,
+    pub(crate) upstream_us: Option<u64>,
+    /// The status that the upstream answered with.
+    pub(crate) upstream_status: Option<u16>,
+    pub(crate) reported: Vec<Reported>,
+    /// Whether usage counts at all: a test key's does not.
+    pub(crate) counts: bool,
+    pub(crate) body: Option<Rc<BodyWatch>>,
+    pub(crate) bytes_out: u64,
+    clock_stepped: bool,
+    public_id: Option<PublicId>,
+    protocol: Protocol,
+    method: Method,
+    event: Option<Box<Event>>,
+    written: bool,
+}
+
+/// What only a record needs that becomes an audit event.
+struct Event {
+    /// An event even if it was refused.
+    denial: bool,
+    target_kind: String,
+    target_id: String,
+    user_agent: String,
+}
+
+impl Recording {
+    /// Takes the clocks, once for the request's whole life, and names it.
+    pub(crate) fn begin<B>(core: &Rc<Core>, client: IpAddr, request: &Request<B>) -> Box<Self> {
+        let (started_at_us, clock_stepped) = core.now_us();
+        let headers = request.headers();
+        let given = given_id(headers);
+        let request_id = given.as_ref().map_or_else(|| core.random.uuid_v7(started_at_us), |(id, _)| *id);
+        let request_id_text = given.map_or_else(|| id_text(request_id), |(_, text)| text);
+        let given_trace = traceparent::trace_id(headers);
+        Box::new(Recording {
+            view: core.view(),
+            core: core.clone(),
+            request_id,
+            request_id_text,
+            trace_id: given_trace.unwrap_or(request_id.as_u128()),
+            trace_is_ours: given_trace.is_none(),
+            started_at_us,
+            started: Instant::now(),
+            client,
+            tenant: None,
+            key: None,
+            route: None,
+            permission: None,
+            limit: None,
+            standings: Vec::new(),
+            reservations: Vec::new(),
+            upstream: None,
+            upstream_us: None,
+            upstream_status: None,
+            reported: Vec::new(),
+            counts: true,
+            body: None,
+            bytes_out: 0,
+            clock_stepped,
+            public_id: None,
+            protocol: if request.version() == Version::HTTP_2 { Protocol::Http2 } else { Protocol::Http1 },
+            method: request.method().clone(),
+            event: None,
+            written: false,
+        })
+    }
+
+    /// Whole seconds of the request's start.
+    pub(crate) fn started_at_s(&self) -> i64 {
+        self.started_at_us.div_euclid(1_000_000)
+    }
+
+    /// A wait as it is told: longer ones are spread by up to 5 %, so that clients don't return together.
+    pub(crate) fn spread(&self, seconds: i64) -> u32 {
+        let seconds = u32::try_from(seconds.max(1)).unwrap_or(u32::MAX);
+        if seconds <= 60 {
+            return seconds;
+        }
+        let share = u64::from(u16::from_le_bytes(self.core.random.bytes()));
+        let added = u64::from(seconds) * share / (20 * 65_536);
+        seconds.saturating_add(u32::try_from(added).unwrap_or(0))
+    }
+
+    /// Notes the public id of a key, if that much of it is known.
+    pub(crate) fn presented(&mut self, presented: Option<&Presented<'_, '_>>) {
+        let known = presented.filter(|presented| presented.key.is_some());
+        self.public_id = known.and_then(Presented::public_id);
+    }
+
+    /// This record becomes an audit event, unless it is refused for something else.
+    pub(crate) fn becomes_event(&mut self, matched: &Matched<'_, '_>, headers: &HeaderMap) {
+        let definition = &matched.route.definition;
+        let of_permission = || definition.permission.as_deref().and_then(|name| name.split(':').next());
+        let target_kind = definition.resource_type.as_deref().or_else(of_permission).unwrap_or_default();
+        let target_id = definition.resource_from.as_deref().and_then(|name| matched.capture(name));
+        self.event = Some(Box::new(Event {
+            denial: false,
+            target_kind: target_kind.to_owned(),
+            target_id: target_id.unwrap_or_default().to_owned(),
+            user_agent: user_agent(headers),
+        }));
+    }
+
+    /// A refusal that is an event in any case: refused authorisation.
+    pub(crate) fn denied(&mut self, matched: &Matched<'_, '_>, headers: &HeaderMap) {
+        self.becomes_event(matched, headers);
+        if let Some(event) = &mut self.event {
+            event.denial = true;
+        }
+    }
+
+    /// A genuine key of one tenant was used at another's door: an event of the key's own tenant.
+    pub(crate) fn wrong_tenant(&mut self, key: &rowhouse_domain::directory::Key, headers: &HeaderMap) {
+        self.tenant = Some(key.tenant);
+        self.key = Some(key.id);
+        self.event = Some(Box::new(Event {
+            denial: true,
+            target_kind: "wrong_tenant".to_owned(),
+            target_id: String::new(),
+            user_agent: user_agent(headers),
+        }));
+    }
+
+    /// Whether the client's body needs nothing more from the upstream connection.
+    pub(crate) fn request_body_is_over(&self) -> bool {
+        self.body.as_ref().is_none_or(|body| body.fate.get() == BodyFate::Complete)
+    }
+
+    /// The answer is complete: its last frame is about to leave.
+    pub(crate) fn served(mut self: Box<Self>) {
+        let _ = self.write(&End { outcome: Outcome::Served, status: None, refusal: None });
+    }
+
+    /// The upstream broke off in the middle of its answer.
+    pub(crate) fn upstream_broke_off(mut self: Box<Self>) {
+        let _ = self.write(&End { outcome: Outcome::UpstreamFailed, status: None, refusal: None });
+    }
+
+    /// The request was refused, by us or for want of an answer. Returns the record's place in the lane.
+    pub(crate) fn refused(&mut self, refusal: &Refusal) -> Result<u64, AppendError> {
+        let kind = refusal.kind();
+        let outcome = if kind.fault == Fault::Upstream { Outcome::UpstreamFailed } else { Outcome::Refused };
+        self.write(&End { outcome, status: Some(kind.status), refusal: Some(kind) })
+    }
+
+    fn write(&mut self, end: &End) -> Result<u64, AppendError> {
+        self.written = true;
+        let status = end.status.or(self.upstream_status).unwrap_or(CLIENT_GONE);
+        let duration_us = micros(self.started.elapsed());
+        let bytes_in = self.body.as_ref().map_or(0, |body| body.bytes.get());
+        self.core.metrics.count(&Counted {
+            outcome: end.outcome,
+            status,
+            refusal: end.refusal,
+            duration_us,
+            upstream_us: self.upstream_us,
+            bytes_in,
+            bytes_out: self.bytes_out,
+        });
+        self.settle();
+        let appended = self.append(end, status, duration_us, bytes_in);
+        if appended.is_err() {
+            self.core.lost_record();
+        }
+        appended
+    }
+
+    fn append(&self, end: &End, status: u16, duration_us: u64, bytes_in: u64) -> Result<u64, AppendError> {
+        let directory = &self.view.directory;
+        let route = self.route.map(|index| &directory.routes.routes()[index]);
+        let method = self.method.as_str();
+        let event = self.event.as_ref().filter(|event| event.denial || end.outcome != Outcome::Refused);
+        let mut address = AddressText([0; 48]);
+        let key_id = self.key.map(KeyId::as_u128);
+        let record = RequestRecord {
+            request_id: self.request_id.as_u128(),
+            started_at_us: self.started_at_us,
+            clock_stepped: self.clock_stepped,
+            duration_us,
+            upstream_us: self.upstream_us.unwrap_or(0),
+            directory_version: directory.version,
+            tenant: self.tenant.map(TenantId::as_u128),
+            principal_kind: principal_kind(if key_id.is_some() {
+                PrincipalKind::ApiKey
+            } else {
+                PrincipalKind::Anonymous
+            }),
+            principal: key_id,
+            api_key: self.public_id.as_ref().map_or("", |id| id.as_str()),
+            service: route.map_or("", |route| &route.definition.service),
+            route: route.map_or("", |route| &route.definition.name),
+            endpoint: route.map_or("", |route| route.endpoint(method)),
+            upstream: self.upstream.as_ref().map_or("", |upstream| &upstream.address),
+            release: "",
+            protocol: self.protocol,
+            method,
+            status,
+            outcome: end.outcome,
+            fault: fault(end, status),
+            refusal: end.refusal.map_or("", |kind| kind.code),
+            permission: self.permission.map_or("", |id| directory.permissions.name(id)),
+            limit_hit: self.limit.map_or("", |(index, _)| &directory.limits[index].name),
+            limit_remaining: self.limit.map_or(0, |(_, remaining)| remaining),
+            bytes_in,
+            bytes_out: self.bytes_out,
+            usage: self.usage(),
+            client_ip: address.write(self.client),
+            user_agent: event.map_or("", |event| &event.user_agent),
+            trace_id: Some(self.trace_id),
+            region: &directory.naming.region,
+            audit: event.map(|event| AuditMark {
+                counter: self.core.next_audit_counter(self.tenant.unwrap_or(OPERATOR_TENANT)),
+                target_kind: &event.target_kind,
+                target_id: &event.target_id,
+            }),
+        };
+        let class = if event.is_some_and(|event| event.denial) { Class::S } else { Class::R };
+        self.core.lane.borrow_mut().append_record(class, &record)
+    }
+
+    /// What was used: what the service reported, else what the route counts.
+    fn usage(&self) -> UsagePairs<'_> {
+        let mut pairs = UsagePairs::default();
+        if self.tenant.is_none() || !self.counts {
+            return pairs;
+        }
+        let rules = self.route.map_or(&[][..], |index| &self.view.directory.routes.routes()[index].usage);
+        let counted = rules.iter().filter(|(meter, _, when)| {
+            when.counts(self.upstream_status) && !self.reported.iter().any(|(known, _)| **known == **meter)
+        });
+        let counted = counted.map(|(meter, quantity, _)| (&**meter, quantity.units()));
+        let reported = self.reported.iter().map(|(meter, quantity)| (&**meter, quantity.units()));
+        for (meter, units) in reported.chain(counted) {
+            if pairs.push(meter, units).is_err() {
+                tracing::error!(meter, "a request counts for more meters than a record can hold");
+            }
+        }
+        pairs
+    }
+
+    /// Replaces what was reserved by what was used, and charges quotas that nothing was reserved of.
+    fn settle(&mut self) {
+        if self.reservations.is_empty() && self.reported.is_empty() {
+            return;
+        }
+        let mut reservations = std::mem::take(&mut self.reservations);
+        let mut unreserved = Vec::new();
+        for (meter, units) in self.usage().iter() {
+            match reservations.iter().position(|reservation| &*reservation.meter == meter) {
+                Some(place) => reservations.swap_remove(place).settle(units),
+                None => unreserved.push((meter, units)),
+            }
+        }
+        let tenant = self.tenant.and_then(|tenant| self.view.directory.tenants.get(&tenant));
+        for (meter, units) in unreserved {
+            let Some(tenant) = tenant else { continue };
+            if let Some(place) = tenant.quotas.iter().position(|quota| &*quota.meter == meter) {
+                self.core.quotas.counter(tenant, place, self.started_at_us).0.correct(units);
+            }
+        }
+        // Reservations of what did not count are dropped here, which gives them back.
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        if !self.written {
+            let _ = self.write(&End { outcome: Outcome::ClientAborted, status: None, refusal: None });
+        }
+    }
+}
+
+/// How a request ended.
+struct End {
+    outcome: Outcome,
+    status: Option<u16>,
+    refusal: Option<&'static Kind>,
+}
+
+fn fault(end: &End, status: u16) -> rowhouse_journal::Fault {
+    use rowhouse_journal::Fault as Recorded;
+    match (end.refusal.map(|kind| kind.fault), end.outcome) {
+        (Some(Fault::Caller), _) | (None, Outcome::ClientAborted) => Recorded::Caller,
+        (Some(Fault::Upstream), _) | (None, Outcome::UpstreamFailed) => Recorded::Upstream,
+        (Some(Fault::Ours), _) => Recorded::Ours,
+        (None, _) if status >= 500 => Recorded::Upstream,
+        (None, _) => Recorded::None,
+    }
+}
+
+fn principal_kind(kind: PrincipalKind) -> rowhouse_journal::PrincipalKind {
+    use rowhouse_journal::PrincipalKind as Recorded;
+    match kind {
+        PrincipalKind::User => Recorded::User,
+        PrincipalKind::ServiceAccount => Recorded::ServiceAccount,
+        PrincipalKind::ApiKey => Recorded::ApiKey,
+        PrincipalKind::System => Recorded::System,
+        PrincipalKind::Anonymous => Recorded::Anonymous,
+    }
+}
+
+fn micros(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn user_agent(headers: &HeaderMap) -> String {
+    let value = headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok());
+    value.unwrap_or_default().to_owned()
+}
+
+static REQUEST_ID: http::HeaderName = http::HeaderName::from_static("x-request-id");
+
+/// The id that came with the request, if it is one UUID in the usual form.
+fn given_id(headers: &HeaderMap) -> Option<(Uuid, HeaderValue)> {
+    let mut values = headers.get_all(&REQUEST_ID).iter();
+    let text = values.next()?;
+    let id = (text.len() == 36 && values.next().is_none()).then(|| Uuid::try_parse_ascii(text.as_bytes()).ok())??;
+    Some((id, text.clone()))
+}
+
+fn id_text(id: Uuid) -> HeaderValue {
+    let mut buffer = Uuid::encode_buffer();
+    let text = id.hyphenated().encode_lower(&mut buffer);
+    HeaderValue::from_str(text).expect("hexadecimal digits and hyphens")
+}
+
+/// An address in text, without allocation.
+struct AddressText([u8; 48]);
+
+impl AddressText {
+    fn write(&mut self, address: IpAddr) -> &str {
+        use std::io::Write as _;
+        let mut rest = &mut self.0[..];
+        // 39 characters are the longest.
+        let _ = write!(rest, "{address}");
+        let length = 48 - rest.len();
+        std::str::from_utf8(&self.0[..length]).unwrap_or_default()
+    }
+}

@@ -1,0 +1,93 @@
+//! Step 2: which tenant. All that a request says about its tenant must agree; the credential's word is read here
+//! and believed only when it has been verified.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use rowhouse_domain::directory::Tenant;
+use rowhouse_domain::refusal::{Refusal, kind};
+use rowhouse_domain::tenancy::Service;
+use rowhouse_domain::tenancy::resolution::{Signals, resolve as resolve_tenant};
+
+use super::authenticate::{Presented, verify};
+use super::examine::Sound;
+use super::{Recording, Stop};
+use crate::core::Core;
+use crate::view::View;
+
+/// Proof that a request belongs to at most one tenant.
+pub(crate) struct Resolved<'r, 'v> {
+    pub(crate) sound: &'r Sound<'r>,
+    /// None for a request that names no tenant; only public routes take it.
+    pub(crate) tenant: Option<Arc<Tenant>>,
+    /// The path without the tenant's prefix.
+    pub(crate) path: &'r str,
+    /// The credential, not yet verified.
+    pub(crate) presented: Option<Presented<'r, 'v>>,
+}
+
+/// Finds the tenant.
+pub(crate) fn resolve<'r, 'v>(
+    core: &Core,
+    view: &'v View,
+    sound: &'r Sound<'r>,
+    recording: &mut Recording,
+) -> Result<Resolved<'r, 'v>, Stop> {
+    let headers = &sound.parts.headers;
+    let presented = Presented::read(headers, &view.directory)?;
+    recording.presented(presented.as_ref());
+    let signals = Signals {
+        authority: (!sound.authority.is_empty()).then_some(sound.authority),
+        header_id: one(headers, "x-tenant-id")?,
+        header_code: one(headers, "x-tenant-code")?,
+        path: &sound.path,
+        token_tenant: presented.as_ref().and_then(|presented| presented.tenant()),
+    };
+    match resolve_tenant(&view.directory, &signals) {
+        Ok(resolution) if resolution.tenant.service == Service::Unknown => {
+            Err(Refusal::new(&kind::TENANT_UNKNOWN, "No tenant has this name.").into())
+        }
+        Ok(resolution) => {
+            recording.tenant = Some(resolution.tenant.id);
+            Ok(Resolved { sound, tenant: Some(resolution.tenant), path: resolution.path, presented })
+        }
+        // Nothing names a tenant: a public route may still take the request; a credential is judged as such.
+        Err(refusal) if refusal.code() == kind::TENANT_UNRESOLVED.code => {
+            Ok(Resolved { sound, tenant: None, path: &sound.path, presented })
+        }
+        Err(refusal) if refusal.code() == kind::KEY_INVALID.code => {
+            Err(wrong_tenant(core, view, presented, refusal, headers, recording))
+        }
+        Err(refusal) => Err(refusal.into()),
+    }
+}
+
+/// A credential of another tenant: answered as the credential's own failure, and kept as what it is only if the
+/// credential is genuine.
+fn wrong_tenant(
+    core: &Core,
+    view: &View,
+    presented: Option<Presented<'_, '_>>,
+    refusal: Refusal,
+    headers: &HeaderMap,
+    recording: &mut Recording,
+) -> Stop {
+    let Some(presented) = presented else { return refusal.into() };
+    match verify(core, view, &presented, recording.started_at_us) {
+        Err(own_failure) => own_failure.into(),
+        Ok(key) => {
+            recording.wrong_tenant(key, headers);
+            Stop { synchronous: true, ..refusal.into() }
+        }
+    }
+}
+
+fn one<'r>(headers: &'r HeaderMap, name: &'static str) -> Result<Option<&'r str>, Stop> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(Stop::new(&kind::CONFLICTING_SIGNALS, format!("`{name}` was sent more than once.")));
+    }
+    let text = first.map(|value| value.to_str());
+    text.transpose().map_err(|_| Stop::malformed("A header that names the tenant is malformed."))
+}

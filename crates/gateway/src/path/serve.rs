@@ -1,0 +1,54 @@
+//! The story of one request. Each step takes the proof made by the step before it, so that leaving one out or
+//! swapping two does not compile; a refusal ends the story early and is answered and recorded like everything.
+
+use std::rc::Rc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use super::answer::{forwarded, refused};
+use super::arrive::arrive;
+use super::authenticate::authenticate;
+use super::authorise::authorise;
+use super::examine::examine;
+use super::forward::{Answered, forward};
+use super::limit::limit;
+use super::prepare::{choose, prepare};
+use super::quota::reserve;
+use super::resolve::resolve;
+use super::{Recording, Stop};
+use crate::body::AnswerBody;
+use crate::connection::Peer;
+use crate::core::Core;
+
+/// Answers one request. Its record is in the journal before the last byte of the answer leaves; if the client
+/// goes away first, dropping what this returns writes the record.
+pub(crate) async fn serve(core: Rc<Core>, peer: Rc<Peer>, request: Request<Incoming>) -> Response<AnswerBody> {
+    let mut recording = Recording::begin(&core, peer.address, &request);
+    match pass(&core, &peer, request, &mut recording).await {
+        Ok(answered) => forwarded(answered, recording),
+        Err(stop) => refused(stop, recording).await,
+    }
+}
+
+async fn pass(
+    core: &Rc<Core>,
+    peer: &Peer,
+    request: Request<Incoming>,
+    recording: &mut Recording,
+) -> Result<Answered, Stop> {
+    let view = recording.view.clone();
+    let (parts, body) = request.into_parts();
+
+    let arrived = arrive(core, &view, peer, &parts, recording)?; // limits that need nobody's name
+    let sound = examine(arrived, peer)?; // one meaning only, one normal form of the path
+    let resolved = resolve(core, &view, &sound, recording)?; // which tenant
+    let known = authenticate(core, &view, resolved, recording)?; // who
+    let admitted = limit(core, &view, known, recording)?; // how often
+    let permitted = authorise(&view, admitted, recording)?; // whether at all
+    let within = reserve(core, permitted, recording)?; // how much
+
+    let chosen = choose(core, &view, within, recording)?; // which copies of which service
+    let outgoing = prepare(core, peer, chosen, parts, body, recording)?;
+    forward(core, outgoing, recording).await
+}

@@ -1,0 +1,115 @@
+//! One quota's usage in one window. Reserved before a request is forwarded, corrected when its usage is known.
+
+use std::sync::Arc;
+
+use portable_atomic::{AtomicI128, Ordering};
+use rowhouse_domain::resources::admits;
+
+/// Usage of one meter by one tenant in one window, in units of 10⁻¹².
+#[derive(Debug)]
+pub(crate) struct QuotaCounter(AtomicI128);
+
+impl QuotaCounter {
+    /// Starts with what is already known to be used.
+    pub(crate) fn new(used: i128) -> Self {
+        QuotaCounter(AtomicI128::new(used))
+    }
+
+    /// Reserves `wanted` if it fits `limit`: exactly the limit is reached, never more. `known` is the usage that
+    /// the directory knows of; other gateways' usage arrives that way.
+    pub(crate) fn reserve(&self, wanted: i128, known: i128, limit: i128) -> bool {
+        let take = |used: i128| {
+            let used = used.max(known);
+            admits(used, wanted, Some(limit)).then(|| used + wanted)
+        };
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok()
+    }
+
+    /// Corrects by a difference, up or down.
+    pub(crate) fn correct(&self, difference: i128) {
+        if difference != 0 {
+            self.0.fetch_add(difference, Ordering::AcqRel);
+        }
+    }
+
+    /// What is used and reserved.
+    #[cfg(test)]
+    pub(crate) fn used(&self) -> i128 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// What one request has reserved of one meter. Settled exactly once; dropped unsettled, it is given back.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    counter: Arc<QuotaCounter>,
+    reserved: i128,
+    /// The meter it counts.
+    pub(crate) meter: Arc<str>,
+}
+
+impl Reservation {
+    /// Holds `reserved` units of `counter`, which were taken with [`QuotaCounter::reserve`].
+    pub(crate) fn new(counter: Arc<QuotaCounter>, reserved: i128, meter: Arc<str>) -> Self {
+        Reservation { counter, reserved, meter }
+    }
+
+    /// Replaces what was reserved by what was used.
+    pub(crate) fn settle(mut self, used: i128) {
+        self.counter.correct(used - self.reserved);
+        self.reserved = 0;
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.counter.correct(-self.reserved);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_the_limit_is_reached_by_many_threads() {
+        let counter = QuotaCounter::new(10);
+        let admitted = std::sync::atomic::AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        if counter.reserve(1, 0, 110) {
+                            admitted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(admitted.into_inner(), 100);
+        assert_eq!(counter.used(), 110);
+    }
+
+    #[test]
+    fn settled_replaces_and_dropped_gives_back() {
+        let counter = Arc::new(QuotaCounter::new(0));
+        let reserve = || {
+            assert!(counter.reserve(1, 0, 100));
+            Reservation::new(counter.clone(), 1, "stamps".into())
+        };
+        reserve().settle(5);
+        assert_eq!(counter.used(), 5);
+        drop(reserve());
+        assert_eq!(counter.used(), 5);
+        reserve().settle(0);
+        assert_eq!(counter.used(), 5);
+    }
+
+    #[test]
+    fn what_the_directory_knows_counts_when_it_is_more() {
+        let counter = QuotaCounter::new(1);
+        assert!(!counter.reserve(1, 10, 10));
+        assert!(counter.reserve(1, 9, 10));
+        assert_eq!(counter.used(), 10);
+    }
+}

@@ -1,0 +1,108 @@
+//! Opening a connection to an upstream and sending one request over it.
+
+use std::rc::Rc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+
+use super::Upstream;
+use crate::body::UpstreamBody;
+use crate::connection::LocalExecutor;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    #[error("connecting")]
+    Connect(#[from] std::io::Error),
+    #[error("greeting")]
+    Handshake(#[from] hyper::Error),
+}
+
+/// Why there is no answer.
+pub(crate) enum SendError {
+    /// Nothing was sent: the connection had closed. The request can go elsewhere.
+    NotSent(Box<Request<UpstreamBody>>),
+    /// It may have been sent.
+    Failed(hyper::Error),
+}
+
+/// A connection taken out for one request.
+pub(crate) struct Pooled {
+    pub(crate) upstream: Rc<Upstream>,
+    sender: Sender,
+}
+
+enum Sender {
+    Http1(http1::SendRequest<UpstreamBody>),
+    Http2(http2::SendRequest<UpstreamBody>),
+}
+
+impl Upstream {
+    /// A connection that is open already.
+    pub(crate) fn open(self: &Rc<Self>) -> Option<Pooled> {
+        let sender = match self.http2 {
+            true => Sender::Http2(self.shared()?),
+            false => Sender::Http1(self.take_idle()?),
+        };
+        Some(Pooled { upstream: self.clone(), sender })
+    }
+
+    /// A new connection. Its deadline is the caller's.
+    pub(crate) async fn connect(self: &Rc<Self>) -> Result<Pooled, ConnectError> {
+        let stream = TcpStream::connect(&*self.address).await?;
+        stream.set_nodelay(true)?;
+        let io = TokioIo::new(stream);
+        let sender = match self.http2 {
+            true => {
+                let mut builder = http2::Builder::new(LocalExecutor);
+                let (sender, connection) = builder.timer(TokioTimer::new()).handshake(io).await?;
+                tokio::task::spawn_local(connection);
+                self.share(sender.clone());
+                Sender::Http2(sender)
+            }
+            false => {
+                let (sender, connection) = http1::Builder::new().handshake(io).await?;
+                tokio::task::spawn_local(connection);
+                Sender::Http1(sender)
+            }
+        };
+        Ok(Pooled { upstream: self.clone(), sender })
+    }
+}
+
+impl Pooled {
+    /// Sends `request` and waits for the head of the answer.
+    pub(crate) async fn send(
+        &mut self,
+        request: Request<UpstreamBody>,
+    ) -> Result<Response<Incoming>, SendError> {
+        let sent = match &mut self.sender {
+            Sender::Http1(sender) => {
+                if sender.ready().await.is_err() {
+                    return Err(SendError::NotSent(Box::new(request)));
+                }
+                sender.try_send_request(request).await
+            }
+            Sender::Http2(sender) => {
+                if sender.ready().await.is_err() {
+                    return Err(SendError::NotSent(Box::new(request)));
+                }
+                sender.try_send_request(request).await
+            }
+        };
+        sent.map_err(|mut error| match error.take_message() {
+            Some(request) => SendError::NotSent(Box::new(request)),
+            None => SendError::Failed(error.into_error()),
+        })
+    }
+
+    /// Gives the connection back: its answer has been read to the end.
+    pub(crate) fn give_back(self) {
+        if let Sender::Http1(sender) = self.sender {
+            self.upstream.put_idle(sender);
+        }
+    }
+}
