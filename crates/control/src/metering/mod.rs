@@ -5,10 +5,20 @@
 //! Quantities are exact decimals from the journal to the answer; no float is involved.
 #![deny(clippy::float_arithmetic)]
 
+pub mod api;
 mod changes;
 mod collect;
+pub mod explain;
+mod meter;
 mod projector;
 pub mod queries;
+mod read;
+mod span;
 
 pub use changes::Changes;
+pub use meter::{MeterNote, find as find_meter};
 pub use projector::{PROJECTION, UsageProjector};
+pub use read::{
+    Bucket, RowOrigin, RowPlace, Total, UsageRow, at_one_instant, buckets, rows, total, totals, totals_since,
+};
+pub use span::{Span, Step};

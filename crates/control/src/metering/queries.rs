@@ -26,3 +26,43 @@ pub const ADD_USAGE: &str = "WITH incoming AS ( \
          events = windows.events + EXCLUDED.events, \
          quantity = windows.quantity + EXCLUDED.quantity \
      RETURNING tenant_id, meter";
+
+/// All statements of the transaction see the same; it must be the first one.
+pub const ONE_INSTANT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ";
+
+/// One meter.
+pub const METER: &str = "SELECT name, version, definition FROM metering.meters WHERE name = $1";
+
+/// Σ of a tenant's windows of one meter.
+pub const TOTAL: &str = "SELECT coalesce(sum(events), 0)::bigint, coalesce(sum(quantity), 0)::text \
+     FROM metering.windows WHERE tenant_id = $1 AND meter = $2 AND minute >= $3 AND minute < $4";
+
+/// Σ of a tenant's windows, by meter.
+pub const TOTALS: &str = "SELECT meter, sum(events)::bigint, sum(quantity)::text \
+     FROM metering.windows WHERE tenant_id = $1 AND minute >= $2 AND minute < $3 GROUP BY meter";
+
+/// Σ of the windows of all tenants that the transaction sees, of the named meters, each from an instant of its own.
+pub const TOTALS_SINCE: &str = "SELECT window_row.tenant_id, window_row.meter, sum(window_row.quantity)::text \
+     FROM unnest($1::text[], $2::timestamptz[]) AS wanted (meter, since) \
+     JOIN metering.windows AS window_row \
+         ON window_row.meter = wanted.meter AND window_row.minute >= wanted.since \
+     WHERE $3::uuid IS NULL OR window_row.tenant_id = $3 \
+     GROUP BY 1, 2";
+
+/// Σ by step, from one page's start on.
+pub const BUCKETS: &str = "SELECT date_trunc($5, minute, $6), sum(events)::bigint, sum(quantity)::text \
+     FROM metering.windows WHERE tenant_id = $1 AND meter = $2 AND minute >= $3 AND minute < $4 \
+     GROUP BY 1 ORDER BY 1 LIMIT $7";
+
+/// Rows behind the windows, in the order of their time, behind the last one of the page before.
+pub const ROWS: &str = "SELECT at, node, lane, sequence, quantity::text, meter_version, \
+         request_id, endpoint, principal, status, source, event_id \
+     FROM metering.usage \
+     WHERE tenant_id = $1 AND meter = $2 AND at >= $3 AND at < $4 \
+       AND (at, node, lane, sequence) > ($5, $6, $7, $8) \
+     ORDER BY at, node, lane, sequence LIMIT $9";
+
+/// Events that were not counted, the first of them.
+pub const LEFT_OUT: &str = "SELECT source, event_id, reason FROM metering.left_out \
+     WHERE tenant_id = $1 AND at >= $3 AND at < $4 AND $2 = ANY (meters) \
+     ORDER BY at, node, lane, sequence LIMIT $5";

@@ -2,3 +2,4 @@
 
 mod metering;
 mod platform;
+mod usage;

@@ -15,8 +15,8 @@ use tokio::time::timeout;
 
 use crate::platform::{PATIENCE, Platform, START_US, server_spec};
 
-const A: u128 = 0xa;
-const B: u128 = 0xb;
+pub const A: u128 = 0xa;
+pub const B: u128 = 0xb;
 const MINUTE_US: i64 = 60_000_000;
 
 /// A platform with two tenants and three meters.

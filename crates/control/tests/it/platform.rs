@@ -2,11 +2,16 @@
 //! of its own, a clock that is moved by hand.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
 use rowhouse_control::{Control, Settings, Shared};
 use rowhouse_domain::access::{self, AccessTable, GrantDefinition, GrantEffect, GrantTarget, Principal};
 use rowhouse_domain::access::{PrincipalKind, RoleCatalogue};
@@ -21,6 +26,8 @@ use rowhouse_journal::{Journal, Options};
 use rowhouse_store::Store;
 use rowhouse_store::pool::PoolBounds;
 use rowhouse_store::server::{PrivateServer, SUPERUSER, ServerSpec};
+use serde_json::Value;
+use tokio::sync::OnceCell;
 use tokio_postgres::NoTls;
 use uuid::Uuid;
 
@@ -36,7 +43,8 @@ pub struct Platform {
     pub hand: Hand,
     pub database: String,
     pub config: tokio_postgres::Config,
-    directory: Scratch,
+    _directory: Scratch,
+    address: OnceCell<SocketAddr>,
 }
 
 /// A directory that is removed at the end.
@@ -147,12 +155,15 @@ impl Platform {
         let (journal, _) = Journal::open(&directory, options).expect("a journal");
         let journal = Arc::new(journal);
         let control = Arc::new(control(config.clone(), clock, &journal));
-        Platform { control, journal, hand, database, config, directory: Scratch(directory) }
-    }
-
-    /// The directory of the journal.
-    pub fn journal_directory(&self) -> &Path {
-        &self.directory.0
+        Platform {
+            control,
+            journal,
+            hand,
+            database,
+            config,
+            _directory: Scratch(directory),
+            address: OnceCell::new(),
+        }
     }
 
     /// A tenant that the directory knows, and a key of its own with these permissions.
@@ -207,6 +218,41 @@ impl Platform {
         self.tenant(OPERATOR_TENANT.as_u128(), "operator", &["*:*"]).1
     }
 
+    /// Sends a request to the control API; status and body of the answer.
+    pub async fn call(&self, key: &str, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "control.test")
+            .header("authorization", format!("Bearer {key}"))
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body.map_or(String::new(), |body| body.to_string()))))
+            .expect("a request");
+        self.send(request).await
+    }
+
+    /// Asks the control API; panics unless it answers 200.
+    pub async fn get(&self, key: &str, path: &str) -> Value {
+        let (status, body) = self.call(key, "GET", path, None).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        body
+    }
+
+    /// Sends one request over a connection of its own.
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> (u16, Value) {
+        let address = *self.address.get_or_init(|| serve(&self.control)).await;
+        let stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
+        let driver = tokio::spawn(connection);
+        let answer = sender.send_request(request).await.expect("an answer");
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.expect("a body").to_bytes();
+        drop(sender);
+        let _ = driver.await;
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
     /// The first column of the only row of `sql`, as text, past row-level security.
     pub async fn ask(&self, sql: &str) -> String {
         let (client, connection) = self.config.connect(NoTls).await.expect("a connection");
@@ -225,6 +271,16 @@ impl Platform {
     pub async fn execute(&self, sql: &str) {
         execute(&self.config, sql).await;
     }
+}
+
+/// Serves the control API of these features on loopback, as long as the test runs.
+async fn serve(control: &Shared) -> SocketAddr {
+    let (router, _) = rowhouse_control::metering::api::routes().split_for_parts();
+    let app = rowhouse_control::api::assemble(router, control.clone());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    address
 }
 
 fn control(config: tokio_postgres::Config, clock: Clock, _journal: &Journal) -> Control {
@@ -251,6 +307,7 @@ fn control(config: tokio_postgres::Config, clock: Clock, _journal: &Journal) -> 
             public_url: "http://127.0.0.1:8081".into(),
             region: "eu1".into(),
             cursor_key: [3; 32],
+            naming: Default::default(),
         },
     }
 }
