@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use crate::lane::{ClosedSegment, LaneShared};
 use crate::storage::{
-    Damage, Found, HEADER_BYTES, Header, HeaderError, Mapping, Scanner, Word, frame_seed, lanes, lock,
-    release_tail, segment_path, segments, spare_directory, sync_directory,
+    Damage, Found, HEADER_BYTES, Header, HeaderError, Mapping, SEGMENT_BYTES_MAX, Scanner, Seal, Word,
+    frame_seed, lanes, lock, release_tail, segment_path, segments, spare_directory, sync_directory,
 };
 use crate::{DropReason, Dropped, OpenError};
 
@@ -168,18 +168,15 @@ fn recover_segment(
     }
     let mapping = Mapping::writable(&file)?;
     let header_is_right = mapping.header().is_some_and(|header| Header::decode(&header).is_ok());
-    let sealed = mapping.load(Word::SealedEnd);
-    let is_whole = header_is_right
-        && sealed != 0
-        && sealed == mapping.load(Word::SyncedEnd)
-        && mapping.load(Word::QuarantinedAt) == 0;
-    let next_sequence = if is_whole {
-        mapping.load(Word::SyncedNext)
-    } else {
-        file.sync_data()?;
-        let end = scan(&mapping, path, frame_seed(lane, first_sequence), first_sequence, report);
-        seal(&file, &mapping, &end)?;
-        end.next_sequence
+    let seal = mapping.seal().filter(|_| header_is_right && mapping.load(Word::QuarantinedAt) == 0);
+    let next_sequence = match seal {
+        Some(seal) => seal.next_sequence,
+        None => {
+            file.sync_data()?;
+            let end = scan(&mapping, path, frame_seed(lane, first_sequence), first_sequence, report);
+            seal_scanned(&file, &mapping, &end)?;
+            end.next_sequence
+        }
     };
     let dropped = Dropped {
         count: mapping.load(Word::DroppedCount),
@@ -203,7 +200,8 @@ fn quarantine_stump(
     bytes: u64,
     report: &mut LaneRecovery,
 ) -> RecoveredSegment {
-    let next_sequence = first_sequence + 1;
+    // As many as the largest segment could have held: none of them is given out again.
+    let next_sequence = first_sequence + (SEGMENT_BYTES_MAX / 24) as u64;
     report.damage.push(Damage {
         segment: path.to_owned(),
         offset: bytes,
@@ -223,11 +221,15 @@ struct End {
 }
 
 fn scan(mapping: &Mapping, path: &Path, seed: u32, first_sequence: u64, report: &mut LaneRecovery) -> End {
-    let limit = mapping.len() & !7;
-    // A damaged word says at worst too much, and then the missing frames are reported.
-    let certain = (mapping.load(Word::SyncedEnd).max(mapping.load(Word::SealedEnd)) as usize).min(limit);
+    let whole = mapping.len() & !7;
+    let limit = mapping.seal().map_or(whole, |seal| seal.end.min(whole));
+    // A damaged word says at worst too much, and then frames are reported as missing that never were.
+    let certain = (mapping.load(Word::SyncedEnd) as usize).min(SEGMENT_BYTES_MAX);
     let mut scanner = Scanner::new(seed, first_sequence);
-    let mut quarantined_at = None;
+    let mut quarantined_at = Some(mapping.load(Word::QuarantinedAt) as usize).filter(|at| *at != 0);
+    let mut damaged = |offset: usize, lost| {
+        report.damage.push(Damage { segment: path.to_owned(), offset: offset as u64, lost })
+    };
     loop {
         match scanner.next(mapping, certain, limit) {
             Found::Frame(_) => report.scanned_frames += 1,
@@ -236,7 +238,7 @@ fn scan(mapping: &Mapping, path: &Path, seed: u32, first_sequence: u64, report: 
                 let (at, expected) = (scanner.offset, scanner.next_sequence);
                 if let Some(lost) = scanner.resume(mapping, limit) {
                     quarantined_at.get_or_insert(at);
-                    report.damage.push(Damage { segment: path.to_owned(), offset: at as u64, lost });
+                    damaged(at, lost);
                     continue;
                 }
                 if at >= certain {
@@ -245,23 +247,27 @@ fn scan(mapping: &Mapping, path: &Path, seed: u32, first_sequence: u64, report: 
                 }
                 quarantined_at.get_or_insert(at);
                 // No sequence that may have been read before is given out again.
-                scanner.next_sequence = scanner.sequence_bound(certain).max(mapping.load(Word::SyncedNext));
-                let lost = expected..scanner.next_sequence;
-                report.damage.push(Damage { segment: path.to_owned(), offset: at as u64, lost });
+                scanner.next_sequence = scanner.sequence_bound(certain);
+                damaged(at, expected..scanner.next_sequence);
                 break;
             }
         }
+    }
+    // What an earlier opening found behind the last readable frame.
+    if let Some(seal) = mapping.seal()
+        && seal.next_sequence > scanner.next_sequence
+    {
+        damaged(seal.end, scanner.next_sequence..seal.next_sequence);
+        scanner.next_sequence = seal.next_sequence;
     }
     report.scanned_bytes += (scanner.offset - HEADER_BYTES) as u64;
     End { offset: scanner.offset, next_sequence: scanner.next_sequence, quarantined_at }
 }
 
-/// Seals a scanned segment so that it is whole from now on: the frames are on the disk, then the words that say so.
-fn seal(file: &File, mapping: &Mapping, end: &End) -> io::Result<()> {
+/// Seals a scanned segment, whose frames are on the disk, so that it is not scanned again.
+fn seal_scanned(file: &File, mapping: &Mapping, end: &End) -> io::Result<()> {
     mapping.store(Word::QuarantinedAt, end.quarantined_at.unwrap_or(0) as u64);
-    mapping.store(Word::SyncedNext, end.next_sequence);
-    mapping.store(Word::SealedEnd, end.offset as u64);
-    mapping.store(Word::SyncedEnd, end.offset as u64);
+    mapping.set_seal(Seal { end: end.offset, next_sequence: end.next_sequence });
     rustix::fs::fdatasync(file)?;
     if end.quarantined_at.is_none() {
         release_tail(file, end.offset, mapping.len());

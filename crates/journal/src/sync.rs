@@ -25,15 +25,24 @@ pub(crate) struct SyncFigures {
 
 /// The first thread.
 pub(crate) fn synchronise_lanes(shared: &Shared) {
+    let _closing = TellWaiting(shared);
     loop {
         shared.sync_bell.wait(SYNC_EVERY);
         let stopping = shared.stopping.load(Ordering::Acquire);
         shared.synchronise();
         if stopping {
-            for lane in shared.lanes() {
-                lane.synced.send_modify(|state| state.closed = true);
-            }
             return;
+        }
+    }
+}
+
+/// However the first thread ends, no one goes on waiting for it.
+struct TellWaiting<'a>(&'a Shared);
+
+impl Drop for TellWaiting<'_> {
+    fn drop(&mut self) {
+        for lane in self.0.lanes() {
+            lane.synced.send_modify(|state| state.closed = true);
         }
     }
 }

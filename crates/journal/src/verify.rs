@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::recover::read_header;
 use crate::storage::{
-    Damage, Found, HEADER_BYTES, Header, Mapping, Scanner, Word, frame_seed, lanes, segment_path, segments,
-    spare_directory,
+    Damage, Found, HEADER_BYTES, Header, Mapping, SEGMENT_BYTES_MAX, Scanner, Word, frame_seed, lanes,
+    segment_path, segments, spare_directory,
 };
 
 /// What [`verify_dir`] found.
@@ -102,10 +102,10 @@ fn verify_segment(path: PathBuf, lane: &str, first_sequence: u64) -> io::Result<
 
 fn scan(mapping: &Mapping, report: &mut SegmentReport) {
     let whole = mapping.len() & !7;
-    let sealed = mapping.load(Word::SealedEnd) as usize;
-    report.sealed = sealed != 0;
-    let limit = if report.sealed { sealed.min(whole) } else { whole };
-    let certain = (mapping.load(Word::SyncedEnd) as usize).max(sealed).min(whole);
+    let seal = mapping.seal();
+    report.sealed = seal.is_some();
+    let limit = seal.map_or(whole, |seal| seal.end.min(whole));
+    let certain = (mapping.load(Word::SyncedEnd) as usize).min(SEGMENT_BYTES_MAX);
     let mut scanner = Scanner::new(frame_seed(&report.lane, report.first_sequence), report.first_sequence);
     loop {
         let offset = scanner.offset;
@@ -114,7 +114,7 @@ fn scan(mapping: &Mapping, report: &mut SegmentReport) {
                 report.frames += 1;
                 report.bytes += (scanner.offset - offset) as u64;
             }
-            Found::End => return,
+            Found::End => break,
             Found::Bad => {
                 let resumed = scanner.resume(mapping, limit);
                 if resumed.is_none() && offset >= certain {
@@ -128,5 +128,11 @@ fn scan(mapping: &Mapping, report: &mut SegmentReport) {
                 }
             }
         }
+    }
+    if let Some(seal) = seal
+        && seal.next_sequence != scanner.next_sequence
+    {
+        let lost = scanner.next_sequence..seal.next_sequence;
+        report.damage.push(Damage { segment: report.path.clone(), offset: seal.end as u64, lost });
     }
 }

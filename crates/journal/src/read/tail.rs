@@ -122,20 +122,19 @@ impl Tail {
     fn read_segment(&mut self, segment: &mut OpenSegment, batch: &mut Batch, room: Room) -> Step {
         let OpenSegment { mapping, scanner, .. } = segment;
         let whole = mapping.len() & !7;
-        let sealed = mapping.load(Word::SealedEnd) as usize;
+        let seal = mapping.seal();
         let synced = (mapping.load(Word::SyncedEnd) as usize).min(whole);
-        let is_over = sealed != 0 && synced == sealed;
-        if is_over
-            && mapping.load(Word::SyncedNext) <= self.next_sequence
+        if let Some(seal) = seal
             && scanner.next_sequence < self.next_sequence
+            && seal.next_sequence <= self.next_sequence
         {
-            self.end = self.end.max(mapping.load(Word::SyncedNext));
+            self.end = self.end.max(seal.next_sequence);
             return Step::Ended;
         }
-        let limit = match sealed {
-            _ if self.durable => synced,
-            0 => whole,
-            sealed => sealed.min(whole),
+        let limit = match seal {
+            Some(seal) => seal.end.min(whole),
+            None if self.durable => synced,
+            None => whole,
         };
         loop {
             if batch.len() >= room.frames || batch.bytes() >= room.bytes || self.gap.is_some() {
@@ -148,12 +147,12 @@ impl Tail {
                     batch.push(frame);
                     self.next_sequence = frame.sequence + 1;
                 }
-                Found::End | Found::Bad if is_over && scanner.offset >= sealed => break,
+                Found::End if seal.is_some() => break,
                 Found::End => return Step::CaughtUp,
-                Found::Bad if scanner.offset >= synced => return Step::CaughtUp,
+                Found::Bad if seal.is_none() && scanner.offset >= synced => return Step::CaughtUp,
                 Found::Bad => match scanner.resume(mapping, limit) {
                     Some(lost) => self.pass_over(batch, lost),
-                    None if is_over => break,
+                    None if seal.is_some() => break,
                     // What follows is not there yet.
                     None => return Step::CaughtUp,
                 },
@@ -161,10 +160,12 @@ impl Tail {
             debug_assert!(scanner.next_sequence > expected, "every turn moves on");
         }
         // Behind the last readable frame of a damaged segment.
-        let (readable, written) = (scanner.next_sequence, mapping.load(Word::SyncedNext));
-        if written > readable {
-            self.pass_over(batch, readable..written);
-            scanner.next_sequence = written;
+        let readable = scanner.next_sequence;
+        if let Some(seal) = seal
+            && seal.next_sequence > readable
+        {
+            self.pass_over(batch, readable..seal.next_sequence);
+            scanner.next_sequence = seal.next_sequence;
         }
         Step::Ended
     }

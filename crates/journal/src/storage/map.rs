@@ -38,8 +38,26 @@ pub(crate) enum Word {
     DroppedReason = 168,
     /// The sequence at which that `dropped` frame will stand; if a frame stands there, it has been written.
     DroppedAt = 184,
+    /// Checks `SealedEnd` and `SyncedNext` against each other; see `Seal`.
+    SealCheck = 192,
     /// First bad byte found by recovery, if the segment is quarantined; 0 otherwise.
     QuarantinedAt = 176,
+}
+
+/// The end of a segment that is over and wholly on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seal {
+    /// Offset behind the last frame.
+    pub(crate) end: usize,
+    /// The sequence at which the lane goes on. In a quarantined segment it may lie behind the last readable frame.
+    pub(crate) next_sequence: u64,
+}
+
+impl Seal {
+    fn check(self) -> u64 {
+        let checksum = crc32c::crc32c(&(self.end as u64).to_le_bytes());
+        u64::from(crc32c::crc32c_append(checksum, &self.next_sequence.to_le_bytes())) | 1 << 32
+    }
 }
 
 /// A segment's file, mapped whole.
@@ -96,6 +114,22 @@ impl Mapping {
     pub(crate) fn store(&self, word: Word, value: u64) {
         assert!(self.writable, "a segment mapped for reading is not stored to");
         self.word(word).store(value.to_le(), Ordering::Release);
+    }
+
+    /// Notes that the segment is over and wholly on the disk.
+    pub(crate) fn set_seal(&self, seal: Seal) {
+        self.store(Word::SealedEnd, seal.end as u64);
+        self.store(Word::SyncedNext, seal.next_sequence);
+        self.store(Word::SyncedEnd, seal.end as u64);
+        self.store(Word::SealCheck, seal.check());
+    }
+
+    /// The seal, if there is one and it is right.
+    pub(crate) fn seal(&self) -> Option<Seal> {
+        let check = self.load(Word::SealCheck);
+        let seal =
+            Seal { end: self.load(Word::SealedEnd) as usize, next_sequence: self.load(Word::SyncedNext) };
+        (check == seal.check() && self.load(Word::SyncedEnd) == seal.end as u64).then_some(seal)
     }
 
     /// The fixed part of the header, if the segment belongs to a lane.

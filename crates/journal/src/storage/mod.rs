@@ -13,7 +13,7 @@ pub(crate) use directory::{
 };
 pub use format::{FORMAT_VERSION, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 pub(crate) use format::{HEADER_BYTES, Header, HeaderError, frame_seed};
-pub(crate) use map::{Mapping, Word};
+pub(crate) use map::{Mapping, Seal, Word};
 pub(crate) use pool::{Pool, lock};
 pub use scan::Damage;
 pub(crate) use scan::{Found, ScannedFrame, Scanner};

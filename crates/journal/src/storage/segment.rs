@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rustix::fs::FallocateFlags;
 
 use super::format::{FRAME_HEADER_BYTES, HEADER_BYTES, Header, frame_seed, padded};
-use super::map::{MapWriter, Mapping, Word};
+use super::map::{MapWriter, Mapping, Seal, Word};
 use crate::{Class, Dropped, Kind};
 
 /// A segment that no lane has taken yet: allocated, zero, mapped.
@@ -149,11 +149,13 @@ impl Segment {
     /// segment the note is brought to the disk too: recovery takes such a segment as whole.
     pub(crate) fn synchronise(&self, upto: Progress) -> io::Result<()> {
         rustix::fs::fdatasync(&self.file)?;
-        self.mapping.store(Word::SyncedNext, upto.next_sequence);
-        self.mapping.store(Word::SyncedEnd, upto.end as u64);
         if upto.sealed {
+            self.mapping.set_seal(Seal { end: upto.end, next_sequence: upto.next_sequence });
             rustix::fs::fdatasync(&self.file)?;
             self.seal_synced.store(true, Ordering::Release);
+        } else {
+            self.mapping.store(Word::SyncedNext, upto.next_sequence);
+            self.mapping.store(Word::SyncedEnd, upto.end as u64);
         }
         Ok(())
     }
@@ -220,9 +222,8 @@ impl SegmentWriter {
         sequence
     }
 
-    /// Says that nothing more will come; the segment's header tells readers to go on to the next one.
+    /// Says that nothing more will come; once that is synchronised, readers go on to the next segment.
     pub(crate) fn seal(&self) {
-        self.segment.mapping.store(Word::SealedEnd, self.map.offset() as u64);
         self.segment.sealed.store(true, Ordering::Release);
     }
 

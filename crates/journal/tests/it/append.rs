@@ -1,8 +1,8 @@
 //! Appending and reading back, across segments and openings.
 
-use rowhouse_journal::{Class, Journal, Kind, LaneError, OpenError, Reader};
+use rowhouse_journal::{Class, Journal, Kind, LaneError, OpenError, Reader, Tail};
 
-use crate::place::{Place, options, payload, read_all};
+use crate::place::{Place, options, payload, read_all, wait_until};
 
 #[test]
 fn what_was_appended_is_read_in_order_across_segments_and_openings() {
@@ -82,4 +82,34 @@ fn a_directory_belongs_to_one_node_and_a_lane_has_one_writer() {
     let mut other = options();
     other.node = "node-b".to_owned();
     assert!(matches!(Journal::open(place.path(), other), Err(OpenError::OtherNode { .. })));
+}
+
+#[test]
+fn tails_follow_a_running_writer_across_many_segments_without_a_gap() {
+    const COUNT: u64 = 60_000;
+    let place = Place::in_memory("follow");
+    let (journal, _) = place.open();
+    let reader = journal.reader();
+    let mut lane = journal.lane("core-0").unwrap();
+    let last = COUNT + 1;
+    let follow = |mut tail: Tail| {
+        let mut expected = 1;
+        wait_until("the tail to reach the end", || {
+            let batch = tail.next_batch(500, 50_000).unwrap();
+            assert_eq!(batch.gap, None);
+            for frame in batch.frames() {
+                assert_eq!(frame.sequence, expected);
+                expected += 1;
+            }
+            expected > last
+        });
+    };
+    std::thread::scope(|threads| {
+        threads.spawn(|| follow(reader.tail("core-0", 0)));
+        threads.spawn(|| follow(reader.tail_published("core-0", 0)));
+        for number in 0..COUNT {
+            lane.append_bytes(Class::R, Kind::Usage, &payload(number, 100)).unwrap();
+        }
+    });
+    assert!(journal.status().lanes[0].segments > 100);
 }

@@ -88,6 +88,52 @@ fn a_damaged_lane_goes_on_behind_every_sequence_that_may_have_been_read() {
 }
 
 #[test]
+fn what_was_lost_at_the_end_of_a_lane_stays_lost_at_every_opening() {
+    let (place, _) = killed_journal("twice");
+    let (begin, _) = frame_extent(FRAMES + 1);
+    flip(place.path(), begin + 20, 3);
+    let first = place.open().1;
+    let second = place.open().1;
+    assert_eq!(first.lanes[0].next_sequence, second.lanes[0].next_sequence);
+    assert_eq!(first.lanes[0].damage[0].lost, second.lanes[0].damage[0].lost);
+    assert_eq!(second.lanes[0].torn, None);
+    assert!(!verify_dir(place.path()).unwrap().is_right());
+}
+
+#[test]
+fn a_segment_cut_short_of_what_the_disk_had_confirmed_is_damage() {
+    let (original, end) = killed_journal("cut");
+    for length in [end - 8, 600, 300, 256, 200, 0] {
+        let place = Place::copy_of(original.path(), "cut-one");
+        let path = place.path().join("core-0/00000000000000000001.segment");
+        OpenOptions::new().write(true).open(path).unwrap().set_len(length).unwrap();
+        let (journal, report) = place.open();
+        assert!(report.is_damaged(), "cut to {length}");
+        assert!(report.lanes[0].next_sequence > FRAMES + 1, "cut to {length}");
+        let read = read_all(&mut journal.reader().tail("core-0", 0));
+        assert!((1..=FRAMES).collect::<Vec<_>>().starts_with(&read.sequences), "cut to {length}: {read:?}");
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_the_words_of_a_header_loses_no_frame_and_gives_no_sequence_twice() {
+    let (original, _) = killed_journal("words");
+    // Killed: the words say how far the disk is. And closed in good order: they say where the segment ends.
+    let closed = Place::copy_of(original.path(), "words-closed");
+    drop(closed.open());
+    for (place, name) in [(&original, "words-one"), (&closed, "words-two")] {
+        for bit in 128 * 8..256 * 8 {
+            let place = Place::copy_of(place.path(), name);
+            flip(place.path(), bit / 8, (bit % 8) as u8);
+            let (journal, report) = place.open();
+            let read = read_all(&mut journal.reader().tail("core-0", 0));
+            assert_eq!(read.sequences, (1..=FRAMES + 1).collect::<Vec<_>>(), "{name} bit {bit}");
+            assert!(report.lanes[0].next_sequence > FRAMES + 1, "{name} bit {bit}");
+        }
+    }
+}
+
+#[test]
 fn a_quarantined_segment_is_remembered_and_never_removed() {
     let (place, _) = killed_journal("quarantine");
     let (begin, _) = frame_extent(5);
