@@ -7,8 +7,10 @@ use std::{
     io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::PoisonError,
 };
 
+use super::process::OWN_POSTGRES;
 use super::version::{OLDEST_MAJOR, Version};
 
 const PACKAGES: &str = "/usr/lib/postgresql";
@@ -60,8 +62,10 @@ fn examine(directory: &Path) -> Result<Option<Binaries>, BinariesError> {
     if !program.is_file() || !directory.join("initdb").is_file() {
         return Ok(None);
     }
+    let own = OWN_POSTGRES.lock().unwrap_or_else(PoisonError::into_inner);
     let output = Command::new(&program).arg("--version").stdin(Stdio::null()).output();
     let output = output.map_err(|source| BinariesError::CannotRun { program: program.clone(), source })?;
+    drop(own);
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     let Some(version) = Version::parse(&printed) else {
         return Err(BinariesError::NotPostgres { program, printed });

@@ -5,6 +5,7 @@ use std::{ffi::OsString, io, path::Path, process::Stdio, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
+    sync::watch,
     time::timeout,
 };
 
@@ -71,4 +72,10 @@ impl GuardProcess {
             Err(_) => "the guard closed its reports".to_owned(),
         }
     }
+}
+
+/// Returns when the channel says true, or its sender is gone. What `wait_for` itself returns is a lock, which no future that moves
+/// between threads may hold.
+pub(super) async fn until_true(wanted: &mut watch::Receiver<bool>) {
+    let _ = wanted.wait_for(|wanted| *wanted).await;
 }

@@ -21,8 +21,9 @@ use super::{
     binaries::{Binaries, BinariesError, find_binaries},
     directory::{self, DirectoryError, Layout, PORT},
     guard::{Next, Restarts},
-    guard_process::GuardProcess,
+    guard_process::{GuardProcess, STOP_MAX, until_true},
     order::{Report, ServerOrder},
+    process::reap_adopted,
     settings::{SettingError, Sizes, postgresql_conf},
     version::{BelowFloor, Version},
 };
@@ -106,8 +107,7 @@ impl PrivateServer {
         let mut running = server.state.subscribe();
         let end = tokio::select! {
             end = server.follow(&mut guard) => end,
-            // Holds a borrow of the channel, which must not outlive this line.
-            _ = running.wait_for(|state| *state == ServerState::Running) => {
+            () = until_running(&mut running) => {
                 *server.guard.lock().unwrap_or_else(PoisonError::into_inner) = Some(guard);
                 return Ok(server);
             }
@@ -190,7 +190,7 @@ impl PrivateServer {
             let started_at = Instant::now();
             let end = tokio::select! {
                 end = self.follow(&mut guard) => end,
-                _ = stop.wait_for(|wanted| *wanted) => return self.stopped(guard).await,
+                () = until_true(&mut stop) => return self.stopped(guard).await,
             };
             let next = match end {
                 End::Died { was_running } => {
@@ -209,7 +209,7 @@ impl PrivateServer {
             };
             let launched = tokio::select! {
                 launched = async { sleep(wait).await; self.launch().await } => launched,
-                _ = stop.wait_for(|wanted| *wanted) => { self.state.send_replace(ServerState::Stopped); return }
+                () = until_true(&mut stop) => { self.state.send_replace(ServerState::Stopped); return }
             };
             guard = match launched {
                 Ok(guard) => guard,
@@ -226,7 +226,7 @@ impl PrivateServer {
         }
         let mut state = self.state.subscribe();
         let stopped = state.wait_for(|state| *state == ServerState::Stopped);
-        if timeout(super::guard_process::STOP_MAX, stopped).await.is_err() {
+        if timeout(STOP_MAX, stopped).await.is_err() {
             tracing::error!(directory = %self.layout.data.display(), "PostgreSQL did not stop");
         }
     }
@@ -242,7 +242,7 @@ impl PrivateServer {
     async fn failed(&self, reason: String) {
         tracing::error!(directory = %self.layout.data.display(), reason, "PostgreSQL has failed");
         self.state.send_replace(ServerState::Failed(reason));
-        let _ = self.stop_wanted.subscribe().wait_for(|wanted| *wanted).await;
+        until_true(&mut self.stop_wanted.subscribe()).await;
         self.state.send_replace(ServerState::Stopped);
     }
 
@@ -252,8 +252,9 @@ impl PrivateServer {
 
     /// Keeps the state by what the guard reports, until it ends.
     async fn follow(&self, guard: &mut GuardProcess) -> End {
-        let mut was_running = false;
+        let mut was_running = *self.state.borrow() == ServerState::Running;
         while let Some(report) = guard.report().await {
+            reap_adopted(None);
             match report {
                 Report::Started { pid } => tracing::info!(pid, "PostgreSQL was started"),
                 Report::Ready { pid } => match self.answers().await {
@@ -334,6 +335,10 @@ impl PrivateServer {
     pub fn state(&self) -> watch::Receiver<ServerState> {
         self.state.subscribe()
     }
+}
+
+async fn until_running(state: &mut watch::Receiver<ServerState>) {
+    let _ = state.wait_for(|state| *state == ServerState::Running).await;
 }
 
 async fn answer(config: &Config) -> Result<(), tokio_postgres::Error> {

@@ -2,8 +2,13 @@
 //!
 //! A number alone is never trusted: pids are used again, and a dead process whose parent does not reap it keeps its own.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
 
+use rustix::process::{Pid, WaitOptions, child_subreaper, getpid, waitpid};
 use serde::{Deserialize, Serialize};
 
 /// `/proc/<pid>/stat` counts time in ticks of this length; fixed by the kernel's interface on every architecture (`USER_HZ`).
@@ -15,6 +20,8 @@ pub(super) struct Seen {
     pub program: String,
     pub state: char,
     pub parent: i32,
+    pub group: i32,
+    pub session: i32,
     /// Time of its start since boot.
     pub started_ticks: u64,
 }
@@ -32,8 +39,10 @@ impl Seen {
         let mut fields = after.split_whitespace();
         let state = fields.next()?.chars().next()?;
         let parent = fields.next()?.parse().ok()?;
-        let started_ticks = fields.nth(17)?.parse().ok()?;
-        Some(Seen { program, state, parent, started_ticks })
+        let group = fields.next()?.parse().ok()?;
+        let session = fields.next()?.parse().ok()?;
+        let started_ticks = fields.nth(15)?.parse().ok()?;
+        Some(Seen { program, state, parent, group, session, started_ticks })
     }
 
     /// Dead: it has ended, and only its parent's failure to ask keeps its number.
@@ -85,14 +94,44 @@ pub(super) fn all() -> Vec<i32> {
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
+/// Held while this process waits for a short-lived `postgres` of its own, which [`reap_adopted`] must not take from it.
+pub(super) static OWN_POSTGRES: Mutex<()> = Mutex::new(());
+
+/// Reaps dead processes of PostgreSQL that came to us because their guard died, and the dead process `known` of a service.
+///
+/// Orphans come to a main process only when it is the first process of a container, or was made a subreaper. Others of its children
+/// are not touched: whoever started them waits for them.
+pub(super) fn reap_adopted(known: Option<i32>) {
+    let is_first = getpid() == Pid::INIT;
+    if !is_first && !matches!(child_subreaper(), Ok(Some(_))) {
+        return;
+    }
+    let _own = OWN_POSTGRES.lock().unwrap_or_else(PoisonError::into_inner);
+    let own = getpid().as_raw_nonzero().get();
+    for pid in all() {
+        let Some(seen) = Seen::at(pid).filter(|seen| seen.parent == own && seen.is_dead()) else { continue };
+        if seen.program == "postgres" || Some(pid) == known {
+            // Fails if it was reaped meanwhile.
+            let _ = waitpid(Pid::from_raw(pid), WaitOptions::NOHANG);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn reads_a_name_with_parentheses_and_spaces() {
-        let text = "42 (a) b (c)) Z 7 1 1 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 987 0 0";
-        let expected = Seen { program: "a) b (c)".to_owned(), state: 'Z', parent: 7, started_ticks: 987 };
+        let text = "42 (a) b (c)) Z 7 8 9 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 987 0 0";
+        let expected = Seen {
+            program: "a) b (c)".to_owned(),
+            state: 'Z',
+            parent: 7,
+            group: 8,
+            session: 9,
+            started_ticks: 987,
+        };
         let seen = Seen::parse(text).expect("a line of stat");
         assert!(seen.is_dead());
         assert_eq!(seen, expected);

@@ -6,7 +6,10 @@ use std::{
     fs, io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI32, Ordering},
+    },
 };
 
 use tokio::{
@@ -16,8 +19,9 @@ use tokio::{
 
 use super::{
     guard::Restarts,
-    guard_process::{GuardProcess, STOP_MAX},
+    guard_process::{GuardProcess, STOP_MAX, until_true},
     order::Report,
+    process::reap_adopted,
 };
 
 /// What is to run.
@@ -75,6 +79,8 @@ pub struct ServiceProcess {
     state: watch::Sender<ServiceState>,
     stop_wanted: watch::Sender<bool>,
     guard: Mutex<Option<GuardProcess>>,
+    /// The process as it was last started; 0 before.
+    pid: AtomicI32,
 }
 
 impl ServiceProcess {
@@ -92,15 +98,23 @@ impl ServiceProcess {
         })?;
         let mut guard =
             GuardProcess::start(&guard_program, arguments(&spec), None).await.map_err(guard_error)?;
-        let state = match guard.report().await {
-            Some(Report::Started { pid }) => ServiceState::Running { pid },
+        let pid = match guard.report().await {
+            Some(Report::Started { pid }) => pid,
             Some(Report::Exited { reason } | Report::Failed { reason, .. }) => {
                 return Err(ServiceError::Failed(reason));
             }
             _ => return Err(ServiceError::Failed(guard.reap().await)),
         };
-        let (state, stop_wanted) = (watch::Sender::new(state), watch::Sender::new(false));
-        Ok(ServiceProcess { spec, guard_program, state, stop_wanted, guard: Mutex::new(Some(guard)) })
+        let (state, stop_wanted) =
+            (watch::Sender::new(ServiceState::Running { pid }), watch::Sender::new(false));
+        Ok(ServiceProcess {
+            spec,
+            guard_program,
+            state,
+            stop_wanted,
+            guard: Mutex::new(Some(guard)),
+            pid: pid.into(),
+        })
     }
 
     /// Keeps the state true and a guard alive, until [`ServiceProcess::stop`]. To be spawned once, after the start.
@@ -112,7 +126,7 @@ impl ServiceProcess {
             let started_at = Instant::now();
             tokio::select! {
                 () = self.follow(&mut guard) => {}
-                _ = stop.wait_for(|wanted| *wanted) => return self.stopped(Some(guard)).await,
+                () = until_true(&mut stop) => return self.stopped(Some(guard)).await,
             }
             let mut reason = guard.reap().await;
             guard = loop {
@@ -121,7 +135,7 @@ impl ServiceProcess {
                 let wait = restarts.wait_after_end(started_at, false);
                 tokio::select! {
                     () = sleep(wait) => {}
-                    _ = stop.wait_for(|wanted| *wanted) => return self.stopped(None).await,
+                    () = until_true(&mut stop) => return self.stopped(None).await,
                 }
                 match GuardProcess::start(&self.guard_program, arguments(&self.spec), None).await {
                     Ok(guard) => break guard,
@@ -134,7 +148,10 @@ impl ServiceProcess {
     async fn follow(&self, guard: &mut GuardProcess) {
         while let Some(report) = guard.report().await {
             let state = match report {
-                Report::Started { pid } => ServiceState::Running { pid },
+                Report::Started { pid } => {
+                    reap_adopted(Some(self.pid.swap(pid, Ordering::Relaxed)));
+                    ServiceState::Running { pid }
+                }
                 Report::Exited { reason } | Report::Failed { reason, .. } => {
                     tracing::warn!(reason, "a service process ended; it will be started again");
                     ServiceState::Restarting(reason)

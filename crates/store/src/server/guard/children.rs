@@ -68,8 +68,10 @@ impl Children {
     pub async fn end_of(&mut self, pid: Pid) -> WaitStatus {
         loop {
             self.reap();
-            if let Some(Some(status)) = self.started.get(&pid.as_raw_nonzero().get()) {
-                return *status;
+            let number = pid.as_raw_nonzero().get();
+            if let Some(Some(status)) = self.started.get(&number).copied() {
+                self.started.remove(&number);
+                return status;
             }
             // A signal that came between the two lines is kept by the stream. It cannot fail: the runtime lives as long as we do.
             self.child_ended.recv().await;

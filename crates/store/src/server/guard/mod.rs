@@ -9,6 +9,7 @@
 
 mod children;
 mod initialise;
+mod leftovers;
 mod lock;
 mod log;
 mod postgres;

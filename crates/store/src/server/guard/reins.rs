@@ -1,7 +1,11 @@
 //! The guard's end of the two pipes to its main process.
 
-use std::{io, os::fd::AsFd};
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+};
 
+use rustix::io::ioctl_fionbio;
 use serde::de::DeserializeOwned;
 use tokio::{io::AsyncReadExt, net::unix::pipe};
 
@@ -12,14 +16,15 @@ const ORDER_MAX: usize = 1 << 20;
 
 pub(super) struct Reins {
     orders: pipe::Receiver,
-    reports: pipe::Sender,
+    reports: OwnedFd,
 }
 
 impl Reins {
-    /// Takes over standard input and output, which must be pipes.
+    /// Takes over standard input, which must be a pipe, and standard output.
     pub fn take() -> io::Result<Reins> {
         let orders = pipe::Receiver::from_owned_fd(io::stdin().as_fd().try_clone_to_owned()?)?;
-        let reports = pipe::Sender::from_owned_fd(io::stdout().as_fd().try_clone_to_owned()?)?;
+        let reports = io::stdout().as_fd().try_clone_to_owned()?;
+        ioctl_fionbio(&reports, true)?;
         Ok(Reins { orders, reports })
     }
 
@@ -54,6 +59,6 @@ impl Reins {
             serde_json::to_vec(report).expect("a report has no map with keys that are not strings");
         line.push(b'\n');
         // Below PIPE_BUF a line goes whole or not at all (pipe(7)); a failure's log is longer, and nothing follows it.
-        let _ = self.reports.try_write(&line);
+        let _ = rustix::io::write(&self.reports, &line);
     }
 }

@@ -13,6 +13,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     children::{Children, describe},
+    leftovers::{self, Record},
+    lock::Lock,
     log::Log,
     reins::Reins,
     restarts::Restarts,
@@ -64,8 +66,22 @@ pub(super) async fn run(words: &[String]) -> io::Result<ExitCode> {
         Some(name) => Some(Account::named(name).map_err(io::Error::other)?),
     };
     let account = account.filter(|account| account.uid != rustix::process::geteuid().as_raw());
+    let mut reins = Reins::take()?;
+    let lock = arguments.environment.with_extension("lock");
+    let taken = tokio::select! {
+        taken = Lock::take(&lock) => taken,
+        () = reins.gone() => return Ok(ExitCode::SUCCESS),
+    };
+    let lock = match taken {
+        Ok(lock) => lock,
+        Err(error) => {
+            reins.report(&Report::Failed { reason: error.to_string(), log: Vec::new() });
+            return Ok(ExitCode::FAILURE);
+        }
+    };
     let log = Log::open(&arguments.log)?;
-    let mut keeper = Keeper { reins: Reins::take()?, children: Children::new()?, log, arguments, account };
+    let record = Record::beside(&arguments.environment);
+    let mut keeper = Keeper { reins, children: Children::new()?, log, record, lock, arguments, account };
     keeper.keep().await;
     Ok(ExitCode::SUCCESS)
 }
@@ -74,12 +90,15 @@ struct Keeper {
     reins: Reins,
     children: Children,
     log: Log,
+    record: Record,
+    lock: Lock,
     arguments: Arguments,
     account: Option<Account>,
 }
 
 impl Keeper {
     async fn keep(&mut self) {
+        self.record.end_all(&mut self.children).await;
         let mut restarts = Restarts::default();
         loop {
             let started_at = Instant::now();
@@ -107,29 +126,33 @@ impl Keeper {
         command.current_dir(self.arguments.directory.as_deref().unwrap_or(Path::new("/")));
         // Without its guard nobody would stop it, so it ends with it; the next guard starts it again.
         let pid = self.children.start(&mut command, self.account.as_ref(), self.log.pipe()?, Signal::KILL)?;
+        if let Err(error) = self.record.write(pid) {
+            let _ = kill_process_group(pid, Signal::KILL);
+            return Err(error);
+        }
         self.reins.report(&Report::Started { pid: pid.as_raw_nonzero().get() });
         Ok(pid)
     }
 
-    /// How it ended, with all that it had started in its group; `None`: the main process is gone.
+    /// How it ended, and with it all that it had started; `None`: the main process is gone.
     async fn end_of(&mut self, pid: Pid) -> Option<WaitStatus> {
         let status = tokio::select! {
             status = self.children.end_of(pid) => status,
             () = self.reins.gone() => return None,
         };
-        let _ = kill_process_group(pid, Signal::KILL);
+        leftovers::end_adopted(&mut self.children).await;
         Some(status)
     }
 
     async fn stop(&mut self, pid: Pid) {
+        self.lock.is_stopping();
         let _ = kill_process_group(pid, Signal::TERM);
         if timeout(TERMINATE_MAX, self.children.end_of(pid)).await.is_err() {
             let _ = kill_process_group(pid, Signal::KILL);
             self.children.end_of(pid).await;
         }
-        // What it started and did not end itself.
-        let _ = kill_process_group(pid, Signal::KILL);
-        self.children.reap();
+        leftovers::end_adopted(&mut self.children).await;
+        self.record.remove();
     }
 }
 
