@@ -126,9 +126,14 @@ impl Databases {
             schema: place.schema.clone(),
         };
         let size = if place.isolation == Isolation::Shared { SHARED_POOL } else { place.connections };
-        let slot = pool.acquire(&pool_key, size).await?;
         let entry = Entry { tenant, epoch: place.epoch, rights: place.rights.letters(), key, access };
-        TenantTransaction::begin(slot, &entry).await
+        match TenantTransaction::begin(pool.acquire(&pool_key, size).await?, &entry).await {
+            // An idle connection that died unnoticed (the server was restarted) says nothing about the server now.
+            Err(DatabaseError::Unavailable(_)) => {
+                TenantTransaction::begin(pool.acquire(&pool_key, size).await?, &entry).await
+            }
+            other => other,
+        }
     }
 }
 

@@ -4,10 +4,10 @@ use rowhouse_domain::id::TenantId;
 use tokio_postgres::types::{Kind, ToSql};
 use tokio_postgres::{Row, SimpleQueryMessage, Statement};
 
-use crate::DatabaseError;
 use crate::name::quote;
 use crate::pool::{Backend, Slot};
 use crate::token::{DatabaseKey, LIFETIME_S, TokenClaims};
+use crate::{DatabaseError, Rights};
 
 /// What a transaction is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub struct TenantTransaction {
     state: State,
     /// The session itself is in doubt (a prepared statement vanished): not for anybody else.
     tainted: bool,
+    /// Nothing was taken from the tenant: what is denied is denied to all.
+    full_rights: bool,
 }
 
 impl std::fmt::Debug for TenantTransaction {
@@ -59,6 +61,7 @@ impl TenantTransaction {
         let backend = slot.backend();
         let begin = beginning(backend, entry);
         let tenant = entry.tenant.0;
+        let full_rights = entry.rights == Rights::Full.letters();
         let other_before = backend.last_tenant.replace(tenant).is_some_and(|last| last != tenant);
         let answer = if other_before {
             let client = backend.client();
@@ -75,7 +78,13 @@ impl TenantTransaction {
                 if let Some(server_s) = server_time(&messages) {
                     backend.learn_time(server_s);
                 }
-                Ok(TenantTransaction { slot, tenant: entry.tenant, state: State::Ready, tainted: false })
+                Ok(TenantTransaction {
+                    slot,
+                    tenant: entry.tenant,
+                    state: State::Ready,
+                    tainted: false,
+                    full_rights,
+                })
             }
             Err(refused @ (DatabaseError::Moved | DatabaseError::NotPermitted)) => {
                 if slot.backend().client().batch_execute("ROLLBACK").await.is_ok() {
@@ -226,7 +235,11 @@ impl TenantTransaction {
             return Err(DatabaseError::Aborted);
         }
         self.state = State::Busy;
-        let result = work(self.slot.backend()).await;
+        let result = work(self.slot.backend()).await.map_err(|error| match error {
+            // From level `schema` up, a right that was taken shows as a missing privilege.
+            DatabaseError::Denied(_) if !self.full_rights => DatabaseError::NotPermitted,
+            other => other,
+        });
         self.state = match &result {
             Ok(_) | Err(DatabaseError::StatementRefused(_)) => State::Ready,
             Err(error) => {

@@ -65,7 +65,8 @@ BEGIN
   RAISE EXCEPTION USING ERRCODE = 'RH001', MESSAGE = 'no valid tenant context';
 END $$;
 
--- First statement of every transaction, on every level. Answers the server's time, in seconds, from which the next
+-- First statement of every transaction, on every level. The context must be for this login's place, as it is now;
+-- else the caller is told to look again where the tenant lies. Answers the server's time, in seconds, from which the next
 -- token's end is reckoned. The shared advisory lock of a writer is what a move waits for.
 CREATE OR REPLACE FUNCTION rh.enter(token text, writes boolean) RETURNS double precision VOLATILE SECURITY DEFINER
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -79,7 +80,7 @@ BEGIN
     PERFORM pg_advisory_xact_lock_shared(hashtextextended(t::text, 7240));
   END IF;
   IF NOT EXISTS (SELECT FROM rh.place k
-                  WHERE k.tenant = t AND k.epoch = p[4]::bigint AND translate(p[5], k.rights, '') = '') THEN
+                  WHERE k.tenant = t AND k.login = session_user AND k.epoch = p[4]::bigint AND translate(p[5], k.rights, '') = '') THEN
     RAISE EXCEPTION USING ERRCODE = 'RH002', MESSAGE = 'the tenant''s place has changed';
   END IF;
   RETURN extract(epoch FROM clock_timestamp());

@@ -2,6 +2,7 @@
 //! that lets transactions begin. The tables come after (`tables::install`).
 
 use rowhouse_domain::tenancy::Isolation;
+use tokio_postgres::Transaction;
 
 use super::rights::memberships;
 use super::{Place, PlaceError};
@@ -34,17 +35,31 @@ pub async fn create(cell: &Cell, place: &Place, key: &DatabaseKey) -> Result<(),
             .await
             .map_err(while_doing("letting a tenant's login in"))?;
     }
+    record(&transaction, place).await?;
+    transaction.commit().await.map_err(while_doing("making a place"))?;
+    admin.close().await;
+    Ok(())
+}
+
+/// A tenant has at most one place in a database: another login there is a mistake of whoever chose the names.
+async fn record(transaction: &Transaction<'_>, place: &Place) -> Result<(), PlaceError> {
     let epoch = i64::try_from(place.epoch).expect("an epoch counts moves");
     transaction
         .execute(
-            "INSERT INTO rh.place (tenant, login, epoch, rights) VALUES ($1, $2, $3, $4) ON CONFLICT (tenant) DO NOTHING",
+            "INSERT INTO rh.place (tenant, login, epoch, rights) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (tenant) DO NOTHING",
             &[&place.tenant.0, &place.login, &epoch, &Rights::Full.letters()],
         )
         .await
         .map_err(while_doing("recording a place"))?;
-    transaction.commit().await.map_err(while_doing("making a place"))?;
-    admin.close().await;
-    Ok(())
+    let ours = transaction
+        .query_opt("SELECT FROM rh.place WHERE tenant = $1 AND login = $2", &[&place.tenant.0, &place.login])
+        .await
+        .map_err(while_doing("reading a place"))?;
+    match ours {
+        Some(_) => Ok(()),
+        None => Err(PlaceError::Occupied { tenant: place.tenant, database: place.database.clone() }),
+    }
 }
 
 /// A login without any attribute, and its three groups, which alone hold privileges on tables. A login that exists

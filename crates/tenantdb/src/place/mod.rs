@@ -96,6 +96,14 @@ pub enum PlaceError {
         /// Where.
         database: String,
     },
+    /// The tenant has another place in the same database.
+    #[error("{tenant} already has another place in {database}")]
+    Occupied {
+        /// Who.
+        tenant: TenantId,
+        /// Where.
+        database: String,
+    },
     /// The server refused.
     #[error(transparent)]
     Cell(#[from] CellError),

@@ -118,8 +118,13 @@ async fn rights_bind_on_every_level() {
             let knowing = Databases::open(Source::Fixed(plane)).await.expect("opens");
             let what = format!("tenant {number}, {rights:?}");
             assert_eq!(read(&knowing, number).await.is_ok(), may_read, "{what}: read");
-            assert_eq!(write(&knowing, number).await.is_ok(), may_write, "{what}: write");
-            assert_eq!(delete(&knowing, number).await.is_ok(), may_delete, "{what}: delete");
+            for (did, may) in
+                [(write(&knowing, number).await, may_write), (delete(&knowing, number).await, may_delete)]
+            {
+                let as_it_must =
+                    if may { did.is_ok() } else { matches!(did, Err(DatabaseError::NotPermitted)) };
+                assert!(as_it_must, "{what}: {did:?}");
+            }
             if rights != Rights::Full {
                 // A process that has not heard of it yet is refused by the database.
                 let stale =
@@ -165,6 +170,9 @@ async fn a_raised_epoch_turns_old_tokens_away_and_is_never_lowered() {
         let knowing = Databases::open(Source::Fixed(plane)).await.expect("opens");
         write(&knowing, number).await.expect("at the new epoch");
     }
+    let second = Place::new(tenant(3), Isolation::Schema, [0x77; 8]);
+    let refused = place::create(&house.cell, &second, &key(2)).await.expect_err("it has a place there");
+    assert!(matches!(refused, PlaceError::Occupied { .. }), "{refused:?}");
     let missing = Place::new(tenant(99), Isolation::Shared, [0; 8]);
     let refused = place::set_epoch(&house.cell, &missing, 2).await.expect_err("no such place");
     assert!(matches!(refused, PlaceError::Missing { .. }));

@@ -80,6 +80,26 @@ fn abandon<F: Future>(future: F) {
 }
 
 #[tokio::test]
+async fn a_connection_that_the_server_ended_is_replaced() {
+    let house = House::shared().await;
+    let databases = Databases::open(Source::Fixed(house.plane(1))).await.expect("opens");
+    let admin = house.admin(SHARED_DATABASE).await;
+    for _ in 0..3 {
+        let mut transaction = databases.begin(&context(1), Access::Read).await.expect("begins");
+        let backend = pid(&mut transaction).await;
+        transaction.commit().await.expect("idle now");
+        admin.execute("SELECT pg_terminate_backend($1)", &[&backend]).await.expect("ended");
+    }
+    let mut broken = databases.begin(&context(1), Access::Write).await.expect("begins");
+    let backend = pid(&mut broken).await;
+    admin.execute("SELECT pg_terminate_backend($1, 5000)", &[&backend]).await.expect("ended");
+    let lost = insert(&mut broken, "x").await.expect_err("the connection is gone");
+    assert!(matches!(lost, DatabaseError::Unavailable(_)), "{lost:?}");
+    assert!(matches!(broken.commit().await, Err(_)));
+    databases.begin(&context(1), Access::Read).await.expect("a new connection");
+}
+
+#[tokio::test]
 async fn a_failed_statement_ends_the_transaction_but_not_the_connection() {
     let house = House::shared().await;
     let databases = Databases::open(Source::Fixed(house.plane(1))).await.expect("opens");
