@@ -156,10 +156,16 @@ impl<C: Connection, W: Waiter> Ledger<C, W> {
         (None, unfit)
     }
 
-    /// Sets the budget, and admits those who fit into a larger one.
-    pub fn set_budget(&self, budget: u32) -> Vec<Admitted<C, W>> {
+    /// Sets the budget. Answers those who fit into a larger one, and the idle connections that a smaller one costs.
+    pub fn set_budget(&self, budget: u32) -> (Vec<Admitted<C, W>>, Vec<C>) {
         let mut state = self.state();
         state.budget = budget;
+        let mut surplus = Vec::new();
+        while state.open > state.budget {
+            let Some(connection) = state.evict() else { break };
+            state.open -= 1;
+            surplus.push(connection);
+        }
         let mut admitted = Vec::new();
         while state.open < state.budget {
             let Some(next) = state.next_waiting(None) else { break };
@@ -168,7 +174,7 @@ impl<C: Connection, W: Waiter> Ledger<C, W> {
             let grant = Grant { connection: None, evicted: None };
             admitted.push(Admitted { waiter: next.waiter, key: next.key, grant });
         }
-        admitted
+        (admitted, surplus)
     }
 
     /// Takes out what has been idle or open for too long, and forgets pools without connections.
@@ -331,11 +337,76 @@ mod tests {
         let ledger = ledger(2);
         ledger.ask(&key("a"), 5, (0, false)).expect("a place");
         ledger.ask(&key("a"), 5, (0, false)).expect("a place");
-        assert!(ledger.set_budget(1).is_empty());
+        assert!(ledger.set_budget(1).0.is_empty());
         assert_eq!(ledger.release(&key("a"), wire(1)).1.map(|wire| wire.0), Some(1));
         assert!(ledger.ask(&key("b"), 5, (7, false)).is_none());
-        let admitted = ledger.set_budget(3);
+        let (admitted, _) = ledger.set_budget(3);
         assert_eq!(admitted.iter().map(|admitted| admitted.waiter.0).collect::<Vec<_>>(), [7]);
         assert_eq!(ledger.open(), 2);
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Ask(usize),
+        Release(usize, bool),
+        Budget(u32),
+        GiveUp,
+    }
+
+    fn steps() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
+        use proptest::prelude::*;
+        let step = prop_oneof![
+            4 => (0..4usize).prop_map(Step::Ask),
+            4 => (any::<usize>(), any::<bool>()).prop_map(|(which, fit)| Step::Release(which, fit)),
+            1 => (1..6u32).prop_map(Step::Budget),
+            1 => Just(Step::GiveUp),
+        ];
+        proptest::collection::vec(step, 1..80)
+    }
+
+    proptest::proptest! {
+        /// Whatever happens: every open place is on loan or idle, the budget is kept, nobody waits for what is free.
+        #[test]
+        fn places_are_neither_lost_nor_made(steps in steps()) {
+            const SIZE: u32 = 2;
+            let names = ["a", "b", "c", "d"];
+            let ledger = ledger(3);
+            let mut on_loan: Vec<PoolKey> = Vec::new();
+            let mut most = 3;
+            for step in steps {
+                match step {
+                    Step::Ask(pool) => {
+                        if ledger.ask(&key(names[pool]), SIZE, (0, false)).is_some() {
+                            on_loan.push(key(names[pool]));
+                        }
+                    }
+                    Step::Release(which, fit) if !on_loan.is_empty() => {
+                        let released = on_loan.swap_remove(which % on_loan.len());
+                        let connection = wire(u32::from(fit));
+                        on_loan.extend(ledger.release(&released, connection).0.map(|admitted| admitted.key));
+                    }
+                    Step::Release(..) => {}
+                    Step::Budget(budget) => {
+                        on_loan.extend(ledger.set_budget(budget).0.into_iter().map(|admitted| admitted.key));
+                    }
+                    Step::GiveUp => {
+                        if let Some(first) = ledger.state().waiting.front_mut() {
+                            first.waiter.1 = true;
+                        }
+                    }
+                }
+                let state = ledger.state();
+                most = most.min(state.open).max(state.budget);
+                let idle: usize = state.pools.values().map(|pool| pool.idle.len()).sum();
+                let taken: u32 = state.pools.values().map(|pool| pool.taken).sum();
+                proptest::prop_assert_eq!((state.open as usize, taken), (on_loan.len() + idle, state.open));
+                proptest::prop_assert!(state.open <= most, "{} open, {} allowed", state.open, most);
+                let room = state.open < state.budget || idle > 0;
+                for waiting in state.waiting.iter().filter(|waiting| !waiting.waiter.1) {
+                    let full = state.pools.get(&waiting.key).is_some_and(|pool| pool.taken >= SIZE);
+                    proptest::prop_assert!(full || !room, "{:?} waits for a free place", waiting.key);
+                }
+            }
+        }
     }
 }

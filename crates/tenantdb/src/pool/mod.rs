@@ -45,9 +45,13 @@ impl CellPool {
         Arc::new(CellPool { host, port, ledger: Ledger::new(budget), runtime: Handle::current() })
     }
 
-    /// Changes the number of connections; those above it close as they come back.
+    /// Changes the number of connections; idle ones above it close now, others as they come back.
     pub fn set_budget(self: &Arc<Self>, budget: u32) {
-        for admitted in self.ledger.set_budget(budget) {
+        let (admitted, surplus) = self.ledger.set_budget(budget);
+        for backend in surplus {
+            self.runtime.spawn(backend.close());
+        }
+        for admitted in admitted {
             self.hand_over(admitted);
         }
     }
