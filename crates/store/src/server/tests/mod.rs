@@ -29,8 +29,17 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn guard_program() -> PathBuf {
     let tests = std::env::current_exe().expect("the path of the tests");
     let program = tests.parent().and_then(Path::parent).expect("target/debug/deps").join("examples/guard");
-    assert!(program.exists(), "{} is missing; cargo build -p rowhouse-store --example guard", program.display());
+    assert!(
+        program.exists(),
+        "{} is missing; cargo build -p rowhouse-store --example guard",
+        program.display()
+    );
     program
+}
+
+/// Directory of the server programs to test with, for other majors than the installed one.
+fn programs() -> Option<PathBuf> {
+    std::env::var_os("ROWHOUSE_TEST_POSTGRES").map(PathBuf::from)
 }
 
 /// A directory under /tmp, removed at the end. A test that fails leaves it for the person who looks.
@@ -51,6 +60,7 @@ impl Scratch {
         let mut spec = ServerSpec::new(&self.0);
         (spec.shared_buffers_mb, spec.max_connections, spec.max_locks_per_transaction) = (16, 20, 64);
         spec.guard_program = Some(guard_program());
+        spec.binaries = programs();
         spec
     }
 
@@ -73,8 +83,10 @@ impl Scratch {
     /// All live processes of PostgreSQL in this cluster.
     fn processes(&self) -> Vec<i32> {
         let is_here = |pid: &i32| {
-            let is_postgres = Seen::at(*pid).is_some_and(|seen| seen.program == "postgres" && !seen.is_dead());
-            is_postgres && process::working_directory(*pid).is_some_and(|directory| directory == self.cluster())
+            let is_postgres =
+                Seen::at(*pid).is_some_and(|seen| seen.program == "postgres" && !seen.is_dead());
+            is_postgres
+                && process::working_directory(*pid).is_some_and(|directory| directory == self.cluster())
         };
         process::all().into_iter().filter(is_here).collect()
     }
@@ -104,6 +116,7 @@ impl MainProcess {
         let mut child = Command::new(guard_program())
             .arg("serve")
             .arg(&scratch.0)
+            .args(programs())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -171,7 +184,12 @@ fn listing(directory: &Path) -> Vec<String> {
     for entry in fs::read_dir(directory).expect("a directory") {
         let entry = entry.expect("an entry");
         let found = entry.metadata().expect("its metadata");
-        lines.push(format!("{} {} {:?}", entry.path().display(), found.len(), found.modified().expect("a time")));
+        lines.push(format!(
+            "{} {} {:?}",
+            entry.path().display(),
+            found.len(),
+            found.modified().expect("a time")
+        ));
         if found.is_dir() {
             lines.extend(listing(&entry.path()));
         }

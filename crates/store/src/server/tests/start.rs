@@ -20,7 +20,6 @@ async fn a_bare_directory_becomes_a_server_and_stops_without_a_trace() {
         ("data_checksums", "on"),
         ("listen_addresses", ""),
         ("server_encoding", "UTF8"),
-        ("lc_collate", "C.UTF-8"),
         ("max_connections", "20"),
     ];
     for (setting, expected) in expected {
@@ -30,6 +29,8 @@ async fn a_bare_directory_becomes_a_server_and_stops_without_a_trace() {
             "{setting}"
         );
     }
+    let collation = "SELECT datcollate FROM pg_database WHERE datname = 'postgres'";
+    assert_eq!(query(&config, collation).await.expect("an answer"), "C.UTF-8");
     assert_eq!(server.version(), Version::parse(&printed(&config).await).expect("a version"));
     let segment = shared_memory(&scratch).expect("a segment of shared memory");
 
@@ -104,4 +105,38 @@ async fn a_server_that_cannot_start_says_why_in_its_own_words() {
     assert!(error.contains("five times within a minute"), "{error}");
     assert!(error.contains("could not access file \"no_such_library\""), "{error}");
     assert_eq!(scratch.processes(), [] as [i32; 0]);
+}
+
+#[tokio::test]
+async fn a_named_os_user_may_be_any_role_and_no_other_may_be_one() {
+    use std::os::unix::process::CommandExt;
+    let scratch = Scratch::new("named-user");
+    let mut spec = scratch.spec();
+    spec.ident = vec!["nobody".to_owned()];
+    let server = match PrivateServer::start(spec).await {
+        Err(StartError::Admission(AdmissionError::NeedsSixteen(names))) => {
+            return assert_eq!(names, ["nobody"]);
+        }
+        started => started.expect("a server"),
+    };
+    if !rustix::process::geteuid().is_root() {
+        return server.stop().await;
+    }
+    query(&server.connect_config("postgres", SUPERUSER), "CREATE ROLE made_later LOGIN")
+        .await
+        .expect("a role");
+    for (name, let_in) in [("nobody", true), ("daemon", false)] {
+        let uid = Account::named(name).expect("every system has it").uid;
+        let mut psql = Command::new(server.binaries().join("psql"));
+        psql.arg("--host").arg(server.socket_dir()).args([
+            "--no-psqlrc",
+            "postgres",
+            "made_later",
+            "--command",
+            "SELECT 1",
+        ]);
+        let output = psql.uid(uid).current_dir("/").output().expect("psql runs");
+        assert_eq!(output.status.success(), let_in, "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    server.stop().await;
 }
