@@ -11,6 +11,9 @@ pub mod model;
 pub mod money;
 #[cfg(test)]
 mod money_tests;
+pub mod period;
+#[cfg(test)]
+mod period_tests;
 pub mod plan;
 pub mod price;
 pub mod price_draft;
