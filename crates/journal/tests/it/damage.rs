@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rowhouse_journal::{Class, GapCause, Journal, Kind, verify_dir};
 
-use crate::place::{Place, options, payload, read_all, wait_until};
+use crate::place::{FIRST_SEGMENT, Place, options, payload, read_all, wait_until};
 
 const FRAMES: u64 = 12;
 
@@ -20,7 +20,7 @@ fn killed_journal(name: &str) -> (Place, u64) {
         lane.append_bytes(Class::R, Kind::Usage, &payload(number + 1, 20 + number as usize)).unwrap();
     }
     journal.synchronise();
-    let segment = place.path().join("core-0/00000000000000000001.segment");
+    let segment = place.path().join(FIRST_SEGMENT);
     wait_until("the segment to lie in its lane", || segment.exists());
     let copy = Place::copy_of(place.path(), &format!("{name}-copy"));
     let report = verify_dir(copy.path()).unwrap();
@@ -105,7 +105,7 @@ fn a_segment_cut_short_of_what_the_disk_had_confirmed_is_damage() {
     let (original, end) = killed_journal("cut");
     for length in [end - 8, 600, 300, 256, 200, 0] {
         let place = Place::copy_of(original.path(), "cut-one");
-        let path = place.path().join("core-0/00000000000000000001.segment");
+        let path = place.path().join(FIRST_SEGMENT);
         OpenOptions::new().write(true).open(path).unwrap().set_len(length).unwrap();
         let (journal, report) = place.open();
         assert!(report.is_damaged(), "cut to {length}");
@@ -141,11 +141,15 @@ fn a_quarantined_segment_is_remembered_and_never_removed() {
     drop(place.open());
     let (journal, report) = place.open();
     assert_eq!(report.lanes[0].damage[0].lost, 5..6, "still known at the next opening");
+    let next_segment = format!("core-0/{:020}.segment", report.lanes[0].next_sequence);
     let mut lane = journal.lane("core-0").unwrap();
-    let sequence = lane.append_bytes(Class::R, Kind::Usage, b"after").unwrap();
-    journal.release("core-0", sequence + 1);
-    drop(lane);
-    drop(journal);
+    for number in 0..1_000 {
+        lane.append_bytes(Class::R, Kind::Usage, &payload(number, 100)).unwrap();
+    }
+    journal.synchronise();
+    wait_until("the next segment to lie in its lane", || place.path().join(&next_segment).exists());
+    journal.release("core-0", u64::MAX);
+    wait_until("its removal", || !place.path().join(&next_segment).exists());
     assert_eq!(verify_dir(place.path()).unwrap().segments[0].first_sequence, 1);
 }
 

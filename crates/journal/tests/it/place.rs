@@ -8,6 +8,9 @@ use rowhouse_journal::{Batch, Gap, Journal, Kind, Options, RecoveryReport, Tail}
 /// Smallest segments, so that tests roll over often.
 pub const SEGMENT_BYTES: usize = 64 * 1024;
 
+/// Where the first segment of the lane that most tests use comes to lie.
+pub const FIRST_SEGMENT: &str = "core-0/00000000000000000001.segment";
+
 /// A directory that goes away with the test.
 pub struct Place {
     path: PathBuf,
