@@ -44,6 +44,16 @@ CREATE TABLE tenancy.cells (
 );
 GRANT SELECT, INSERT, UPDATE, DELETE ON tenancy.cells TO rowhouse_app;
 
+-- Raised by every change that services must hear of: places, their rights, keys, installed tables.
+CREATE TABLE tenancy.plane (
+    only boolean NOT NULL DEFAULT true,
+    version bigint NOT NULL DEFAULT 1,
+    CONSTRAINT plane_pkey PRIMARY KEY (only),
+    CONSTRAINT plane_only_check CHECK (only)
+);
+INSERT INTO tenancy.plane DEFAULT VALUES;
+GRANT SELECT, UPDATE ON tenancy.plane TO rowhouse_app;
+
 -- The key that signs tenant contexts of one database of a cell, sealed with the master key.
 CREATE TABLE tenancy.context_keys (
     cell text NOT NULL,
@@ -60,12 +70,14 @@ CREATE TABLE tenancy.places (
     tenant_id uuid NOT NULL,
     cell text NOT NULL,
     database text NOT NULL,
-    schema text,
     login text NOT NULL,
     epoch bigint NOT NULL,
+    -- What the tenant may do, and what its database has been told.
     rights text NOT NULL DEFAULT 'rwd',
+    rights_applied text NOT NULL DEFAULT 'rwd',
     state text NOT NULL,
     CONSTRAINT places_pkey PRIMARY KEY (tenant_id),
+    CONSTRAINT places_state_check CHECK (state IN ('importing', 'settled', 'fenced', 'moved')),
     CONSTRAINT places_cell_fkey FOREIGN KEY (cell) REFERENCES tenancy.cells (name)
 );
 ALTER TABLE tenancy.places ENABLE ROW LEVEL SECURITY;
@@ -83,6 +95,24 @@ CREATE TABLE tenancy.service_tables (
     CONSTRAINT service_tables_pkey PRIMARY KEY (service)
 );
 GRANT SELECT, INSERT, UPDATE, DELETE ON tenancy.service_tables TO rowhouse_app;
+
+-- A service's tables as they are installed in one schema; `tenant_id` is NULL for the shared ones.
+CREATE TABLE tenancy.installations (
+    cell text NOT NULL,
+    database text NOT NULL,
+    schema text NOT NULL,
+    service text NOT NULL,
+    tenant_id uuid,
+    version integer NOT NULL,
+    at timestamptz NOT NULL,
+    CONSTRAINT installations_pkey PRIMARY KEY (cell, database, schema)
+);
+CREATE INDEX installations_by_tenant ON tenancy.installations (tenant_id);
+ALTER TABLE tenancy.installations ENABLE ROW LEVEL SECURITY;
+ALTER TABLE tenancy.installations FORCE ROW LEVEL SECURITY;
+CREATE POLICY installations_scope ON tenancy.installations
+    USING (tenant_id IS NULL OR api.sees(tenant_id)) WITH CHECK (tenant_id IS NULL OR api.sees(tenant_id));
+GRANT SELECT, INSERT, UPDATE, DELETE ON tenancy.installations TO rowhouse_app;
 
 CREATE SCHEMA lifecycle;
 GRANT USAGE ON SCHEMA lifecycle TO rowhouse_app;

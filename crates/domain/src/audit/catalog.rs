@@ -221,6 +221,9 @@ pub const EVENTS: &[EventName] = &[
     name("keys.key_revoked", T::KeyChanged),
     name("keys.key_rotated", T::KeyChanged),
     name("keys.service_account_created", T::DataCreated),
+    name("lifecycle.operation_abandoned", T::System),
+    name("lifecycle.operation_resumed", T::System),
+    name("lifecycle.operation_skipped", T::System),
     name("lifecycle.tenant_activated", T::TenantChanged),
     name("lifecycle.tenant_decommissioned", T::TenantChanged),
     name("lifecycle.tenant_failed", T::TenantChanged),
@@ -232,6 +235,8 @@ pub const EVENTS: &[EventName] = &[
     name("resources.quota_changed", T::ConfigChanged),
     name("routes.route_changed", T::ConfigChanged),
     name("routes.service_changed", T::ConfigChanged),
+    name("tenancy.cell_changed", T::ConfigChanged),
+    name("tenancy.tables_changed", T::ConfigChanged),
     name("tenancy.tenant_changed", T::TenantChanged),
     name("tenancy.tier_changed", T::ConfigChanged),
 ];

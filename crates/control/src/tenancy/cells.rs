@@ -1,0 +1,182 @@
+//! Cells, and the keys that sign contexts for their databases.
+//!
+//! The private server is the cell `local-1`, registered and prepared at each start. A tenant of level `instance` has a
+//! cell of its own, named after its server.
+
+use rowhouse_domain::access::Permit;
+use rowhouse_domain::id::OPERATOR_TENANT;
+use rowhouse_store::server::SUPERUSER;
+use rowhouse_store::{Change, StoreError, Transaction};
+use rowhouse_tenantdb::cell::{self, SCHEMAS_DATABASE, SHARED_DATABASE};
+use rowhouse_tenantdb::{Cell, DatabaseKey};
+use serde_json::json;
+
+use super::seal::{Seal, SealBroken};
+use crate::Control;
+
+/// The cell that the private server is.
+pub const LOCAL_CELL: &str = "local-1";
+const PURPOSE: &str = "tenancy/context_key/v1";
+/// The first key of a database. Rotation adds further ones.
+const FIRST_KEY: &str = "k1";
+
+/// A cell could not be made ready.
+#[derive(Debug, thiserror::Error)]
+pub enum CellsError {
+    /// The control database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The cell's server failed.
+    #[error(transparent)]
+    Cell(#[from] cell::CellError),
+    /// A context key does not open.
+    #[error("the context key of database {database} in cell {cell} cannot be used")]
+    Key {
+        /// The cell.
+        cell: String,
+        /// The database.
+        database: String,
+        /// Why.
+        #[source]
+        source: SealBroken,
+    },
+}
+
+/// A cell that is new, or has another address.
+#[derive(Debug, Clone)]
+pub struct CellAddress<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Directory of its socket, or a loopback address; empty while it is not known.
+    pub host: &'a str,
+    /// Its port.
+    pub port: u16,
+}
+
+/// Makes the private server the cell `local-1`: registers it, makes its roles, and prepares the databases of shared and
+/// schema tenants. To be called at each start, before anything is placed.
+///
+/// # Errors
+/// If either server is away.
+pub async fn register_local_cell(control: &Control, host: &str, port: u16) -> Result<(), CellsError> {
+    let permit = Permit::for_system(None, "the local cell");
+    let transaction = control.store.write(&permit).await?;
+    let address = CellAddress { name: LOCAL_CELL, host, port };
+    if put(&transaction, &address, "private", "open", &control.settings.region).await? {
+        super::plane::raise(&transaction).await?;
+        let change = Change::new(OPERATOR_TENANT, "tenancy.cell_changed", "update", permit.principal());
+        transaction.commit(change.on("cell", LOCAL_CELL).details(json!({ "kind": "private" }))).await?;
+    } else {
+        transaction.finish().await?;
+    }
+    let cell = reachable(&address);
+    cell::prepare(&cell).await?;
+    for database in [SHARED_DATABASE, SCHEMAS_DATABASE] {
+        let key = context_key(control, LOCAL_CELL, database).await?;
+        cell::prepare_database(&cell, database, &key).await?;
+    }
+    super::service_tables::install_shared(control, &cell).await
+}
+
+fn reachable(address: &CellAddress<'_>) -> Cell {
+    Cell {
+        name: address.name.to_owned(),
+        host: address.host.to_owned(),
+        port: address.port,
+        admin_role: SUPERUSER.to_owned(),
+    }
+}
+
+/// Enters a cell; whether anything about it is new.
+pub async fn put(
+    transaction: &Transaction,
+    address: &CellAddress<'_>,
+    kind: &'static str,
+    state: &'static str,
+    region: &str,
+) -> Result<bool, StoreError> {
+    let now = transaction.store().clock().now();
+    let changed = transaction
+        .execute(
+            "INSERT INTO tenancy.cells (name, region, kind, host, port, state, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) \
+             ON CONFLICT (name) DO UPDATE SET host = excluded.host, port = excluded.port \
+               WHERE (cells.host, cells.port) IS DISTINCT FROM (excluded.host, excluded.port)",
+            &[&address.name, &region, &kind, &address.host, &i32::from(address.port), &state, &now],
+        )
+        .await?;
+    Ok(changed == 1)
+}
+
+/// Forgets a cell that holds nobody, and its keys.
+pub async fn remove(transaction: &Transaction, name: &str) -> Result<(), StoreError> {
+    transaction.execute("DELETE FROM tenancy.context_keys WHERE cell = $1", &[&name]).await?;
+    transaction.execute("DELETE FROM tenancy.cells WHERE name = $1", &[&name]).await?;
+    Ok(())
+}
+
+/// The cell with this name, if its address is known.
+pub async fn get(transaction: &Transaction, name: &str) -> Result<Option<Cell>, StoreError> {
+    let sql = "SELECT host, port FROM tenancy.cells WHERE name = $1 AND host <> ''";
+    let row = transaction.query_opt(sql, &[&name]).await?;
+    row.map(|row| {
+        let port =
+            u16::try_from(row.get::<_, i32>(1)).map_err(|_| StoreError::Stored { what: "a cell's port" })?;
+        Ok(reachable(&CellAddress { name, host: row.get(0), port }))
+    })
+    .transpose()
+}
+
+/// Every cell that holds shared tables.
+pub async fn with_shared_tables(transaction: &Transaction) -> Result<Vec<String>, StoreError> {
+    let sql = "SELECT name FROM tenancy.cells WHERE kind <> 'instance' AND host <> '' ORDER BY name";
+    Ok(transaction.query(sql, &[]).await?.iter().map(|row| row.get(0)).collect())
+}
+
+/// The open cell of `region` with the fewest tenants, for a tenant that needs no server of its own.
+pub async fn choose(transaction: &Transaction, region: &str) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT c.name FROM tenancy.cells c LEFT JOIN tenancy.places p ON p.cell = c.name \
+         WHERE c.region = $1 AND c.state = 'open' AND c.kind <> 'instance' \
+         GROUP BY c.name ORDER BY count(p.tenant_id), c.name LIMIT 1";
+    Ok(transaction.query_opt(sql, &[&region]).await?.map(|row| row.get(0)))
+}
+
+/// The key that signs contexts for `database`; made when it is first asked for.
+///
+/// # Errors
+/// If the control database is away, or the key was sealed with another master key.
+pub async fn context_key(control: &Control, cell: &str, database: &str) -> Result<DatabaseKey, CellsError> {
+    let permit = Permit::for_system(None, "a context key");
+    let seal = Seal::new(&control.settings.sealing_key, PURPOSE);
+    let secret = control.entropy().bytes::<32>();
+    let sealed = seal.seal(control.entropy(), &[cell, database, FIRST_KEY], &secret);
+    let transaction = control.store.write(&permit).await?;
+    transaction
+        .execute(
+            "INSERT INTO tenancy.context_keys (cell, database, key_id, sealed, created_at) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT DO NOTHING",
+            &[&cell, &database, &FIRST_KEY, &sealed, &control.clock().now()],
+        )
+        .await?;
+    let key = newest_key(&transaction, control, cell, database).await;
+    transaction.commit_telemetry().await?;
+    key?.ok_or(CellsError::Store(StoreError::Stored { what: "a context key" }))
+}
+
+/// The newest key of a database.
+pub async fn newest_key(
+    transaction: &Transaction,
+    control: &Control,
+    cell: &str,
+    database: &str,
+) -> Result<Option<DatabaseKey>, CellsError> {
+    let sql = "SELECT key_id, sealed FROM tenancy.context_keys WHERE cell = $1 AND database = $2 \
+         ORDER BY created_at DESC, key_id DESC LIMIT 1";
+    let Some(row) = transaction.query_opt(sql, &[&cell, &database]).await? else { return Ok(None) };
+    let (key_id, sealed): (String, Vec<u8>) = (row.get(0), row.get(1));
+    let broken = |source| CellsError::Key { cell: cell.to_owned(), database: database.to_owned(), source };
+    let seal = Seal::new(&control.settings.sealing_key, PURPOSE);
+    let secret = seal.open(&[cell, database, &key_id], &sealed).map_err(broken)?;
+    let secret: [u8; 32] = secret.try_into().map_err(|_| broken(SealBroken))?;
+    DatabaseKey::new(key_id, secret).map(Some).map_err(|_| broken(SealBroken))
+}

@@ -1,0 +1,22 @@
+//! Tenants: who they are and where they lie. This feature keeps tenants, cells, places, services' tables and the keys of
+//! tenants' databases, and tells services' processes about them ([`plane`]).
+//!
+//! What changes a tenant's status or place is `lifecycle`; it calls the functions here, which write this schema.
+
+mod api;
+pub mod cells;
+mod edit;
+pub mod places;
+pub mod plane;
+mod queries;
+mod seal;
+pub mod service_tables;
+mod view;
+
+pub use api::{named, routes};
+pub use cells::{LOCAL_CELL, register_local_cell};
+pub use queries::{
+    NewTenant, Suspension, TenantRecord, TenantRow, get, insert, load_tenants, lock, set_status,
+};
+pub use seal::{Seal, SealBroken};
+pub use view::{Tenant, view};

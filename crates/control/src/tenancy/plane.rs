@@ -1,0 +1,224 @@
+//! What services' processes are told (`rowhouse_tenantdb::plane`), by long polling on a Unix socket.
+//!
+//! The version is a counter in the control database that every change of places, rights, keys and tables raises in its own
+//! transaction; so it never goes back, and a plane is never older than the version it names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use rowhouse_domain::access::Permit;
+use rowhouse_domain::id::TenantId;
+use rowhouse_domain::refusal::Refusal;
+use rowhouse_domain::tenancy::{Isolation, Tier};
+use rowhouse_store::server::Account;
+use rowhouse_store::{StoreError, Transaction};
+use rowhouse_tenantdb::plane::{HOLD_S, Plane, PlaneCell, PlaneDatabase, PlaneJwk, PlanePlace, WATCH_PATH};
+use serde::Deserialize;
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+use tokio::time::{Instant, interval, timeout_at};
+
+use super::cells;
+use crate::{Control, Shared, catalog};
+
+/// How often the version is looked at when nothing in this process says that it changed.
+const BACKSTOP: Duration = Duration::from_secs(1);
+/// Connections that one process of a service may have open to a cell of many tenants, and to one of its own.
+const CONNECTIONS: u32 = 60;
+const CONNECTIONS_OWN: u32 = 20;
+
+/// Says that services must look again, in the transaction of what they must see.
+pub async fn raise(transaction: &Transaction) -> Result<(), StoreError> {
+    transaction.execute("UPDATE tenancy.plane SET version = version + 1", &[]).await.map(drop)
+}
+
+/// Answers services on the socket `path` until `shutdown`. The socket is open to who runs Rowhouse and to the OS user of
+/// the private server, as which services of instances run.
+///
+/// # Errors
+/// If the socket cannot be made.
+pub async fn serve(
+    control: Shared,
+    path: &Path,
+    mut shutdown: watch::Receiver<bool>,
+) -> Result<(), std::io::Error> {
+    // Keys that verify the gateway's context live as long as this process: with a new one there is news.
+    let transaction =
+        control.store.write(&Permit::for_system(None, "plane")).await.map_err(std::io::Error::other)?;
+    raise(&transaction).await.map_err(std::io::Error::other)?;
+    transaction.commit_telemetry().await.map_err(std::io::Error::other)?;
+    let listener = listen(path)?;
+    let ending = shutdown.clone();
+    let router = Router::new().route(WATCH_PATH, get(watch_plane)).with_state((control, ending));
+    let stopped = async move {
+        let _ = shutdown.wait_for(|wanted| *wanted).await;
+    };
+    axum::serve(listener, router).with_graceful_shutdown(stopped).await
+}
+
+fn listen(path: &Path) -> Result<UnixListener, std::io::Error> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+    if let Some(directory) = path.parent() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o711).create(directory)?;
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    let group = Account::for_server(None).ok().filter(|_| Account::current().is_ok_and(|own| own.uid == 0));
+    if let Some(account) = group {
+        chown(path, None, Some(account.gid))?;
+    }
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    service: String,
+    #[serde(default)]
+    after: u64,
+    tenant: Option<TenantId>,
+}
+
+async fn watch_plane(
+    State((control, mut shutdown)): State<(Shared, watch::Receiver<bool>)>,
+    Query(wanted): Query<Wanted>,
+) -> Response {
+    let deadline = Instant::now() + Duration::from_secs(HOLD_S);
+    let newer = tokio::select! {
+        newer = timeout_at(deadline, newer_than(&control, wanted.after)) => newer.unwrap_or(Ok(())),
+        _ = shutdown.wait_for(|wanted| *wanted) => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    };
+    let plane = match newer {
+        Ok(()) => build(&control, &wanted.service, wanted.tenant).await,
+        Err(error) => Err(error.into()),
+    };
+    match plane {
+        Ok(plane) if plane.version > wanted.after => Json(plane).into_response(),
+        Ok(_) => StatusCode::NO_CONTENT.into_response(),
+        Err(refusal) => {
+            let cause = refusal.private_detail().unwrap_or_default();
+            tracing::error!(cause, "services cannot be told where tenants lie");
+            StatusCode::SERVICE_UNAVAILABLE.into_response()
+        }
+    }
+}
+
+/// Returns when the version is above `after`.
+async fn newer_than(control: &Control, after: u64) -> Result<(), StoreError> {
+    let mut committed = control.store.committed();
+    let mut backstop = interval(BACKSTOP);
+    loop {
+        let transaction = control.store.read(&Permit::for_system(None, "plane")).await?;
+        let version = version(&transaction).await?;
+        transaction.finish().await?;
+        if version > after {
+            return Ok(());
+        }
+        tokio::select! {
+            _ = committed.changed() => {}
+            _ = backstop.tick() => {}
+        }
+    }
+}
+
+async fn version(transaction: &Transaction) -> Result<u64, StoreError> {
+    let row = transaction.query_one("SELECT version FROM tenancy.plane", &[]).await?;
+    u64::try_from(row.get::<_, i64>(0)).map_err(|_| StoreError::Stored { what: "the version of the plane" })
+}
+
+/// The plane of `service` as it is now; of one tenant, if one is named.
+///
+/// # Errors
+/// If the control database is away, or a key does not open.
+pub async fn build(control: &Control, service: &str, tenant: Option<TenantId>) -> Result<Plane, Refusal> {
+    let transaction = control.store.read(&Permit::for_system(None, "plane")).await?;
+    // Read first: what changes from here on has a later version.
+    let version = version(&transaction).await?;
+    let tiers = catalog::load(&transaction).await?.tiers;
+    let places = places(&transaction, service, tenant, &tiers).await?;
+    let named: BTreeSet<(&str, &str)> =
+        places.values().map(|place| (place.cell.as_str(), place.database.as_str())).collect();
+    let mut databases = Vec::new();
+    for (cell, database) in named {
+        let key = cells::newest_key(&transaction, control, cell, database).await.map_err(unusable)?;
+        if let Some(key) = key {
+            databases.push(PlaneDatabase { cell: cell.to_owned(), database: database.to_owned(), key });
+        }
+    }
+    let cells = known_cells(&transaction, &databases).await?;
+    transaction.finish().await?;
+    let key = control.context_signer.verifier();
+    let jwks = vec![PlaneJwk::ed25519(key.key_id(), key.x())];
+    Ok(Plane { version, service: service.to_owned(), cells, databases, places, jwks })
+}
+
+fn unusable(error: cells::CellsError) -> Refusal {
+    match error {
+        cells::CellsError::Store(error) => error.into(),
+        other => Refusal::new(&rowhouse_domain::refusal::kind::INTERNAL, "A key cannot be used.")
+            .private(other.to_string()),
+    }
+}
+
+async fn places(
+    transaction: &Transaction,
+    service: &str,
+    tenant: Option<TenantId>,
+    tiers: &[Tier],
+) -> Result<BTreeMap<TenantId, PlanePlace>, StoreError> {
+    let rows = transaction
+        .query(
+            "SELECT p.tenant_id, t.isolation, p.cell, p.database, i.schema, p.login, p.epoch, p.rights, t.tier \
+             FROM tenancy.places p \
+             JOIN tenancy.tenants t ON t.tenant_id = p.tenant_id \
+             JOIN tenancy.installations i ON i.cell = p.cell AND i.database = p.database AND i.service = $1 \
+               AND i.tenant_id IS NOT DISTINCT FROM CASE WHEN t.isolation = 'shared' THEN NULL ELSE p.tenant_id END \
+             WHERE p.state = 'settled' AND ($2::uuid IS NULL OR p.tenant_id = $2)",
+            &[&service, &tenant.map(|tenant| tenant.0)],
+        )
+        .await?;
+    let size =
+        |name: &str| tiers.iter().find(|tier| tier.name == name).map_or(10, |tier| tier.connection_pool_size);
+    let stored = |what| StoreError::Stored { what };
+    let place = |row: &tokio_postgres::Row| {
+        let place = PlanePlace {
+            isolation: Isolation::parse(row.get(1)).ok_or(stored("a tenant's isolation"))?,
+            cell: row.get(2),
+            database: row.get(3),
+            schema: row.get(4),
+            login: row.get(5),
+            epoch: u64::try_from(row.get::<_, i64>(6)).map_err(|_| stored("the epoch of a place"))?,
+            rights: super::places::rights_of_letters(row.get(7))?,
+            connections: size(row.get(8)),
+        };
+        Ok((TenantId(row.get(0)), place))
+    };
+    rows.iter().map(place).collect()
+}
+
+async fn known_cells(
+    transaction: &Transaction,
+    databases: &[PlaneDatabase],
+) -> Result<BTreeMap<String, PlaneCell>, StoreError> {
+    let names: BTreeSet<&str> = databases.iter().map(|database| database.cell.as_str()).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    let sql = "SELECT name, host, port, kind FROM tenancy.cells WHERE name = ANY ($1)";
+    let rows = transaction.query(sql, &[&names]).await?;
+    let cell = |row: &tokio_postgres::Row| {
+        let port =
+            u16::try_from(row.get::<_, i32>(2)).map_err(|_| StoreError::Stored { what: "a cell's port" })?;
+        let connections = if row.get::<_, &str>(3) == "instance" { CONNECTIONS_OWN } else { CONNECTIONS };
+        Ok((row.get(0), PlaneCell { host: row.get(1), port, connections }))
+    };
+    rows.iter().map(cell).collect()
+}

@@ -1,0 +1,258 @@
+//! What services keep in tenants' databases: a manifest and migrations for each service, installed wherever tenants lie.
+//!
+//! The order is what keeps the record true: shared tables first (the doctor's gate decides there), then the record,
+//! then the places that are open. A place that is being made meanwhile takes the recorded tables before it opens.
+
+use rowhouse_domain::access::{Permit, Principal};
+use rowhouse_domain::id::{OPERATOR_TENANT, TenantId};
+use rowhouse_domain::refusal::{Refusal, kind};
+use rowhouse_domain::tenancy::Isolation;
+use rowhouse_store::{Change, StoreError, Transaction};
+use rowhouse_tenantdb::cell::{SHARED_DATABASE, SHARED_LOGIN};
+use rowhouse_tenantdb::name::schema_of_service;
+use rowhouse_tenantdb::tables::{InstallError, Migration, ServiceTables, Target, install};
+use rowhouse_tenantdb::{Cell, Place};
+use serde_json::json;
+use tokio_postgres::types::Json;
+
+use super::cells::{self, CellsError};
+use super::places;
+use crate::Control;
+
+/// What became of a service's tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rolled {
+    /// Number of the last migration.
+    pub version: i32,
+    /// Schemas that are at it: the shared ones, and those of places.
+    pub installed: usize,
+    /// Tenants whose place could not be brought to it, and why. They are served as before; asking again tries again.
+    pub failed: Vec<(TenantId, String)>,
+}
+
+/// Where one service's tables lie in a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installation {
+    /// The service.
+    pub service: String,
+    /// Its schema.
+    pub schema: String,
+    /// The last migration.
+    pub version: i32,
+}
+
+/// All services' tables as recorded, in the order of their names.
+pub async fn all(transaction: &Transaction) -> Result<Vec<ServiceTables>, StoreError> {
+    let sql = "SELECT service, manifest, migrations FROM tenancy.service_tables ORDER BY service";
+    let rows = transaction.query(sql, &[]).await?;
+    let parsed = rows.iter().map(|row| {
+        let (service, manifest): (String, String) = (row.get(0), row.get(1));
+        ServiceTables::parse(&service, &manifest, row.get::<_, Json<Vec<Migration>>>(2).0)
+            .map_err(|_| StoreError::Stored { what: "a service's tables" })
+    });
+    parsed.collect()
+}
+
+/// Versions of all services' tables; they stay until the transaction ends.
+pub async fn hold_versions(transaction: &Transaction) -> Result<Vec<(String, i32)>, StoreError> {
+    let sql = "SELECT service, version FROM tenancy.service_tables ORDER BY service FOR SHARE";
+    Ok(transaction.query(sql, &[]).await?.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// What is installed for a tenant: in its own schemas, or in the shared ones where it lies.
+pub async fn installed(
+    transaction: &Transaction,
+    cell: &str,
+    place: &Place,
+) -> Result<Vec<Installation>, StoreError> {
+    let tenant = (place.isolation != Isolation::Shared).then_some(place.tenant.0);
+    let rows = transaction
+        .query(
+            "SELECT service, schema, version FROM tenancy.installations \
+             WHERE cell = $1 AND database = $2 AND tenant_id IS NOT DISTINCT FROM $3 ORDER BY service",
+            &[&cell, &place.database, &tenant],
+        )
+        .await?;
+    let installation = |row: &tokio_postgres::Row| Installation {
+        service: row.get(0),
+        schema: row.get(1),
+        version: row.get(2),
+    };
+    Ok(rows.iter().map(installation).collect())
+}
+
+/// Takes a service's tables: checks and installs them everywhere, records them.
+///
+/// # Errors
+/// 422 `tenancy.tables_invalid` with every finding; then nothing was changed anywhere.
+pub async fn put(
+    control: &Control,
+    permit: &Permit,
+    manifest: &str,
+    tables: &ServiceTables,
+    request_id: &str,
+) -> Result<Rolled, Refusal> {
+    let transaction = control.store.write(permit).await?;
+    // One at a time: two versions of one service must not overtake each other.
+    transaction.execute("SELECT pg_advisory_xact_lock(7243)", &[]).await?;
+    let mut installed = 0;
+    for name in cells::with_shared_tables(&transaction).await? {
+        let Some(cell) = cells::get(&transaction, &name).await? else { continue };
+        install_shared_tables(&transaction, &cell, tables).await?;
+        installed += 1;
+    }
+    record(&transaction, manifest, tables).await?;
+    super::plane::raise(&transaction).await?;
+    let open = places::with_own_tables(&transaction).await?;
+    transaction.commit(changed(tables, permit.principal(), request_id)).await?;
+    let mut failed = Vec::new();
+    for row in &open {
+        match install_in_place(control, &row.cell, &row.place, tables).await {
+            Ok(()) => installed += 1,
+            Err(error) => failed.push((row.place.tenant, error.to_string())),
+        }
+    }
+    Ok(Rolled { version: tables.version(), installed, failed })
+}
+
+fn changed(tables: &ServiceTables, actor: Principal, request_id: &str) -> Change {
+    Change::new(OPERATOR_TENANT, "tenancy.tables_changed", "update", actor)
+        .on("service", &tables.service)
+        .details(json!({ "version": tables.version(), "tables": tables.manifest.tables.len() }))
+        .request(request_id)
+}
+
+async fn record(transaction: &Transaction, manifest: &str, tables: &ServiceTables) -> Result<(), StoreError> {
+    transaction
+        .execute(
+            "INSERT INTO tenancy.service_tables (service, version, manifest, migrations, updated_at) \
+             VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (service) DO UPDATE SET version = excluded.version, manifest = excluded.manifest, \
+               migrations = excluded.migrations, updated_at = excluded.updated_at",
+            &[
+                &tables.service,
+                &tables.version(),
+                &manifest,
+                &Json(&tables.migrations),
+                &transaction.store().clock().now(),
+            ],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Installs what is recorded in the shared database of `cell`, which may be new.
+pub(super) async fn install_shared(control: &Control, cell: &Cell) -> Result<(), CellsError> {
+    let transaction = control.store.write(&Permit::for_system(None, "shared tables of a cell")).await?;
+    for tables in all(&transaction).await? {
+        if let Err(refusal) = install_shared_tables(&transaction, cell, &tables).await {
+            // The place keeps what it has; the operator hears of it here and by the doctor.
+            tracing::error!(cell = cell.name, service = tables.service, %refusal, "shared tables could not be brought up to date");
+        }
+    }
+    Ok(transaction.commit_telemetry().await?)
+}
+
+async fn install_shared_tables(
+    transaction: &Transaction,
+    cell: &Cell,
+    tables: &ServiceTables,
+) -> Result<(), Refusal> {
+    let schema = schema_of_service(&tables.service);
+    let target = Target {
+        database: SHARED_DATABASE,
+        schema: &schema,
+        isolation: Isolation::Shared,
+        login: SHARED_LOGIN,
+        tenant: None,
+    };
+    let done = install(cell, &target, tables).await.map_err(refusal)?;
+    Ok(enter(transaction, &cell.name, &target, &tables.service, done.version).await?)
+}
+
+/// Installs one service's tables in a tenant's own schema of `place`. Twice is once.
+///
+/// # Errors
+/// If the place's server is away or refuses; the schema is as it was then.
+pub async fn install_in_place(
+    control: &Control,
+    cell: &str,
+    place: &Place,
+    tables: &ServiceTables,
+) -> Result<(), Refusal> {
+    let permit = Permit::for_system(Some(place.tenant), "tables of a place");
+    let transaction = control.store.write(&permit).await?;
+    // One at a time in a place: its first service gets the bare name.
+    let lock = "SELECT pg_advisory_xact_lock(7244, hashtext($1::uuid::text))";
+    transaction.execute(lock, &[&place.tenant.0]).await?;
+    let reachable = cells::get(&transaction, cell).await?;
+    let reachable =
+        reachable.ok_or_else(|| Refusal::new(&kind::UNAVAILABLE, "The tenant's server is not known yet."))?;
+    let before = installed(&transaction, cell, place).await?;
+    let own = before.iter().find(|installation| installation.service == tables.service);
+    let schema = match own {
+        Some(installation) => installation.schema.clone(),
+        None => place.schema(&tables.service, before.is_empty()),
+    };
+    let done = install(&reachable, &place.target(&schema), tables).await.map_err(refusal)?;
+    enter(&transaction, cell, &place.target(&schema), &tables.service, done.version).await?;
+    super::plane::raise(&transaction).await?;
+    Ok(transaction.commit_telemetry().await?)
+}
+
+async fn enter(
+    transaction: &Transaction,
+    cell: &str,
+    target: &Target<'_>,
+    service: &str,
+    version: i32,
+) -> Result<(), StoreError> {
+    transaction
+        .execute(
+            "INSERT INTO tenancy.installations (cell, database, schema, service, tenant_id, version, at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) \
+             ON CONFLICT (cell, database, schema) DO UPDATE SET version = excluded.version, at = excluded.at",
+            &[
+                &cell,
+                &target.database,
+                &target.schema,
+                &service,
+                &target.tenant.map(|tenant| tenant.0),
+                &version,
+                &transaction.store().clock().now(),
+            ],
+        )
+        .await?;
+    Ok(())
+}
+
+/// What the author must correct is 422 with every finding; a server that is away is ours.
+fn refusal(error: InstallError) -> Refusal {
+    let invalid = |words: String| Refusal::new(&kind::TABLES_INVALID, words);
+    match &error {
+        InstallError::Connect(_) | InstallError::Server { .. } => {
+            Refusal::new(&kind::UNAVAILABLE, "A tenants' database could not be reached.")
+                .private(with_cause(&error))
+        }
+        InstallError::Findings(findings) => findings.iter().fold(
+            invalid("The tables would not keep tenants apart.".to_owned()),
+            |refusal, finding| {
+                let detail = format!("{}: {}. {}", finding.object, finding.detail, finding.cure);
+                refusal.field("/migrations", finding.code, detail)
+            },
+        ),
+        InstallError::Migration { source, .. } => {
+            let words =
+                source.as_db_error().map_or_else(|| source.to_string(), |error| error.message().to_owned());
+            invalid(format!("{error}.")).field("/migrations", "failed", words)
+        }
+        _ => invalid(format!("{error}.")),
+    }
+}
+
+fn with_cause(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", with_cause(cause)),
+        None => error.to_string(),
+    }
+}
