@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{
     invoice::{Basis, Invoice, LineKind, MeterUsage, PLAN_MINIMUM, Period, draft},
     money::Money,
+    period::{Interval, IntervalUnit, Proration},
     plan::{Plan, PlanDraft, default_plans},
     price_draft::PriceDraft,
     rating::Billed,
@@ -177,6 +178,16 @@ fn a_plans_mistakes_have_pointers() {
         pointers,
         ["/prices/1/name", "/prices/1/meter", "/prices/2/currency", "/prices/3/unit_price", "/minimum"]
     );
+    let short = PlanDraft {
+        currency: "EUR".into(),
+        interval: Some(Interval { unit: IntervalUnit::Week, count: 37 }),
+        trial_days: 366,
+        proration: Proration::Month30,
+        ..PlanDraft::default()
+    };
+    let problems = short.plan().unwrap_err();
+    let pointers: Vec<_> = problems.iter().map(|problem| problem.pointer.as_str()).collect();
+    assert_eq!(pointers, ["/interval/count", "/trial_days", "/proration"]);
     assert_eq!(
         PlanDraft { currency: "XXX".into(), ..PlanDraft::default() }.plan().unwrap_err()[0].code,
         "billing.bad_currency"

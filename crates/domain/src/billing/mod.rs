@@ -20,4 +20,5 @@ pub mod price_draft;
 #[cfg(test)]
 mod price_tests;
 pub mod rating;
+pub mod simulate;
 pub mod step;

@@ -1,10 +1,12 @@
 //! Plans: a named set of prices with the terms they come under. The default catalogue has three price sets and
 //! four plans, so that a fresh platform can bill.
 
+use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use super::{
     currency::Currency,
+    period::{COUNT_MAX, Interval, IntervalUnit, PeriodError, Proration, Schedule},
     price::Price,
     price_draft::{PriceDraft, Problem, TierDraft},
 };
@@ -18,11 +20,45 @@ pub struct PlanDraft {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub tier: String,
     pub currency: String,
+    /// A month if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Interval>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub anchor: Anchor,
+    /// 0 to 365.
+    #[serde(skip_serializing_if = "is_default")]
+    pub trial_days: u16,
     pub prices: Vec<PriceDraft>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub minimum: Option<String>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub proration: Proration,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub terms_days: Option<u16>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub collection: Collection,
+}
+
+/// What periods are counted from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Anchor {
+    #[default]
+    Subscription,
+    Calendar,
+}
+
+/// Whether we charge a stored payment method, or wait for a transfer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Collection {
+    #[default]
+    Automatic,
+    Manual,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// A valid plan. All its prices are in its currency.
@@ -31,12 +67,30 @@ pub struct Plan {
     pub name: String,
     pub tier: String,
     pub currency: Currency,
+    pub interval: Interval,
+    pub anchor: Anchor,
+    pub trial_days: u16,
     pub prices: Vec<Price>,
     /// Least total of a whole period, in major units.
     pub minimum: Option<Ratio>,
+    pub proration: Proration,
     /// Days from the invoice to its due date.
     pub terms_days: u16,
+    pub collection: Collection,
 }
+
+impl Plan {
+    /// The boundaries of a subscription to this plan.
+    pub fn schedule(&self, start: Timestamp, zone: TimeZone) -> Result<Schedule, PeriodError> {
+        match self.anchor {
+            Anchor::Subscription => Schedule::subscription(start, self.interval, zone),
+            Anchor::Calendar => Schedule::calendar(self.interval, zone),
+        }
+    }
+}
+
+/// A period is a month unless the plan says otherwise.
+const MONTH: Interval = Interval { unit: IntervalUnit::Month, count: 1 };
 
 impl PlanDraft {
     /// The plan, or everything that is wrong with it.
@@ -59,10 +113,16 @@ impl PlanDraft {
         if minimum.is_some_and(|minimum| minimum.map_or(true, |minimum| minimum.minor() < 0)) {
             problems.push(at("/minimum", "billing.bad_price", "not an amount of the currency"));
         }
+        problems.extend(self.period_problems());
         if !problems.is_empty() {
             return Err(problems);
         }
         Ok(Plan {
+            interval: self.interval.unwrap_or(MONTH),
+            anchor: self.anchor,
+            trial_days: self.trial_days,
+            proration: self.proration,
+            collection: self.collection,
             name: self.name.clone(),
             tier: if self.tier.is_empty() { self.name.clone() } else { self.tier.clone() },
             currency,
@@ -70,6 +130,22 @@ impl PlanDraft {
             minimum: minimum.and_then(Result::ok).map(|minimum| minimum.to_ratio()),
             terms_days: self.terms_days.unwrap_or(14),
         })
+    }
+
+    fn period_problems(&self) -> Vec<Problem> {
+        let interval = self.interval.unwrap_or(MONTH);
+        let months = matches!(interval.unit, IntervalUnit::Month | IntervalUnit::Year);
+        let rules = [
+            (!(1..=COUNT_MAX).contains(&interval.count), "/interval/count", "1 to 36"),
+            (self.trial_days > 365, "/trial_days", "0 to 365"),
+            (
+                self.proration == Proration::Month30 && !months,
+                "/proration",
+                "month_30 is for months and years",
+            ),
+        ];
+        let broken = rules.into_iter().filter(|(broken, ..)| *broken);
+        broken.map(|(_, pointer, detail)| at(pointer, "billing.bad_price", detail)).collect()
     }
 }
 
@@ -116,8 +192,7 @@ pub fn default_plans() -> Vec<PlanDraft> {
         tier: name.to_owned(),
         currency: "USD".to_owned(),
         prices: [vec![hashes], per_operation_rest()].concat(),
-        minimum: None,
-        terms_days: None,
+        ..PlanDraft::default()
     })
     .collect()
 }

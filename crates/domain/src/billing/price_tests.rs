@@ -9,6 +9,7 @@ use super::{
     price::Price,
     price_draft::PriceDraft,
     rating::{Billed, Measured, Rating, rate},
+    simulate::simulate,
 };
 use crate::metering::ratio::Ratio;
 
@@ -358,4 +359,25 @@ proptest! {
         let net = |quantity: i128| rate(&price, &Measured::whole(Ratio::from_integer(quantity)), &Billed::nothing(usd())).unwrap().net.money.minor();
         prop_assert!(net(quantity) <= net(quantity + more));
     }
+}
+
+#[test]
+fn the_simulator_answers_as_the_invoice_would() {
+    let ask = |request: Value| simulate(&serde_json::from_value(request).unwrap());
+    let request = json!({"currency": "USD", "price": hash_tiers(), "quantity": "25000", "billed": {"quantity": "0", "amount": "0.00"}});
+    assert_eq!(ask(request.clone()).unwrap(), rated(hash_tiers(), "25000"));
+    let with = |field: &str, value: Value| {
+        let mut request = request.clone();
+        request[field] = value;
+        ask(request).unwrap_err()[0].pointer.clone()
+    };
+    assert_eq!(with("currency", json!("XXX")), "/currency");
+    assert_eq!(with("price", json!({"model": "flat"})), "/price/amount");
+    assert_eq!(with("price", json!({"model": "flat", "amount": "1", "currency": "EUR"})), "/price/currency");
+    assert_eq!(with("share", json!("3/2")), "/share");
+    assert_eq!(with("billed", json!({"quantity": "0", "amount": "0.001"})), "/billed/amount");
+    let flat = json!({"currency": "EUR", "price": {"model": "flat", "amount": "40.00", "minimum": "30.00"}, "quantity": "1", "share": "3/5", "final": false});
+    assert_eq!(ask(flat).unwrap().net.money.to_string(), "24.00");
+    let unknown = json!({"currency": "USD", "price": hash_tiers(), "quantity": "1", "qantity": "2"});
+    assert!(serde_json::from_value::<super::simulate::PriceSimulation>(unknown).is_err());
 }
