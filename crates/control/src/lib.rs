@@ -5,16 +5,20 @@
 //! (routes and wire types), `queries.rs` (rows and SQL), noun files (the operations).
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod api;
+pub mod billing;
 pub mod catalog;
+pub mod keys;
 pub mod metering;
 pub mod projection;
+pub mod tenancy;
 
 use std::sync::Arc;
 
 use rowhouse_domain::clock::Clock;
 use rowhouse_domain::context::ContextSigner;
-use rowhouse_domain::directory::DirectoryWatch;
+use rowhouse_domain::directory::{DirectoryWatch, Naming};
 use rowhouse_domain::entropy::Entropy;
 use rowhouse_domain::keys::Peppers;
 use rowhouse_store::Store;
@@ -46,6 +50,10 @@ pub struct Settings {
     pub region: String,
     /// Seals cursors; random per installation.
     pub cursor_key: [u8; 32],
+    /// The master key, under which keys of tenants' databases are sealed; random per installation, in a file of its own.
+    pub sealing_key: [u8; 32],
+    /// How requests are resolved to tenants.
+    pub naming: Naming,
 }
 
 /// The control plane as handlers share it.

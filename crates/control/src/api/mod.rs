@@ -3,13 +3,17 @@
 mod body;
 mod caller;
 pub mod cursor;
+mod etag;
 mod frame;
 pub mod idempotency;
+mod ids;
 mod problem;
 mod query;
 
 pub use body::{Body, BodyLimit};
 pub use caller::Caller;
+pub use etag::{IfMatch, etag};
 pub use frame::{assemble, request_id};
+pub use ids::{PrincipalBody, path_id, stored_kind};
 pub use problem::{Answer, ApiError};
 pub use query::{List, Page, Parameters, TenantParameter};

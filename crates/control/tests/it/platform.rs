@@ -41,7 +41,6 @@ pub struct Platform {
     pub control: Shared,
     pub journal: Arc<Journal>,
     pub hand: Hand,
-    pub database: String,
     pub config: tokio_postgres::Config,
     _directory: Scratch,
     address: OnceCell<SocketAddr>,
@@ -137,7 +136,7 @@ impl Platform {
         let admin = server.connect_config("postgres", SUPERUSER);
         execute(&admin, &format!("CREATE DATABASE {database} TEMPLATE template")).await;
         let config = server.connect_config(&database, SUPERUSER);
-        Platform::on(config, database, root().join(format!("journal-{number}")))
+        Platform::on(config, root().join(format!("journal-{number}")))
     }
 
     /// A platform on a server of the test's own, which it may stop.
@@ -145,25 +144,17 @@ impl Platform {
         let number = NUMBER.fetch_add(1, Ordering::SeqCst);
         migrate(&server.connect_config("postgres", SUPERUSER), "rowhouse").await;
         let config = server.connect_config("rowhouse", SUPERUSER);
-        Platform::on(config, "rowhouse".into(), root().join(format!("journal-{number}")))
+        Platform::on(config, root().join(format!("journal-{number}")))
     }
 
-    fn on(config: tokio_postgres::Config, database: String, directory: PathBuf) -> Platform {
+    fn on(config: tokio_postgres::Config, directory: PathBuf) -> Platform {
         let (clock, hand) = Clock::by_hand(START_US);
         let mut options = Options::new("n1");
         options.segment_bytes = 1024 * 1024;
         let (journal, _) = Journal::open(&directory, options).expect("a journal");
         let journal = Arc::new(journal);
         let control = Arc::new(control(config.clone(), clock, &journal));
-        Platform {
-            control,
-            journal,
-            hand,
-            database,
-            config,
-            _directory: Scratch(directory),
-            address: OnceCell::new(),
-        }
+        Platform { control, journal, hand, config, _directory: Scratch(directory), address: OnceCell::new() }
     }
 
     /// A tenant that the directory knows, and a key of its own with these permissions.
@@ -275,7 +266,8 @@ impl Platform {
 
 /// Serves the control API of these features on loopback, as long as the test runs.
 async fn serve(control: &Shared) -> SocketAddr {
-    let (router, _) = rowhouse_control::metering::api::routes().split_for_parts();
+    let routes = rowhouse_control::metering::api::routes().merge(rowhouse_control::billing::api::routes());
+    let (router, _) = routes.split_for_parts();
     let app = rowhouse_control::api::assemble(router, control.clone());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -307,6 +299,7 @@ fn control(config: tokio_postgres::Config, clock: Clock, _journal: &Journal) -> 
             public_url: "http://127.0.0.1:8081".into(),
             region: "eu1".into(),
             cursor_key: [3; 32],
+            sealing_key: [4; 32],
             naming: Default::default(),
         },
     }

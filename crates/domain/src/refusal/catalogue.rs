@@ -76,6 +76,7 @@ catalogue! {
     KEY_BAD_EXPIRY = "keys.bad_expiry", 422, Caller, "The expiry is not allowed", "Choose a time within the tenant's policy.";
     KEY_INVALID_FIELD = "keys.invalid_field", 422, Caller, "A field of the key is wrong", "Correct the fields in `errors`.";
     KEY_WRONG_STATE = "keys.wrong_state", 409, Caller, "The key's state forbids it", "Create a new key instead.";
+    ACCOUNT_NAME_TAKEN = "keys.name_taken", 409, Caller, "The name is taken", "Choose another name.";
     KEY_TOO_MANY = "keys.too_many", 422, Caller, "The tenant has its full number of keys", "Revoke keys that are not used.";
 
     // access
@@ -108,6 +109,8 @@ catalogue! {
     METERING_REJECTED = "metering.rejected", 422, Caller, "No event was accepted", "Correct the events named in `rejected`.";
     UNKNOWN_METER = "metering.unknown_meter", 404, Caller, "There is no such meter", "Use a meter of the catalogue.";
     BAD_PRICE = "billing.bad_price", 422, Caller, "The price is not well-formed", "Correct the places in `errors`.";
+    BAD_CURRENCY = "billing.bad_currency", 422, Caller, "The currency is not known", "Use a code of ISO 4217.";
+    OUT_OF_RANGE = "billing.out_of_range", 422, Caller, "An amount is out of range", "Keep amounts below 10^15 minor units.";
     NO_SUBSCRIPTION = "billing.no_subscription", 404, Caller, "The tenant has no subscription", "Subscribe the tenant to a plan.";
 
     // audit

@@ -1,0 +1,292 @@
+//! `/v1/grants` and `/v1/access/explain`. Roles and resource types are definitions of the catalogue.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use jiff::Timestamp;
+use rowhouse_domain::access::{GrantEffect, GrantTarget};
+use rowhouse_domain::id::{GrantId, OPERATOR_TENANT, TenantId};
+use rowhouse_domain::refusal::{Refusal, kind};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::explain::{Explanation, Question, explain};
+use super::queries::{self, Filter, GrantRow};
+use super::{Authority, NewGrant, grant, remove};
+use crate::Shared;
+use crate::api::idempotency::{Idempotency, Kept};
+use crate::api::{Answer, Body, Caller, List, Page, Parameters, PrincipalBody, TenantParameter};
+use crate::api::{cursor, path_id};
+
+/// The routes of this feature.
+pub fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(list_grants, create_grant))
+        .routes(routes!(get_grant, delete_grant))
+        .routes(routes!(explain_access))
+}
+
+/// `?tenant=&principal=&limit=&cursor=`.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct GrantParameters {
+    /// Which tenant.
+    tenant: Option<String>,
+    /// Only grants of this principal: its id.
+    principal: Option<String>,
+    /// 1 to 200, default 50.
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// A grant to be made: exactly one of `role` and `permission`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GrantBody {
+    /// Whom it is for: a user or a service account.
+    principal: PrincipalBody,
+    /// `allow` (the default) or `deny`.
+    effect: Option<String>,
+    /// A role.
+    role: Option<String>,
+    /// A permission `type:action`, or a pattern.
+    permission: Option<String>,
+    /// From this instant, RFC 3339.
+    #[schema(value_type = Option<String>)]
+    valid_from: Option<Timestamp>,
+    /// Until before this instant, RFC 3339.
+    #[schema(value_type = Option<String>)]
+    valid_until: Option<Timestamp>,
+    /// Why; at most 500 characters.
+    #[serde(default)]
+    reason: String,
+}
+
+/// A grant.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct GrantAnswer {
+    id: String,
+    tenant: String,
+    principal: PrincipalBody,
+    effect: &'static str,
+    role: Option<String>,
+    permission: Option<String>,
+    valid_from: Option<String>,
+    valid_until: Option<String>,
+    reason: String,
+    granted_by: String,
+    created_at: String,
+    /// `pending`, `active`, `expired` or `removed`.
+    state: &'static str,
+}
+
+impl GrantAnswer {
+    fn new(row: &GrantRow, now_us: i64) -> Self {
+        let definition = &row.definition;
+        let (role, permission) = match &definition.target {
+            GrantTarget::Role(role) => (Some(role.clone()), None),
+            GrantTarget::Permission(permission) => (None, Some(permission.clone())),
+        };
+        let time =
+            |us: i64| Timestamp::from_microsecond(us).map_or_else(|_| us.to_string(), |t| t.to_string());
+        let state = match () {
+            () if row.removed_at.is_some() => "removed",
+            () if definition.valid_from_us.is_some_and(|from| now_us < from) => "pending",
+            () if definition.valid_until_us.is_some_and(|until| now_us >= until) => "expired",
+            () => "active",
+        };
+        GrantAnswer {
+            id: row.id.to_string(),
+            tenant: row.tenant.to_string(),
+            principal: definition.principal.into(),
+            effect: if definition.effect == GrantEffect::Allow { "allow" } else { "deny" },
+            role,
+            permission,
+            valid_from: definition.valid_from_us.map(time),
+            valid_until: definition.valid_until_us.map(time),
+            reason: row.reason.clone(),
+            granted_by: row.granted_by.clone(),
+            created_at: row.created_at.to_string(),
+            state,
+        }
+    }
+}
+
+fn parse(body: GrantBody) -> Result<NewGrant, Refusal> {
+    let wrong = |pointer: &str, detail: &str| {
+        Refusal::new(&kind::INVALID, "The grant is not well-formed.").field(pointer, "invalid", detail)
+    };
+    let target = match (body.role, body.permission) {
+        (Some(role), None) => GrantTarget::Role(role),
+        (None, Some(permission)) => GrantTarget::Permission(permission),
+        _ => return Err(wrong("/role", "exactly one of `role` and `permission`")),
+    };
+    let effect = match body.effect.as_deref() {
+        None | Some("allow") => GrantEffect::Allow,
+        Some("deny") => GrantEffect::Deny,
+        Some(_) => return Err(wrong("/effect", "allow or deny")),
+    };
+    Ok(NewGrant {
+        principal: body.principal.parse("/principal")?,
+        effect,
+        target,
+        valid_from: body.valid_from,
+        valid_until: body.valid_until,
+        reason: body.reason,
+    })
+}
+
+/// Grants that were not taken back, oldest first.
+#[utoipa::path(
+    get, path = "/v1/grants", operation_id = "access.list_grants", tag = "access",
+    params(GrantParameters), responses((status = 200, body = List<GrantAnswer>))
+)]
+async fn list_grants(
+    State(control): State<Shared>,
+    caller: Caller,
+    Parameters(asked): Parameters<GrantParameters>,
+) -> Answer<Json<List<GrantAnswer>>> {
+    let scope = caller.scope(asked.tenant.as_deref())?;
+    let permit = caller.permit("grant:read", scope)?;
+    let page = Page { tenant: asked.tenant, limit: asked.limit, cursor: asked.cursor };
+    let size = page.size()?;
+    let query = format!("grants {scope:?} {:?}", asked.principal);
+    let after = page.cursor.as_deref().map(|text| cursor::open(&control, &query, text)).transpose()?;
+    let after = after.map(|text| path_id::<GrantId>(&text)).transpose()?;
+    let principal = asked.principal.as_deref().map(principal_id).transpose()?;
+    let filter = Filter { tenant: scope.map(|tenant| tenant.0), principal, after: after.map(|id| id.0) };
+    let transaction = control.store.read(&permit).await?;
+    let mut rows = queries::list(&transaction, filter, size + 1).await?;
+    transaction.finish().await?;
+    let more = rows.len() as i64 > size;
+    rows.truncate(size as usize);
+    let last = rows.last().filter(|_| more);
+    let next_cursor = last.map(|row| cursor::seal(&control, &query, &row.id.to_string()));
+    let now_us = control.clock().now_us();
+    let items = rows.iter().map(|row| GrantAnswer::new(row, now_us)).collect();
+    Ok(Json(List { items, next_cursor }))
+}
+
+fn principal_id(text: &str) -> Result<uuid::Uuid, Refusal> {
+    let kind = match text.split('_').next() {
+        Some("user") => "user",
+        _ => "service_account",
+    };
+    let body = PrincipalBody { kind: kind.to_owned(), id: text.to_owned() };
+    Ok(body.parse("/principal")?.id)
+}
+
+/// Gives a role or permission to a principal; nobody gives what he does not hold.
+#[utoipa::path(
+    post, path = "/v1/grants", operation_id = "access.create_grant", tag = "access",
+    params(TenantParameter), request_body = GrantBody, responses((status = 201, body = GrantAnswer))
+)]
+async fn create_grant(
+    State(control): State<Shared>,
+    caller: Caller,
+    idempotency: Idempotency,
+    Parameters(asked): Parameters<TenantParameter>,
+    body: Body<GrantBody>,
+) -> Answer<Kept> {
+    let tenant = caller.one_tenant(asked.tenant.as_deref())?;
+    let permit = caller.permit("grant:create", Some(tenant))?;
+    let new = parse(body.value)?;
+    let transaction = control.store.write(&permit).await?;
+    if let Some(kept) = idempotency.begin(&transaction, &body.bytes).await? {
+        return Ok(kept);
+    }
+    let authority = Authority::of(&caller, tenant);
+    let (row, version, change) = grant(&transaction, tenant, new, &authority).await?;
+    let answer = GrantAnswer::new(&row, control.clock().now_us());
+    let mut answer = serde_json::to_value(answer).expect("wire types are JSON");
+    answer["version"] = version.into();
+    let answer = Kept::new(StatusCode::CREATED, &answer).location(format!("/v1/grants/{}", row.id));
+    idempotency.keep(&transaction, &answer).await?;
+    transaction.commit(change.request(caller.request_id)).await?;
+    Ok(answer)
+}
+
+fn no_such_grant() -> Refusal {
+    Refusal::new(&kind::NOT_FOUND, "There is no grant with this id.")
+}
+
+/// The scope that a thing addressed by id alone is looked for in.
+fn home(caller: &Caller) -> Option<TenantId> {
+    (caller.key.tenant != OPERATOR_TENANT).then_some(caller.key.tenant)
+}
+
+/// One grant.
+#[utoipa::path(
+    get, path = "/v1/grants/{id}", operation_id = "access.get_grant", tag = "access",
+    params(("id" = String, Path, description = "Its id")), responses((status = 200, body = GrantAnswer))
+)]
+async fn get_grant(
+    State(control): State<Shared>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Answer<Json<GrantAnswer>> {
+    let permit = caller.permit("grant:read", home(&caller))?;
+    let id = path_id::<GrantId>(&id)?;
+    let transaction = control.store.read(&permit).await?;
+    let row = queries::one(&transaction, id).await?.ok_or_else(no_such_grant)?;
+    transaction.finish().await?;
+    Ok(Json(GrantAnswer::new(&row, control.clock().now_us())))
+}
+
+/// Takes a grant back.
+#[utoipa::path(
+    delete, path = "/v1/grants/{id}", operation_id = "access.delete_grant", tag = "access",
+    params(("id" = String, Path, description = "Its id")), responses((status = 204))
+)]
+async fn delete_grant(
+    State(control): State<Shared>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Answer<StatusCode> {
+    let permit = caller.permit("grant:delete", home(&caller))?;
+    let id = path_id::<GrantId>(&id)?;
+    let transaction = control.store.write(&permit).await?;
+    let (_, change) = remove(&transaction, id).await?.ok_or_else(no_such_grant)?;
+    transaction.commit(change.request(caller.request_id)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A question about a decision.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainBody {
+    /// Who would act.
+    principal: PrincipalBody,
+    /// What for: `type:action`.
+    permission: String,
+    /// When; now if not said.
+    #[schema(value_type = Option<String>)]
+    at: Option<Timestamp>,
+}
+
+/// Whether a principal may do something, and why. The same decision as the gateway's.
+#[utoipa::path(
+    post, path = "/v1/access/explain", operation_id = "access.explain", tag = "access",
+    params(TenantParameter), request_body = ExplainBody, responses((status = 200, body = Explanation))
+)]
+async fn explain_access(
+    State(control): State<Shared>,
+    caller: Caller,
+    Parameters(asked): Parameters<TenantParameter>,
+    body: Body<ExplainBody>,
+) -> Answer<Json<Explanation>> {
+    let tenant = caller.one_tenant(asked.tenant.as_deref())?;
+    let permit = caller.permit("access:explain", Some(tenant))?;
+    let no_tenant = || Refusal::new(&kind::NOT_FOUND, "There is no such tenant.");
+    let question = Question {
+        tenant: caller.directory().tenants.get(&tenant).ok_or_else(no_tenant)?,
+        principal: body.value.principal.parse("/principal")?,
+        permission: &body.value.permission,
+        at_us: body.value.at.unwrap_or_else(|| control.clock().now()).as_microsecond(),
+    };
+    Ok(Json(explain(&control.store, &permit, caller.directory(), question).await?))
+}

@@ -1,0 +1,15 @@
+//! Who may do what: grants of roles and permissions, and why a decision came out as it did.
+//!
+//! Every change of a tenant's access raises its access version in the same transaction. Nobody gives what he does not
+//! hold ([`Authority`]). Decisions themselves are `domain::access`, from the compiled directory.
+
+mod api;
+mod authority;
+mod explain;
+mod grant;
+mod queries;
+
+pub use api::routes;
+pub use authority::{Authority, Rules};
+pub use grant::{NewGrant, grant, remove};
+pub use queries::{GrantRow, load_grants, load_versions};

@@ -1,0 +1,229 @@
+//! Making keys, new ones and those that replace others.
+
+use jiff::{SignedDuration, Timestamp};
+use rowhouse_domain::access::Principal;
+use rowhouse_domain::id::{KeyId, TenantId};
+use rowhouse_domain::keys::{Environment, KeyState, generate};
+use rowhouse_domain::refusal::{Refusal, kind};
+use rowhouse_store::{Change, Notice, Transaction};
+use serde_json::{Value, json};
+
+use super::bounds::{self, ACCOUNT_KEYS_MAX, GRACE_MAX_S, TENANT_KEYS_MAX};
+use super::record::KeyRecord;
+use super::{account, queries};
+use crate::access::{Authority, Rules};
+use crate::{Control, catalog, tenancy};
+
+/// A key to be made.
+#[derive(Debug, Clone)]
+pub struct NewKey {
+    /// 1 to 100 characters.
+    pub name: String,
+    /// At most 500 characters.
+    pub description: String,
+    /// Who owns it: a service account of the tenant.
+    pub owner: Principal,
+    /// Live or test.
+    pub environment: Environment,
+    /// At most 16 roles.
+    pub roles: Vec<String>,
+    /// At most 256 permissions and patterns.
+    pub permissions: Vec<String>,
+    /// Only for these services; `None` is all.
+    pub services: Option<Vec<String>>,
+    /// At most 20.
+    pub tags: Vec<String>,
+    /// An object of at most 4 KiB.
+    pub metadata: Value,
+    /// Not before.
+    pub not_before: Option<Timestamp>,
+    /// Not at or after; 365 days from now if not said.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl NewKey {
+    /// A live key with these roles, for a year.
+    pub fn new(name: &str, owner: Principal, roles: &[&str]) -> Self {
+        NewKey {
+            name: name.to_owned(),
+            description: String::new(),
+            owner,
+            environment: Environment::Live,
+            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+            permissions: Vec::new(),
+            services: None,
+            tags: Vec::new(),
+            metadata: json!({}),
+            not_before: None,
+            expires_at: None,
+        }
+    }
+}
+
+/// A key that was just made. Its text exists only here.
+pub struct Created {
+    /// Everything that is kept.
+    pub key: KeyRecord,
+    /// What the caller is shown, once.
+    pub text: String,
+}
+
+impl std::fmt::Debug for Created {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Created({})", self.key.id)
+    }
+}
+
+/// Makes a key in `tenant` within `transaction`; what to commit it with comes back beside it.
+///
+/// # Errors
+/// 422 `keys.invalid_field`, `keys.bad_expiry`, `keys.too_many`, `access.unknown_role`, `access.unknown_permission`;
+/// 403 `keys.not_in_tier`; 403 `access.escalation` for more than `authority` or the owner holds; 404 for an owner of
+/// another tenant.
+pub async fn create(
+    control: &Control,
+    transaction: &Transaction,
+    tenant: TenantId,
+    new: NewKey,
+    authority: &Authority,
+) -> Result<(Created, Change), Refusal> {
+    let now = transaction.store().clock().now();
+    bounds::check(&new)?;
+    let expires_at = bounds::expiry(&new, now)?;
+    refuse_without_api_access(transaction, tenant).await?;
+    let account = account::service_account_of(transaction, tenant, new.owner.id).await?;
+    if account.disabled {
+        return Err(Refusal::new(&kind::KEY_WRONG_STATE, "The service account is disabled."));
+    }
+    let rules = Rules::load(transaction).await?;
+    let rights = rules.union(&new.roles, &new.permissions)?;
+    rules.refuse_escalation(authority, &rights)?;
+    rules.refuse_beyond_owner(transaction, (tenant, new.owner), &rights).await?;
+    refuse_too_many(transaction, tenant, new.owner).await?;
+    let id = KeyId(transaction.store().entropy().uuid_v7(now.as_microsecond()));
+    let key = KeyRecord {
+        id,
+        tenant,
+        public_id: String::new(),
+        hint: String::new(),
+        name: new.name,
+        description: new.description,
+        owner: new.owner,
+        environment: new.environment,
+        roles: new.roles,
+        permissions: new.permissions,
+        services: new.services,
+        tags: new.tags,
+        metadata: new.metadata,
+        state: KeyState::Active,
+        not_before: new.not_before,
+        expires_at: Some(expires_at),
+        family: id,
+        replaces: None,
+        replaced_by: None,
+        created_by: transaction.principal().to_string(),
+        created_at: now,
+        revoked_reason: None,
+        version: 1,
+    };
+    let created = store(control, transaction, key).await?;
+    let change = Change::new(tenant, "keys.key_created", "create", transaction.principal())
+        .on("api_key", created.key.id)
+        .on(created.key.owner.kind.as_str(), created.key.owner)
+        .details(json!({ "public_id": created.key.public_id, "environment": new.environment.as_str() }))
+        .notify(Notice::tenant(tenant));
+    Ok((created, change))
+}
+
+/// Draws text and digest, and stores the key.
+async fn store(control: &Control, transaction: &Transaction, key: KeyRecord) -> Result<Created, Refusal> {
+    let region = &control.settings.region;
+    let (text, public_id) = generate(key.environment, region, transaction.store().entropy());
+    let public_id = public_id.as_str().to_owned();
+    let hint = format!("{}…", &text[..text.len() - 38]);
+    let key = KeyRecord { public_id, hint, ..key };
+    let pepper = control.peppers.current();
+    queries::insert(transaction, &key, &pepper.digest(&text), pepper.version()).await?;
+    Ok(Created { key, text })
+}
+
+async fn refuse_without_api_access(transaction: &Transaction, tenant: TenantId) -> Result<(), Refusal> {
+    let rows = tenancy::load_tenants(transaction, Some(tenant)).await?;
+    let row = rows.first().ok_or_else(|| Refusal::new(&kind::NOT_FOUND, "There is no such tenant."))?;
+    let tier = catalog::load_tier(transaction, &row.tier).await?;
+    if tier.is_some_and(|tier| tier.features.iter().any(|feature| feature == "api_access")) {
+        return Ok(());
+    }
+    Err(Refusal::new(&kind::KEY_NOT_IN_TIER, format!("The tier `{}` has no API access.", row.tier)))
+}
+
+async fn refuse_too_many(
+    transaction: &Transaction,
+    tenant: TenantId,
+    owner: Principal,
+) -> Result<(), Refusal> {
+    let (of_tenant, of_owner) = queries::count(transaction, tenant, owner).await?;
+    if of_tenant < TENANT_KEYS_MAX && of_owner < ACCOUNT_KEYS_MAX {
+        return Ok(());
+    }
+    let words = format!("At most {TENANT_KEYS_MAX} keys in a tenant and {ACCOUNT_KEYS_MAX} of one account.");
+    Err(Refusal::new(&kind::KEY_TOO_MANY, words))
+}
+
+/// Replaces a key by a new one with the same settings and family, which gets a full life. The old one goes on for
+/// `grace_s` seconds, but not beyond its own end; 0 stops it at once. `None` if there is no such key.
+///
+/// # Errors
+/// 409 `keys.wrong_state` unless the key is in use and was not replaced before; 403 `access.escalation` for rights
+/// that `authority` does not hold; 422 for a grace out of bounds.
+pub async fn rotate(
+    control: &Control,
+    transaction: &Transaction,
+    id: KeyId,
+    grace_s: i64,
+    authority: impl FnOnce(TenantId) -> Authority,
+) -> Result<Option<(Created, Timestamp, Change)>, Refusal> {
+    if !(0..=GRACE_MAX_S).contains(&grace_s) {
+        return Err(Refusal::new(&kind::KEY_INVALID_FIELD, "The grace is out of bounds.").field(
+            "/grace_seconds",
+            "out_of_bounds",
+            format!("0 to {GRACE_MAX_S}"),
+        ));
+    }
+    let Some(old) = queries::one(transaction, id, true).await? else { return Ok(None) };
+    let now = transaction.store().clock().now();
+    let state = old.shown_state(now.as_microsecond());
+    if state != "active" {
+        return Err(Refusal::new(
+            &kind::KEY_WRONG_STATE,
+            format!("The key is {state}; it cannot be rotated."),
+        ));
+    }
+    let rules = Rules::load(transaction).await?;
+    let rights = rules.union(&old.roles, &old.permissions)?;
+    rules.refuse_escalation(&authority(old.tenant), &rights)?;
+    let ends = now + SignedDuration::from_secs(grace_s);
+    let ends = old.expires_at.map_or(ends, |own| own.min(ends));
+    let new = KeyRecord {
+        id: KeyId(transaction.store().entropy().uuid_v7(now.as_microsecond())),
+        replaces: Some(old.id),
+        not_before: None,
+        expires_at: Some(now + bounds::LIFE_MAX),
+        created_by: transaction.principal().to_string(),
+        created_at: now,
+        version: 1,
+        ..old.clone()
+    };
+    let created = store(control, transaction, new).await?;
+    queries::set_replaced(transaction, old.id, created.key.id, ends).await?;
+    let change = Change::new(old.tenant, "keys.key_rotated", "create", transaction.principal())
+        .on("api_key", old.id)
+        .on("api_key", created.key.id)
+        .details(json!({
+            "old_expires_at_us": old.expires_at.map(|time| time.as_microsecond()),
+            "old_ends_at_us": ends.as_microsecond(),
+            "public_id": created.key.public_id,
+        }))
+        .notify(Notice::tenant(old.tenant));
+    Ok(Some((created, ends, change)))
+}

@@ -1,0 +1,23 @@
+//! API keys and the service accounts that own them.
+//!
+//! A key's text is shown once, in the answer that made it; kept is only its keyed digest. What a key may do is what
+//! it lists **and** what its owner may do at that moment, and nobody makes a key that can do more than himself. A
+//! change is in force when the directory has followed its notice.
+
+mod account;
+mod api;
+mod bootstrap;
+mod bounds;
+mod create;
+mod queries;
+mod record;
+mod state;
+mod verify;
+
+pub use account::{Account, NewAccount, create_account, service_account_of};
+pub use api::routes;
+pub use bootstrap::{bootstrap_operator, recover_operator};
+pub use create::{Created, NewKey, create, rotate};
+pub use queries::{KeyRow, load_keys};
+pub use record::KeyRecord;
+pub use state::{Turn, turn};

@@ -1,0 +1,345 @@
+//! Rows of keys and of service accounts.
+
+use jiff::Timestamp;
+use rowhouse_domain::access::Principal;
+use rowhouse_domain::id::{KeyId, ServiceAccountId, TenantId};
+use rowhouse_domain::keys::{Environment, KeyStanding, KeyState, PublicId};
+use rowhouse_store::{StoreError, Transaction};
+use serde_json::Value;
+use tokio_postgres::Row;
+use tokio_postgres::types::Json;
+use uuid::Uuid;
+
+use super::account::Account;
+use super::record::{KeyRecord, state_word, stored_environment, stored_state};
+use crate::api::stored_kind;
+
+/// Revoked keys stay known for this long, so that answers can say what happened to them.
+const REVOKED_KEPT_US: i64 = 30 * 24 * 3_600 * 1_000_000;
+const STORED: StoreError = StoreError::Stored { what: "a key" };
+
+/// A key as the directory needs it.
+#[derive(Debug, Clone)]
+pub struct KeyRow {
+    /// Its id.
+    pub id: KeyId,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// What it is looked up by.
+    pub public_id: PublicId,
+    /// Who owns it.
+    pub owner: Principal,
+    /// Live or test.
+    pub environment: Environment,
+    /// State and times.
+    pub standing: KeyStanding,
+    /// Roles it has.
+    pub roles: Vec<String>,
+    /// Permissions and patterns it has.
+    pub permissions: Vec<String>,
+    /// Only for these services; `None` is all.
+    pub services: Option<Vec<String>>,
+    /// The key and those that replaced it.
+    pub family: KeyId,
+    /// HMAC of its text.
+    pub digest: [u8; 32],
+    /// Which pepper made the digest.
+    pub pepper: u32,
+}
+
+/// Keys of one tenant or of all, without those that were revoked more than 30 days ago.
+pub async fn load_keys(
+    transaction: &Transaction,
+    tenant: Option<TenantId>,
+) -> Result<Vec<KeyRow>, StoreError> {
+    let now_us = transaction.store().clock().now_us();
+    let since = Timestamp::from_microsecond(now_us - REVOKED_KEPT_US).unwrap_or(Timestamp::UNIX_EPOCH);
+    let rows = match tenant {
+        Some(tenant) => {
+            transaction
+                .query(
+                    "SELECT key_id, k.tenant_id, public_id, owner_kind, owner_id, environment, state, not_before, \
+                     expires_at, roles, permissions, services, family, digest, pepper, coalesce(disabled, false) \
+                     FROM keys.keys k LEFT JOIN keys.service_accounts ON service_account_id = owner_id \
+                     WHERE k.tenant_id = $2 AND (state <> 'revoked' OR revoked_at > $1) ORDER BY key_id",
+                    &[&since, &tenant.0],
+                )
+                .await?
+        }
+        None => {
+            transaction
+                .query(
+                    "SELECT key_id, k.tenant_id, public_id, owner_kind, owner_id, environment, state, not_before, \
+                     expires_at, roles, permissions, services, family, digest, pepper, coalesce(disabled, false) \
+                     FROM keys.keys k LEFT JOIN keys.service_accounts ON service_account_id = owner_id \
+                     WHERE state <> 'revoked' OR revoked_at > $1",
+                    &[&since],
+                )
+                .await?
+        }
+    };
+    rows.iter().map(key_row).collect()
+}
+
+fn key_row(row: &Row) -> Result<KeyRow, StoreError> {
+    let time = |at: usize| row.get::<_, Option<Timestamp>>(at).map(|time| time.as_microsecond());
+    Ok(KeyRow {
+        id: KeyId(row.get(0)),
+        tenant: TenantId(row.get(1)),
+        public_id: PublicId::parse(row.get(2)).ok_or(STORED)?,
+        owner: Principal { kind: stored_kind(row.get(3)).ok_or(STORED)?, id: row.get(4) },
+        environment: stored_environment(row.get(5)).ok_or(STORED)?,
+        standing: KeyStanding {
+            state: stored_state(row.get(6)).ok_or(STORED)?,
+            not_before_us: time(7),
+            expires_at_us: time(8),
+            owner_enabled: !row.get::<_, bool>(15),
+        },
+        roles: row.get(9),
+        permissions: row.get(10),
+        services: row.get(11),
+        family: KeyId(row.get(12)),
+        digest: row.get::<_, &[u8]>(13).try_into().map_err(|_| STORED)?,
+        pepper: row.get::<_, i32>(14) as u32,
+    })
+}
+
+fn record(row: &Row) -> Result<KeyRecord, StoreError> {
+    Ok(KeyRecord {
+        id: KeyId(row.get(0)),
+        tenant: TenantId(row.get(1)),
+        public_id: row.get(2),
+        hint: row.get(3),
+        name: row.get(4),
+        description: row.get(5),
+        owner: Principal { kind: stored_kind(row.get(6)).ok_or(STORED)?, id: row.get(7) },
+        environment: stored_environment(row.get(8)).ok_or(STORED)?,
+        roles: row.get(9),
+        permissions: row.get(10),
+        services: row.get(11),
+        tags: row.get(12),
+        metadata: row.get::<_, Json<Value>>(13).0,
+        state: stored_state(row.get(14)).ok_or(STORED)?,
+        not_before: row.get(15),
+        expires_at: row.get(16),
+        family: KeyId(row.get(17)),
+        replaces: row.get::<_, Option<Uuid>>(18).map(KeyId),
+        replaced_by: row.get::<_, Option<Uuid>>(19).map(KeyId),
+        created_by: row.get(20),
+        created_at: row.get(21),
+        revoked_reason: row.get(22),
+        version: row.get(23),
+    })
+}
+
+/// Which keys a list is about.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Filter {
+    pub tenant: Option<Uuid>,
+    pub owner: Option<Uuid>,
+    pub after: Option<Uuid>,
+}
+
+/// At most `limit` keys in the order of their ids.
+pub(super) async fn list(tx: &Transaction, filter: Filter, limit: i64) -> Result<Vec<KeyRecord>, StoreError> {
+    let rows = tx
+        .query(
+            "SELECT key_id, tenant_id, public_id, hint, name, description, owner_kind, owner_id, environment, \
+             roles, permissions, services, tags, metadata, state, not_before, expires_at, family, replaces, \
+             replaced_by, created_by, created_at, revoked_reason, version FROM keys.keys \
+             WHERE ($1::uuid IS NULL OR tenant_id = $1) \
+               AND ($2::uuid IS NULL OR owner_id = $2) \
+               AND ($3::uuid IS NULL OR key_id > $3) \
+             ORDER BY key_id LIMIT $4",
+            &[&filter.tenant, &filter.owner, &filter.after, &limit],
+        )
+        .await?;
+    rows.iter().map(record).collect()
+}
+
+/// One key; held until the transaction ends if it is to be changed.
+pub(super) async fn one(tx: &Transaction, id: KeyId, hold: bool) -> Result<Option<KeyRecord>, StoreError> {
+    let row = match hold {
+        true => {
+            tx.query_opt(
+                "SELECT key_id, tenant_id, public_id, hint, name, description, owner_kind, owner_id, environment, \
+                 roles, permissions, services, tags, metadata, state, not_before, expires_at, family, replaces, \
+                 replaced_by, created_by, created_at, revoked_reason, version FROM keys.keys \
+                 WHERE key_id = $1 FOR UPDATE",
+                &[&id.0],
+            )
+            .await?
+        }
+        false => {
+            tx.query_opt(
+                "SELECT key_id, tenant_id, public_id, hint, name, description, owner_kind, owner_id, environment, \
+                 roles, permissions, services, tags, metadata, state, not_before, expires_at, family, replaces, \
+                 replaced_by, created_by, created_at, revoked_reason, version FROM keys.keys WHERE key_id = $1",
+                &[&id.0],
+            )
+            .await?
+        }
+    };
+    row.as_ref().map(record).transpose()
+}
+
+/// How many keys the tenant and the owner have that were not revoked.
+pub(super) async fn count(
+    transaction: &Transaction,
+    tenant: TenantId,
+    owner: Principal,
+) -> Result<(i64, i64), StoreError> {
+    let row = transaction
+        .query_one(
+            "SELECT count(*), count(*) FILTER (WHERE owner_id = $2) FROM keys.keys \
+             WHERE tenant_id = $1 AND state <> 'revoked'",
+            &[&tenant.0, &owner.id],
+        )
+        .await?;
+    Ok((row.get(0), row.get(1)))
+}
+
+/// Stores a key with its digest.
+pub(super) async fn insert(
+    transaction: &Transaction,
+    key: &KeyRecord,
+    digest: &[u8; 32],
+    pepper: u32,
+) -> Result<(), StoreError> {
+    transaction
+        .execute(
+            "INSERT INTO keys.keys (key_id, tenant_id, public_id, hint, name, description, owner_kind, owner_id, \
+             environment, roles, permissions, services, tags, metadata, state, not_before, expires_at, family, \
+             replaces, digest, pepper, created_by, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
+             $21, $22, $23)",
+            &[
+                &key.id.0,
+                &key.tenant.0,
+                &key.public_id,
+                &key.hint,
+                &key.name,
+                &key.description,
+                &key.owner.kind.as_str(),
+                &key.owner.id,
+                &key.environment.as_str(),
+                &key.roles,
+                &key.permissions,
+                &key.services,
+                &key.tags,
+                &Json(&key.metadata),
+                &state_word(key.state),
+                &key.not_before,
+                &key.expires_at,
+                &key.family.0,
+                &key.replaces.map(|id| id.0),
+                &&digest[..],
+                &(pepper as i32),
+                &key.created_by,
+                &key.created_at,
+            ],
+        )
+        .await
+        .map(drop)
+}
+
+/// Puts a key into `state`; a revocation has a time and a reason.
+pub(super) async fn set_state(
+    transaction: &Transaction,
+    id: KeyId,
+    state: KeyState,
+    revoked: Option<(Timestamp, &str)>,
+) -> Result<(), StoreError> {
+    let (at, reason) = revoked.unzip();
+    transaction
+        .execute(
+            "UPDATE keys.keys SET state = $2, revoked_at = $3, revoked_reason = $4, version = version + 1 \
+             WHERE key_id = $1",
+            &[&id.0, &state_word(state), &at, &reason],
+        )
+        .await
+        .map(drop)
+}
+
+/// Says which key replaces `id`, and when `id` ends.
+pub(super) async fn set_replaced(
+    transaction: &Transaction,
+    id: KeyId,
+    by: KeyId,
+    ends: Timestamp,
+) -> Result<(), StoreError> {
+    transaction
+        .execute(
+            "UPDATE keys.keys SET replaced_by = $2, expires_at = $3, version = version + 1 WHERE key_id = $1",
+            &[&id.0, &by.0, &ends],
+        )
+        .await
+        .map(drop)
+}
+
+fn account(row: &Row) -> Account {
+    Account {
+        id: ServiceAccountId(row.get(0)),
+        tenant: TenantId(row.get(1)),
+        name: row.get(2),
+        description: row.get(3),
+        disabled: row.get(4),
+        created_by: row.get(5),
+        created_at: row.get(6),
+        version: row.get(7),
+    }
+}
+
+/// At most `limit` service accounts in the order of their ids.
+pub(super) async fn list_accounts(
+    transaction: &Transaction,
+    tenant: Option<TenantId>,
+    after: Option<ServiceAccountId>,
+    limit: i64,
+) -> Result<Vec<Account>, StoreError> {
+    let rows = transaction
+        .query(
+            "SELECT service_account_id, tenant_id, name, description, disabled, created_by, created_at, version \
+             FROM keys.service_accounts \
+             WHERE ($1::uuid IS NULL OR tenant_id = $1) AND ($2::uuid IS NULL OR service_account_id > $2) \
+             ORDER BY service_account_id LIMIT $3",
+            &[&tenant.map(|id| id.0), &after.map(|id| id.0), &limit],
+        )
+        .await?;
+    Ok(rows.iter().map(account).collect())
+}
+
+/// One service account.
+pub(super) async fn one_account(
+    transaction: &Transaction,
+    id: ServiceAccountId,
+) -> Result<Option<Account>, StoreError> {
+    let row = transaction
+        .query_opt(
+            "SELECT service_account_id, tenant_id, name, description, disabled, created_by, created_at, version \
+             FROM keys.service_accounts WHERE service_account_id = $1",
+            &[&id.0],
+        )
+        .await?;
+    Ok(row.as_ref().map(account))
+}
+
+/// Stores a service account.
+pub(super) async fn insert_account(transaction: &Transaction, account: &Account) -> Result<(), StoreError> {
+    transaction
+        .execute(
+            "INSERT INTO keys.service_accounts (service_account_id, tenant_id, name, description, disabled, \
+             created_by, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            &[
+                &account.id.0,
+                &account.tenant.0,
+                &account.name,
+                &account.description,
+                &account.disabled,
+                &account.created_by,
+                &account.created_at,
+            ],
+        )
+        .await
+        .map(drop)
+}
