@@ -16,7 +16,11 @@ mod leaf_tests;
 pub mod note;
 #[cfg(test)]
 mod note_tests;
+pub mod proof;
+#[cfg(test)]
+mod proof_tests;
 pub mod row;
+pub mod tile;
 pub mod tree;
 #[cfg(test)]
 mod tree_tests;

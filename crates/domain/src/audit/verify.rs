@@ -9,7 +9,7 @@ use super::{
     finding::{Finding, Verdict},
     verify_checkpoints::{Checkpoints, Roots},
     verify_events::EventWalk,
-    verify_heads, verify_rows,
+    verify_heads,
 };
 
 /// What verification says. Its first line, everywhere it is shown, is the trust mode.
@@ -60,7 +60,6 @@ pub fn verify(bundle: &Bundle, trust: &Trust, now_us: Option<i64>) -> Report {
     let roots = Roots::of(bundle, sizes, &mut walk, &mut findings);
     let dropped = walk.finish(&mut findings);
     checkpoints.compare(&roots, &mut findings);
-    verify_rows::compare(bundle, &mut findings);
     verify_heads::compare(bundle, trust, &roots, &mut findings);
     Report {
         verdict: verdict(&findings, trust_mode),

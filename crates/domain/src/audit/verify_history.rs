@@ -14,6 +14,7 @@ pub const DAY_US: i64 = 86_400_000_000;
 const START_US: i64 = 1_700_000_000_000_000;
 
 /// A log under construction, and the keys of its operator.
+#[derive(Clone)]
 pub struct History {
     pub leaves: Vec<Leaf>,
     pub now_us: i64,
