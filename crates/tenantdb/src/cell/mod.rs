@@ -21,6 +21,9 @@ const REVOKES: &str = include_str!("revokes.sql");
 
 /// First half of the advisory locks under which this crate changes a cluster; the second says what is changed.
 pub(crate) const LOCK_CLASS: i32 = 7240;
+/// Taken in a transaction in database `postgres` by whoever changes roles or rows of `pg_database`: those are seen by
+/// all databases, while an advisory lock is seen in its own only.
+pub(crate) const LOCK_CLUSTER: &str = "SELECT pg_advisory_xact_lock(7240, 1)";
 
 /// A PostgreSQL cluster with its administrator's role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +79,7 @@ impl Cell {
 pub async fn prepare(cell: &Cell) -> Result<(), CellError> {
     let admin = cell.connect("postgres").await?;
     admin
-        .batch_execute(&format!("BEGIN; SELECT pg_advisory_xact_lock({LOCK_CLASS}, 1);\n{ROLES}\nCOMMIT"))
+        .batch_execute(&format!("BEGIN; {LOCK_CLUSTER};\n{ROLES}\nCOMMIT"))
         .await
         .map_err(while_doing("making the roles of a cell"))?;
     admin.close().await;
@@ -108,12 +111,8 @@ pub async fn prepare_database(cell: &Cell, database: &str, key: &DatabaseKey) ->
         .await
         .map_err(while_doing("storing a context key"))?;
     transaction.commit().await.map_err(while_doing("preparing a database"))?;
-    admin
-        .batch_execute(&format!("ALTER DATABASE {} CONNECTION LIMIT -1", quote(database)?))
-        .await
-        .map_err(while_doing("opening a database"))?;
     admin.close().await;
-    Ok(())
+    open_database(cell, database).await
 }
 
 /// Takes the key `kid` out of `database`: its tokens are refused from then on. Twice is once.
@@ -167,6 +166,7 @@ async fn create_database(cell: &Cell, database: &str) -> Result<(), CellError> {
     let quoted = quote(database)?;
     let server = cell.connect("postgres").await?;
     let doing = "making a database";
+    // For the session, because there is no transaction to take it in; it ends with the connection.
     server
         .batch_execute(&format!("SELECT pg_advisory_lock({LOCK_CLASS}, 3)"))
         .await
@@ -183,16 +183,21 @@ async fn create_database(cell: &Cell, database: &str) -> Result<(), CellError> {
             .await
             .map_err(while_doing(doing))?;
     }
-    server
-        .batch_execute(&format!("REVOKE CONNECT, TEMPORARY ON DATABASE {quoted} FROM PUBLIC"))
-        .await
-        .map_err(while_doing("closing a database to PUBLIC"))?;
+    server.close().await;
+    Ok(())
+}
+
+/// Lets in those who may connect, once all that keeps them apart is there.
+async fn open_database(cell: &Cell, database: &str) -> Result<(), CellError> {
+    let quoted = quote(database)?;
+    let server = cell.connect("postgres").await?;
+    let mut sql =
+        format!("BEGIN; {LOCK_CLUSTER}; REVOKE CONNECT, TEMPORARY ON DATABASE {quoted} FROM PUBLIC;");
     if database == SHARED_DATABASE {
-        server
-            .batch_execute(&format!("GRANT CONNECT ON DATABASE {quoted} TO {SHARED_LOGIN}"))
-            .await
-            .map_err(while_doing("letting the shared login in"))?;
+        sql.push_str(&format!("GRANT CONNECT ON DATABASE {quoted} TO {SHARED_LOGIN};"));
     }
+    sql.push_str(&format!("ALTER DATABASE {quoted} CONNECTION LIMIT -1; COMMIT"));
+    server.batch_execute(&sql).await.map_err(while_doing("opening a database"))?;
     server.close().await;
     Ok(())
 }

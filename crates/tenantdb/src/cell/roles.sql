@@ -24,7 +24,9 @@ DO $$
 DECLARE
   name name;
 BEGIN
-  FOR name IN SELECT datname FROM pg_database WHERE datallowconn LOOP
+  FOR name IN SELECT datname FROM pg_database
+               WHERE datallowconn AND (has_database_privilege('public', oid, 'connect') OR has_database_privilege('public', oid, 'temp'))
+  LOOP
     EXECUTE format('REVOKE CONNECT, TEMPORARY ON DATABASE %I FROM PUBLIC', name);
   END LOOP;
 END $$;

@@ -6,7 +6,7 @@ use tokio_postgres::Transaction;
 
 use super::rights::memberships;
 use super::{Place, PlaceError};
-use crate::cell::{Cell, LOCK_CLASS, is_prepared, prepare_database, while_doing};
+use crate::cell::{Cell, LOCK_CLUSTER, is_prepared, prepare_database, while_doing};
 use crate::name::quote;
 use crate::{DatabaseKey, Rights};
 
@@ -23,21 +23,27 @@ pub async fn create(cell: &Cell, place: &Place, key: &DatabaseKey) -> Result<(),
     if !is_prepared(cell, &place.database, key).await? {
         prepare_database(cell, &place.database, key).await?;
     }
+    if place.isolation != Isolation::Shared {
+        let_in(cell, place).await?;
+    }
     let mut admin = cell.connect(&place.database).await?;
     let transaction = admin.transaction().await.map_err(while_doing("beginning a place"))?;
-    if place.isolation != Isolation::Shared {
-        let (login, database) = (quote(&place.login)?, quote(&place.database)?);
-        // All logins of a database stand in one row of pg_database: one writer at a time.
-        transaction
-            .batch_execute(&format!(
-                "SELECT pg_advisory_xact_lock({LOCK_CLASS}, 4); GRANT CONNECT ON DATABASE {database} TO {login}"
-            ))
-            .await
-            .map_err(while_doing("letting a tenant's login in"))?;
-    }
     record(&transaction, place).await?;
     transaction.commit().await.map_err(while_doing("making a place"))?;
     admin.close().await;
+    Ok(())
+}
+
+async fn let_in(cell: &Cell, place: &Place) -> Result<(), PlaceError> {
+    let (login, database) = (quote(&place.login)?, quote(&place.database)?);
+    let server = cell.connect("postgres").await?;
+    server
+        .batch_execute(&format!(
+            "BEGIN; {LOCK_CLUSTER}; GRANT CONNECT ON DATABASE {database} TO {login}; COMMIT"
+        ))
+        .await
+        .map_err(while_doing("letting a tenant's login in"))?;
+    server.close().await;
     Ok(())
 }
 
@@ -68,10 +74,7 @@ async fn make_login(cell: &Cell, place: &Place) -> Result<(), PlaceError> {
     let mut admin = cell.connect("postgres").await?;
     let transaction = admin.transaction().await.map_err(while_doing("beginning a login"))?;
     let login = quote(&place.login)?;
-    transaction
-        .execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", &[&LOCK_CLASS, &place.login])
-        .await
-        .map_err(while_doing("locking a login"))?;
+    transaction.batch_execute(LOCK_CLUSTER).await.map_err(while_doing("locking the roles"))?;
     let exists = transaction
         .query_opt("SELECT FROM pg_roles WHERE rolname = $1", &[&place.login])
         .await

@@ -4,7 +4,7 @@ use rowhouse_domain::tenancy::Isolation;
 use tokio_postgres::{Client, Transaction};
 
 use super::{Place, PlaceError};
-use crate::cell::{Cell, CellError, LOCK_CLASS, while_doing};
+use crate::cell::{Cell, CellError, LOCK_CLUSTER, while_doing};
 use crate::name::quote;
 
 /// Drops `place` and all of the tenant's rows in it. Twice is once; a place that never was is dropped too.
@@ -87,7 +87,6 @@ async fn drop_schemas(cell: &Cell, place: &Place) -> Result<(), PlaceError> {
     if !exists(cell, &place.database).await? {
         return Ok(());
     }
-    let (login, database) = (quote(&place.login)?, quote(&place.database)?);
     let mut admin = cell.connect(&place.database).await?;
     close_place(&admin, place).await?;
     admin
@@ -120,18 +119,6 @@ async fn drop_schemas(cell: &Cell, place: &Place) -> Result<(), PlaceError> {
         .execute("DELETE FROM rh.installed WHERE login = $1", &[&place.login])
         .await
         .map_err(while_doing("forgetting a tenant's schemas"))?;
-    let known = transaction
-        .query_opt("SELECT FROM pg_roles WHERE rolname = $1", &[&place.login])
-        .await
-        .map_err(while_doing("looking for a login"))?;
-    if known.is_some() {
-        transaction
-            .batch_execute(&format!(
-                "SELECT pg_advisory_xact_lock({LOCK_CLASS}, 4); REVOKE CONNECT ON DATABASE {database} FROM {login}"
-            ))
-            .await
-            .map_err(while_doing("shutting a tenant's login out"))?;
-    }
     transaction.commit().await.map_err(while_doing("dropping a tenant's schemas"))?;
     admin.close().await;
     Ok(())
@@ -148,15 +135,27 @@ async fn drop_database(cell: &Cell, place: &Place) -> Result<(), PlaceError> {
 }
 
 async fn drop_roles(cell: &Cell, place: &Place) -> Result<(), PlaceError> {
-    let server = cell.connect("postgres").await?;
-    let mut names = vec![quote(&place.login)?];
-    for (_, group) in place.groups() {
-        names.push(quote(&group)?);
-    }
-    server
-        .batch_execute(&format!("DROP ROLE IF EXISTS {}", names.join(", ")))
+    let mut server = cell.connect("postgres").await?;
+    let transaction = server.transaction().await.map_err(while_doing("beginning to drop a login"))?;
+    transaction.batch_execute(LOCK_CLUSTER).await.map_err(while_doing("locking the roles"))?;
+    let admitted = transaction
+        .query_opt(
+            "SELECT FROM pg_database d, pg_roles r WHERE d.datname = $1 AND r.rolname = $2",
+            &[&place.database, &place.login],
+        )
         .await
-        .map_err(while_doing("dropping a tenant's login"))?;
+        .map_err(while_doing("looking for a login"))?;
+    let login = quote(&place.login)?;
+    let mut sql = String::new();
+    if admitted.is_some() {
+        sql.push_str(&format!("REVOKE CONNECT ON DATABASE {} FROM {login};", quote(&place.database)?));
+    }
+    sql.push_str(&format!("DROP ROLE IF EXISTS {login}"));
+    for (_, group) in place.groups() {
+        sql.push_str(&format!(", {}", quote(&group)?));
+    }
+    transaction.batch_execute(&sql).await.map_err(while_doing("dropping a tenant's login"))?;
+    transaction.commit().await.map_err(while_doing("dropping a tenant's login"))?;
     server.close().await;
     Ok(())
 }

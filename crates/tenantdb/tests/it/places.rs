@@ -99,6 +99,39 @@ async fn each_step_can_be_cut_short_and_done_again() {
 }
 
 #[tokio::test]
+async fn many_places_are_made_and_dropped_at_once() {
+    let house = House::full().await;
+    let before = inventory(&house).await;
+    let levels = [Isolation::Shared, Isolation::Schema, Isolation::Database];
+    for _ in 0..2 {
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..9u8 {
+            let cell = house.cell.clone();
+            let place = Place::new(
+                tenant(100 + u128::from(number)),
+                levels[usize::from(number % 3)],
+                [number + 100; 8],
+            );
+            let key = [key(1), key(2), key(number + 100)][usize::from(number % 3)].clone();
+            tasks.spawn(async move {
+                cell::prepare(&cell).await.expect("prepared");
+                place::create(&cell, &place, &key).await.expect("a place");
+                cell::prepare_database(&cell, &place.database, &key).await.expect("prepared again");
+                let schema = place.schema(SERVICE, true);
+                tables::install(&cell, &place.target(&schema), &service_tables()).await.expect("tables");
+                place::verify(&cell, &place, &schema, &key).await.expect("fit for use");
+                place::set_rights(&cell, &place, Rights::ReadOnly).await.expect("set");
+                place::drop(&cell, &place).await.expect("dropped");
+            });
+        }
+        while let Some(ended) = tasks.join_next().await {
+            ended.expect("no step got in another's way");
+        }
+        assert_eq!(inventory(&house).await, before);
+    }
+}
+
+#[tokio::test]
 async fn rights_bind_on_every_level() {
     let house = House::full().await;
     let databases = house.databases().await;
