@@ -7,9 +7,12 @@
 
 pub mod access;
 pub mod api;
+pub mod audit;
 pub mod billing;
 pub mod catalog;
+pub mod directory;
 pub mod keys;
+pub mod deploy;
 pub mod metering;
 pub mod projection;
 pub mod tenancy;
@@ -33,10 +36,14 @@ pub struct Control {
     pub peppers: Peppers,
     /// Signs contexts; its public half is served as JWKS.
     pub context_signer: ContextSigner,
+    /// Keys of the audit logs.
+    pub audit: audit::Keys,
     /// How far the projections of this process have come.
     pub projections: projection::Progress,
     /// Whose usage has changed.
     pub usage_changes: metering::Changes,
+    /// What was found of tenants' own servers and processes.
+    pub fleet: deploy::Fleet,
     /// Settings that do not change while it runs.
     pub settings: Settings,
 }
@@ -52,6 +59,8 @@ pub struct Settings {
     pub cursor_key: [u8; 32],
     /// The master key, under which keys of tenants' databases are sealed; random per installation, in a file of its own.
     pub sealing_key: [u8; 32],
+    /// Of tenants' own servers and processes.
+    pub deploy: deploy::Settings,
     /// How requests are resolved to tenants.
     pub naming: Naming,
 }

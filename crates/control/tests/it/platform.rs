@@ -113,7 +113,8 @@ async fn migrate(config: &tokio_postgres::Config, name: &str) {
     config.dbname(name);
     let (mut client, connection) = config.connect(NoTls).await.expect("a connection");
     let driver = tokio::spawn(connection);
-    rowhouse_store::migrate(&mut client).await.expect("the migrations apply");
+    let applied = rowhouse_store::migrate(&mut client).await;
+    applied.unwrap_or_else(|error| panic!("the migrations do not apply: {:.600}", format!("{error:?}")));
     drop(client);
     driver.await.expect("the connection's task").expect("the connection ends well");
 }
@@ -293,13 +294,16 @@ fn control(config: tokio_postgres::Config, clock: Clock, _journal: &Journal) -> 
         directory: DirectoryWatch::new(directory),
         peppers: Peppers::new(vec![Pepper::new(1, &[9; 32])]),
         context_signer: signer,
+        audit: rowhouse_control::audit::Keys::new([5; 32], "audit.test"),
         projections: Default::default(),
         usage_changes: Default::default(),
+        fleet: Default::default(),
         settings: Settings {
             public_url: "http://127.0.0.1:8081".into(),
             region: "eu1".into(),
             cursor_key: [3; 32],
             sealing_key: [4; 32],
+            deploy: Default::default(),
             naming: Default::default(),
         },
     }

@@ -1,0 +1,70 @@
+-- The event logs: one RFC 6962 Merkle log for each tenant, and one for the operator. Events are only ever inserted,
+-- and only by the sequencer; columns filter, what is shown is rendered from `leaf`.
+
+CREATE TABLE audit.logs (
+    tenant_id uuid NOT NULL,
+    origin text NOT NULL,
+    incarnation bigint NOT NULL DEFAULT 1,
+    size bigint NOT NULL DEFAULT 0,
+    root bytea NOT NULL,
+    frontier bytea NOT NULL,
+    last_rx bigint NOT NULL DEFAULT 0,
+    counter bigint NOT NULL DEFAULT 0,
+    checkpoint_size bigint NOT NULL DEFAULT 0,
+    opened_at timestamptz NOT NULL,
+    CONSTRAINT logs_pkey PRIMARY KEY (tenant_id),
+    CONSTRAINT logs_origin_key UNIQUE (origin)
+);
+-- Logs that have leaves no checkpoint covers.
+CREATE INDEX logs_moved ON audit.logs (tenant_id) WHERE size > checkpoint_size;
+
+CREATE TABLE audit.events (
+    tenant_id uuid NOT NULL CONSTRAINT events_log_fkey REFERENCES audit.logs (tenant_id),
+    idx bigint NOT NULL,
+    rx bigint NOT NULL,
+    ts bigint NOT NULL,
+    id text NOT NULL,
+    ev text NOT NULL,
+    ty text NOT NULL,
+    out text NOT NULL,
+    actor text NOT NULL,
+    tgt text[] NOT NULL,
+    leaf text NOT NULL,
+    leaf_hash bytea NOT NULL,
+    CONSTRAINT events_pkey PRIMARY KEY (tenant_id, idx),
+    CONSTRAINT events_id_key UNIQUE (tenant_id, id)
+);
+CREATE INDEX events_by_name ON audit.events (tenant_id, ev, idx);
+
+CREATE TABLE audit.checkpoints (
+    tenant_id uuid NOT NULL CONSTRAINT checkpoints_log_fkey REFERENCES audit.logs (tenant_id),
+    size bigint NOT NULL,
+    note text NOT NULL,
+    at timestamptz NOT NULL,
+    CONSTRAINT checkpoints_pkey PRIMARY KEY (tenant_id, size)
+);
+
+-- The boot in which each lane of a journal is being read: counters start again with it.
+CREATE TABLE audit.lanes (
+    node text NOT NULL,
+    lane text NOT NULL,
+    boot bigint NOT NULL,
+    CONSTRAINT lanes_pkey PRIMARY KEY (node, lane)
+);
+
+DO $$
+DECLARE t text;
+BEGIN
+    FOREACH t IN ARRAY ARRAY['logs', 'events', 'checkpoints'] LOOP
+        EXECUTE format('ALTER TABLE audit.%I ENABLE ROW LEVEL SECURITY', t);
+        EXECUTE format('ALTER TABLE audit.%I FORCE ROW LEVEL SECURITY', t);
+        EXECUTE format('CREATE POLICY %I ON audit.%I USING (api.sees(tenant_id)) WITH CHECK (api.sees(tenant_id))',
+            t || '_scope', t);
+    END LOOP;
+END $$;
+
+GRANT SELECT ON audit.logs, audit.events, audit.checkpoints TO rowhouse_app;
+GRANT SELECT, INSERT ON audit.events, audit.checkpoints TO rowhouse_sequencer;
+GRANT SELECT, INSERT, UPDATE ON audit.logs, audit.lanes TO rowhouse_sequencer;
+GRANT INSERT ON journal.quarantine TO rowhouse_sequencer;
+GRANT USAGE ON SCHEMA api TO rowhouse_sequencer;
