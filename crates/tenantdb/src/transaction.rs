@@ -38,9 +38,11 @@ enum State {
 }
 
 /// A transaction that sees one tenant's rows. Dropping it without [`commit`](Self::commit) or
-/// [`rollback`](Self::rollback) cancels what runs, rolls back and closes the connection.
+/// [`rollback`](Self::rollback) rolls it back in the background; if a statement was under way (its future was dropped),
+/// that is cancelled and the connection closed.
 pub struct TenantTransaction {
-    slot: Slot,
+    /// Taken when the transaction ends.
+    slot: Option<Slot>,
     tenant: TenantId,
     state: State,
     /// The session itself is in doubt (a prepared statement vanished): not for anybody else.
@@ -79,7 +81,7 @@ impl TenantTransaction {
                     backend.learn_time(server_s);
                 }
                 Ok(TenantTransaction {
-                    slot,
+                    slot: Some(slot),
                     tenant: entry.tenant,
                     state: State::Ready,
                     tainted: false,
@@ -198,13 +200,9 @@ impl TenantTransaction {
             }
             State::Busy => return Err(DatabaseError::Aborted),
         }
-        match self.slot.backend().client().batch_execute("COMMIT").await {
-            Ok(()) => {
-                self.end();
-                Ok(())
-            }
+        match self.finish("COMMIT").await {
             Err(error) if error.as_db_error().is_none() => Err(DatabaseError::CommitUnknown(error)),
-            Err(error) => Err(error.into()),
+            other => Ok(other?),
         }
     }
 
@@ -213,18 +211,25 @@ impl TenantTransaction {
     /// # Errors
     /// If the connection is lost; the changes are undone then too.
     pub async fn rollback(mut self) -> Result<(), DatabaseError> {
-        if self.state == State::Busy {
-            return Ok(());
+        match self.state {
+            State::Busy => Ok(()),
+            State::Ready | State::Failed => Ok(self.finish("ROLLBACK").await?),
         }
-        self.slot.backend().client().batch_execute("ROLLBACK").await?;
-        self.end();
-        Ok(())
     }
 
-    fn end(self) {
-        if !self.tainted {
-            self.slot.give_back();
+    /// Ends the transaction; only an answer of the server makes the connection fit for others.
+    async fn finish(&mut self, how: &'static str) -> Result<(), tokio_postgres::Error> {
+        self.state = State::Busy;
+        let answer = self.backend().client().batch_execute(how).await;
+        let answered = answer.is_ok() || answer.as_ref().is_err_and(|error| error.as_db_error().is_some());
+        if answered && !self.tainted {
+            self.slot.take().expect("it ends once").give_back();
         }
+        answer
+    }
+
+    fn backend(&mut self) -> &mut Backend {
+        self.slot.as_mut().expect("only the end takes the slot").backend()
     }
 
     async fn guarded<T>(
@@ -235,7 +240,7 @@ impl TenantTransaction {
             return Err(DatabaseError::Aborted);
         }
         self.state = State::Busy;
-        let result = work(self.slot.backend()).await.map_err(|error| match error {
+        let result = work(self.backend()).await.map_err(|error| match error {
             // From level `schema` up, a right that was taken shows as a missing privilege.
             DatabaseError::Denied(_) if !self.full_rights => DatabaseError::NotPermitted,
             other => other,
@@ -248,6 +253,17 @@ impl TenantTransaction {
             }
         };
         result
+    }
+}
+
+impl Drop for TenantTransaction {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take()
+            && self.state != State::Busy
+            && !self.tainted
+        {
+            slot.give_back_after_rollback();
+        }
     }
 }
 

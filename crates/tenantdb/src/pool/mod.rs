@@ -2,7 +2,7 @@
 //! connections however many pools it is divided into.
 //!
 //! A connection is in exactly one of three hands: idle here, in a [`Slot`], or closed. A slot that is dropped without
-//! [`Slot::give_back`] closes its connection: whoever was cancelled, failed or forgot leaves nothing to the next.
+//! [`Slot::give_back`] closes its connection: whoever was cancelled leaves nothing to the next.
 
 mod backend;
 mod ledger;
@@ -139,6 +139,20 @@ impl Slot {
         self.given_back = true;
         let backend = self.backend.take();
         self.pool.release(&self.key, backend);
+    }
+}
+
+impl Slot {
+    /// For a transaction that was left while no statement ran: the connection is fit again once the server has
+    /// answered the rollback; until then, and if it does not, it is nobody's.
+    pub fn give_back_after_rollback(mut self) {
+        let runtime = self.pool.runtime.clone();
+        runtime.spawn(async move {
+            let rollback = self.backend().client().batch_execute("ROLLBACK");
+            if matches!(tokio::time::timeout(WAIT, rollback).await, Ok(Ok(()))) {
+                self.give_back();
+            }
+        });
     }
 }
 

@@ -87,7 +87,11 @@ fn id(flag: &str) -> u32 {
     String::from_utf8_lossy(&output.stdout).trim().parse().expect("a user `postgres`")
 }
 
+/// Those in `ROWHOUSE_TEST_POSTGRES`, else the newest that Debian has installed.
 fn binaries() -> PathBuf {
+    if let Some(named) = std::env::var_os("ROWHOUSE_TEST_POSTGRES") {
+        return named.into();
+    }
     let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
         .expect("PostgreSQL is installed as Debian packages it")
         .map(|entry| entry.expect("readable").path().join("bin"))
