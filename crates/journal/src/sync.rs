@@ -94,6 +94,7 @@ fn synchronise_lane(shared: &Shared, lane: &LaneShared, figures: &mut SyncFigure
     }
     let open = lock(&lane.inner).open.clone();
     let mut advanced = false;
+    let mut all_closed = true;
     for segment in open {
         let progress = segment.progress();
         if segment.needs_sync(progress) {
@@ -110,18 +111,18 @@ fn synchronise_lane(shared: &Shared, lane: &LaneShared, figures: &mut SyncFigure
             lane.synced.send_modify(|state| state.next_sequence = progress.next_sequence);
             advanced = true;
         }
-        if progress.sealed {
-            close(shared, lane, &segment, progress);
-        }
+        // Strictly oldest first: the last one, open or closed, is where the lane's next sequence is known from.
+        all_closed = all_closed && progress.sealed && close(shared, lane, &segment, progress);
     }
     advanced
 }
 
-/// Moves a sealed and wholly synchronised segment from the open to the closed ones.
-fn close(shared: &Shared, lane: &LaneShared, segment: &Arc<Segment>, progress: Progress) {
+/// Moves a sealed and wholly synchronised segment from the open to the closed ones, unless it does not yet lie in its
+/// lane; says whether it did.
+fn close(shared: &Shared, lane: &LaneShared, segment: &Arc<Segment>, progress: Progress) -> bool {
     if !segment.renamed.load(Ordering::Acquire) {
         shared.provision_bell.ring();
-        return;
+        return false;
     }
     segment.release_tail();
     let mut inner = lock(&lane.inner);
@@ -132,6 +133,7 @@ fn close(shared: &Shared, lane: &LaneShared, segment: &Arc<Segment>, progress: P
         bytes: segment.bytes(),
         quarantined: false,
     });
+    true
 }
 
 /// Moves segments that lanes have taken into use to where they belong, oldest first.
