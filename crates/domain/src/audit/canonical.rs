@@ -371,7 +371,9 @@ impl<'de> de::Visitor<'de> for ValueVisitor {
 
     fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut object = Object::new();
-        while let Some((key, value)) = map.next_entry::<String, Value>()? {
+        // Absent is absent: a member that another writer set to null is not there.
+        while let Some((key, value)) = map.next_entry::<String, Option<Value>>()? {
+            let Some(value) = value else { continue };
             if !object.add(key, value) {
                 return Err(de::Error::custom(Reject::DuplicateKey));
             }

@@ -87,7 +87,9 @@ fn any_json_of_the_same_value_parses_to_the_same_bytes() {
 fn serde_reads_and_writes_the_same_values() {
     let value: Value = serde_json::from_str(r#"{"b":[1,true],"a":"x"}"#).unwrap();
     assert_eq!(serde_json::to_string(&value).unwrap(), encode(&value).unwrap());
-    for text in ["1.5", "null", r#"{"a":1,"a":2}"#] {
+    let value: Value = serde_json::from_str(r#"{"a":null,"b":{"c":null}}"#).unwrap();
+    assert_eq!(encode(&value).unwrap(), r#"{"b":{}}"#, "what others write as null is absent");
+    for text in ["1.5", "null", "[null]", r#"{"a":1,"a":2}"#] {
         assert!(serde_json::from_str::<Value>(text).is_err(), "{text}");
     }
 }

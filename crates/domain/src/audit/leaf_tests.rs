@@ -142,6 +142,36 @@ fn listed_names_are_distinct_and_well_formed() {
     }
 }
 
+/// Names given to `Change::new` and `EventDraft::listed` anywhere in the workspace: one that is not listed would
+/// be recorded as a rendering that failed.
+#[test]
+fn every_name_written_in_the_tree_is_listed() {
+    let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let (mut folders, mut seen) = (vec![crates.to_owned()], 0);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                for name in written_names(&text) {
+                    assert!(catalog::find(name).is_some(), "{}: {name} is not listed", path.display());
+                    seen += 1;
+                }
+            }
+        }
+    }
+    assert!(seen > 0);
+}
+
+/// The first text literal among the arguments of each call that names an event.
+fn written_names(text: &str) -> impl Iterator<Item = &str> {
+    let calls = ["Change::new(", "EventDraft::listed("].into_iter().flat_map(|call| text.split(call).skip(1));
+    let literals = calls.filter_map(|rest| rest.split(&[')', ';'][..]).next()?.split('"').nth(1));
+    literals.filter(|name| catalog::is_event_name(name))
+}
+
 proptest! {
     #[test]
     fn reading_undoes_rendering(details in values(), counter in 1i64..1_000_000, text in "[ -~€]{0,20}", event_type in 0usize..23, class in 0usize..4) {

@@ -456,7 +456,10 @@ proptest! {
         let report = verify(&bundle, &trust, None);
         prop_assert_ne!(report.verdict, Verdict::Clean);
     }
+}
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
     fn clean_histories_of_any_size_raise_nothing(extra in 0usize..60, middle in any::<prop::sample::Index>(), pin in any::<prop::sample::Index>()) {
         let mut history = History::of_forty();

@@ -355,7 +355,10 @@ proptest! {
 
     #[test]
     fn a_graduated_price_never_falls(price in prices(), quantity in 0i128..100_000, more in 0i128..1000) {
-        prop_assume!(["flat", "per_unit", "graduated", "package"].contains(&price.model.name()));
+        // A higher volume may cost less: that is what a volume price is for.
+        if ["volume", "volume_flat"].contains(&price.model.name()) {
+            return Ok(());
+        }
         let net = |quantity: i128| rate(&price, &Measured::whole(Ratio::from_integer(quantity)), &Billed::nothing(usd())).unwrap().net.money.minor();
         prop_assert!(net(quantity) <= net(quantity + more));
     }
