@@ -64,8 +64,9 @@ impl<'r, 'v> Presented<'r, 'v> {
 
 /// The token of `Bearer <token>`; the scheme is compared without case (RFC 9110 §11.1).
 fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, token) = value.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+    let (scheme, token) = value.split_at_checked(6)?;
+    let separated = token.first().is_none_or(|byte| *byte == b' ');
+    (scheme.eq_ignore_ascii_case(b"bearer") && separated).then(|| token.trim_ascii())
 }
 
 /// Whether a header is a credential of ours, which no service gets to see.

@@ -35,10 +35,8 @@ pub(crate) fn examine<'r>(arrived: Arrived<'r>, peer: &Peer) -> Result<Sound<'r>
         return Err(Stop::malformed("This is not a proxy for CONNECT."));
     }
     let authority = one_authority(parts)?;
-    let path = normalise(parts.uri.path()).map_err(|error| Stop {
-        close: true,
-        ..Stop::new(&kind::MALFORMED_REQUEST, format!("The path cannot be used: {error}."))
-    })?;
+    let path = normalise(parts.uri.path())
+        .map_err(|error| Stop::new(&kind::MALFORMED_REQUEST, format!("The path cannot be used: {error}.")))?;
     Ok(Sound { parts, authority, path })
 }
 

@@ -17,7 +17,8 @@ pub(crate) struct Stop {
 
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Self {
-        Stop { refusal, allow: None, close: false, synchronous: false }
+        let close = refusal.code() == kind::MALFORMED_REQUEST.code;
+        Stop { refusal, allow: None, close, synchronous: false }
     }
 }
 
@@ -29,6 +30,6 @@ impl Stop {
 
     /// A request that could be understood in more than one way, or in none. Nothing more is read.
     pub(crate) fn malformed(detail: &'static str) -> Self {
-        Stop { close: true, ..Stop::new(&kind::MALFORMED_REQUEST, detail) }
+        Stop::new(&kind::MALFORMED_REQUEST, detail)
     }
 }

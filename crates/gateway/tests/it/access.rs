@@ -1,0 +1,85 @@
+//! Who may do what: the key's own permissions and its owner's, both.
+
+use rowhouse_journal::{Class, Outcome};
+
+use crate::directory::{ACME, KeyPlan};
+use crate::stage::Stage;
+
+#[test]
+fn a_key_needs_its_own_right_and_its_owners() {
+    let rows: [(&'static [&'static str], u128, &str, Result<(), &str>); 6] = [
+        (&["*:*"], 1, "GET", Ok(())),
+        (&["stamp:read"], 1, "GET", Ok(())),
+        (&["stamp:create"], 1, "GET", Err("its owner holds it, the key does not")),
+        (&["*:*"], 2, "GET", Ok(())),
+        (&["*:*"], 2, "POST", Err("the key holds it, its owner does not")),
+        (&[], 3, "GET", Err("nobody granted it")),
+    ];
+    let mut keys = Vec::new();
+    let stage = Stage::with(|plan| {
+        for (permits, owner, method, expected) in rows {
+            keys.push((plan.key(KeyPlan { permits, owner, ..KeyPlan::of(ACME) }), method, expected));
+        }
+    });
+    for (key, method, expected) in keys {
+        let answer = stage.bare(method, "/v1/stamps").host("acme.example.test").key(&key).send();
+        match expected {
+            Ok(()) => assert_eq!(answer.status, 200, "{}", answer.text()),
+            Err(because) => {
+                assert_eq!(answer.refusal(), (403, "access.denied".to_owned()));
+                assert!(answer.text().contains(because), "{}", answer.text());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_denial_is_an_audit_event_and_counters_are_gapless_per_tenant() {
+    let mut key = String::new();
+    let stage = Stage::configured(
+        |config| config.cores = 1,
+        |plan| key = plan.key(KeyPlan { permits: &["stamp:read"], ..KeyPlan::of(ACME) }),
+    );
+    let delete = || {
+        let ask = stage.bare("DELETE", "/v1/stamps/st-42").host("acme.example.test").key(&key);
+        ask.header("User-Agent", "probe/1").send()
+    };
+    assert_eq!(delete().refusal(), (403, "access.denied".to_owned()));
+    assert_eq!(delete().refusal(), (403, "access.denied".to_owned()));
+    let created = stage.ask("POST", "/v1/stamps").send();
+    assert_eq!(created.status, 200);
+    assert_eq!(stage.ask("GET", "/v1/stamps").send().status, 200);
+
+    let records = stage.records(4);
+    let first = records[0].record();
+    assert_eq!((records[0].class, first.outcome, first.refusal), (Class::S, Outcome::Refused, "access.denied"));
+    assert_eq!(first.permission, "stamp:delete");
+    let audit = first.audit.unwrap();
+    assert_eq!((audit.target_kind, audit.target_id, first.user_agent), ("stamp", "st-42", "probe/1"));
+    let counters: Vec<_> = records.iter().map(|r| r.record().audit.map(|audit| audit.counter)).collect();
+    assert_eq!(counters, [Some(1), Some(2), Some(3), None], "changes are events, reading is not");
+}
+
+#[test]
+fn a_public_route_needs_nobody() {
+    let stage = Stage::start();
+    for host in ["localhost", "acme.example.test"] {
+        let answer = stage.bare("GET", "/open/hours").host(host).send();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    let nothing = stage.bare("GET", "/open/hours").host("localhost").key("nonsense").send();
+    assert_eq!(nothing.refusal(), (401, "keys.invalid".to_owned()), "a wrong credential is never ignored");
+}
+
+#[test]
+fn nowhere_and_other_methods() {
+    let stage = Stage::start();
+    assert_eq!(stage.ask("GET", "/v2/nothing").send().refusal(), (404, "routes.no_match".to_owned()));
+    let answer = stage.ask("DELETE", "/v1/stamps").send();
+    assert_eq!(answer.refusal(), (405, "routes.method_not_allowed".to_owned()));
+    let mut allowed: Vec<_> = answer.header("allow").unwrap().split(", ").collect();
+    allowed.sort_unstable();
+    assert_eq!(allowed, ["GET", "HEAD", "POST"]);
+    let anonymous = stage.bare("GET", "/v1/stamps").host("localhost").send();
+    assert_eq!(anonymous.refusal(), (400, "tenancy.unresolved".to_owned()));
+}

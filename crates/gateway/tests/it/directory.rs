@@ -1,0 +1,255 @@
+//! A directory built by hand: two tenants, their keys, routes to one service, limits and quotas.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rowhouse_domain::access::{
+    GrantDefinition, GrantEffect, GrantTarget, Permissions, Principal, PrincipalKind, RoleCatalogue, compile,
+};
+use rowhouse_domain::directory::{Directory, Key, Naming, Quota, Tenant};
+use rowhouse_domain::entropy::Entropy;
+use rowhouse_domain::id::{KeyId, TenantId};
+use rowhouse_domain::keys::{Environment, KeyStanding, KeyState, Pepper, generate};
+use rowhouse_domain::limits::{Bucket, LimitDefinition, LimitScope};
+use rowhouse_domain::metering::quantity::SCALE;
+use rowhouse_domain::resources::QuotaWindow;
+use rowhouse_domain::routes::{AuditPolicy, MeteringRule, RouteDefinition, RouteTable, ServiceDefinition};
+use rowhouse_domain::tenancy::{Isolation, Service, Status};
+
+pub const ACME: TenantId = TenantId(uuid::Uuid::from_u128(0xacce));
+pub const BOLT: TenantId = TenantId(uuid::Uuid::from_u128(0xb017));
+pub const REGION: &str = "local";
+
+/// Everything that a test may want to be different.
+pub struct Plan {
+    pub version: u64,
+    pub routes: Vec<RouteDefinition>,
+    pub services: Vec<ServiceDefinition>,
+    pub limits: Vec<LimitDefinition>,
+    pub tenants: Vec<Tenant>,
+    pub keys: Vec<(rowhouse_domain::keys::PublicId, Key)>,
+    permissions: Arc<Permissions>,
+    pepper: Pepper,
+    entropy: Entropy,
+}
+
+/// What a key is made of.
+pub struct KeyPlan {
+    pub tenant: TenantId,
+    pub permits: &'static [&'static str],
+    pub owner: u128,
+    pub standing: KeyStanding,
+    pub environment: Environment,
+    pub region: &'static str,
+    pub services: Option<Vec<Box<str>>>,
+    pub family: Option<KeyId>,
+}
+
+impl KeyPlan {
+    pub fn of(tenant: TenantId) -> Self {
+        let standing = KeyStanding {
+            state: KeyState::Active,
+            not_before_us: None,
+            expires_at_us: None,
+            owner_enabled: true,
+        };
+        KeyPlan {
+            tenant,
+            permits: &["*:*"],
+            owner: 1,
+            standing,
+            environment: Environment::Live,
+            region: REGION,
+            services: None,
+            family: None,
+        }
+    }
+}
+
+impl Plan {
+    /// Acme and Bolt, and the routes of one service at `upstream`.
+    pub fn new(upstream: &str, pepper: Pepper, entropy: Entropy) -> Self {
+        let actions = ["read", "create", "update", "delete"].map(str::to_owned).to_vec();
+        let types = BTreeMap::from([("stamp".to_owned(), actions.clone()), ("report".to_owned(), actions)]);
+        let permissions = Arc::new(Permissions::new(&types).unwrap());
+        let mut plan = Plan {
+            version: 1,
+            routes: routes(),
+            services: vec![service("stamping", upstream)],
+            limits: vec![],
+            tenants: vec![],
+            keys: vec![],
+            permissions,
+            pepper,
+            entropy,
+        };
+        for (id, code) in [(ACME, "acme"), (BOLT, "bolt")] {
+            let tenant = plan.tenant(id, code);
+            plan.tenants.push(tenant);
+        }
+        plan
+    }
+
+    fn tenant(&self, id: TenantId, code: &str) -> Tenant {
+        // Owner 1 may do everything; owner 2 may only read stamps; owner 3 nothing.
+        let grant = |owner: u128, pattern: &str| GrantDefinition {
+            principal: Principal { kind: PrincipalKind::User, id: uuid::Uuid::from_u128(owner) },
+            effect: GrantEffect::Allow,
+            target: GrantTarget::Permission(pattern.to_owned()),
+            valid_from_us: None,
+            valid_until_us: None,
+        };
+        let grants = [grant(1, "*:*"), grant(2, "stamp:read")];
+        Tenant {
+            id,
+            code: code.into(),
+            tier: "basic".into(),
+            isolation: Isolation::Shared,
+            region: REGION.into(),
+            status: Status::Active,
+            service: Service::Full,
+            api_access: true,
+            features: vec!["core".into()],
+            enforcements: vec![],
+            access: Arc::new(compile(1, &grants, &RoleCatalogue::default(), &self.permissions)),
+            limits: vec![],
+            quotas: vec![],
+            upstreams: vec![],
+            version: 1,
+        }
+    }
+
+    pub fn tenant_mut(&mut self, id: TenantId) -> &mut Tenant {
+        self.tenants.iter_mut().find(|tenant| tenant.id == id).unwrap()
+    }
+
+    pub fn route_mut(&mut self, name: &str) -> &mut RouteDefinition {
+        self.routes.iter_mut().find(|route| route.name == name).unwrap()
+    }
+
+    /// Adds a key and returns its text.
+    pub fn key(&mut self, plan: KeyPlan) -> String {
+        let (text, public_id) = generate(plan.environment, plan.region, &self.entropy);
+        let id = KeyId(uuid::Uuid::from_u128(1000 + self.keys.len() as u128));
+        let mut permits = rowhouse_domain::access::PermissionSet::default();
+        for pattern in plan.permits {
+            permits.extend(&self.permissions.matching(pattern).unwrap());
+        }
+        let key = Key {
+            id,
+            tenant: plan.tenant,
+            owner: Principal { kind: PrincipalKind::User, id: uuid::Uuid::from_u128(plan.owner) },
+            environment: plan.environment,
+            standing: plan.standing,
+            digest: self.pepper.digest(&text),
+            pepper: self.pepper.version(),
+            permits,
+            services: plan.services,
+            family: plan.family.unwrap_or(id),
+        };
+        self.keys.push((public_id, key));
+        text
+    }
+
+    /// A limit that admits `burst` at once and `quota` per second; every tenant has the same value.
+    pub fn limit(&mut self, name: &str, scope: LimitScope, quota: i64, burst: i64) {
+        self.limits.push(LimitDefinition {
+            name: name.to_owned(),
+            algorithm: "token_bucket".to_owned(),
+            quota,
+            window_ms: 1000,
+            burst: Some(burst),
+            scope,
+            tiers: BTreeMap::new(),
+            services: vec![],
+            visible: !matches!(scope, LimitScope::Global | LimitScope::Endpoint),
+        });
+        for tenant in &mut self.tenants {
+            tenant.limits.push(Bucket::new(quota, 1000, burst));
+        }
+    }
+
+    /// Gives a tenant a daily quota in whole units.
+    pub fn quota(&mut self, tenant: TenantId, meter: &str, limit: i64, used: i64, window_from_us: i64) {
+        self.tenant_mut(tenant).quotas.push(Quota {
+            meter: meter.into(),
+            limit: Some(i128::from(limit) * SCALE),
+            window: QuotaWindow::Day,
+            used: i128::from(used) * SCALE,
+            used_from_us: window_from_us,
+        });
+    }
+
+    pub fn build(&self) -> Directory {
+        let mut directory = Directory::empty();
+        directory.version = self.version;
+        directory.naming = Arc::new(Naming {
+            base_domains: vec!["example.test".to_owned()],
+            platform_hosts: vec!["localhost".to_owned()],
+            region: REGION.to_owned(),
+        });
+        directory.permissions = self.permissions.clone();
+        directory.services = self.services.clone().into();
+        directory.routes =
+            Arc::new(RouteTable::new(&self.routes, &self.services, &self.permissions).unwrap());
+        directory.limits = self.limits.clone().into();
+        directory.hosts.insert("stamps.acme.test".into(), ACME);
+        for tenant in &self.tenants {
+            directory.put_tenant(tenant.clone());
+        }
+        for (public_id, key) in &self.keys {
+            directory.keys.insert(*public_id, Arc::new(key.clone()));
+        }
+        directory
+    }
+}
+
+pub fn service(name: &str, upstream: &str) -> ServiceDefinition {
+    ServiceDefinition {
+        name: name.to_owned(),
+        upstreams: if upstream.is_empty() { vec![] } else { vec![upstream.to_owned()] },
+        protocol: "http1".to_owned(),
+        reports_usage: true,
+        connect_timeout_ms: 1_000,
+        first_byte_timeout_ms: 10_000,
+    }
+}
+
+pub fn route(name: &str, methods: &[&str], path: &str) -> RouteDefinition {
+    RouteDefinition {
+        name: name.to_owned(),
+        service: "stamping".to_owned(),
+        methods: methods.iter().map(|method| (*method).to_owned()).collect(),
+        path: path.to_owned(),
+        priority: 0,
+        permission: None,
+        resource_type: Some("stamp".to_owned()),
+        public: false,
+        resource_from: None,
+        metering: vec![],
+        audit: AuditPolicy::Changes,
+        body_max_bytes: 100_000,
+        timeout_ms: None,
+    }
+}
+
+pub fn counts(meter: &str, quantity: &str) -> MeteringRule {
+    MeteringRule { meter: meter.to_owned(), quantity: quantity.to_owned(), count_when: Default::default() }
+}
+
+fn routes() -> Vec<RouteDefinition> {
+    let mut stamp = route("stamps.one", &["GET", "PUT", "DELETE"], "/v1/stamps/{stamp_id}");
+    stamp.resource_from = Some("stamp_id".to_owned());
+    let mut create = route("stamps.create", &["POST"], "/v1/stamps");
+    create.metering = vec![counts("stamps_created", "1")];
+    let mut public = route("open", &[], "/open/*");
+    public.public = true;
+    public.resource_type = None;
+    vec![
+        stamp,
+        create,
+        route("stamps.list", &["GET", "HEAD"], "/v1/stamps"),
+        route("work", &[], "/v1/work/*"),
+        public,
+    ]
+}

@@ -1,0 +1,19 @@
+//! Real HTTP over loopback, through a real gateway with a real journal, to a small upstream: what a client sees,
+//! what a service sees, and what is recorded.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod access;
+mod bodies;
+mod client;
+mod directory;
+mod drain;
+mod hygiene;
+mod identity;
+mod limits;
+mod quotas;
+mod records;
+mod stage;
+mod tenants;
+mod upstream;
+mod upstreams;
+mod versions;
