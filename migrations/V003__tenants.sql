@@ -46,10 +46,10 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON tenancy.cells TO rowhouse_app;
 
 -- Raised by every change that services must hear of: places, their rights, keys, installed tables.
 CREATE TABLE tenancy.plane (
-    only boolean NOT NULL DEFAULT true,
+    is_only boolean NOT NULL DEFAULT true,
     version bigint NOT NULL DEFAULT 1,
-    CONSTRAINT plane_pkey PRIMARY KEY (only),
-    CONSTRAINT plane_only_check CHECK (only)
+    CONSTRAINT plane_pkey PRIMARY KEY (is_only),
+    CONSTRAINT plane_only_check CHECK (is_only)
 );
 INSERT INTO tenancy.plane DEFAULT VALUES;
 GRANT SELECT, UPDATE ON tenancy.plane TO rowhouse_app;
