@@ -15,6 +15,7 @@ pub mod keys;
 pub mod deploy;
 pub mod metering;
 pub mod projection;
+pub mod resources;
 pub mod tenancy;
 
 use std::sync::Arc;
@@ -25,6 +26,8 @@ use rowhouse_domain::directory::{DirectoryWatch, Naming};
 use rowhouse_domain::entropy::Entropy;
 use rowhouse_domain::keys::Peppers;
 use rowhouse_store::Store;
+
+pub use api::{openapi, router};
 
 /// What every operation of the control plane works with.
 pub struct Control {

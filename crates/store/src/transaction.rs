@@ -9,7 +9,7 @@ use rowhouse_domain::access::{Permit, Principal};
 use tokio_postgres::types::{Json, ToSql};
 use tokio_postgres::{Row, RowStream};
 
-use crate::change::Change;
+use crate::change::{Change, Notice};
 use crate::pool::{Store, StoreError};
 
 type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -128,11 +128,20 @@ impl Transaction {
         for change in &changes {
             self.record(change).await?;
         }
-        // Notices become visible in the order of their ids, so that nobody who reads on from an id misses one.
-        if changes.iter().any(|change| !change.notices.is_empty()) {
-            self.execute("SELECT pg_advisory_xact_lock(7241)", &[]).await?;
-        }
-        for notice in changes.iter().flat_map(|change| &change.notices) {
+        self.post(changes.iter().flat_map(|change| &change.notices)).await?;
+        let store = self.store.clone();
+        self.end("COMMIT").await?;
+        store.announce();
+        Ok(())
+    }
+
+    /// Notices become visible in the order of their ids, so that nobody who reads on from an id misses one.
+    async fn post(&self, notices: impl Iterator<Item = &Notice> + Send) -> Result<(), StoreError> {
+        let mut is_first = true;
+        for notice in notices {
+            if std::mem::take(&mut is_first) {
+                self.execute("SELECT pg_advisory_xact_lock(7241)", &[]).await?;
+            }
             let tenant = notice.tenant.map(|tenant| tenant.0);
             self.execute(
                 "INSERT INTO api.notices (topic, tenant_id, subject, at) VALUES ($1, $2, $3, $4)",
@@ -140,9 +149,6 @@ impl Transaction {
             )
             .await?;
         }
-        let store = self.store.clone();
-        self.end("COMMIT").await?;
-        store.announce();
         Ok(())
     }
 
@@ -159,6 +165,12 @@ impl Transaction {
 
     /// Ends a transaction that only appended telemetry (usage, positions, logs of work): no event.
     pub async fn commit_telemetry(self) -> Result<(), StoreError> {
+        self.commit_telemetry_with(&[]).await
+    }
+
+    /// The same, for telemetry that others must look at, such as usage that nears a quota.
+    pub async fn commit_telemetry_with(self, notices: &[Notice]) -> Result<(), StoreError> {
+        self.post(notices.iter()).await?;
         let store = self.store.clone();
         self.end("COMMIT").await?;
         store.announce();

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rowhouse_domain::id::TenantId;
 use rowhouse_domain::metering::quantity::Quantity;
+use rowhouse_domain::metering::ratio::Ratio;
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::Transaction;
 use serde::{Deserialize, Serialize};
@@ -13,10 +14,11 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::measure::measure;
 use super::meter::{self, MeterNote};
-use super::read::{self, Bucket, Total};
+use super::read::{self, Bucket};
 use super::span::{Span, Step};
-use super::{PROJECTION, explain};
+use super::{complete_to, explain};
 use crate::api::{Answer, Caller, Parameters, cursor};
 use crate::{Control, Shared};
 
@@ -64,7 +66,7 @@ pub struct Usage {
     /// What it is counted in.
     pub unit: String,
     /// How values become one.
-    pub aggregation: String,
+    pub aggregation: &'static str,
     /// The zone whose days and months are meant.
     pub zone: String,
     /// Every request and event that was recorded by this instant is counted here; `null` while that is not known.
@@ -86,7 +88,7 @@ pub struct Amount {
     pub quantity: Quantity,
     /// Not rounded.
     #[schema(value_type = String)]
-    pub exact: Quantity,
+    pub exact: Ratio,
     /// How many requests and events.
     pub events: u64,
 }
@@ -105,15 +107,18 @@ pub struct Item {
     pub amount: Amount,
 }
 
-impl From<Total> for Amount {
-    fn from(total: Total) -> Self {
-        Amount { quantity: total.quantity, exact: total.quantity, events: total.events }
+impl Amount {
+    /// A value as it is shown; beyond the range of quantities it is refused.
+    pub(super) fn of(value: Ratio, events: u64) -> Result<Self, Refusal> {
+        let beyond = || Refusal::new(&kind::INVALID, "The sum is beyond 10^20; ask for a shorter stretch.");
+        Ok(Amount { quantity: Quantity::rounded(&value).ok_or_else(beyond)?, exact: value, events })
     }
 }
 
-impl From<Bucket> for Item {
-    fn from(bucket: Bucket) -> Self {
-        Item { from: bucket.from, to: bucket.to, amount: bucket.total.into() }
+impl Item {
+    pub(super) fn of(bucket: Bucket, meter: &MeterNote) -> Result<Self, Refusal> {
+        let value = meter.shown(&bucket.total.quantity.to_ratio());
+        Ok(Item { from: bucket.from, to: bucket.to, amount: Amount::of(value, bucket.total.events)? })
     }
 }
 
@@ -146,25 +151,39 @@ pub async fn read_usage(
     let transaction = control.store.read(&permit).await?;
     read::at_one_instant(&transaction).await?;
     let meter = known_meter(&transaction, &query.meter).await?;
-    let total = read::total(&transaction, tenant, &meter.name, span).await?;
-    let mut buckets =
-        read::buckets(&transaction, tenant, &meter.name, page, query.step, &zone, limit + 1).await?;
+    let measured = measure(&transaction, tenant, &meter, span, span, &zone).await.map_err(Refusal::from)?;
+    let total = Amount::of(measured.quantity, measured.events)?;
+    let (mut items, mut next) = (Vec::new(), None);
+    if query.step == Step::Total {
+        let amount = Amount { exact: total.exact.clone(), ..total };
+        items.push(Item { from: span.from, to: span.to, amount });
+    } else if meter.is_additive() {
+        let mut buckets =
+            read::buckets(&transaction, tenant, &meter.name, page, query.step, &zone, limit + 1).await?;
+        next = if buckets.len() as i64 > limit { buckets.pop() } else { None };
+        items = buckets.into_iter().map(|bucket| Item::of(bucket, &meter)).collect::<Result<_, _>>()?;
+    } else {
+        return Err(no_steps(&meter).into());
+    }
     transaction.finish().await?;
-    let next_cursor = (buckets.len() as i64 > limit).then(|| {
-        let next = buckets.pop().expect("there is one more than asked for");
-        cursor::seal(&control, &seal, &next.from.to_string())
-    });
+    let next_cursor = next.map(|next| cursor::seal(&control, &seal, &next.from.to_string()));
     Ok(Json(Usage {
         tenant: code(&caller, tenant),
+        aggregation: meter.aggregation(),
         meter: meter.name,
-        unit: meter.unit,
-        aggregation: meter.aggregation,
+        unit: meter.draft.unit,
         zone: zone.iana_name().unwrap_or("UTC").to_owned(),
         complete_to,
-        total: total.into(),
-        items: buckets.into_iter().map(Item::from).collect(),
+        total,
+        items,
         next_cursor,
     }))
+}
+
+fn no_steps(meter: &MeterNote) -> Refusal {
+    let detail =
+        format!("`{}` is aggregated by `{}`; ask for `step=total`.", meter.name, meter.aggregation());
+    Refusal::new(&kind::INVALID, "This meter is not a sum of steps.").field("/step", "unsupported", detail)
 }
 
 fn resumed(control: &Control, seal: &str, text: &str) -> Result<Timestamp, Refusal> {
@@ -194,12 +213,6 @@ fn page_size(asked: Option<u32>) -> Result<i64, Refusal> {
 pub(super) async fn known_meter(transaction: &Transaction, name: &str) -> Answer<MeterNote> {
     let meter = meter::find(transaction, name).await?;
     Ok(meter.ok_or_else(|| Refusal::new(&kind::UNKNOWN_METER, format!("There is no meter `{name}`.")))?)
-}
-
-/// The instant to which usage is complete.
-pub(super) fn complete_to(control: &Control) -> Option<Timestamp> {
-    let at_us = control.projections.completeness_us(PROJECTION)?;
-    Timestamp::from_microsecond(at_us).ok()
 }
 
 /// The tenant's code, as people know it.

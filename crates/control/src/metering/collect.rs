@@ -9,6 +9,9 @@ use rowhouse_domain::metering::quantity::Quantity;
 use rowhouse_journal::{self as journal, RequestRecord};
 use uuid::Uuid;
 
+use super::changes::Growth;
+use super::meter::MeterNote;
+
 /// Rows of `metering.usage`, one vector for each column.
 #[derive(Debug, Default)]
 pub(super) struct UsageRows {
@@ -16,7 +19,7 @@ pub(super) struct UsageRows {
     pub meters: Vec<String>,
     pub versions: Vec<i64>,
     pub instants: Vec<Timestamp>,
-    pub quantities: Vec<String>,
+    pub quantities: Vec<Quantity>,
     pub sequences: Vec<i64>,
     pub request_ids: Vec<Option<Uuid>>,
     pub endpoints: Vec<Option<String>>,
@@ -44,6 +47,21 @@ impl UsageRows {
         self.tenants.is_empty()
     }
 
+    /// What the rows add, by tenant and meter.
+    pub(super) fn growth(&self) -> Growth {
+        let mut growth = Growth::new();
+        for ((tenant, meter), quantity) in self.tenants.iter().zip(&self.meters).zip(&self.quantities) {
+            let sum = growth.entry((TenantId(*tenant), meter.clone())).or_default();
+            *sum = sum.saturating_add(quantity.units());
+        }
+        growth
+    }
+
+    /// The quantities as PostgreSQL reads them.
+    pub(super) fn quantity_texts(&self) -> Vec<String> {
+        self.quantities.iter().map(Quantity::to_string).collect()
+    }
+
     /// Adds one row.
     pub(super) fn push(
         &mut self,
@@ -57,7 +75,7 @@ impl UsageRows {
         self.meters.push(meter.to_owned());
         self.versions.push(version);
         self.instants.push(place.at);
-        self.quantities.push(quantity.to_string());
+        self.quantities.push(quantity);
         self.sequences.push(i64::try_from(place.sequence).expect("a lane has fewer than 2^63 frames"));
         match origin {
             Origin::Request { id, endpoint, principal, status } => {
@@ -92,7 +110,7 @@ pub(super) fn collect_record(
     rows: &mut UsageRows,
     record: &RequestRecord<'_>,
     sequence: u64,
-    versions: &HashMap<String, i64>,
+    meters: &HashMap<String, MeterNote>,
 ) -> Vec<LeftOut> {
     let Some(tenant) = record.tenant.map(TenantId::from_u128) else { return vec![LeftOut::NoTenant] };
     let Ok(at) = Timestamp::from_microsecond(record.started_at_us) else {
@@ -106,12 +124,15 @@ pub(super) fn collect_record(
     };
     let mut left_out = Vec::new();
     for (meter, quantity) in sums(record) {
-        let quantity = quantity.and_then(Quantity::from_units).filter(|quantity| !quantity.is_negative());
-        match (versions.get(meter), quantity) {
-            (None, _) => left_out.push(LeftOut::UnknownMeter(meter.to_owned())),
-            (_, None) => left_out.push(LeftOut::BadQuantity(meter.to_owned())),
-            (Some(version), Some(quantity)) => {
-                rows.push(Place { tenant, at, sequence }, meter, *version, quantity, &origin);
+        let Some(known) = meters.get(meter) else {
+            left_out.push(LeftOut::UnknownMeter(meter.to_owned()));
+            continue;
+        };
+        let fits = |quantity: &Quantity| !quantity.is_negative() || known.takes_negative();
+        match quantity.and_then(Quantity::from_units).filter(fits) {
+            None => left_out.push(LeftOut::BadQuantity(meter.to_owned())),
+            Some(quantity) => {
+                rows.push(Place { tenant, at, sequence }, meter, known.version, quantity, &origin);
             }
         }
     }

@@ -5,11 +5,16 @@ use axum::extract::State;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rowhouse_domain::metering::quantity::Quantity;
+use rowhouse_domain::metering::ratio::Ratio;
+use rowhouse_domain::metering::rounding::{Rounding, Scale};
 use rowhouse_domain::refusal::{Refusal, kind};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::api::{Item, code, complete_to, known_meter};
+use super::api::{Amount, Item, code, known_meter};
+use super::complete_to;
+use super::measure::{Measured, measure};
+use super::meter::MeterNote;
 use super::read::{self, LeftOutEvent, RowOrigin, RowPlace, UsageRow};
 use super::span::{Span, Step};
 use crate::api::{Answer, Caller, Parameters, cursor};
@@ -41,7 +46,7 @@ pub struct ExplainQuery {
     pub cursor: Option<String>,
 }
 
-/// A sum of usage, taken apart. Σ of all pages' `events` = Σ `windows` = `quantity`.
+/// A value of usage, taken apart. For sums, Σ of all pages' `events` = Σ `windows` before scaling = `quantity`.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Explanation {
     /// The tenant's code.
@@ -59,7 +64,7 @@ pub struct Explanation {
     pub quantity: Quantity,
     /// The sum.
     #[schema(value_type = String)]
-    pub exact: Quantity,
+    pub exact: Ratio,
     /// How it came about.
     pub steps: Vec<ExplainedStep>,
     /// The sum by minute, hour or day, as its length allows.
@@ -83,21 +88,54 @@ pub struct ExplainedMeter {
     /// The version in force now; each event names the one that counted it.
     pub version: i64,
     /// How values become one.
-    pub aggregation: String,
+    pub aggregation: &'static str,
 }
 
 /// One step of the calculation.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ExplainedStep {
-    /// `aggregate`.
-    pub step: &'static str,
-    /// How.
-    pub kind: String,
-    /// From how many events.
-    pub events: u64,
-    /// To what.
-    #[schema(value_type = String)]
-    pub result: Quantity,
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum ExplainedStep {
+    /// Many values became one.
+    Aggregate {
+        /// How.
+        kind: &'static str,
+        /// How many there were.
+        events: u64,
+        /// What they came to.
+        #[schema(value_type = String)]
+        result: Ratio,
+    },
+    /// Multiplied or divided.
+    Scale {
+        /// By what, if it was.
+        #[serde(flatten, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<Object>)]
+        by: Option<Scale>,
+        /// What it came to.
+        #[schema(value_type = String)]
+        result: Ratio,
+    },
+    /// Rounded.
+    Round {
+        /// How.
+        #[serde(flatten)]
+        #[schema(value_type = Object)]
+        rounding: Rounding,
+        /// What it came to.
+        #[schema(value_type = String)]
+        result: Ratio,
+    },
+}
+
+fn steps(meter: &MeterNote, measured: &Measured) -> Vec<ExplainedStep> {
+    let scale = meter.draft.scale;
+    let scaled = scale.map_or_else(|| measured.raw.clone(), |scale| scale.apply(&measured.raw));
+    let (events, result) = (measured.events, measured.raw.clone());
+    vec![
+        ExplainedStep::Aggregate { kind: meter.aggregation(), events, result },
+        ExplainedStep::Scale { by: scale, result: scaled },
+        ExplainedStep::Round { rounding: meter.draft.round, result: measured.quantity.clone() },
+    ]
 }
 
 /// A request, or a reported event.
@@ -164,10 +202,15 @@ pub async fn explain_usage(
     let transaction = control.store.read(&permit).await?;
     read::at_one_instant(&transaction).await?;
     let meter = known_meter(&transaction, &query.meter).await?;
-    let total = read::total(&transaction, tenant, &meter.name, span).await?;
+    let measured =
+        measure(&transaction, tenant, &meter, span, span, &TimeZone::UTC).await.map_err(Refusal::from)?;
     let step = Step::for_reading(span);
-    let windows =
-        read::buckets(&transaction, tenant, &meter.name, span, step, &TimeZone::UTC, WINDOWS_MAX).await?;
+    let windows = match meter.is_additive() {
+        true => {
+            read::buckets(&transaction, tenant, &meter.name, span, step, &TimeZone::UTC, WINDOWS_MAX).await?
+        }
+        false => Vec::new(),
+    };
     let mut rows = read::rows(&transaction, tenant, &meter.name, span, after.as_ref(), limit + 1).await?;
     let left_out = read::left_out(&transaction, tenant, &meter.name, span, LEFT_OUT_MAX).await?;
     transaction.finish().await?;
@@ -175,20 +218,16 @@ pub async fn explain_usage(
     rows.truncate(usize::try_from(limit).expect("checked to be small"));
     let last = rows.last().filter(|_| more);
     let next_cursor = last.map(|row| cursor::seal(&control, &seal, &place_text(&row.place)));
+    let amount = Amount::of(measured.quantity.clone(), measured.events)?;
     Ok(Json(Explanation {
         tenant: code(&caller, tenant),
         from: span.from,
         to: span.to,
-        quantity: total.quantity,
-        exact: total.quantity,
-        steps: vec![ExplainedStep {
-            step: "aggregate",
-            kind: meter.aggregation.clone(),
-            events: total.events,
-            result: total.quantity,
-        }],
-        meter: ExplainedMeter { name: meter.name, version: meter.version, aggregation: meter.aggregation },
-        windows: windows.into_iter().map(Item::from).collect(),
+        quantity: amount.quantity,
+        exact: amount.exact,
+        steps: steps(&meter, &measured),
+        windows: windows.into_iter().map(|bucket| Item::of(bucket, &meter)).collect::<Result<_, _>>()?,
+        meter: ExplainedMeter { version: meter.version, aggregation: meter.aggregation(), name: meter.name },
         events: rows.into_iter().map(ExplainedEvent::from).collect(),
         left_out: left_out.into_iter().map(LeftOut::from).collect(),
         complete_to,

@@ -5,20 +5,31 @@
 //! Quantities are exact decimals from the journal to the answer; no float is involved.
 #![deny(clippy::float_arithmetic)]
 
-pub mod api;
+mod api;
 mod changes;
 mod collect;
-pub mod explain;
+mod explain;
+mod measure;
 mod meter;
 mod projector;
 pub mod queries;
 mod read;
 mod span;
 
-pub use changes::Changes;
-pub use meter::{MeterNote, find as find_meter};
+pub use api::routes;
+pub use changes::{Changes, Growth};
+pub use measure::{MeasureError, Measured, measure};
+pub use meter::{MeterNote, find as find_meter, list as list_meters};
 pub use projector::{PROJECTION, UsageProjector};
 pub use read::{
-    Bucket, RowOrigin, RowPlace, Total, UsageRow, at_one_instant, buckets, rows, total, totals, totals_since,
+    Bucket, RowOrigin, RowPlace, Total, UsageRow, at_one_instant, buckets, levels, rows, total, totals,
+    totals_since,
 };
 pub use span::{Span, Step};
+
+/// The instant to which usage is complete: every request and event that was durably recorded by then is counted.
+/// `None` while that is not known.
+pub fn complete_to(control: &crate::Control) -> Option<jiff::Timestamp> {
+    let at_us = control.projections.completeness_us(PROJECTION)?;
+    jiff::Timestamp::from_microsecond(at_us).ok()
+}

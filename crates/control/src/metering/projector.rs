@@ -1,14 +1,15 @@
 //! The projection of the journal into usage.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::TenantId;
 use rowhouse_journal::{Batch, Frame, Kind};
 use rowhouse_store::{Store, StoreError, Transaction};
-use uuid::Uuid;
 
+use super::changes::Growth;
 use super::collect::{LeftOut, UsageRows, collect_record};
+use super::meter::{self, MeterNote};
 use super::queries;
 use crate::Shared;
 use crate::projection::{Projector, Source, Unprojectable};
@@ -19,14 +20,14 @@ pub const PROJECTION: &str = "metering";
 /// Makes usage of records and reported events.
 pub struct UsageProjector {
     control: Shared,
-    /// What the running transaction changed.
-    changed: HashSet<(TenantId, String)>,
+    /// What the running transaction adds.
+    growth: Growth,
 }
 
 impl UsageProjector {
     /// A projector for [`crate::projection::run`].
-    pub fn new(control: Shared) -> Self {
-        UsageProjector { control, changed: HashSet::new() }
+    pub fn new(control: &Shared) -> Self {
+        UsageProjector { control: control.clone(), growth: Growth::new() }
     }
 
     /// Whether `tenant` exists. The directory knows everyone who was ever served by this process.
@@ -50,26 +51,27 @@ impl Projector for UsageProjector {
         source: &Source,
         batch: &Batch,
     ) -> Result<Vec<Unprojectable>, StoreError> {
-        self.changed.clear();
-        let versions = meter_versions(transaction).await?;
+        self.growth.clear();
+        let meters = known_meters(transaction).await?;
         let mut rows = UsageRows::default();
         let mut problems = Vec::new();
         for frame in batch.frames() {
             let left_out = match frame.kind {
-                Kind::Request => self.collect_request(&mut rows, frame, &versions),
+                Kind::Request => self.collect_request(&mut rows, frame, &meters),
                 _ => Ok(()),
             };
             if let Err(problem) = left_out {
                 problems.push(Unprojectable { sequence: frame.sequence, problem });
             }
         }
-        self.changed = add_usage(transaction, source, rows).await?;
+        self.growth = rows.growth();
+        add_usage(transaction, source, &rows).await?;
         Ok(problems)
     }
 
     fn committed(&mut self) {
-        if !self.changed.is_empty() {
-            self.control.usage_changes.note(self.changed.drain());
+        if !self.growth.is_empty() {
+            self.control.usage_changes.note(self.growth.drain());
         }
     }
 }
@@ -79,7 +81,7 @@ impl UsageProjector {
         &self,
         rows: &mut UsageRows,
         frame: Frame<'_>,
-        versions: &HashMap<String, i64>,
+        meters: &HashMap<String, MeterNote>,
     ) -> Result<(), String> {
         let record = frame.record().map_err(|error| error.to_string())?;
         if record.usage.is_empty() {
@@ -87,7 +89,7 @@ impl UsageProjector {
         }
         let left_out = match record.tenant.map(TenantId::from_u128) {
             Some(tenant) if !self.knows(tenant) => vec![LeftOut::UnknownTenant(tenant)],
-            _ => collect_record(rows, &record, frame.sequence, versions),
+            _ => collect_record(rows, &record, frame.sequence, meters),
         };
         if left_out.is_empty() {
             return Ok(());
@@ -96,29 +98,25 @@ impl UsageProjector {
     }
 }
 
-async fn meter_versions(transaction: &Transaction) -> Result<HashMap<String, i64>, StoreError> {
-    let rows = transaction.query(queries::METER_VERSIONS, &[]).await?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+async fn known_meters(transaction: &Transaction) -> Result<HashMap<String, MeterNote>, StoreError> {
+    let meters = meter::list(transaction).await?;
+    Ok(meters.into_iter().map(|meter| (meter.name.clone(), meter)).collect())
 }
 
-/// Writes the rows and their windows; whose usage that changed.
-async fn add_usage(
-    transaction: &Transaction,
-    source: &Source,
-    rows: UsageRows,
-) -> Result<HashSet<(TenantId, String)>, StoreError> {
+/// Writes the rows and their windows.
+async fn add_usage(transaction: &Transaction, source: &Source, rows: &UsageRows) -> Result<(), StoreError> {
     if rows.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(());
     }
-    let changed = transaction
-        .query(
+    transaction
+        .execute(
             queries::ADD_USAGE,
             &[
                 &rows.tenants,
                 &rows.meters,
                 &rows.versions,
                 &rows.instants,
-                &rows.quantities,
+                &rows.quantity_texts(),
                 &rows.sequences,
                 &rows.request_ids,
                 &rows.endpoints,
@@ -131,5 +129,5 @@ async fn add_usage(
             ],
         )
         .await?;
-    Ok(changed.iter().map(|row| (TenantId(row.get::<_, Uuid>(0)), row.get(1))).collect())
+    Ok(())
 }

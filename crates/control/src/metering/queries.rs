@@ -1,10 +1,9 @@
 //! SQL of usage.
 
-/// Name and version of every meter.
-pub const METER_VERSIONS: &str = "SELECT name, version FROM metering.meters";
+/// Every meter.
+pub const METERS: &str = "SELECT name, version, definition FROM metering.meters ORDER BY name";
 
-/// Adds rows of usage that are not there yet, and what is new among them to their windows. Answers the tenants
-/// and meters whose windows grew. Windows are locked in the order of their key, so two workers cannot deadlock.
+/// Adds rows of usage that are not there yet, and what is new among them to their windows. Windows are locked in the order of their key, so two workers cannot deadlock.
 pub const ADD_USAGE: &str = "WITH incoming AS ( \
          SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::timestamptz[], $5::text[], $6::bigint[], \
                  $7::uuid[], $8::text[], $9::text[], $10::smallint[], $11::text[], $12::text[]) \
@@ -24,8 +23,7 @@ pub const ADD_USAGE: &str = "WITH incoming AS ( \
      FROM fresh GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 4, 3 \
      ON CONFLICT (tenant_id, meter, minute, meter_version) DO UPDATE SET \
          events = windows.events + EXCLUDED.events, \
-         quantity = windows.quantity + EXCLUDED.quantity \
-     RETURNING tenant_id, meter";
+         quantity = windows.quantity + EXCLUDED.quantity";
 
 /// All statements of the transaction see the same; it must be the first one.
 pub const ONE_INSTANT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ";
@@ -66,3 +64,22 @@ pub const ROWS: &str = "SELECT at, node, lane, sequence, quantity::text, meter_v
 pub const LEFT_OUT: &str = "SELECT source, event_id, reason FROM metering.left_out \
      WHERE tenant_id = $1 AND at >= $3 AND at < $4 AND $2 = ANY (meters) \
      ORDER BY at, node, lane, sequence LIMIT $5";
+
+/// Single values in the order in which they hold, for meters that are not plain sums.
+pub const VALUES: &str = "SELECT at, coalesce(event_id, request_id::text), quantity::text FROM metering.usage \
+     WHERE tenant_id = $1 AND meter = $2 AND at >= $3 AND at < $4 \
+     ORDER BY at, 2 LIMIT $5";
+
+/// The value that holds at an instant.
+pub const LAST_BEFORE: &str = "SELECT quantity::text FROM metering.usage \
+     WHERE tenant_id = $1 AND meter = $2 AND at < $3 \
+     ORDER BY at DESC, coalesce(event_id, request_id::text) DESC LIMIT 1";
+
+/// The sum of all changes before an instant.
+pub const SUM_BEFORE: &str = "SELECT coalesce(sum(quantity), 0)::text FROM metering.usage \
+     WHERE tenant_id = $1 AND meter = $2 AND at < $3";
+
+/// The values that hold now, of the named meters, of all tenants that the transaction sees or of one.
+pub const LEVELS: &str = "SELECT DISTINCT ON (tenant_id, meter) tenant_id, meter, quantity::text \
+     FROM metering.usage WHERE meter = ANY ($1) AND ($2::uuid IS NULL OR tenant_id = $2) \
+     ORDER BY tenant_id, meter, at DESC, coalesce(event_id, request_id::text) DESC";

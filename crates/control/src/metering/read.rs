@@ -133,6 +133,17 @@ pub async fn totals_since(
     rows.iter().map(|row| Ok((TenantId(row.get::<_, Uuid>(0)), row.get(1), quantity(row.get(2))?))).collect()
 }
 
+/// The levels that hold now, of all tenants that the transaction sees or of one.
+pub async fn levels(
+    transaction: &Transaction,
+    tenant: Option<TenantId>,
+    meters: &[&str],
+) -> Result<Vec<(TenantId, String, Quantity)>, StoreError> {
+    let tenant = tenant.map(|tenant| tenant.0);
+    let rows = transaction.query(queries::LEVELS, &[&meters, &tenant]).await?;
+    rows.iter().map(|row| Ok((TenantId(row.get::<_, Uuid>(0)), row.get(1), quantity(row.get(2))?))).collect()
+}
+
 /// The sums of the steps of `span` that have any usage, at most `limit`.
 pub async fn buckets(
     transaction: &Transaction,
@@ -219,6 +230,6 @@ fn total_of(row: &Row, first: usize) -> Result<Total, StoreError> {
     Ok(Total { events, quantity: quantity(row.get(first + 1))? })
 }
 
-fn quantity(text: &str) -> Result<Quantity, StoreError> {
+pub(super) fn quantity(text: &str) -> Result<Quantity, StoreError> {
     Quantity::parse(text).map_err(|_| StoreError::Stored { what: "a quantity" })
 }

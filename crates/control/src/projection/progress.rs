@@ -74,11 +74,12 @@ impl Progress {
         lanes.collect::<Option<Vec<i64>>>()?.into_iter().min()
     }
 
-    /// Resolves when `projection` has taken the frame `sequence` of `lane`.
+    /// Resolves when `projection` has taken the frame `sequence` of `lane`; at once for 0, which no frame has.
     pub async fn passed(&self, projection: &'static str, lane: &str, sequence: u64) {
         let mut changed = self.changed.subscribe();
         let key = (projection, lane.to_owned());
-        while self.standings().get(&key).is_none_or(|standing| standing.position <= sequence) {
+        while sequence > 0 && self.standings().get(&key).is_none_or(|standing| standing.position <= sequence)
+        {
             changed.changed().await.expect("the sender lives as long as `self`");
         }
     }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use rowhouse_control::metering::{PROJECTION, UsageProjector};
 use rowhouse_control::projection::{self, Projector, Source, Unprojectable};
+use rowhouse_domain::billing::plan::default_plans;
 use rowhouse_domain::id::TenantId;
+use rowhouse_domain::metering::catalogue::default_meters;
 use rowhouse_domain::metering::quantity::SCALE;
 use rowhouse_journal::{Batch, Class, Kind, LaneWriter, RequestRecord, UsagePairs};
 use rowhouse_store::server::PrivateServer;
@@ -33,11 +35,22 @@ async fn furnish(platform: &Platform) {
         &["usage:read", "usage:create", "quota:read", "subscription:read", "invoice:read"],
     );
     platform.tenant(B, "bolt", &["usage:read", "quota:read", "subscription:read", "invoice:read"]);
-    let meters = r#"INSERT INTO metering.meters (name, definition, updated_at) VALUES
-        ('api_calls', '{"name": "api_calls"}', now()),
-        ('stamps_created', '{"name": "stamps_created"}', now()),
-        ('hash_operations', '{"name": "hash_operations"}', now())"#;
-    platform.execute(meters).await;
+    for meter in default_meters() {
+        declare(platform, "metering.meters", &meter.name, &meter).await;
+    }
+    for plan in default_plans() {
+        declare(platform, "billing.plans", &plan.name, &plan).await;
+    }
+}
+
+/// Puts a definition where the catalogue keeps it.
+async fn declare(platform: &Platform, table: &str, name: &str, definition: &impl serde::Serialize) {
+    let definition = serde_json::to_string(definition).expect("JSON").replace('\'', "''");
+    platform
+        .execute(&format!(
+            "INSERT INTO {table} (name, definition, updated_at) VALUES ('{name}', '{definition}', now())"
+        ))
+        .await;
 }
 
 /// A served request of `tenant` that counts `usage` (in whole units) at `at_us`.
@@ -64,7 +77,7 @@ pub struct Running {
 
 impl Running {
     pub fn start(platform: &Platform) -> Running {
-        Running::start_with(platform, UsageProjector::new(platform.control.clone()))
+        Running::start_with(platform, UsageProjector::new(&platform.control))
     }
 
     pub fn start_with(platform: &Platform, projector: impl Projector + 'static) -> Running {
@@ -197,7 +210,7 @@ async fn killed_between_effect_and_commit_it_counts_once() {
         lane.append_record(Class::R, &record(A, START_US + n, &[("api_calls", 1)])).expect("room");
     }
     let reached = Arc::new(Notify::new());
-    let inner = UsageProjector::new(platform.control.clone());
+    let inner = UsageProjector::new(&platform.control);
     let killed = Running::start_with(&platform, Hangs { inner, reached: reached.clone() });
     timeout(PATIENCE, reached.notified()).await.expect("the effect is written");
     killed.task.abort();

@@ -267,7 +267,7 @@ impl Platform {
 
 /// Serves the control API of these features on loopback, as long as the test runs.
 async fn serve(control: &Shared) -> SocketAddr {
-    let routes = rowhouse_control::metering::api::routes().merge(rowhouse_control::billing::api::routes());
+    let routes = rowhouse_control::metering::routes().merge(rowhouse_control::billing::routes());
     let (router, _) = routes.split_for_parts();
     let app = rowhouse_control::api::assemble(router, control.clone());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");

@@ -1,0 +1,17 @@
+//! What tenants are billed: subscriptions to plans, and the running invoice. Prices, rating and the arithmetic of
+//! money are pure rules of `domain::billing`; usage comes from `metering`. An amount shown here is computed anew
+//! from usage each time, so it cannot drift from what it is made of.
+#![deny(clippy::float_arithmetic)]
+
+mod api;
+mod explain;
+mod period;
+pub mod queries;
+mod running;
+mod simulate;
+mod subscription;
+
+pub use api::routes;
+pub use period::{PeriodError, period_of};
+pub use running::{DraftError, Running, draft};
+pub use subscription::{SubscribeError, Subscription, current, list, subscribe};
