@@ -1,0 +1,51 @@
+//! What runs where: the server and the applications of tenants of level `instance`, on this machine.
+//!
+//! What an instance is to be is one row; `lifecycle` changes it, and nobody else. One reconciler ([`run`]) brings the
+//! processes to it: at start, after a change, and after whatever died. It alone holds the processes, so that nobody races
+//! it; others wait for what it has observed ([`Fleet`]).
+//!
+//! ```text
+//! <data>/instances/<16 hex>/server/            the tenant's PostgreSQL, as `store::server` keeps it
+//! <data>/instances/<16 hex>/<service>/         where its own process of a service works
+//! <data>/instances/<16 hex>/<service>.env      the process's environment, while it runs
+//! <data>/instances/<16 hex>/log/<service>.log  bounded
+//! ```
+
+mod api;
+mod fleet;
+mod instance;
+mod keeper;
+mod process;
+mod queries;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+pub use api::routes;
+pub use fleet::{Fleet, WaitError, run};
+pub use instance::{Application, Desired, Observed, ObservedApplication, ObservedServer, Phase};
+pub use queries::{desire, forget, get, reserve_applications, upstreams};
+
+/// Settings of this feature.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Where instances lie; passable for the OS user of the servers.
+    pub directory: PathBuf,
+    /// The control plane's socket for services.
+    pub plane_socket: PathBuf,
+    /// Service → the program of a tenant's own process of it.
+    pub applications: BTreeMap<String, Program>,
+    /// OS user of servers and processes when root runs Rowhouse; else `rowhouse`, else `postgres`.
+    pub os_user: Option<String>,
+    /// As in `store::server::ServerSpec`.
+    pub guard_program: Option<PathBuf>,
+}
+
+/// How a service is started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// Absolute path.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+}
