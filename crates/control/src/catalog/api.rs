@@ -271,9 +271,9 @@ macro_rules! reads {
     ($kind:ident: $list:ident $list_id:literal at $list_path:literal, $get:ident $get_id:literal at $get_path:literal, $tag:literal) => {
         #[doc = concat!("All definitions of this kind, by name: `", $list_path, "`.")]
         #[utoipa::path(
-                            get, path = $list_path, operation_id = $list_id, tag = $tag,
-                            responses((status = 200, body = List<Stored>))
-                        )]
+                                            get, path = $list_path, operation_id = $list_id, tag = $tag,
+                                            responses((status = 200, body = List<Stored>))
+                                        )]
         async fn $list(
             State(control): State<Shared>,
             caller: Caller,
@@ -284,10 +284,10 @@ macro_rules! reads {
 
         #[doc = concat!("One definition, with its version as ETag: `", $get_path, "`.")]
         #[utoipa::path(
-                            get, path = $get_path, operation_id = $get_id, tag = $tag,
-                            params(("name" = String, Path, description = "Its name")),
-                            responses((status = 200, body = Stored))
-                        )]
+                                            get, path = $get_path, operation_id = $get_id, tag = $tag,
+                                            params(("name" = String, Path, description = "Its name")),
+                                            responses((status = 200, body = Stored))
+                                        )]
         async fn $get(
             State(control): State<Shared>,
             caller: Caller,

@@ -1,38 +1,37 @@
-//! Meters and plans as declared.
+//! Meters and plans as declared, and what metering and billing say about them.
+
+use std::collections::BTreeSet;
 
 pub use rowhouse_domain::billing::plan::PlanDraft as Plan;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+pub use rowhouse_domain::metering::meter::MeterDraft as Meter;
 
 use super::check::unknown;
 use super::{Definitions, Finding, Kind};
 
-/// A meter.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Meter {
-    /// `[a-z][a-z0-9._-]{0,62}`.
-    pub name: String,
-    /// Its other fields.
-    #[serde(flatten)]
-    pub fields: Map<String, Value>,
-}
-
 /// Checks of meters and plans, by the rules of metering and billing.
 pub(super) fn check(definitions: &Definitions, findings: &mut Vec<Finding>) {
+    definitions.meters.iter().for_each(|meter| self::meter(meter, findings));
     let meters = definitions.meters.iter().map(|meter| meter.name.as_str()).collect();
-    for plan in &definitions.plans {
-        let find = |field: &str, code| Finding::new(Kind::Plan, &plan.name, field, code);
-        for problem in plan.plan().err().into_iter().flatten() {
-            let field = problem.pointer.trim_start_matches('/');
-            let what = problem.code.rsplit('.').next().unwrap_or("invalid");
-            findings.push(find(field, what).detail(problem.detail));
-        }
-        let priced = plan.prices.iter().enumerate();
-        for (index, meter) in priced.filter_map(|(index, price)| Some((index, price.meter.as_deref()?))) {
-            if !definitions.meters.iter().any(|own| own.name == meter) {
-                let place = format!("prices/{index}/meter");
-                findings.push(find(&place, "unknown").detail(unknown("meter", meter, &meters)));
-            }
-        }
+    definitions.plans.iter().for_each(|plan| self::plan(plan, &meters, findings));
+}
+
+fn meter(meter: &Meter, findings: &mut Vec<Finding>) {
+    for problem in meter.meter().err().into_iter().flatten() {
+        let field = problem.pointer.trim_start_matches('/');
+        findings.push(Finding::new(Kind::Meter, &meter.name, field, "invalid").detail(problem.detail));
+    }
+}
+
+fn plan(plan: &Plan, meters: &BTreeSet<&str>, findings: &mut Vec<Finding>) {
+    for problem in plan.plan().err().into_iter().flatten() {
+        let field = problem.pointer.trim_start_matches('/');
+        let what = problem.code.rsplit('.').next().unwrap_or("invalid");
+        findings.push(Finding::new(Kind::Plan, &plan.name, field, what).detail(problem.detail));
+    }
+    for (index, price) in plan.prices.iter().enumerate() {
+        let Some(meter) = price.meter.as_deref().filter(|meter| !meters.contains(meter)) else { continue };
+        let field = format!("prices/{index}/meter");
+        let detail = unknown("meter", meter, meters);
+        findings.push(Finding::new(Kind::Plan, &plan.name, &field, "unknown").detail(detail));
     }
 }

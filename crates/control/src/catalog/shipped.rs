@@ -98,6 +98,8 @@ mod tests {
         assert_eq!(roles, by_name(rowhouse_domain::access::shipped_roles()));
         assert_eq!(shipped.definitions.tiers, rowhouse_domain::tenancy::shipped_tiers());
         assert_eq!(shipped.definitions.plans, rowhouse_domain::billing::plan::default_plans());
+        let meters = rowhouse_domain::metering::catalogue::default_meters();
+        assert_eq!(shipped.definitions.meters, meters);
         assert_eq!((compiled.routes.routes().len(), compiled.limits.len()), (5, 5));
         let viewer = compiled.roles.permissions("viewer").expect("a shipped role");
         assert_eq!(compiled.permissions.names_of(viewer), ["metadata_stamp:read", "system:read"]);

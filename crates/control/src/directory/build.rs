@@ -1,0 +1,131 @@
+//! Loading and compiling, of everything or of some tenants. One query for each kind of row, never one for each row.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rowhouse_domain::access::Permit;
+use rowhouse_domain::directory::Directory;
+use rowhouse_domain::id::TenantId;
+use rowhouse_store::{StoreError, Transaction};
+
+use super::notices;
+use super::tenant::{Belongings, Compiler};
+use crate::catalog::{self, Compiled, LoadError};
+use crate::{Control, access, deploy, keys, tenancy};
+
+/// The directory could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The catalogue could not be loaded.
+    #[error("the catalogue could not be loaded: {0}")]
+    Catalog(#[from] LoadError),
+    /// The database failed.
+    #[error("the directory could not be loaded: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// A directory, and what it takes to make the next version from it.
+pub(super) struct Built {
+    pub directory: Directory,
+    pub catalogue: Compiled,
+    pub last_notice: i64,
+}
+
+/// The version that has read notices up to `last_notice` and was made anew `remakes` times since, without a notice.
+pub(super) fn version(last_notice: i64, remakes: u16) -> u64 {
+    (last_notice as u64 + 1) << 16 | u64::from(remakes)
+}
+
+/// The whole directory as the database is now.
+pub async fn build(control: &Control) -> Result<Directory, BuildError> {
+    Ok(build_all(control).await?.directory)
+}
+
+pub(super) async fn begin(control: &Control) -> Result<Transaction, StoreError> {
+    control.store.read(&Permit::for_system(None, "the directory")).await
+}
+
+pub(super) async fn build_all(control: &Control) -> Result<Built, BuildError> {
+    let transaction = begin(control).await?;
+    let last_notice = notices::last(&transaction).await?;
+    let catalogue = compiled(&transaction).await?;
+    let mut directory = Directory {
+        version: version(last_notice, 0),
+        naming: Arc::new(control.settings.naming.clone()),
+        services: catalogue.services.clone(),
+        routes: catalogue.routes.clone(),
+        limits: catalogue.limits.clone(),
+        permissions: catalogue.permissions.clone(),
+        ..Directory::empty()
+    };
+    put(&mut directory, &catalogue, &transaction, None).await?;
+    transaction.finish().await?;
+    Ok(Built { directory, catalogue, last_notice })
+}
+
+async fn compiled(transaction: &Transaction) -> Result<Compiled, LoadError> {
+    let definitions = catalog::load(transaction).await?;
+    catalog::compile(&definitions).map_err(LoadError::Invalid)
+}
+
+/// Puts all tenants, or one, with their keys into `directory`, as the database has them now.
+pub(super) async fn put(
+    directory: &mut Directory,
+    catalogue: &Compiled,
+    transaction: &Transaction,
+    tenant: Option<TenantId>,
+) -> Result<(), StoreError> {
+    let tenants = tenancy::load_tenants(transaction, tenant).await?;
+    let belongings = load(transaction, tenant).await?;
+    let keys = keys::load_keys(transaction, tenant).await?;
+    let mut compiler = Compiler::new(catalogue, &belongings, directory.version);
+    if let Some(gone) = tenant.filter(|_| tenants.is_empty()) {
+        forget(directory, gone);
+    }
+    for row in &tenants {
+        forget_code(directory, row.id, &row.code);
+        directory.put_tenant(compiler.tenant(row));
+    }
+    for row in keys {
+        let public_id = row.public_id;
+        directory.keys.insert(public_id, Arc::new(compiler.key(row)));
+    }
+    Ok(())
+}
+
+async fn load(transaction: &Transaction, tenant: Option<TenantId>) -> Result<Belongings, StoreError> {
+    let upstreams = deploy::upstreams(transaction, tenant).await?;
+    let upstreams =
+        upstreams.into_iter().map(|(tenant, service, address)| (tenant, (service, address))).collect();
+    Ok(Belongings {
+        grants: by_tenant(access::load_grants(transaction, tenant).await?),
+        versions: access::load_versions(transaction, tenant).await?.into_iter().collect(),
+        upstreams: by_tenant(upstreams),
+        used: HashMap::new(),
+    })
+}
+
+fn by_tenant<T>(rows: Vec<(TenantId, T)>) -> HashMap<TenantId, Vec<T>> {
+    let mut all: HashMap<TenantId, Vec<T>> = HashMap::new();
+    for (tenant, row) in rows {
+        all.entry(tenant).or_default().push(row);
+    }
+    all
+}
+
+/// A tenant's row is gone: it never was served, or its code would stay for ever.
+fn forget(directory: &mut Directory, tenant: TenantId) {
+    let Some(entry) = directory.tenants.get(&tenant).cloned() else { return };
+    directory.tenants.remove(&tenant);
+    if directory.codes.get(&entry.code) == Some(&tenant) {
+        directory.codes.remove(&entry.code);
+    }
+}
+
+/// Takes the code out that a tenant had before, unless it is another's by now.
+fn forget_code(directory: &mut Directory, tenant: TenantId, code: &str) {
+    let Some(entry) = directory.tenants.get(&tenant).cloned() else { return };
+    if &*entry.code != code && directory.codes.get(&entry.code) == Some(&tenant) {
+        directory.codes.remove(&entry.code);
+    }
+}
