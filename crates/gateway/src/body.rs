@@ -50,11 +50,7 @@ pub(crate) enum UpstreamBody {
     /// There is none.
     Empty,
     /// It is passed on as it comes.
-    Client {
-        incoming: Incoming,
-        max_bytes: u64,
-        watch: Rc<BodyWatch>,
-    },
+    Client { incoming: Incoming, max_bytes: u64, watch: Rc<BodyWatch> },
 }
 
 impl Body for UpstreamBody {
@@ -130,7 +126,12 @@ pub(crate) struct Passing {
 
 impl Passing {
     /// Takes over once the head is there. An answer without a body is complete already.
-    pub(crate) fn new(incoming: Incoming, pooled: Pooled, recording: Box<Recording>, deadline: Deadline) -> Self {
+    pub(crate) fn new(
+        incoming: Incoming,
+        pooled: Pooled,
+        recording: Box<Recording>,
+        deadline: Deadline,
+    ) -> Self {
         let mut passing = Passing { incoming, pooled: Some(pooled), recording: Some(recording), deadline };
         if passing.incoming.is_end_stream() {
             passing.complete();

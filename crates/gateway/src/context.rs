@@ -47,7 +47,13 @@ impl ContextDesk {
     }
 
     /// What to tell about `principal` of `tenant`; signed anew only if something changed or 30 s have passed.
-    pub(crate) fn told(&self, tenant: &Tenant, principal: Principal, directory_version: u64, now_s: i64) -> Told {
+    pub(crate) fn told(
+        &self,
+        tenant: &Tenant,
+        principal: Principal,
+        directory_version: u64,
+        now_s: i64,
+    ) -> Told {
         let mut kept = self.kept.borrow_mut();
         if let Some(own) = kept.get(&(tenant.id, principal))
             && own.tenant_version == tenant.version
@@ -60,7 +66,12 @@ impl ContextDesk {
             kept.clear();
         }
         let told = self.sign(tenant, principal, now_s);
-        let own = Kept { tenant_version: tenant.version, directory_version, signed_at_s: now_s, told: told.clone() };
+        let own = Kept {
+            tenant_version: tenant.version,
+            directory_version,
+            signed_at_s: now_s,
+            told: told.clone(),
+        };
         kept.insert((tenant.id, principal), own);
         told
     }

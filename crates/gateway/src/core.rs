@@ -8,9 +8,9 @@ use std::sync::atomic::Ordering;
 
 use foldhash::quality::FixedState;
 use rowhouse_domain::clock::Clock;
-use rowhouse_domain::id::TenantId;
 use rowhouse_domain::context::ContextSigner;
 use rowhouse_domain::directory::DirectoryWatch;
+use rowhouse_domain::id::TenantId;
 use rowhouse_domain::keys::Peppers;
 use rowhouse_journal::LaneWriter;
 

@@ -241,8 +241,7 @@ fn listen(address: SocketAddr, count: usize) -> io::Result<Vec<std::net::TcpList
 
 /// One of several listeners on the same port; the kernel spreads connections over them.
 fn listener(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket =
-        socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;

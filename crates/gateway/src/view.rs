@@ -60,7 +60,10 @@ impl View {
     pub(crate) fn new(directory: Arc<Directory>, pools: &Pools, hash: &FixedState) -> Self {
         let uses = |wanted: &dyn Fn(&LimitDefinition) -> bool| -> Vec<LimitUse> {
             let limits = directory.limits.iter().enumerate();
-            limits.filter(|(_, limit)| wanted(limit)).map(|(index, limit)| limit_use(index, limit, hash)).collect()
+            limits
+                .filter(|(_, limit)| wanted(limit))
+                .map(|(index, limit)| limit_use(index, limit, hash))
+                .collect()
         };
         let admission = |limit: &LimitDefinition| !at_arrival(limit.scope);
         let of_service = |service: &ServiceDefinition| {
@@ -70,7 +73,11 @@ impl View {
             uses(&|limit| admission(limit) && named(limit))
         };
         let services = directory.services.iter().map(|service| ServiceView {
-            upstreams: service.upstreams.iter().map(|a| pools.upstream(a, service.protocol == "http2")).collect(),
+            upstreams: service
+                .upstreams
+                .iter()
+                .map(|a| pools.upstream(a, service.protocol == "http2"))
+                .collect(),
             turn: Cell::new(0),
             admission: of_service(service),
             http2: service.protocol == "http2",

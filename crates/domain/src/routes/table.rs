@@ -244,3 +244,7 @@ fn check_path(definition: &RouteDefinition) -> Result<(), TableError> {
         reason: reason.to_owned(),
     })
 }
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

@@ -67,11 +67,13 @@ pub struct Resolution<'a> {
 
 /// What one signal names: somebody, or nobody we know.
 type Named = Option<TenantId>;
+/// A signal, if it is there.
+type Signal = Option<(ResolvedBy, Named)>;
 
 /// Finds the tenant of a request. No allocation when the host is already in canonical form.
 pub fn resolve<'a>(directory: &Directory, signals: &Signals<'a>) -> Result<Resolution<'a>, Refusal> {
     let host = signals.authority.map(canonical_host).transpose()?;
-    let mut found: [Option<(ResolvedBy, Named)>; 4] = [None; 4];
+    let mut found: [Signal; 4] = [None; 4];
     found[0] = host.as_deref().map_or(Ok(None), |host| host_signal(directory, host))?;
     found[1] = header_signal(directory, signals)?;
     let (path, path_named) = path_signal(directory, signals.path)?;
@@ -83,7 +85,7 @@ pub fn resolve<'a>(directory: &Directory, signals: &Signals<'a>) -> Result<Resol
     Ok(Resolution { tenant: tenant.clone(), by, path })
 }
 
-fn agree(found: &[Option<(ResolvedBy, Named)>; 4]) -> Result<(ResolvedBy, TenantId), Refusal> {
+fn agree(found: &[Signal; 4]) -> Result<(ResolvedBy, TenantId), Refusal> {
     let request = || found[..3].iter().flatten();
     let Some(&(by, first)) = request().next() else {
         return match found[3] {
@@ -113,7 +115,7 @@ fn unknown() -> Refusal {
     Refusal::new(&kind::TENANT_UNKNOWN, "No tenant has this name.")
 }
 
-fn host_signal(directory: &Directory, host: &str) -> Result<Option<(ResolvedBy, Named)>, Refusal> {
+fn host_signal(directory: &Directory, host: &str) -> Result<Signal, Refusal> {
     let naming = &directory.naming;
     if naming.platform_hosts.iter().any(|own| own == host) {
         return Ok(None);
@@ -139,10 +141,7 @@ fn host_signal(directory: &Directory, host: &str) -> Result<Option<(ResolvedBy, 
     }
 }
 
-fn header_signal(
-    directory: &Directory,
-    signals: &Signals<'_>,
-) -> Result<Option<(ResolvedBy, Named)>, Refusal> {
+fn header_signal(directory: &Directory, signals: &Signals<'_>) -> Result<Signal, Refusal> {
     let by_id = signals.header_id.map(|text| match text.parse::<TenantId>() {
         Ok(id) => directory.tenants.get(&id).map(|tenant| tenant.id),
         Err(_) => None,
@@ -161,10 +160,7 @@ fn header_signal(
     Ok(Some((ResolvedBy::Header, named)))
 }
 
-fn path_signal<'a>(
-    directory: &Directory,
-    path: &'a str,
-) -> Result<(&'a str, Option<(ResolvedBy, Named)>), Refusal> {
+fn path_signal<'a>(directory: &Directory, path: &'a str) -> Result<(&'a str, Signal), Refusal> {
     let Some(rest) = path.strip_prefix("/t/") else { return Ok((path, None)) };
     let (code, after) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
     if code.contains('%') {
@@ -196,3 +192,7 @@ pub fn canonical_host(authority: &str) -> Result<Cow<'_, str>, Refusal> {
         true => Ok(Cow::Borrowed(host)),
     }
 }
+
+#[cfg(test)]
+#[path = "resolution_tests.rs"]
+mod tests;

@@ -29,7 +29,8 @@ pub(crate) struct Standing {
 
 /// Puts the five headers into an answer, in place of any that are there. One allocation holds all their text.
 pub(crate) fn apply(headers: &mut HeaderMap, standings: &[Standing], limits: &[LimitDefinition], now_s: i64) {
-    let Some(told) = standings.iter().find(|standing| standing.binds).or_else(|| least_left(standings)) else {
+    let Some(told) = standings.iter().find(|standing| standing.binds).or_else(|| least_left(standings))
+    else {
         return;
     };
     let name = |standing: &Standing| limits[standing.limit].name.as_str();
@@ -42,7 +43,8 @@ pub(crate) fn apply(headers: &mut HeaderMap, standings: &[Standing], limits: &[L
     let mut ends = [text.len(); 5];
     put(&mut text, format_args!("\"{}\";r={};t={}", name(told), told.remaining, told.reset_s));
     ends[1] = text.len();
-    for (end, number) in ends[2..].iter_mut().zip([told.bucket.burst(), told.remaining, now_s + told.reset_s]) {
+    for (end, number) in ends[2..].iter_mut().zip([told.bucket.burst(), told.remaining, now_s + told.reset_s])
+    {
         put(&mut text, format_args!("{number}"));
         *end = text.len();
     }

@@ -72,7 +72,12 @@ impl LimitTable {
             if !verdict.allowed && !clock_went_back {
                 return verdict;
             }
-            match slot.state.compare_exchange_weak(seen, pack(verdict.next), Ordering::AcqRel, Ordering::Acquire) {
+            match slot.state.compare_exchange_weak(
+                seen,
+                pack(verdict.next),
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
                 Ok(_) => {
                     slot.empty_at_us.store(now_us + verdict.reset_after_us, Ordering::Relaxed);
                     return verdict;

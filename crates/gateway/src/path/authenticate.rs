@@ -94,10 +94,9 @@ pub(crate) enum Destination<'r, 'v> {
 impl Known<'_, '_> {
     /// Who acts.
     pub(crate) fn principal(&self) -> Principal {
-        self.key.map_or(
-            Principal { kind: PrincipalKind::Anonymous, id: uuid::Uuid::nil() },
-            |key| Principal { kind: PrincipalKind::ApiKey, id: key.id.0 },
-        )
+        self.key.map_or(Principal { kind: PrincipalKind::Anonymous, id: uuid::Uuid::nil() }, |key| {
+            Principal { kind: PrincipalKind::ApiKey, id: key.id.0 }
+        })
     }
 }
 
@@ -189,9 +188,10 @@ fn may_be_served(tenant: &Tenant, method: &str, by_key: bool) -> Result<(), Refu
 
 fn is_for_service(key: &Key, service: &str) -> Result<(), Refusal> {
     match &key.services {
-        Some(services) if !services.iter().any(|own| &**own == service) => {
-            Err(Refusal::new(&kind::KEY_WRONG_SERVICE, format!("The key is not for the service `{service}`.")))
-        }
+        Some(services) if !services.iter().any(|own| &**own == service) => Err(Refusal::new(
+            &kind::KEY_WRONG_SERVICE,
+            format!("The key is not for the service `{service}`."),
+        )),
         _ => Ok(()),
     }
 }

@@ -51,7 +51,12 @@ pub(crate) async fn forward(
             match send(pooled, request, &mut deadline, waiting, recording).await {
                 Ok((response, pooled)) => {
                     deadline.move_to(whole.into());
-                    return Ok(Answered { response, pooled, deadline, reports_usage: outgoing.reports_usage });
+                    return Ok(Answered {
+                        response,
+                        pooled,
+                        deadline,
+                        reports_usage: outgoing.reports_usage,
+                    });
                 }
                 Err(Failure::NotSent(back)) => request = back,
                 Err(Failure::Stop(stop)) => return Err(stop),

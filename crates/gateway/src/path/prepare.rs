@@ -87,7 +87,12 @@ pub(crate) fn choose(
     })
 }
 
-fn candidates(core: &Core, view: &View, service: usize, tenant: Option<&Tenant>) -> Option<[Rc<Upstream>; 2]> {
+fn candidates(
+    core: &Core,
+    view: &View,
+    service: usize,
+    tenant: Option<&Tenant>,
+) -> Option<[Rc<Upstream>; 2]> {
     let own = &view.services[service];
     let turn = own.turn.get();
     own.turn.set(turn.wrapping_add(1));

@@ -56,11 +56,8 @@ fn reserve_one(
 
 #[cold]
 fn used_up(quota: &Quota, now_us: i64, recording: &Recording) -> Refusal {
-    let refusal = Refusal::new(
-        &kind::QUOTA_EXCEEDED,
-        format!("The quota of `{}` is used up.", quota.meter),
-    )
-    .violates(&*quota.meter);
+    let refusal = Refusal::new(&kind::QUOTA_EXCEEDED, format!("The quota of `{}` is used up.", quota.meter))
+        .violates(&*quota.meter);
     if quota.window == QuotaWindow::None {
         return refusal;
     }

@@ -365,7 +365,8 @@ static REQUEST_ID: http::HeaderName = http::HeaderName::from_static("x-request-i
 fn given_id(headers: &HeaderMap) -> Option<(Uuid, HeaderValue)> {
     let mut values = headers.get_all(&REQUEST_ID).iter();
     let text = values.next()?;
-    let id = (text.len() == 36 && values.next().is_none()).then(|| Uuid::try_parse_ascii(text.as_bytes()).ok())??;
+    let id = (text.len() == 36 && values.next().is_none())
+        .then(|| Uuid::try_parse_ascii(text.as_bytes()).ok())??;
     Some((id, text.clone()))
 }
 

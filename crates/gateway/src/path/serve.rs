@@ -23,7 +23,11 @@ use crate::core::Core;
 
 /// Answers one request. Its record is in the journal before the last byte of the answer leaves; if the client
 /// goes away first, dropping what this returns writes the record.
-pub(crate) async fn serve(core: Rc<Core>, peer: Rc<Peer>, request: Request<Incoming>) -> Response<AnswerBody> {
+pub(crate) async fn serve(
+    core: Rc<Core>,
+    peer: Rc<Peer>,
+    request: Request<Incoming>,
+) -> Response<AnswerBody> {
     let mut recording = Recording::begin(&core, peer.address, &request);
     match pass(&core, &peer, request, &mut recording).await {
         Ok(answered) => forwarded(answered, recording),

@@ -52,7 +52,10 @@ fn a_denial_is_an_audit_event_and_counters_are_gapless_per_tenant() {
 
     let records = stage.records(4);
     let first = records[0].record();
-    assert_eq!((records[0].class, first.outcome, first.refusal), (Class::S, Outcome::Refused, "access.denied"));
+    assert_eq!(
+        (records[0].class, first.outcome, first.refusal),
+        (Class::S, Outcome::Refused, "access.denied")
+    );
     assert_eq!(first.permission, "stamp:delete");
     let audit = first.audit.unwrap();
     assert_eq!((audit.target_kind, audit.target_id, first.user_agent), ("stamp", "st-42", "probe/1"));

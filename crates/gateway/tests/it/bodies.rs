@@ -63,7 +63,10 @@ fn a_body_that_is_framed_wrongly_is_the_clients_fault() {
 fn a_client_that_goes_away_in_the_middle_is_recorded() {
     let stage = Stage::start();
     let head = |path: &str| {
-        format!("GET {path} HTTP/1.1\r\nHost: acme.example.test\r\nAuthorization: Bearer {}\r\n\r\n", stage.acme)
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: acme.example.test\r\nAuthorization: Bearer {}\r\n\r\n",
+            stage.acme
+        )
     };
     let mut reading = stage.wire();
     reading.write(head("/v1/work/endless"));

@@ -171,7 +171,10 @@ fn pipelined_requests_are_answered_in_order() {
     let stage = Stage::start();
     let mut wire: Wire = stage.wire();
     let one = |path: &str| {
-        format!("GET {path} HTTP/1.1\r\nHost: acme.example.test\r\nAuthorization: Bearer {}\r\n\r\n", stage.acme)
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: acme.example.test\r\nAuthorization: Bearer {}\r\n\r\n",
+            stage.acme
+        )
     };
     wire.write(format!("{}{}{}", one("/v1/stamps/1"), one("/v2/nothing"), one("/v1/stamps/3")));
     assert_eq!(wire.answer().json()["target"], "/v1/stamps/1");

@@ -78,7 +78,11 @@ fn malformed_unknown_and_wrong_cannot_be_told_apart() {
     assert_eq!(outside(&ask(&with_other_secret(&stage.bolt))), outside(&malformed));
     let records = stage.records(6);
     let known: Vec<_> = records.iter().map(|recorded| recorded.record().api_key.to_owned()).collect();
-    assert_eq!(known.iter().filter(|id| !id.is_empty()).count(), 3, "ids of existing keys are recorded: {known:?}");
+    assert_eq!(
+        known.iter().filter(|id| !id.is_empty()).count(),
+        3,
+        "ids of existing keys are recorded: {known:?}"
+    );
 }
 
 fn with_other_secret(key: &str) -> String {
@@ -109,11 +113,7 @@ fn the_state_of_a_key_is_told_to_who_holds_it() {
         (standing(|key| key.expires_at_us = Some(NOON_US)), 401, "keys.expired"),
         (standing(|key| key.owner_enabled = false), 401, "keys.owner_disabled"),
         (KeyPlan { region: "eu1", ..KeyPlan::of(ACME) }, 421, "keys.wrong_region"),
-        (
-            KeyPlan { services: Some(vec!["reports".into()]), ..KeyPlan::of(ACME) },
-            403,
-            "keys.wrong_service",
-        ),
+        (KeyPlan { services: Some(vec!["reports".into()]), ..KeyPlan::of(ACME) }, 403, "keys.wrong_service"),
     ];
     let mut keys = Vec::new();
     let stage = Stage::with(|plan| {

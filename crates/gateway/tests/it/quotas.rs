@@ -55,7 +55,10 @@ fn a_used_up_quota_says_when_it_starts_anew() {
 fn what_the_service_reports_replaces_what_was_reserved() {
     let stage = Stage::with(|plan| plan.quota(ACME, "stamps_created", 10, 0, MIDNIGHT_US));
     let batch = |count: &str| {
-        stage.ask("POST", "/v1/stamps").header("x-answer-rowhouse-usage", format!("stamps_created={count}")).send()
+        stage
+            .ask("POST", "/v1/stamps")
+            .header("x-answer-rowhouse-usage", format!("stamps_created={count}"))
+            .send()
     };
     let first = batch("9");
     assert_eq!(first.status, 200);

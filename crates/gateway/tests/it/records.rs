@@ -45,7 +45,10 @@ fn a_requests_id_is_the_same_everywhere() {
     let made = uuid::Uuid::parse_str(other.header("x-request-id").unwrap()).unwrap();
     assert_eq!(made.get_version_num(), 7);
     let headers = other.json()["headers"].to_string();
-    assert!(headers.contains(&format!("00-{}-", made.simple())), "a new trace takes the request's id: {headers}");
+    assert!(
+        headers.contains(&format!("00-{}-", made.simple())),
+        "a new trace takes the request's id: {headers}"
+    );
     assert_eq!(stage.records(2)[1].record().trace_id.is_some(), true);
 }
 

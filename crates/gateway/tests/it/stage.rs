@@ -75,10 +75,7 @@ impl Stage {
         Self::configured(|_| {}, change)
     }
 
-    pub fn configured(
-        configure: impl FnOnce(&mut GatewayConfig),
-        change: impl FnOnce(&mut Plan),
-    ) -> Self {
+    pub fn configured(configure: impl FnOnce(&mut GatewayConfig), change: impl FnOnce(&mut Plan)) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("rowhouse-gateway-{}-{number}", std::process::id()));
@@ -179,7 +176,9 @@ fn read(journal: &Journal) -> Vec<Recorded> {
                 break;
             }
             let requests = batch.frames().filter(|frame| frame.kind == Kind::Request);
-            all.extend(requests.map(|frame| Recorded { class: frame.class, payload: frame.payload.to_vec() }));
+            all.extend(
+                requests.map(|frame| Recorded { class: frame.class, payload: frame.payload.to_vec() }),
+            );
         }
     }
     all

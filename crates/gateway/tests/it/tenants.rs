@@ -41,7 +41,13 @@ fn signals_that_disagree_or_name_nobody_are_refused() {
     let rows: [(&str, &str, &[(&str, &str)], u16, &str); 9] = [
         ("acme.example.test", "/v1/stamps", &[("X-Tenant-Code", "bolt")], 400, "tenancy.conflicting_signals"),
         ("acme.example.test", "/t/bolt/v1/stamps", &[], 400, "tenancy.conflicting_signals"),
-        ("acme.example.test", "/v1/stamps", &[("X-Tenant-Code", "nobody")], 400, "tenancy.conflicting_signals"),
+        (
+            "acme.example.test",
+            "/v1/stamps",
+            &[("X-Tenant-Code", "nobody")],
+            400,
+            "tenancy.conflicting_signals",
+        ),
         (
             "localhost",
             "/v1/stamps",

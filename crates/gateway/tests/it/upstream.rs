@@ -164,7 +164,9 @@ impl Body for Told {
 
     fn size_hint(&self) -> http_body::SizeHint {
         match self {
-            Told::Whole(bytes) => http_body::SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Told::Whole(bytes) => {
+                http_body::SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
+            }
             _ => http_body::SizeHint::default(),
         }
     }

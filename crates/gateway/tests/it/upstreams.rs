@@ -109,7 +109,10 @@ fn an_answer_that_breaks_off_reaches_the_client_as_such() {
     assert!(all.starts_with("HTTP/1.1 200") && !all.ends_with("0\r\n\r\n"), "{all}");
     let recorded = stage.record();
     let record = recorded.record();
-    assert_eq!((record.outcome, record.fault, record.status), (Outcome::UpstreamFailed, Fault::Upstream, 200));
+    assert_eq!(
+        (record.outcome, record.fault, record.status),
+        (Outcome::UpstreamFailed, Fault::Upstream, 200)
+    );
 }
 
 #[test]
@@ -127,7 +130,8 @@ fn connections_are_used_again() {
                 std::io::Read::read_exact(&mut stream, &mut byte).unwrap();
                 seen.push(byte[0]);
             }
-            std::io::Write::write_all(&mut stream, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
+            std::io::Write::write_all(&mut stream, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                .unwrap();
         }
     });
     let mut stage = stage;
