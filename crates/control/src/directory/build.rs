@@ -11,7 +11,7 @@ use rowhouse_store::{StoreError, Transaction};
 use super::notices;
 use super::tenant::{Belongings, Compiler};
 use crate::catalog::{self, Compiled, LoadError};
-use crate::{Control, access, deploy, keys, tenancy};
+use crate::{Control, access, deploy, keys, resources, tenancy};
 
 /// The directory could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,7 @@ pub(super) struct Built {
 }
 
 /// The version that has read notices up to `last_notice` and was made anew `remakes` times since, without a notice.
+/// The empty directory before the first is version 0.
 pub(super) fn version(last_notice: i64, remakes: u16) -> u64 {
     (last_notice as u64 + 1) << 16 | u64::from(remakes)
 }
@@ -94,18 +95,18 @@ pub(super) async fn put(
 }
 
 async fn load(transaction: &Transaction, tenant: Option<TenantId>) -> Result<Belongings, StoreError> {
+    let now = transaction.store().clock().now();
     let upstreams = deploy::upstreams(transaction, tenant).await?;
-    let upstreams =
-        upstreams.into_iter().map(|(tenant, service, address)| (tenant, (service, address))).collect();
+    let used = resources::used(transaction, tenant, now).await?;
     Ok(Belongings {
         grants: by_tenant(access::load_grants(transaction, tenant).await?),
         versions: access::load_versions(transaction, tenant).await?.into_iter().collect(),
-        upstreams: by_tenant(upstreams),
-        used: HashMap::new(),
+        upstreams: by_tenant(upstreams.into_iter().map(|(tenant, service, at)| (tenant, (service, at)))),
+        used: by_tenant(used.into_iter().map(|used| (used.tenant, used))),
     })
 }
 
-fn by_tenant<T>(rows: Vec<(TenantId, T)>) -> HashMap<TenantId, Vec<T>> {
+fn by_tenant<T>(rows: impl IntoIterator<Item = (TenantId, T)>) -> HashMap<TenantId, Vec<T>> {
     let mut all: HashMap<TenantId, Vec<T>> = HashMap::new();
     for (tenant, row) in rows {
         all.entry(tenant).or_default().push(row);

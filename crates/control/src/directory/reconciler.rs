@@ -87,15 +87,6 @@ impl Reconciler {
         Ok(moved)
     }
 
-    /// Builds everything anew and publishes it, without a notice: at the start, when usage of before has been counted.
-    pub async fn remake(&mut self, control: &Control) -> Result<(), BuildError> {
-        let mut built = build_all(control).await?;
-        built.directory.version = version(built.last_notice, 1);
-        *self = Reconciler::of(built);
-        control.directory.publish(self.directory.clone());
-        Ok(())
-    }
-
     async fn step(&mut self, control: &Control) -> Result<bool, BuildError> {
         let transaction = begin(control).await?;
         let batch = notices::after(&transaction, self.last_notice).await?;

@@ -12,14 +12,8 @@ use rowhouse_domain::tenancy::Tier;
 
 use crate::catalog::{Compiled, QuotaLimit};
 use crate::keys::KeyRow;
+use crate::resources::Used;
 use crate::tenancy::TenantRow;
-
-/// Usage known of one meter: in units of 10⁻¹², and the start of its window in µs since 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Used {
-    pub units: i128,
-    pub from_us: i64,
-}
 
 /// What belongs to tenants, by tenant, as it was loaded.
 #[derive(Debug, Default)]
@@ -27,7 +21,7 @@ pub(super) struct Belongings {
     pub grants: HashMap<TenantId, Vec<GrantDefinition>>,
     pub versions: HashMap<TenantId, u64>,
     pub upstreams: HashMap<TenantId, Vec<(String, String)>>,
-    pub used: HashMap<TenantId, HashMap<String, Used>>,
+    pub used: HashMap<TenantId, Vec<Used>>,
 }
 
 /// Compiles entries against one catalogue. Most tenants and keys look alike; what is alike is made once.
@@ -86,11 +80,11 @@ impl<'a> Compiler<'a> {
         values.extend(
             of_tier.chain(&row.quota_overrides).map(|(meter, value)| (meter.as_str(), value.as_str())),
         );
-        let used = self.belongings.used.get(&row.id);
+        let used = self.belongings.used.get(&row.id).map(Vec::as_slice).unwrap_or_default();
         let quota = |(meter, value): (&str, &str)| {
             // An override is checked when it is written; one that cannot be read leaves the meter without room.
             let limit = QuotaLimit::parse(value).unwrap_or(QuotaLimit::Units(0));
-            let used = used.and_then(|used| used.get(meter)).copied().unwrap_or_default();
+            let used = used.iter().find(|used| used.meter == meter);
             let name = self.meters.entry(meter.to_owned()).or_insert_with(|| Arc::from(meter));
             Quota {
                 meter: name.clone(),
@@ -99,8 +93,8 @@ impl<'a> Compiler<'a> {
                     QuotaLimit::Units(units) => Some(units),
                 },
                 window: QuotaWindow::of_meter(meter),
-                used: used.units,
-                used_from_us: used.from_us,
+                used: used.map_or(0, |used| used.used),
+                used_from_us: used.map_or(0, |used| used.from_us),
             }
         };
         values.into_iter().map(quota).collect()
