@@ -13,6 +13,7 @@ pub mod catalog;
 pub mod directory;
 pub mod keys;
 pub mod deploy;
+pub mod lifecycle;
 pub mod metering;
 pub mod projection;
 pub mod resources;
@@ -45,6 +46,8 @@ pub struct Control {
     pub projections: projection::Progress,
     /// Whose usage has changed.
     pub usage_changes: metering::Changes,
+    /// The way in for reported usage.
+    pub ingestion: metering::Ingestion,
     /// What was found of tenants' own servers and processes.
     pub fleet: deploy::Fleet,
     /// Settings that do not change while it runs.

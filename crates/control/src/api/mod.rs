@@ -9,6 +9,7 @@ pub mod idempotency;
 mod ids;
 mod problem;
 mod query;
+mod router;
 
 pub use body::{Body, BodyLimit};
 pub use caller::Caller;
@@ -16,4 +17,5 @@ pub use etag::{IfMatch, etag};
 pub use frame::{assemble, request_id};
 pub use ids::{PrincipalBody, path_id, stored_kind};
 pub use problem::{Answer, ApiError};
+pub use router::{openapi, router};
 pub use query::{List, Page, Parameters, TenantParameter};

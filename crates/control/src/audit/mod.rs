@@ -15,7 +15,7 @@ mod read;
 mod sequence;
 mod shown;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,13 +61,20 @@ async fn outbox_and_checkpoints(control: Shared, checkpoints: PathBuf, mut shutd
             Err(error) => tracing::warn!(%error, "the audit outbox waits"),
         }
         tokio::select! {
-            changed = committed.changed() => if changed.is_err() { return },
-            _ = beat.tick() => {
-                if let Err(error) = checkpoint::sign_moved(&control, &checkpoints).await {
-                    tracing::warn!(%error, "checkpoints wait");
-                }
-            }
-            _ = shutdown.wait_for(|wanted| *wanted) => {}
+            _ = committed.changed() => {}
+            _ = beat.tick() => sign(&control, &checkpoints).await,
+            () = told(&mut shutdown) => {}
         }
     }
+}
+
+async fn sign(control: &Shared, checkpoints: &Path) {
+    if let Err(error) = checkpoint::sign_moved(control, checkpoints).await {
+        tracing::warn!(%error, "checkpoints wait");
+    }
+}
+
+/// Returns when `shutdown` says so, or nobody is left who could.
+async fn told(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|wanted| *wanted).await;
 }

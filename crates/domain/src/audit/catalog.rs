@@ -208,6 +208,7 @@ pub const EVENTS: &[EventName] = &[
     name("billing.plan_changed", T::ConfigChanged),
     name("billing.price_changed", T::ConfigChanged),
     name("billing.subscription_changed", T::ConfigChanged),
+    name("deploy.node_started", T::System),
     name("identity.login_failed", T::LoginFailed),
     name("identity.mfa_disabled", T::MfaDisabled),
     name("identity.mfa_enabled", T::MfaEnabled),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use rowhouse_control::catalog;
+use rowhouse_control::catalog::{self, CatalogFile};
 use serde_json::{Value, json};
 
 use super::client::Client;
@@ -86,14 +86,18 @@ fn print_plan(plan: &Value) {
 }
 
 fn read(folder: &Path) -> anyhow::Result<Value> {
+    Ok(serde_json::to_value(read_catalog(folder)?)?)
+}
+
+/// A catalogue from a folder of TOML files, or one file; all errors at once.
+pub fn read_catalog(folder: &Path) -> anyhow::Result<CatalogFile> {
     let mut files = Vec::new();
     collect(folder, &mut files)?;
     files.sort();
-    let parsed = catalog::parse_folder(files).map_err(|errors| {
+    catalog::parse_folder(files).map_err(|errors| {
         let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("the catalogue has errors; nothing was sent\n  {}", lines.join("\n  "))
-    })?;
-    Ok(serde_json::to_value(parsed)?)
+    })
 }
 
 fn collect(path: &Path, files: &mut Vec<(String, String)>) -> anyhow::Result<()> {

@@ -10,6 +10,7 @@ mod nouns;
 pub mod show;
 mod sign_in;
 
+pub use catalog::read_catalog;
 pub use nouns::follow;
 
 use std::path::PathBuf;

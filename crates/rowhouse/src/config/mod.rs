@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use duration::Span;
-pub use load::{ConfigError, load};
+pub use load::load;
 pub use origin::origins;
 use serde::{Deserialize, Serialize};
 

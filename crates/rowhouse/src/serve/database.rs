@@ -1,5 +1,6 @@
 //! The control database: on the private server, or outside; made, migrated, and opened as a store.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -26,7 +27,12 @@ pub struct ControlDatabase {
 }
 
 /// Starts the private server or finds the outside one, and brings the database to this binary's schema.
-pub async fn open(config: &Config, clock: Clock, entropy: Entropy) -> anyhow::Result<ControlDatabase> {
+pub async fn open(
+    config: &Config,
+    data_dir: &Path,
+    clock: Clock,
+    entropy: Entropy,
+) -> anyhow::Result<ControlDatabase> {
     let bounds = PoolBounds { connections_max: config.database.connections_max, ..PoolBounds::default() };
     let (owner, login, server) = match &config.database.url {
         Some(url) => {
@@ -34,7 +40,7 @@ pub async fn open(config: &Config, clock: Clock, entropy: Entropy) -> anyhow::Re
             (outside.clone(), outside, None)
         }
         None => {
-            let server = Arc::new(start_private(config).await?);
+            let server = Arc::new(start_private(config, data_dir).await?);
             make_database(&server).await?;
             let owner = server.connect_config(NAME, SUPERUSER);
             (owner, server.connect_config(NAME, LOGIN), Some(server))
@@ -50,8 +56,8 @@ pub async fn open(config: &Config, clock: Clock, entropy: Entropy) -> anyhow::Re
     Ok(ControlDatabase { store: Store::new(login, bounds, clock, entropy), server })
 }
 
-async fn start_private(config: &Config) -> anyhow::Result<PrivateServer> {
-    let mut spec = ServerSpec::new(config.server.data_dir().join("postgres"));
+async fn start_private(config: &Config, data_dir: &Path) -> anyhow::Result<PrivateServer> {
+    let mut spec = ServerSpec::new(data_dir.join("postgres"));
     spec.binaries = config.database.binaries.clone();
     spec.os_user = config.database.os_user.clone();
     spec.settings = config.database.settings.clone();

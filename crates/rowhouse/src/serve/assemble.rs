@@ -1,0 +1,172 @@
+//! The one place where tasks are spawned, and the order in which they end.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use rowhouse_control::{Shared, audit, deploy, directory, metering, projection, resources, tenancy};
+use rowhouse_domain::access::Permit;
+use rowhouse_domain::id::OPERATOR_TENANT;
+use rowhouse_gateway::{Collaborators, Gateway, GatewayConfig, GatewayHandle};
+use rowhouse_journal::Journal;
+use rowhouse_store::server::PrivateServer;
+use rowhouse_store::{Change, Notice};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::admin::{self, Admin};
+use crate::config::Config;
+
+/// Longest wait for the projections before the first directory is made without them.
+const CATCH_UP: Duration = Duration::from_secs(20);
+/// Longest wait for background work to end.
+const END: Duration = Duration::from_secs(10);
+
+/// Everything that runs.
+pub struct House {
+    gateway: GatewayHandle,
+    work: JoinSet<()>,
+    stopping: watch::Sender<bool>,
+    server: Option<Arc<PrivateServer>>,
+    _journal: Arc<Journal>,
+}
+
+impl House {
+    /// Starts the work, waits until usage is up to date, publishes the first directory, opens the doors.
+    pub async fn assemble(
+        config: &Config,
+        data_dir: &Path,
+        control: Shared,
+        server: Option<Arc<PrivateServer>>,
+        journal: Arc<Journal>,
+    ) -> anyhow::Result<House> {
+        let (stopping, stop) = watch::channel(false);
+        let mut work = JoinSet::new();
+        if let Some(server) = &server {
+            work.spawn(server.clone().supervise());
+        }
+        let mut reconciler = directory::start(&control).await.context("cannot build the directory")?;
+        spawn_work(&mut work, &control, &journal, data_dir, &stop);
+        caught_up(&control, &journal).await;
+        started(&control, journal.node()).await?;
+        reconciler.catch_up(&control).await.context("cannot build the directory")?;
+        work.spawn(reconciler.run(control.clone(), stop.clone()));
+        let gateway = start_gateway(config, &control, &journal)?;
+        let admin = Admin {
+            gateway: gateway.metrics_reader(),
+            journal: journal.clone(),
+            directory: control.directory.clone(),
+            server: server.clone(),
+            stopping: stop.clone(),
+        };
+        let api = rowhouse_control::router(control);
+        listen(&mut work, config.server.control_listen, api, stop.clone()).await?;
+        listen(&mut work, config.server.admin_listen, admin::router(admin), stop).await?;
+        Ok(House { gateway, work, stopping, server, _journal: journal })
+    }
+
+    /// Where the gateway listens.
+    pub fn gateway_address(&self) -> SocketAddr {
+        self.gateway.address()
+    }
+
+    /// Ends in order: doors, open requests, work, PostgreSQL.
+    pub async fn stop(mut self) {
+        self.stopping.send_replace(true);
+        self.gateway.drain().await;
+        let ended = async { while self.work.join_next().await.is_some() {} };
+        if tokio::time::timeout(END, ended).await.is_err() {
+            tracing::warn!("background work did not end in time; it is safe to cut");
+        }
+        if let Some(server) = self.server {
+            server.stop().await;
+        }
+    }
+}
+
+fn spawn_work(
+    work: &mut JoinSet<()>,
+    control: &Shared,
+    journal: &Arc<Journal>,
+    data_dir: &Path,
+    stop: &watch::Receiver<bool>,
+) {
+    let projector = metering::UsageProjector::new(control);
+    work.spawn(projection::run(control.clone(), journal.clone(), projector, stop.clone()));
+    work.spawn(resources::run(control.clone(), stop.clone()));
+    let checkpoints = data_dir.join("audit");
+    work.spawn(audit::run(control.clone(), journal.clone(), checkpoints, stop.clone()));
+    work.spawn(deploy::run(control.clone(), stop.clone()));
+    work.spawn(serve_plane(control.clone(), plane_socket(data_dir), stop.clone()));
+}
+
+/// Where services ask for places and keys.
+pub fn plane_socket(data_dir: &Path) -> PathBuf {
+    data_dir.join("run/plane.sock")
+}
+
+async fn serve_plane(control: Shared, socket: PathBuf, stop: watch::Receiver<bool>) {
+    if let Err(error) = tenancy::plane::serve(control, &socket, stop).await {
+        tracing::error!(%error, socket = %socket.display(), "services cannot be told where tenants lie");
+    }
+}
+
+/// Leaves the event of this start, whose notice makes the directory anew with the usage counted meanwhile.
+async fn started(control: &Shared, node: &str) -> anyhow::Result<()> {
+    let tx = control.store.write(&Permit::for_system(None, "start of a node")).await?;
+    let change = Change::new(OPERATOR_TENANT, "deploy.node_started", "create", tx.principal());
+    tx.commit(change.on("node", node).notify(Notice::catalog())).await?;
+    Ok(())
+}
+
+/// Quotas count from what is in the database, so the records of before the start must be there first.
+async fn caught_up(control: &Shared, journal: &Journal) {
+    let lanes = journal.status().lanes;
+    let behind = lanes.iter().filter(|lane| lane.next_sequence > 0);
+    let passed = behind.map(|lane| control.projections.passed(metering::PROJECTION, &lane.lane, lane.next_sequence - 1));
+    let all = async {
+        for one in passed {
+            one.await;
+        }
+    };
+    if tokio::time::timeout(CATCH_UP, all).await.is_err() {
+        tracing::warn!("usage of before the start is not counted yet; quotas start from what is");
+    }
+}
+
+fn start_gateway(config: &Config, control: &Shared, journal: &Journal) -> anyhow::Result<GatewayHandle> {
+    let mut settings = GatewayConfig::new(config.server.gateway_listen);
+    settings.docs_url = config.server.public_url();
+    settings.drain_timeout = config.server.drain.duration();
+    settings.cores = config.server.gateway_threads.unwrap_or(settings.cores);
+    let collaborators = Collaborators {
+        directory: control.directory.clone(),
+        peppers: control.peppers.clone(),
+        signer: control.context_signer.clone(),
+        clock: control.clock().clone(),
+        entropy: control.entropy().clone(),
+    };
+    Ok(Gateway::start(settings, collaborators, journal)?)
+}
+
+async fn listen(
+    work: &mut JoinSet<()>,
+    address: SocketAddr,
+    router: axum::Router,
+    mut stop: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let told = async move {
+        // An error means that the house is gone: stop too.
+        let _ = stop.wait_for(|stopping| *stopping).await;
+    };
+    work.spawn(async move {
+        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(told).await {
+            tracing::error!(%error, %address, "a listener failed");
+        }
+    });
+    Ok(())
+}

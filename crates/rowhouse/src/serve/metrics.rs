@@ -1,0 +1,100 @@
+//! Prometheus metrics. Labels come from closed sets: outcomes, status classes, codes of the catalogue, lanes.
+
+use std::fmt::Write;
+
+use rowhouse_gateway::{Histogram, LATENCY_BOUNDS_US, MetricsSnapshot};
+use rowhouse_journal::JournalStatus;
+
+/// Everything, in the text format (version 0.0.4).
+pub fn render(gateway: &MetricsSnapshot, journal: &JournalStatus, directory_version: u64) -> String {
+    let mut page = Page::default();
+    page.family("rowhouse_routes_requests_total", "counter", "Requests by how they ended");
+    for (outcome, count) in gateway.by_outcome {
+        page.sample("rowhouse_routes_requests_total", &[("outcome", outcome)], count);
+    }
+    page.family("rowhouse_routes_answers_total", "counter", "Answers by status class");
+    for (class, count) in (1..).zip(gateway.by_status_class) {
+        page.sample("rowhouse_routes_answers_total", &[("class", &format!("{class}xx"))], count);
+    }
+    page.family("rowhouse_routes_refusals_total", "counter", "Refusals by code");
+    for (code, count) in &gateway.refusals {
+        page.sample("rowhouse_routes_refusals_total", &[("code", code)], *count);
+    }
+    page.histogram("rowhouse_routes_duration_seconds", "From arrival to the end of the answer", &gateway.duration);
+    page.histogram("rowhouse_routes_upstream_seconds", "Waiting for the upstream's first byte", &gateway.upstream);
+    page.single("rowhouse_routes_connections_open", "gauge", "Connections from clients", gateway.connections_open);
+    page.single("rowhouse_routes_received_bytes_total", "counter", "Body bytes from clients", gateway.bytes_in);
+    page.single("rowhouse_routes_sent_bytes_total", "counter", "Body bytes to clients", gateway.bytes_out);
+    page.single("rowhouse_journal_dropped_total", "counter", "Records that could not be written", gateway.records_lost);
+    lanes(&mut page, journal);
+    page.single("rowhouse_api_directory_version", "gauge", "Version in force", directory_version);
+    page.0
+}
+
+fn lanes(page: &mut Page, journal: &JournalStatus) {
+    page.family("rowhouse_journal_appended_total", "counter", "Frames appended, by lane");
+    for lane in &journal.lanes {
+        page.sample("rowhouse_journal_appended_total", &[("lane", &lane.lane)], lane.next_sequence);
+    }
+    page.family("rowhouse_journal_unread_frames", "gauge", "Frames that a projection has not passed, by lane");
+    for lane in &journal.lanes {
+        let unread = lane.next_sequence.saturating_sub(lane.released_sequence);
+        page.sample("rowhouse_journal_unread_frames", &[("lane", &lane.lane)], unread);
+    }
+    page.family("rowhouse_journal_bytes", "gauge", "Size of the segments, by lane");
+    for lane in &journal.lanes {
+        page.sample("rowhouse_journal_bytes", &[("lane", &lane.lane)], lane.bytes);
+    }
+}
+
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}.\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
+        let labels: Vec<_> = labels.iter().map(|(key, text)| format!("{key}=\"{text}\"")).collect();
+        let _ = writeln!(self.0, "{name}{{{}}} {value}", labels.join(","));
+    }
+
+    fn single(&mut self, name: &str, kind: &str, help: &str, value: u64) {
+        self.family(name, kind, help);
+        let _ = writeln!(self.0, "{name} {value}");
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
+        self.family(name, "histogram", help);
+        let mut below = 0;
+        for (at, count) in histogram.counts.iter().enumerate() {
+            below += count;
+            let bound = LATENCY_BOUNDS_US.get(at).map_or("+Inf".to_owned(), |us| seconds(*us));
+            self.sample(&format!("{name}_bucket"), &[("le", &bound)], below);
+        }
+        let _ = writeln!(self.0, "{name}_sum {}\n{name}_count {below}", seconds(histogram.sum_us));
+    }
+}
+
+/// Microseconds as seconds, exactly.
+fn seconds(us: u64) -> String {
+    format!("{}.{:06}", us / 1_000_000, us % 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn histograms_are_cumulated_and_end_with_all() {
+        let mut histogram = Histogram { sum_us: 1_500_000, ..Histogram::default() };
+        histogram.counts[0] = 2;
+        histogram.counts[LATENCY_BOUNDS_US.len()] = 1;
+        let mut page = Page::default();
+        page.histogram("x_seconds", "Help", &histogram);
+        assert!(page.0.contains("x_seconds_bucket{le=\"0.000100\"} 2\n"), "{}", page.0);
+        assert!(page.0.contains("x_seconds_bucket{le=\"30.000000\"} 2\n"));
+        assert!(page.0.contains("x_seconds_bucket{le=\"+Inf\"} 3\nx_seconds_sum 1.500000\nx_seconds_count 3\n"));
+    }
+}

@@ -1,0 +1,138 @@
+//! `rowhouse serve`: everything in one process, started in the order in which the parts need each other, and
+//! stopped in the reverse.
+//!
+//! journal → control database → migrations → first operator and catalogue → projections catch up → directory →
+//! gateway and control API → ready. On SIGTERM: not ready, gateway drained, work ended, PostgreSQL stopped.
+
+mod admin;
+mod assemble;
+mod database;
+mod first_start;
+mod metrics;
+mod telemetry;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use rowhouse_control::{Control, Settings, audit, deploy};
+use rowhouse_domain::clock::Clock;
+use rowhouse_domain::context::ContextSigner;
+use rowhouse_domain::directory::{DirectoryWatch, Naming};
+use rowhouse_domain::entropy::Entropy;
+use rowhouse_domain::keys::{Pepper, Peppers};
+use rowhouse_journal::{Journal, Options};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{self, Config};
+use crate::secrets::Secrets;
+
+/// Runs until SIGTERM or Ctrl-C.
+pub fn run(file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let config = config::load(file, std::env::vars())?;
+    telemetry::start(&config.telemetry)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(config))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let house = start(&config).await?;
+    tracing::info!(
+        gateway = %house.gateway_address(),
+        control = %config.server.control_listen,
+        admin = %config.server.admin_listen,
+        "ready"
+    );
+    tokio::select! {
+        _ = terminate.recv() => {}
+        result = tokio::signal::ctrl_c() => result?,
+    }
+    tracing::info!("stopping");
+    house.stop().await;
+    Ok(())
+}
+
+async fn start(config: &Config) -> anyhow::Result<assemble::House> {
+    let (clock, entropy) = (system_clock(), system_entropy());
+    let data_dir = config.server.data_dir();
+    std::fs::create_dir_all(&data_dir).with_context(|| format!("cannot make {}", data_dir.display()))?;
+    let data_dir = std::fs::canonicalize(&data_dir)?;
+    let secrets = Secrets::open(&data_dir, &entropy)?;
+    let journal = Arc::new(open_journal(config, &data_dir)?);
+    let database = database::open(config, &data_dir, clock.clone(), entropy.clone()).await?;
+    let control = Arc::new(Control {
+        store: database.store.clone(),
+        directory: DirectoryWatch::default(),
+        peppers: Peppers::new(vec![Pepper::new(1, &secrets.pepper)]),
+        context_signer: ContextSigner::new("context-1", &secrets.context),
+        audit: audit::Keys::new(secrets.audit, audit_name(config)),
+        projections: Default::default(),
+        usage_changes: Default::default(),
+        ingestion: rowhouse_control::metering::Ingestion::open(&journal)?,
+        fleet: Default::default(),
+        settings: settings(config, &secrets, &data_dir),
+    });
+    first_start::run(&control, config, &data_dir, database.server.as_deref()).await?;
+    assemble::House::assemble(config, &data_dir, control, database.server, journal).await
+}
+
+fn settings(config: &Config, secrets: &Secrets, data_dir: &Path) -> Settings {
+    let mut base_domains = vec![config.server.base_domain.clone()];
+    base_domains.extend(config.tenancy.base_domains.iter().cloned());
+    Settings {
+        public_url: config.server.public_url(),
+        region: config.server.region.clone(),
+        cursor_key: secrets.cursor,
+        sealing_key: secrets.master,
+        deploy: deploy_settings(config, data_dir),
+        naming: Naming {
+            base_domains,
+            platform_hosts: config.tenancy.platform_hosts.clone(),
+            region: config.server.region.clone(),
+        },
+    }
+}
+
+fn deploy_settings(config: &Config, data_dir: &Path) -> deploy::Settings {
+    let program = |own: &config::Application| deploy::Program {
+        program: own.program.clone(),
+        arguments: own.args.clone(),
+    };
+    let applications = &config.deploy.applications;
+    deploy::Settings {
+        directory: data_dir.join("instances"),
+        plane_socket: assemble::plane_socket(data_dir),
+        applications: applications.iter().map(|(name, own)| (name.clone(), program(own))).collect(),
+        os_user: config.database.os_user.clone(),
+        guard_program: None,
+    }
+}
+
+/// What the audit logs' origins begin with: the host of the public address.
+fn audit_name(config: &Config) -> String {
+    let url = config.server.public_url();
+    url.split("://").last().unwrap_or(&url).replace(['/', '+', ' '], "-")
+}
+
+fn open_journal(config: &Config, data_dir: &Path) -> anyhow::Result<Journal> {
+    let options = Options {
+        segment_bytes: config.journal.segment_mib as usize * 1024 * 1024,
+        keep: config.journal.keep.duration(),
+        ..Options::new(config.server.node.clone())
+    };
+    let (journal, report) = Journal::open(&data_dir.join("journal"), options)?;
+    tracing::info!(?report, "the journal is open");
+    Ok(journal)
+}
+
+#[allow(clippy::disallowed_methods)] // the one place of the process that reads the wall clock
+fn system_clock() -> Clock {
+    Clock::new(|| jiff::Timestamp::now().as_microsecond())
+}
+
+fn system_entropy() -> Entropy {
+    Entropy::new(|out| getrandom::fill(out).expect("the operating system gives random bytes"))
+}

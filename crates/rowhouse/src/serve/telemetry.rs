@@ -1,0 +1,22 @@
+//! Logs on stderr: lines on a terminal, JSON without one.
+
+use std::io::IsTerminal;
+
+use anyhow::Context;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::Telemetry;
+
+/// Starts logging; call once.
+pub fn start(settings: &Telemetry) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&settings.log_level).context("telemetry.log_level")?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let json = match settings.log_format.as_deref() {
+        Some("json") => true,
+        Some("text") => false,
+        None => !std::io::stderr().is_terminal(),
+        Some(other) => anyhow::bail!("telemetry.log_format is `{other}`; it may be `text` or `json`"),
+    };
+    if json { log.json().init() } else { log.init() }
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! The integration tests: the built binary over real HTTP, with a real private PostgreSQL, and the invariants of
+//! the tree.
+
+mod invariants;
+mod source;
