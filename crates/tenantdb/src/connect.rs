@@ -19,6 +19,9 @@ pub enum ConnectError {
     /// Neither an absolute path nor a loopback address.
     #[error("`{0}` is neither a socket directory nor a loopback address; connections elsewhere need TLS")]
     NeedsTls(String),
+    /// A schema whose name cannot stand in a search path.
+    #[error(transparent)]
+    Name(#[from] crate::name::NameError),
     /// The server did not take the connection.
     #[error("connecting to database `{database}` as `{user}`")]
     Server {

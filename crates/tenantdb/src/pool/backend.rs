@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::PoolKey;
 use crate::connect::Address;
+use crate::name::quote;
 use crate::{ConnectError, DatabaseError, statement};
 
 /// Settings of every session. In the startup packet they outrank what a role set for itself, and `RESET ALL` comes
@@ -55,7 +56,7 @@ impl Backend {
         let address = Address { host, port, user: &key.login, database: &key.database };
         let mut config = address.config()?;
         config
-            .options(format!("-c search_path={} {SETTINGS}", key.schema))
+            .options(format!("-c search_path={} {SETTINGS}", quote(&key.schema)?))
             .application_name(format!("rowhouse:{}", key.schema));
         let (client, connection) = config.connect(NoTls).await.map_err(|source| address.failed(source))?;
         let driver = tokio::spawn(async move {

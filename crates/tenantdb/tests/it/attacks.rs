@@ -47,7 +47,7 @@ const SHARED: &[(&str, &str, &str)] = &[
     ("become the mover", "SET SESSION AUTHORIZATION rh_mover", DENIED),
     ("switch policies off", "SET LOCAL row_security = off; SELECT * FROM stamping.stamps", DENIED),
     ("act as a replica", "SET LOCAL session_replication_role = replica", DENIED),
-    ("forced parallel plan", "SET LOCAL force_parallel_mode = on; SELECT * FROM stamping.stamps", HARMLESS),
+    ("forced parallel plan", "SELECT set_config(name, 'on', true) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query'); SELECT * FROM stamping.stamps", HARMLESS),
     ("new login attribute", "ALTER ROLE rh_app BYPASSRLS", DENIED),
     ("shut the shared login out", "ALTER ROLE rh_app NOLOGIN", DENIED),
     // rows
@@ -280,7 +280,9 @@ async fn no_sql_of_the_shared_role_reaches_another_tenant() {
     for (name, sql, expected) in SHARED {
         let (ended, seen) = siege.attack(sql).await;
         assert!(!seen.contains(MARKER), "{name}: the marker was seen: {seen}");
-        assert_eq!(ended, *expected, "{name}: {seen}");
+        // A server that was built without a feature cannot be attacked through it.
+        let not_built = seen.contains("built with libxml");
+        assert!(ended == *expected || not_built, "{name}: {ended} instead of {expected}: {seen}");
         assert_eq!(
             checksum(&admin, "stamping", victim).await,
             before,

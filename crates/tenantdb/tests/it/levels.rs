@@ -76,13 +76,21 @@ async fn all_four_levels_serve_the_same_code_and_keep_tenants_apart() {
 #[tokio::test]
 async fn the_doctor_is_silent_on_what_was_generated() {
     let house = House::full().await;
+    let expected = known(&house.admin("postgres").await).await;
     for (place, ..) in &house.places {
         let findings = doctor::check(&house.cell, &place.database, &[]).await.expect("examined");
-        // The tests' server does without fsync.
-        let others: Vec<_> = findings.iter().filter(|finding| finding.code != "D24").collect();
-        assert!(others.is_empty(), "{}: {others:?}", place.database);
-        assert_eq!(findings.len() - others.len(), 1, "fsync is off, and that is seen");
+        let codes: Vec<_> = findings.iter().map(|finding| finding.code).collect();
+        assert_eq!(codes, expected, "{}: {findings:?}", place.database);
     }
+}
+
+/// What is wrong with the tests' server itself: it does without fsync, and may be an old one.
+async fn known(admin: &tokio_postgres::Client) -> Vec<&'static str> {
+    let number: String = admin.query_one("SHOW server_version_num", &[]).await.expect("a version").get(0);
+    let number: u32 = number.parse().expect("a number");
+    let floors = [150_020, 160_016, 170_012, 180_007];
+    let below = floors.iter().any(|floor| floor / 10_000 == number / 10_000 && number < *floor);
+    if below { vec!["D23", "D24"] } else { vec!["D24"] }
 }
 
 #[tokio::test]
@@ -130,7 +138,7 @@ async fn the_doctor_sees_what_is_planted() {
         let seen = doctor_within(&admin, sql).await;
         assert!(seen.contains(&code.to_owned()), "{sql}: expected {code}, seen {seen:?}");
     }
-    assert_eq!(doctor_within(&admin, "SELECT 1").await, ["D24"]);
+    assert_eq!(doctor_within(&admin, "SELECT 1").await, known(&admin).await);
 }
 
 /// The doctor's own queries inside a transaction of ours.
