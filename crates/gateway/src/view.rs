@@ -67,9 +67,8 @@ impl View {
         };
         let admission = |limit: &LimitDefinition| !at_arrival(limit.scope);
         let of_service = |service: &ServiceDefinition| {
-            let named = |limit: &LimitDefinition| {
-                limit.services.is_empty() || limit.services.iter().any(|name| *name == service.name)
-            };
+            let named =
+                |limit: &LimitDefinition| limit.services.is_empty() || limit.services.contains(&service.name);
             uses(&|limit| admission(limit) && named(limit))
         };
         let services = directory.services.iter().map(|service| ServiceView {

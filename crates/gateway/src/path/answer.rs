@@ -20,7 +20,7 @@ pub(super) fn forwarded(answered: Answered, mut recording: Box<Recording>) -> Re
     let Answered { response, pooled, deadline, reports_usage } = answered;
     let (mut parts, incoming) = response.into_parts();
     if reports_usage {
-        recording.reported = reported(&parts.headers);
+        recording.reported = reported(recording.service(), &parts.headers);
     }
     strip_hop_by_hop(&mut parts.headers);
     strip_ours(&mut parts.headers);

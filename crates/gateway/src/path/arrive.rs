@@ -60,7 +60,7 @@ fn client_address(core: &Core, peer: &Peer, parts: &Parts) -> IpAddr {
 /// What an address is counted as: an IPv4 address by itself, an IPv6 address by its /64.
 fn counted_address(address: IpAddr) -> u128 {
     match address {
-        IpAddr::V4(v4) => u128::from(v4.to_ipv6_mapped().to_bits()),
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
         IpAddr::V6(v6) => v6.to_bits() >> 64 << 64,
     }
 }

@@ -172,6 +172,12 @@ impl Recording {
         }));
     }
 
+    /// The name of the service it goes to.
+    pub(crate) fn service(&self) -> &str {
+        let routes = self.view.directory.routes.routes();
+        self.route.map_or("", |index| &routes[index].definition.service)
+    }
+
     /// Whether the client's body needs nothing more from the upstream connection.
     pub(crate) fn request_body_is_over(&self) -> bool {
         self.body.as_ref().is_none_or(|body| body.fate.get() == BodyFate::Complete)

@@ -20,10 +20,13 @@ struct Stretch {
     standing: i128,
 }
 
+/// A counter and what it is for.
+type Counting = (Stretch, Arc<QuotaCounter>);
+
 /// All counters of this process.
 #[derive(Default)]
 pub(crate) struct QuotaBook {
-    counters: Mutex<HashMap<(TenantId, Arc<str>), (Stretch, Arc<QuotaCounter>), RandomState>>,
+    counters: Mutex<HashMap<(TenantId, Arc<str>), Counting, RandomState>>,
 }
 
 impl QuotaBook {

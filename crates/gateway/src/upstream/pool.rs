@@ -53,9 +53,12 @@ impl Upstream {
     }
 }
 
+/// An address, and whether it is spoken to in HTTP/2.
+type Place = (Arc<str>, bool);
+
 /// All upstreams that one core knows.
 #[derive(Default)]
-pub(crate) struct Pools(RefCell<HashMap<(Arc<str>, bool), Rc<Upstream>>>);
+pub(crate) struct Pools(RefCell<HashMap<Place, Rc<Upstream>>>);
 
 impl Pools {
     /// The upstream at an address; its connections outlive versions of the directory.

@@ -1,5 +1,6 @@
 //! Real HTTP over loopback, through a real gateway with a real journal, to a small upstream: what a client sees,
 //! what a service sees, and what is recorded.
+#![allow(clippy::type_complexity, reason = "tables of cases")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod access;
