@@ -54,7 +54,7 @@ CREATE TABLE metering.claims (
 );
 GRANT SELECT, INSERT ON metering.claims TO rowhouse_app;
 
--- Reported events that were counted.
+-- Reported events that were counted; `data` is the JSON text as it was sent.
 CREATE TABLE metering.events (
     tenant_id uuid NOT NULL,
     claim uuid NOT NULL,
@@ -64,7 +64,7 @@ CREATE TABLE metering.events (
     type text NOT NULL,
     at timestamptz NOT NULL,
     received_at timestamptz NOT NULL,
-    data jsonb,
+    data text,
     CONSTRAINT events_pkey PRIMARY KEY (tenant_id, claim)
 );
 ALTER TABLE metering.events ENABLE ROW LEVEL SECURITY;

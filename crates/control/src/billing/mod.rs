@@ -14,4 +14,4 @@ mod subscription;
 pub use api::routes;
 pub use period::{PeriodError, period_of};
 pub use running::{DraftError, Running, draft};
-pub use subscription::{SubscribeError, Subscription, current, list, subscribe};
+pub use subscription::{SubscribeError, Subscription, cancel, current, list, subscribe};

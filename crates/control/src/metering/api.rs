@@ -1,7 +1,7 @@
 //! `GET /v1/usage` and `GET /v1/usage/explain`.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rowhouse_domain::id::TenantId;
@@ -18,7 +18,7 @@ use super::measure::measure;
 use super::meter::{self, MeterNote};
 use super::read::{self, Bucket};
 use super::span::{Span, Step};
-use super::{complete_to, explain};
+use super::{EVENTS_BODY_MAX, complete_to, explain, ingest_api};
 use crate::api::{Answer, Caller, Parameters, cursor};
 use crate::{Control, Shared};
 
@@ -27,7 +27,10 @@ const ITEMS_MAX: u32 = 2_000;
 
 /// The routes of usage.
 pub fn routes() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new().routes(routes!(read_usage)).routes(routes!(explain::explain_usage))
+    let ingestion = OpenApiRouter::new()
+        .routes(routes!(ingest_api::report_events))
+        .layer(DefaultBodyLimit::max(EVENTS_BODY_MAX));
+    OpenApiRouter::new().routes(routes!(read_usage)).routes(routes!(explain::explain_usage)).merge(ingestion)
 }
 
 /// What usage is asked for.

@@ -32,6 +32,7 @@ pub(super) struct UsageRows {
 /// What a row came from.
 pub(super) enum Origin<'a> {
     Request { id: Uuid, endpoint: &'a str, principal: Option<String>, status: u16 },
+    Event { source: &'a str, id: &'a str },
 }
 
 /// Where and when something was counted.
@@ -85,6 +86,14 @@ impl UsageRows {
                 self.statuses.push(i16::try_from(*status).ok());
                 self.sources.push(None);
                 self.event_ids.push(None);
+            }
+            Origin::Event { source, id } => {
+                self.request_ids.push(None);
+                self.endpoints.push(None);
+                self.principals.push(None);
+                self.statuses.push(None);
+                self.sources.push(Some((*source).to_owned()));
+                self.event_ids.push(Some((*id).to_owned()));
             }
         }
     }

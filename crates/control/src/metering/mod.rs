@@ -7,17 +7,23 @@
 
 mod api;
 mod changes;
+mod claims;
 mod collect;
+mod door;
 mod explain;
+mod ingest_api;
+mod ingestion;
 mod measure;
 mod meter;
 mod projector;
 pub mod queries;
 mod read;
+mod reported;
 mod span;
 
 pub use api::routes;
 pub use changes::{Changes, Growth};
+pub use ingestion::{Ingestion, LANE as INGESTION_LANE};
 pub use measure::{MeasureError, Measured, measure};
 pub use meter::{MeterNote, find as find_meter, list as list_meters};
 pub use projector::{PROJECTION, UsageProjector};
@@ -26,6 +32,11 @@ pub use read::{
     totals_since,
 };
 pub use span::{Span, Step};
+
+/// Most events of one call.
+const EVENTS_MAX: usize = 1_000;
+/// Largest body of one call, in bytes.
+const EVENTS_BODY_MAX: usize = 4 * 1024 * 1024;
 
 /// The instant to which usage is complete: every request and event that was durably recorded by then is counted.
 /// `None` while that is not known.

@@ -8,11 +8,14 @@ use rowhouse_journal::{Batch, Frame, Kind};
 use rowhouse_store::{Store, StoreError, Transaction};
 
 use super::changes::Growth;
+use super::claims::{self, Arrival};
 use super::collect::{LeftOut, UsageRows, collect_record};
 use super::meter::{self, MeterNote};
 use super::queries;
+use super::reported::Reported;
 use crate::Shared;
 use crate::projection::{Projector, Source, Unprojectable};
+use crate::tenancy;
 
 /// Its name in `journal.positions`.
 pub const PROJECTION: &str = "metering";
@@ -30,9 +33,12 @@ impl UsageProjector {
         UsageProjector { control: control.clone(), growth: Growth::new() }
     }
 
-    /// Whether `tenant` exists. The directory knows everyone who was ever served by this process.
-    fn knows(&self, tenant: TenantId) -> bool {
-        self.control.directory.current().tenants.get(&tenant).is_some()
+    /// Whether `tenant` exists. The directory is only the shorter way: it may still be empty after a start.
+    async fn knows(&self, transaction: &Transaction, tenant: TenantId) -> Result<bool, StoreError> {
+        if self.control.directory.current().tenants.get(&tenant).is_some() {
+            return Ok(true);
+        }
+        Ok(!tenancy::load_tenants(transaction, Some(tenant)).await?.is_empty())
     }
 }
 
@@ -54,16 +60,16 @@ impl Projector for UsageProjector {
         self.growth.clear();
         let meters = known_meters(transaction).await?;
         let mut rows = UsageRows::default();
-        let mut problems = Vec::new();
+        let (mut arrivals, mut problems) = (Vec::new(), Vec::new());
         for frame in batch.frames() {
-            let left_out = match frame.kind {
-                Kind::Request => self.collect_request(&mut rows, frame, &meters),
-                _ => Ok(()),
+            let problem = match frame.kind {
+                Kind::Request => self.collect_request(transaction, &mut rows, frame, &meters).await?,
+                Kind::Usage => collect_event(&mut arrivals, frame),
+                _ => None,
             };
-            if let Err(problem) = left_out {
-                problems.push(Unprojectable { sequence: frame.sequence, problem });
-            }
+            problems.extend(problem.map(|problem| Unprojectable { sequence: frame.sequence, problem }));
         }
+        claims::settle(transaction, source, &arrivals, &mut rows).await?;
         self.growth = rows.growth();
         add_usage(transaction, source, &rows).await?;
         Ok(problems)
@@ -77,24 +83,36 @@ impl Projector for UsageProjector {
 }
 
 impl UsageProjector {
-    fn collect_request(
+    /// Adds a request's usage to `rows`; what cannot be counted is answered in words.
+    async fn collect_request(
         &self,
+        transaction: &Transaction,
         rows: &mut UsageRows,
         frame: Frame<'_>,
         meters: &HashMap<String, MeterNote>,
-    ) -> Result<(), String> {
-        let record = frame.record().map_err(|error| error.to_string())?;
-        if record.usage.is_empty() {
-            return Ok(());
-        }
+    ) -> Result<Option<String>, StoreError> {
+        let record = match frame.record() {
+            Ok(record) if record.usage.is_empty() => return Ok(None),
+            Ok(record) => record,
+            Err(error) => return Ok(Some(error.to_string())),
+        };
         let left_out = match record.tenant.map(TenantId::from_u128) {
-            Some(tenant) if !self.knows(tenant) => vec![LeftOut::UnknownTenant(tenant)],
+            Some(tenant) if !self.knows(transaction, tenant).await? => vec![LeftOut::UnknownTenant(tenant)],
             _ => collect_record(rows, &record, frame.sequence, meters),
         };
-        if left_out.is_empty() {
-            return Ok(());
+        let words: Vec<String> = left_out.iter().map(LeftOut::to_string).collect();
+        Ok((!words.is_empty()).then(|| words.join("; ")))
+    }
+}
+
+/// Adds a reported event to `arrivals`. Whose it is and what it adds was settled at the door.
+fn collect_event(arrivals: &mut Vec<Arrival>, frame: Frame<'_>) -> Option<String> {
+    match Reported::decode(frame.payload) {
+        Ok(event) => {
+            arrivals.push(Arrival { sequence: frame.sequence, event });
+            None
         }
-        Err(left_out.iter().map(LeftOut::to_string).collect::<Vec<_>>().join("; "))
+        Err(error) => Some(error.to_string()),
     }
 }
 

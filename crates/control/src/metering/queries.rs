@@ -83,3 +83,28 @@ pub const SUM_BEFORE: &str = "SELECT coalesce(sum(quantity), 0)::text FROM meter
 pub const LEVELS: &str = "SELECT DISTINCT ON (tenant_id, meter) tenant_id, meter, quantity::text \
      FROM metering.usage WHERE meter = ANY ($1) AND ($2::uuid IS NULL OR tenant_id = $2) \
      ORDER BY tenant_id, meter, at DESC, coalesce(event_id, request_id::text) DESC";
+
+/// Claims identities that nobody holds. Of one identity that stands twice, the first row wins.
+pub const CLAIM: &str = "INSERT INTO metering.claims (claim, content, node, lane, sequence) \
+     SELECT claim, content, $4, $5, sequence \
+     FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS row (claim, content, sequence) \
+     ON CONFLICT DO NOTHING";
+
+/// Who holds claims.
+pub const HOLDERS: &str =
+    "SELECT claim, content, node, lane, sequence FROM metering.claims WHERE claim = ANY ($1)";
+
+/// Keeps events that count.
+pub const KEEP_COUNTED: &str = "INSERT INTO metering.events \
+         (tenant_id, claim, source, event_id, type, at, received_at, data) \
+     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], \
+         $6::timestamptz[], $7::timestamptz[], $8::text[]) \
+     ON CONFLICT DO NOTHING";
+
+/// Keeps events that do not count; `$9` has each one's meters, separated by commas.
+pub const KEEP_LEFT_OUT: &str = "INSERT INTO metering.left_out \
+         (node, lane, tenant_id, at, sequence, source, event_id, type, meters, reason) \
+     SELECT $1, $2, tenant_id, at, sequence, source, event_id, type, string_to_array(meters, ','), reason \
+     FROM unnest($3::uuid[], $4::timestamptz[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[], \
+             $10::text[]) AS row (tenant_id, at, sequence, source, event_id, type, meters, reason) \
+     ON CONFLICT DO NOTHING";

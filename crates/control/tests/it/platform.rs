@@ -265,18 +265,16 @@ impl Platform {
     }
 }
 
-/// Serves the control API of these features on loopback, as long as the test runs.
+/// Serves the control API on loopback, as long as the test runs.
 async fn serve(control: &Shared) -> SocketAddr {
-    let routes = rowhouse_control::metering::routes().merge(rowhouse_control::billing::routes());
-    let (router, _) = routes.split_for_parts();
-    let app = rowhouse_control::api::assemble(router, control.clone());
+    let app = rowhouse_control::api::router(control.clone());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move { axum::serve(listener, app).await });
     address
 }
 
-fn control(config: tokio_postgres::Config, clock: Clock, _journal: &Journal) -> Control {
+fn control(config: tokio_postgres::Config, clock: Clock, journal: &Journal) -> Control {
     // Repeatable and never the same twice: a counter, mixed.
     let counter = AtomicU64::new(1);
     let entropy = Entropy::new(move |bytes| {
@@ -297,6 +295,7 @@ fn control(config: tokio_postgres::Config, clock: Clock, _journal: &Journal) -> 
         audit: rowhouse_control::audit::Keys::new([5; 32], "audit.test"),
         projections: Default::default(),
         usage_changes: Default::default(),
+        ingestion: rowhouse_control::metering::Ingestion::open(journal).expect("the lane of reported events"),
         fleet: Default::default(),
         settings: Settings {
             public_url: "http://127.0.0.1:8081".into(),
