@@ -15,6 +15,7 @@ mod view;
 
 pub use api::{named, routes};
 pub use cells::{LOCAL_CELL, register_local_cell};
+pub use edit::{BillingContact, check_company_name, check_metadata};
 pub use queries::{
     NewTenant, Suspension, TenantRecord, TenantRow, get, insert, load_tenants, lock, set_status,
 };

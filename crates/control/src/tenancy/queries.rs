@@ -172,7 +172,7 @@ pub struct Filter {
     pub text: Option<String>,
 }
 
-/// A page of tenants in the order of their ids, which is that of their making.
+/// A page of customers in the order of their ids, which is that of their making: the operator's own tenant is none.
 pub async fn list(
     transaction: &Transaction,
     filter: &Filter,
@@ -180,7 +180,8 @@ pub async fn list(
     size: i64,
 ) -> Result<Vec<TenantRecord>, StoreError> {
     let sql = select!(
-        "WHERE ($1::uuid IS NULL OR tenant_id > $1) \
+        "WHERE tenant_id <> '00000000-0000-0000-0000-000000000001' \
+           AND ($1::uuid IS NULL OR tenant_id > $1) \
            AND ($2::text[] IS NULL OR status = ANY ($2)) \
            AND ($3::text[] IS NULL OR tier = ANY ($3)) \
            AND ($4::text[] IS NULL OR isolation = ANY ($4)) \

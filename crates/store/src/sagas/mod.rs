@@ -28,7 +28,7 @@ pub use run::{InventoryKind, Run};
 use serde_json::Value;
 use uuid::Uuid;
 
-use rowhouse_domain::id::TenantId;
+use rowhouse_domain::id::{OperationId, TenantId};
 
 /// Where a saga stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -84,4 +84,11 @@ pub struct Saga {
     kind_version: i32,
     state: State,
     generation: i64,
+}
+
+impl Saga {
+    /// Its public face.
+    pub fn operation(&self) -> OperationId {
+        OperationId(self.id)
+    }
 }

@@ -1,0 +1,65 @@
+//! Choosing where a tenant will lie. Names are random and on record before anything bears them.
+
+use rowhouse_domain::tenancy::Isolation;
+use rowhouse_store::Transaction;
+use rowhouse_store::sagas::{Done, Run, StepError, StepResult};
+use rowhouse_tenantdb::Place;
+use serde::{Deserialize, Serialize};
+
+use super::tenant_of;
+use crate::tenancy::cells::{self, CellAddress};
+use crate::tenancy::{self, places};
+use crate::{Shared, deploy};
+
+/// Where the tenant will lie.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Placed {
+    /// The cell.
+    pub cell: String,
+    /// Names within it.
+    pub place: Place,
+    /// Directory of the tenant's own server, on level `instance`.
+    pub directory: Option<String>,
+}
+
+/// Chooses a cell, or the name of one that will be the tenant's own, and reserves the place.
+pub async fn choose(run: &Run<'_, Shared>, transaction: &Transaction) -> StepResult {
+    let tenant = tenant_of(run);
+    let record = tenancy::get(transaction, tenant).await?;
+    let record = record.ok_or_else(|| StepError::never("api.not_found", "the tenant is gone"))?;
+    let place = Place::new(tenant, record.tenant.isolation, run.context.entropy().bytes());
+    let placed = match record.tenant.isolation {
+        Isolation::Instance => own_cell(run, transaction, place).await?,
+        _ => {
+            let cell = cells::choose(transaction, &record.tenant.region).await?;
+            let full = || StepError::never("tenancy.no_capacity", "no cell of the region is open");
+            Placed { cell: cell.ok_or_else(full)?, place, directory: None }
+        }
+    };
+    places::reserve(transaction, &placed.cell, &placed.place).await?;
+    Ok(Done::with(&placed))
+}
+
+async fn own_cell(
+    run: &Run<'_, Shared>,
+    transaction: &Transaction,
+    place: Place,
+) -> Result<Placed, StepError> {
+    let directory = format!("{:016x}", u64::from_be_bytes(run.context.entropy().bytes()));
+    let cell = format!("instance-{directory}");
+    // Its address is not known before its server runs.
+    let address = CellAddress { name: &cell, host: "", port: 5432 };
+    cells::put(transaction, &address, "instance", "full", &run.context.settings.region).await?;
+    Ok(Placed { cell, place, directory: Some(directory) })
+}
+
+/// Gives the place back; `store` has removed what lay there.
+pub async fn free(run: &Run<'_, Shared>, transaction: &Transaction) -> StepResult {
+    let tenant = tenant_of(run);
+    places::forget(transaction, tenant).await?;
+    deploy::forget(transaction, tenant).await?;
+    if let Some(Placed { cell, directory: Some(_), .. }) = run.output("place")? {
+        cells::remove(transaction, &cell).await?;
+    }
+    Ok(Done::plainly())
+}

@@ -1,0 +1,63 @@
+//! Trying a place out before its tenant is let in: what must work is done, what must not is tried.
+
+use rowhouse_domain::access::Permit;
+use rowhouse_store::sagas::{Done, Run, StepError, StepResult};
+use rowhouse_tenantdb::doctor::{self, Finding, Severity};
+use rowhouse_tenantdb::place::{self, VerifyError};
+use serde_json::json;
+
+use super::place::Placed;
+use crate::Shared;
+use crate::tenancy::{cells, service_tables};
+
+/// Writes, reads and deletes as the tenant, makes the probes that must be refused, and asks the doctor.
+pub async fn verify(run: &Run<'_, Shared>) -> StepResult {
+    let Placed { cell: name, place, .. } = run.expect_output("place")?;
+    let permit = Permit::for_system(run.saga.tenant, "proof of a place");
+    let transaction = run.context.store.read(&permit).await?;
+    let cell = cells::get(&transaction, &name).await?;
+    let installed = service_tables::installed(&transaction, &name, &place).await?;
+    transaction.finish().await?;
+    let cell = cell.ok_or_else(|| StepError::Again(format!("cell {name} has no address")))?;
+    let key = cells::context_key(run.context, &name, &place.database).await.map_err(StepError::again)?;
+    let mut refused = 0;
+    for installation in &installed {
+        let verified = place::verify(&cell, &place, &installation.schema, &key).await;
+        refused += verified.map_err(proof_failure)?.refused.len();
+    }
+    let schemas: Vec<&str> = installed.iter().map(|installation| installation.schema.as_str()).collect();
+    let findings = match schemas.is_empty() {
+        // No schema would mean all of them, other tenants' too.
+        true => Vec::new(),
+        false => doctor::check(&cell, &place.database, &schemas).await.map_err(StepError::again)?,
+    };
+    let grave: Vec<&Finding> =
+        findings.iter().filter(|finding| is_of_place(finding, &place.database)).collect();
+    if !grave.is_empty() {
+        let words: Vec<String> = grave
+            .iter()
+            .map(|finding| format!("{} {}: {}", finding.code, finding.object, finding.detail))
+            .collect();
+        return Err(StepError::never("tenancy.tables_invalid", words.join("; ")));
+    }
+    Ok(Done::with(&json!({ "probes_refused": refused, "schemas": schemas, "findings": 0 })))
+}
+
+/// The server's release and files, and other databases, are the operator's to cure and no reason against this tenant.
+fn is_of_place(finding: &Finding, database: &str) -> bool {
+    match finding.code {
+        "D23" | "D24" => false,
+        "D20" => finding.object == database,
+        _ => finding.severity >= Severity::High,
+    }
+}
+
+/// An open door is not tried again; a server that is away is.
+fn proof_failure(error: VerifyError) -> StepError {
+    match error {
+        VerifyError::Open { .. } | VerifyError::Unseen | VerifyError::Name(_) => {
+            StepError::never("tenancy.tables_invalid", error.to_string())
+        }
+        VerifyError::Connect(_) | VerifyError::Broken { .. } => StepError::again(error),
+    }
+}

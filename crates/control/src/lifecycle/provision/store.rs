@@ -1,0 +1,190 @@
+//! Making what a tenant lies in: its own server where it has one, roles, schema or database, tables, its own processes.
+
+use std::time::Duration;
+
+use rowhouse_domain::access::Permit;
+use rowhouse_domain::tenancy::Isolation;
+use rowhouse_store::sagas::{Done, InventoryKind, Run, StepError, StepResult};
+use rowhouse_tenantdb::place::{self, PlaceError};
+use rowhouse_tenantdb::{Cell, cell};
+use serde_json::json;
+
+use super::place::Placed;
+use super::{failure, tenant_of};
+use crate::Shared;
+use crate::deploy::{self, Desired, Phase};
+use crate::tenancy::{cells, service_tables};
+
+/// A server is made in about a second; what takes longer is tried again.
+const SERVER_MAX: Duration = Duration::from_secs(60);
+const PROCESS_MAX: Duration = Duration::from_secs(30);
+
+/// What a place of this level consists of, by the names that the saga has chosen.
+fn parts(placed: &Placed) -> Vec<(InventoryKind, String)> {
+    let Placed { place, directory, .. } = placed;
+    let (login, database) = (place.login.clone(), place.database.clone());
+    match place.isolation {
+        Isolation::Shared => vec![(InventoryKind::Rows, database)],
+        Isolation::Schema => vec![(InventoryKind::Role, login.clone()), (InventoryKind::Schema, login)],
+        Isolation::Database => vec![(InventoryKind::Role, login), (InventoryKind::Database, database)],
+        Isolation::Instance => directory.iter().map(|own| (InventoryKind::Server, own.clone())).collect(),
+    }
+}
+
+pub async fn make(run: &Run<'_, Shared>) -> StepResult {
+    let placed: Placed = run.expect_output("place")?;
+    for (kind, name) in parts(&placed) {
+        run.intend(kind, &name).await?;
+    }
+    if let Some(directory) = &placed.directory {
+        make_server(run, &placed.cell, directory).await?;
+    }
+    let cell = reachable(run, &placed.cell).await?;
+    if placed.directory.is_some() {
+        cell::prepare(&cell).await.map_err(StepError::again)?;
+    }
+    let key = cells::context_key(run.context, &placed.cell, &placed.place.database).await;
+    place::create(&cell, &placed.place, &key.map_err(StepError::again)?).await.map_err(place_failure)?;
+    for (kind, name) in parts(&placed) {
+        run.observed(kind, &name).await?;
+    }
+    Ok(Done::with(&json!({ "cell": placed.cell, "database": placed.place.database })))
+}
+
+async fn make_server(run: &Run<'_, Shared>, cell: &str, directory: &str) -> Result<(), StepError> {
+    let tenant = tenant_of(run);
+    let transaction = run.write().await?;
+    if deploy::get(&transaction, tenant).await?.is_none() {
+        let desired = Desired { present: true, directory: directory.to_owned(), applications: Vec::new() };
+        deploy::desire(&transaction, tenant, cell, &desired).await?;
+    }
+    transaction.commit_telemetry().await?;
+    let answers = run.context.fleet.wait_until(tenant, SERVER_MAX, |found| found.server.is_some()).await;
+    answers.map(drop).map_err(StepError::again)
+}
+
+async fn reachable(run: &Run<'_, Shared>, name: &str) -> Result<Cell, StepError> {
+    let permit = Permit::for_system(run.saga.tenant, "a cell");
+    let transaction = run.context.store.read(&permit).await?;
+    let cell = cells::get(&transaction, name).await?;
+    transaction.finish().await?;
+    cell.ok_or_else(|| StepError::Again(format!("cell {name} has no address yet")))
+}
+
+fn place_failure(error: PlaceError) -> StepError {
+    match error {
+        PlaceError::Malformed(_) => StepError::never("api.internal", error.to_string()),
+        other => StepError::again(other),
+    }
+}
+
+/// Only what the inventory says this saga made, or was about to make.
+pub async fn take_away(run: &Run<'_, Shared>) -> StepResult {
+    let Some(placed) = run.output::<Placed>("place")? else { return Ok(Done::plainly()) };
+    let mut made = Vec::new();
+    for (kind, name) in parts(&placed) {
+        if run.made(kind).await?.contains(&name) {
+            made.push((kind, name));
+        }
+    }
+    if made.is_empty() {
+        return Ok(Done::plainly());
+    }
+    match &placed.directory {
+        Some(directory) => take_server_away(run, &placed.cell, directory).await?,
+        None => {
+            let cell = reachable(run, &placed.cell).await?;
+            place::drop(&cell, &placed.place).await.map_err(place_failure)?;
+        }
+    }
+    for (kind, name) in made {
+        run.gone(kind, &name).await?;
+    }
+    Ok(Done::plainly())
+}
+
+async fn take_server_away(run: &Run<'_, Shared>, cell: &str, directory: &str) -> Result<(), StepError> {
+    let tenant = tenant_of(run);
+    let transaction = run.write().await?;
+    let desired = Desired { present: false, directory: directory.to_owned(), applications: Vec::new() };
+    deploy::desire(&transaction, tenant, cell, &desired).await?;
+    transaction.commit_telemetry().await?;
+    let gone = run.context.fleet.wait_until(tenant, SERVER_MAX, |found| found.phase == Phase::Gone).await;
+    gone.map(drop).map_err(StepError::again)
+}
+
+/// Each service's recorded tables: installed in a place of its own, there already on `shared`.
+pub async fn install_tables(run: &Run<'_, Shared>) -> StepResult {
+    let placed: Placed = run.expect_output("place")?;
+    let permit = Permit::for_system(run.saga.tenant, "tables of a place");
+    let transaction = run.context.store.read(&permit).await?;
+    let recorded = service_tables::all(&transaction).await?;
+    let there = service_tables::installed(&transaction, &placed.cell, &placed.place).await?;
+    transaction.finish().await?;
+    for tables in &recorded {
+        let current =
+            there.iter().any(|own| own.service == tables.service && own.version == tables.version());
+        match placed.place.isolation {
+            _ if current => {}
+            Isolation::Shared => {
+                let behind = format!(
+                    "the shared tables of {} are not at version {}",
+                    tables.service,
+                    tables.version()
+                );
+                return Err(StepError::Again(behind));
+            }
+            _ => service_tables::install_in_place(run.context, &placed.cell, &placed.place, tables)
+                .await
+                .map_err(failure)?,
+        }
+    }
+    let installed = recorded.iter().map(|tables| (tables.service.as_str(), tables.version()));
+    Ok(Done::with(&installed.collect::<std::collections::BTreeMap<_, _>>()))
+}
+
+/// The tenant's own process of each service that has a program set, on level `instance`.
+pub async fn deploy(run: &Run<'_, Shared>) -> StepResult {
+    let placed: Placed = run.expect_output("place")?;
+    let services: Vec<&str> = run.context.settings.deploy.applications.keys().map(String::as_str).collect();
+    if placed.directory.is_none() || services.is_empty() {
+        return Ok(Done::plainly());
+    }
+    let tenant = tenant_of(run);
+    // Ports of all instances are seen here, so the transaction is not the tenant's.
+    let transaction = run.context.store.write(&Permit::for_system(None, "ports of instances")).await?;
+    let desired = deploy::reserve_applications(&transaction, tenant, &services).await?;
+    let desired = desired.ok_or_else(|| StepError::never("api.internal", "the instance is gone"))?;
+    for application in &desired.applications {
+        run.intend(InventoryKind::Port, &application.port.to_string()).await?;
+        run.intend(InventoryKind::Process, &application.service).await?;
+    }
+    transaction.commit_telemetry().await?;
+    let all_serve = |found: &deploy::Observed| services.iter().all(|service| found.serves(service));
+    run.context.fleet.wait_until(tenant, PROCESS_MAX, all_serve).await.map_err(StepError::again)?;
+    for application in &desired.applications {
+        run.observed(InventoryKind::Port, &application.port.to_string()).await?;
+        run.observed(InventoryKind::Process, &application.service).await?;
+    }
+    Ok(Done::with(&desired.applications))
+}
+
+pub async fn take_processes_away(run: &Run<'_, Shared>) -> StepResult {
+    let tenant = tenant_of(run);
+    let transaction = run.write().await?;
+    if let Some(row) = deploy::get(&transaction, tenant).await? {
+        let desired = Desired { applications: Vec::new(), ..row.desired };
+        deploy::desire(&transaction, tenant, &row.cell, &desired).await?;
+        transaction.commit_telemetry().await?;
+        let none = |found: &deploy::Observed| found.applications.is_empty();
+        run.context.fleet.wait_until(tenant, PROCESS_MAX, none).await.map_err(StepError::again)?;
+    } else {
+        transaction.rollback().await?;
+    }
+    for kind in [InventoryKind::Process, InventoryKind::Port] {
+        for name in run.made(kind).await? {
+            run.gone(kind, &name).await?;
+        }
+    }
+    Ok(Done::plainly())
+}

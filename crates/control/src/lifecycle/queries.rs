@@ -1,0 +1,107 @@
+//! Rows and SQL of operations: sagas and their steps, as they are read. Writing them is `rowhouse_store::sagas`.
+
+use jiff::Timestamp;
+use rowhouse_domain::id::{OperationId, TenantId};
+use rowhouse_store::sagas::State;
+use rowhouse_store::{StoreError, Transaction};
+use serde_json::Value;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+/// A saga.
+#[derive(Debug, Clone)]
+pub struct SagaRow {
+    pub id: OperationId,
+    pub kind: String,
+    pub tenant: Option<TenantId>,
+    pub state: State,
+    pub problem: Option<Value>,
+    pub result: Option<Value>,
+    pub created_by: String,
+    pub created_at: Timestamp,
+    pub finished_at: Option<Timestamp>,
+}
+
+/// A line of a saga's log.
+#[derive(Debug, Clone)]
+pub struct StepRow {
+    pub saga: Uuid,
+    pub step: String,
+    pub event: String,
+    pub problem: Option<String>,
+    pub at: Timestamp,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT saga_id, kind, tenant_id, state, problem, result, created_by, created_at, finished_at \
+             FROM lifecycle.sagas ",
+            $rest
+        )
+    };
+}
+
+fn saga(row: &Row) -> Result<SagaRow, StoreError> {
+    Ok(SagaRow {
+        id: OperationId(row.get(0)),
+        kind: row.get(1),
+        tenant: row.get::<_, Option<Uuid>>(2).map(TenantId),
+        state: State::parse(row.get(3)).ok_or(StoreError::Stored { what: "the state of a saga" })?,
+        problem: row.get(4),
+        result: row.get(5),
+        created_by: row.get(6),
+        created_at: row.get(7),
+        finished_at: row.get(8),
+    })
+}
+
+/// One saga that the transaction sees.
+pub async fn get(transaction: &Transaction, id: OperationId) -> Result<Option<SagaRow>, StoreError> {
+    let row = transaction.query_opt(select!("WHERE saga_id = $1"), &[&id.0]).await?;
+    row.as_ref().map(saga).transpose()
+}
+
+/// Which sagas to list.
+#[derive(Debug, Default, Clone)]
+pub struct Filter {
+    pub tenant: Option<TenantId>,
+    pub states: Option<Vec<String>>,
+    pub kinds: Option<Vec<String>>,
+}
+
+/// A page, newest first.
+pub async fn list(
+    transaction: &Transaction,
+    filter: &Filter,
+    before: Option<Uuid>,
+    size: i64,
+) -> Result<Vec<SagaRow>, StoreError> {
+    let sql = select!(
+        "WHERE ($1::uuid IS NULL OR tenant_id = $1) AND ($2::text[] IS NULL OR state = ANY ($2)) \
+           AND ($3::text[] IS NULL OR kind = ANY ($3)) AND ($4::uuid IS NULL OR saga_id < $4) \
+         ORDER BY saga_id DESC LIMIT $5"
+    );
+    let tenant = filter.tenant.map(|tenant| tenant.0);
+    let rows = transaction.query(sql, &[&tenant, &filter.states, &filter.kinds, &before, &size]).await?;
+    rows.iter().map(saga).collect()
+}
+
+/// The logs of sagas that were read before, in order.
+pub async fn steps(transaction: &Transaction, sagas: &[Uuid]) -> Result<Vec<StepRow>, StoreError> {
+    let rows = transaction
+        .query(
+            "SELECT saga_id, step, event, problem, at FROM lifecycle.saga_steps \
+             WHERE saga_id = ANY ($1) ORDER BY sequence",
+            &[&sagas],
+        )
+        .await?;
+    let step = |row: &Row| StepRow {
+        saga: row.get(0),
+        step: row.get(1),
+        event: row.get(2),
+        problem: row.get(3),
+        at: row.get(4),
+    };
+    Ok(rows.iter().map(step).collect())
+}
