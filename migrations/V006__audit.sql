@@ -68,3 +68,5 @@ GRANT SELECT, INSERT ON audit.events, audit.checkpoints TO rowhouse_sequencer;
 GRANT SELECT, INSERT, UPDATE ON audit.logs, audit.lanes TO rowhouse_sequencer;
 GRANT INSERT ON journal.quarantine TO rowhouse_sequencer;
 GRANT USAGE ON SCHEMA api TO rowhouse_sequencer;
+-- Locking a row needs the right to change a column; this one is generated and cannot be changed.
+GRANT UPDATE (id) ON audit.outbox TO rowhouse_sequencer;

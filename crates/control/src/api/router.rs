@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{Answer, assemble};
-use crate::{Shared, access, audit, billing, catalog, deploy, keys, metering, resources, tenancy};
+use crate::{Shared, access, audit, billing, catalog, deploy, keys, lifecycle, metering, resources, tenancy};
 
 /// The control API, ready to be served.
 pub fn router(control: Shared) -> Router {
@@ -38,6 +38,7 @@ fn documented() -> (Router<Shared>, OpenApi) {
     OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info).build())
         .merge(catalog::routes())
         .merge(tenancy::routes())
+        .merge(lifecycle::routes())
         .merge(deploy::routes())
         .merge(access::routes())
         .merge(keys::routes())

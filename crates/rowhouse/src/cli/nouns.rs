@@ -280,7 +280,7 @@ pub async fn run(client: &Client, noun: Noun, json: bool) -> anyhow::Result<Exit
 
 async fn list(client: &Client, nouns: &str, verb: ListVerb, columns: &[&str], json: bool) -> anyhow::Result<()> {
     let path = match verb {
-        ListVerb::List => format!("/v1/{nouns}?limit=200"),
+        ListVerb::List => format!("/v1/{nouns}"),
         ListVerb::Show { name } => format!("/v1/{nouns}/{name}"),
     };
     show(&client.get(&path).await?, columns, json);

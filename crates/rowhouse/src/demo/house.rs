@@ -74,7 +74,7 @@ impl House {
 
     /// The operator's client of the control API.
     pub fn operator(&self) -> anyhow::Result<Client> {
-        let key = std::fs::read_to_string(self.data_dir.join(OPERATOR_KEY_FILE))?;
+        let key = std::fs::read_to_string(self.data_dir.join("data").join(OPERATOR_KEY_FILE))?;
         Client::new(&self.control_url(), Some(key.trim().to_owned()))
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use rowhouse_control::{Shared, audit, deploy, directory, metering, projection, resources, tenancy};
+use rowhouse_control::{Shared, audit, deploy, directory, lifecycle, metering, projection, resources, tenancy};
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::OPERATOR_TENANT;
 use rowhouse_gateway::{Collaborators, Gateway, GatewayConfig, GatewayHandle};
@@ -96,6 +96,7 @@ fn spawn_work(
 ) {
     let projector = metering::UsageProjector::new(control);
     work.spawn(projection::run(control.clone(), journal.clone(), projector, stop.clone()));
+    work.spawn(serve_sagas(control.clone(), stop.clone()));
     work.spawn(resources::run(control.clone(), stop.clone()));
     let checkpoints = data_dir.join("audit");
     work.spawn(audit::run(control.clone(), journal.clone(), checkpoints, stop.clone()));
@@ -106,6 +107,12 @@ fn spawn_work(
 /// Where services ask for places and keys.
 pub fn plane_socket(data_dir: &Path) -> PathBuf {
     data_dir.join("run/plane.sock")
+}
+
+async fn serve_sagas(control: Shared, stop: watch::Receiver<bool>) {
+    if let Err(error) = lifecycle::run(control, stop).await {
+        tracing::error!(%error, "long changes of tenants stand still");
+    }
 }
 
 async fn serve_plane(control: Shared, socket: PathBuf, stop: watch::Receiver<bool>) {

@@ -1,5 +1,8 @@
 //! The integration tests: the built binary over real HTTP, with a real private PostgreSQL, and the invariants of
 //! the tree.
 
+mod door;
 mod invariants;
+mod platform;
+mod power;
 mod source;
