@@ -1,6 +1,14 @@
 //! The features of the control plane on real PostgreSQL and a real journal.
 
+mod access;
 mod billing;
+mod catalog;
+mod directory;
+mod house;
+mod keys;
+mod ingestion;
+mod lifecycle;
 mod metering;
 mod platform;
+mod quotas;
 mod usage;

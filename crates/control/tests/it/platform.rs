@@ -142,10 +142,23 @@ impl Platform {
 
     /// A platform on a server of the test's own, which it may stop.
     pub async fn on_own_server(server: &PrivateServer) -> Platform {
+        Platform::on_own_server_with(server, |_| ()).await
+    }
+
+    /// The same with other settings.
+    pub async fn on_own_server_with(server: &PrivateServer, change: impl FnOnce(&mut Settings)) -> Platform {
         let number = NUMBER.fetch_add(1, Ordering::SeqCst);
         migrate(&server.connect_config("postgres", SUPERUSER), "rowhouse").await;
         let config = server.connect_config("rowhouse", SUPERUSER);
-        Platform::on(config, root().join(format!("journal-{number}")))
+        let mut platform = Platform::on(config, root().join(format!("journal-{number}")));
+        change(&mut Arc::get_mut(&mut platform.control).expect("nobody else has it yet").settings);
+        platform
+    }
+
+    /// Another process on the same database.
+    pub fn beside(&self) -> Platform {
+        let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+        Platform::on(self.config.clone(), root().join(format!("journal-{number}")))
     }
 
     fn on(config: tokio_postgres::Config, directory: PathBuf) -> Platform {
