@@ -45,14 +45,20 @@ pub fn find_binaries(configured: Option<&Path>, preferred: Option<u32>) -> Resul
     if let Some(directory) = configured {
         return examine(directory)?.ok_or_else(|| BinariesError::NotThere(directory.to_owned()));
     }
-    let mut newest_first = Vec::new();
+    let mut found = Vec::new();
+    let mut unusable = None;
     for directory in path_directories().into_iter().chain(package_directories(Path::new(PACKAGES))) {
-        newest_first.extend(examine(&directory)?);
+        match examine(&directory) {
+            Ok(binaries) => found.extend(binaries),
+            Err(error) => unusable = unusable.or(Some(error)),
+        }
     }
-    let of_the_cluster = newest_first.iter().position(|found| Some(found.version.major) == preferred);
-    match of_the_cluster.or_else(|| (!newest_first.is_empty()).then_some(0)) {
-        Some(index) => Ok(newest_first.swap_remove(index)),
-        None => Err(BinariesError::NotFound),
+    let of_the_cluster =
+        found.iter().position(|binaries: &Binaries| Some(binaries.version.major) == preferred);
+    let first = (!found.is_empty()).then_some(0);
+    match of_the_cluster.or(first) {
+        Some(index) => Ok(found.swap_remove(index)),
+        None => Err(unusable.unwrap_or(BinariesError::NotFound)),
     }
 }
 

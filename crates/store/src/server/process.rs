@@ -78,7 +78,7 @@ impl Identity {
 }
 
 /// Program and arguments, with spaces between.
-fn command_line(pid: i32) -> String {
+pub(super) fn command_line(pid: i32) -> String {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&bytes).trim_end_matches('\0').replace('\0', " ")
 }

@@ -91,6 +91,7 @@ pub(super) fn postgresql_conf(
         ("fsync", "on".to_owned()),
         ("full_page_writes", "on".to_owned()),
         ("synchronous_commit", "on".to_owned()),
+        ("recovery_init_sync_method", recovery_sync().to_owned()),
         ("password_encryption", "scram-sha-256".to_owned()),
         ("row_security", "on".to_owned()),
         ("logging_collector", "off".to_owned()),
@@ -109,6 +110,16 @@ pub(super) fn postgresql_conf(
         text.push('\n');
     }
     Ok(text)
+}
+
+/// How a start after a crash makes sure that all files are on disk. Opening and syncing each takes about a millisecond a file, and
+/// tenants bring files; one `syncfs` takes what there is to write. From Linux 5.8 on it reports errors as well (`sync(2)`).
+fn recovery_sync() -> &'static str {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers =
+        release.split(|letter: char| !letter.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version >= (5, 8) { "syncfs" } else { "fsync" }
 }
 
 /// An element of a list setting, quoted as PostgreSQL's `SplitDirectoriesString` reads it.

@@ -17,6 +17,7 @@ mod reins;
 mod remains;
 mod restarts;
 mod service;
+mod shutdown;
 
 use std::{io, process::ExitCode};
 

@@ -19,6 +19,7 @@ use super::{
     reins::Reins,
     remains::{self, PidFile},
     restarts::{Next, Restarts},
+    shutdown::Shutdown,
 };
 use crate::server::{
     directory::Layout,
@@ -26,11 +27,8 @@ use crate::server::{
     settings::DURABLE,
 };
 
-/// A fast shutdown writes a checkpoint; when it takes longer, the next start recovers from the log of writes instead.
-const FAST_MAX: Duration = Duration::from_secs(30);
-/// After SIGQUIT a postmaster ends its backends within 5 s, with SIGKILL if it must.
-const IMMEDIATE_MAX: Duration = Duration::from_secs(30);
 const READY_POLL: Duration = Duration::from_millis(10);
+const STOP_POLL: Duration = Duration::from_millis(50);
 
 /// Runs until the main process is gone and the server stopped, or until starting it has failed for good.
 pub(super) async fn run() -> io::Result<ExitCode> {
@@ -164,12 +162,14 @@ impl Keeper {
         }
     }
 
-    /// Fast, then immediate. Never SIGTERM, which waits for clients for ever; never SIGKILL, which leaves backends behind.
     async fn stop(&mut self, pid: Pid) {
         self.lock.is_stopping();
-        for (signal, wait) in [(Signal::INT, FAST_MAX), (Signal::QUIT, IMMEDIATE_MAX)] {
-            self.children.signal(pid, signal);
-            if timeout(wait, self.children.end_of(pid)).await.is_ok() {
+        let mut shutdown = Shutdown::begin(pid.as_raw_nonzero().get());
+        while !shutdown.is_hopeless() {
+            if let Some(signal) = shutdown.next_signal() {
+                self.children.signal(pid, signal);
+            }
+            if timeout(STOP_POLL, self.children.end_of(pid)).await.is_ok() {
                 self.order.layout.forget_elsewhere();
                 return;
             }

@@ -11,15 +11,13 @@ use std::{fs, io, path::Path, time::Duration};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::time::{Instant, sleep};
 
-use super::children::Children;
+use super::{children::Children, shutdown::Shutdown};
 use crate::server::{
     directory::Layout,
     process::{self, Seen},
 };
 
 const POLL: Duration = Duration::from_millis(10);
-/// A fast shutdown writes a checkpoint; after this long it is made an immediate one.
-const FAST_MAX: Duration = Duration::from_secs(30);
 /// Backends whose postmaster is dead end on SIGQUIT; one that does not is stuck. PostgreSQL itself waits as long.
 const BACKENDS_MAX: Duration = Duration::from_secs(5);
 /// After this long something holds on that we cannot end.
@@ -79,15 +77,14 @@ pub(super) async fn settle(layout: &Layout, children: &mut Children) -> io::Resu
     let cluster = layout.cluster();
     let begun = Instant::now();
     let mut backends_since = None;
-    let mut signalled = None;
+    let mut shutdown = None;
     loop {
         children.reap();
         let file = PidFile::read(layout);
         if let Some(file) = file.as_ref().filter(|file| file.is_alive(&cluster)) {
-            let wanted = if begun.elapsed() < FAST_MAX { Signal::INT } else { Signal::QUIT };
-            if signalled != Some(wanted) {
+            let shutdown = shutdown.get_or_insert_with(|| Shutdown::begin(file.pid));
+            if let Some(wanted) = shutdown.next_signal() {
                 signal(file.pid, wanted, || file.is_alive(&cluster));
-                signalled = Some(wanted);
             }
         } else {
             let attached = file.as_ref().and_then(|file| file.shared_memory).is_some_and(is_attached);

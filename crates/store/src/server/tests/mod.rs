@@ -107,8 +107,11 @@ impl Drop for Scratch {
     }
 }
 
-/// A main process of its own, to be killed. Dropped, it is.
-struct MainProcess(Child);
+/// A main process of its own, to be killed. Dropped, it is, and its guard is waited for.
+struct MainProcess {
+    child: Child,
+    lock: PathBuf,
+}
 
 impl MainProcess {
     /// Returns when it says that its server answers.
@@ -123,22 +126,29 @@ impl MainProcess {
             .expect("the example starts");
         let mut line = String::new();
         let output = child.stdout.take().expect("piped");
-        let main = MainProcess(child);
+        let main = MainProcess { child, lock: scratch.0.join("rowhouse.lock") };
         BufReader::new(output).read_line(&mut line).expect("it says something");
         assert_eq!(line, "ready\n");
         main
     }
 
     fn kill(&mut self) {
-        self.0.kill().expect("it lives");
-        self.0.wait().expect("it is ours");
+        self.child.kill().expect("it lives");
+        self.child.wait().expect("it is ours");
     }
 }
 
 impl Drop for MainProcess {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        // One that was killed before has a successor by now, who holds the lock.
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Ok(lock) = fs::File::open(&self.lock) {
+            let _ = rustix::fs::flock(lock, rustix::fs::FlockOperation::LockExclusive);
+        }
     }
 }
 

@@ -8,7 +8,10 @@ async fn a_second_supervisor_is_refused_and_told_who_was_first() {
     let main = MainProcess::serve(&scratch);
     let error = PrivateServer::start(scratch.spec()).await.expect_err("it is taken");
     let text = error.to_string();
-    assert!(matches!(error, StartError::InUse { pid, .. } if pid.unsigned_abs() == main.0.id()), "{text}");
+    assert!(
+        matches!(error, StartError::InUse { pid, .. } if pid.unsigned_abs() == main.child.id()),
+        "{text}"
+    );
     assert!(text.contains(&format!("guard serve {}", scratch.0.display())), "{text}");
     assert_eq!(query(&scratch.config(), "SELECT 1").await.expect("the first still serves"), "1");
 }
