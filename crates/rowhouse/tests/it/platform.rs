@@ -81,7 +81,7 @@ impl Platform {
     pub async fn start() -> Platform {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let data_dir = std::env::temp_dir().join(format!("rowhouse-it-{}-{number}", std::process::id()));
-        let platform = Platform {
+        let mut platform = Platform {
             data_dir,
             gateway: free_port(),
             control: free_port(),
@@ -92,7 +92,7 @@ impl Platform {
         };
         platform.run().await;
         let key = std::fs::read_to_string(platform.data_dir.join("secrets/operator.key")).expect("made at the start");
-        let platform = Platform { operator: key.trim().to_owned(), ..platform };
+        platform.operator = key.trim().to_owned();
         platform.declare_echo().await;
         platform
     }
@@ -119,6 +119,7 @@ impl Platform {
             .kill_on_drop(true)
             .spawn()
             .expect("the binary runs");
+        follow_into_death(child.id().expect("it runs"), &self.data_dir);
         *self.child.lock().expect("no panic while held") = Some(child);
         let deadline = Instant::now() + PATIENCE;
         let mut beat = interval(Duration::from_millis(25));
@@ -270,6 +271,22 @@ impl Platform {
             assert!(Instant::now() < deadline, "{counted} counted, {expected} done");
         }
     }
+}
+
+/// Ends the process when this one ends, however it ends: a shell waits for the pipe to close. The platform that
+/// tests share is never dropped.
+fn follow_into_death(pid: u32, data_dir: &Path) {
+    let mut shell = std::process::Command::new("sh")
+        .args(["-c", "cat >/dev/null; kill -9 $0 2>/dev/null; sleep 2; rm -rf \"$1\""])
+        .arg(pid.to_string())
+        .arg(data_dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a shell");
+    // Held open for as long as this process lives.
+    std::mem::forget(shell.stdin.take());
 }
 
 impl Drop for Platform {
