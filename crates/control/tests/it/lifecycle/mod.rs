@@ -1,0 +1,232 @@
+//! The life of tenants on real PostgreSQL: provisioning on every level, its failures and crashes, suspension, what
+//! services are told.
+
+mod crash;
+mod edit;
+mod failure;
+mod instance;
+mod levels;
+mod plane;
+mod stuck;
+mod suspension;
+mod tables;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Request;
+use rowhouse_control::{Shared, catalog, deploy, directory, keys, lifecycle, tenancy};
+use rowhouse_store::sagas::{Action, Engine, Kind, Step, StepError};
+use rowhouse_store::server::{PrivateServer, SUPERUSER};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::platform::{Platform, server_spec};
+
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// A control plane with a server of its own, which is its cell, and an operator.
+pub struct Stage {
+    pub platform: Platform,
+    pub operator: String,
+    pub server: PrivateServer,
+    pub directory: PathBuf,
+    shutdown: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+/// Beside the server of the other tests, so that it is removed with it.
+fn directory() -> PathBuf {
+    let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+    PathBuf::from(format!("/tmp/rowhouse-control-test-{}/stage-{number}", std::process::id()))
+}
+
+impl Stage {
+    pub async fn start() -> Stage {
+        let directory = directory();
+        let mut spec = server_spec(directory.join("server"));
+        (spec.shared_buffers_mb, spec.max_connections) = (32, 120);
+        let server = PrivateServer::start(spec).await.expect("a server");
+        let platform = Platform::on_own_server_with(&server, |settings| {
+            settings.deploy = settings_of(&directory);
+        })
+        .await;
+        let control = platform.control.clone();
+        catalog::prepare(&control, catalog::shipped()).await.expect("the shipped catalogue");
+        let operator =
+            keys::bootstrap_operator(&control).await.expect("an operator").expect("the first start");
+        let host = server.socket_dir().display().to_string();
+        tenancy::register_local_cell(&control, &host, server.port()).await.expect("a cell");
+        let (shutdown, stop) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        let followed = directory::start(&control).await.expect("a directory");
+        tasks.spawn(followed.run(control.clone(), stop.clone()));
+        tasks.spawn(deploy::run(control, stop));
+        let stage = Stage { platform, operator, server, directory, shutdown, tasks };
+        stage.put_tables(1).await;
+        stage
+    }
+
+    /// Ends what runs; the instances' servers are stopped.
+    pub async fn stop(mut self) {
+        self.shutdown.send_replace(true);
+        while self.tasks.join_next().await.is_some() {}
+        self.server.stop().await;
+    }
+
+    pub fn control(&self) -> &Shared {
+        &self.platform.control
+    }
+
+    /// What the platform under test runs in production, in this test's runtime.
+    pub fn run_lifecycle(&mut self) {
+        let (control, stop) = (self.control().clone(), self.shutdown.subscribe());
+        self.tasks.spawn(async move { lifecycle::run(control, stop).await.expect("known sagas") });
+    }
+
+    pub async fn call(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+        self.platform.call(&self.operator, method, path, Some(body)).await
+    }
+
+    pub async fn get(&self, path: &str) -> Value {
+        self.platform.get(&self.operator, path).await
+    }
+
+    /// A request of the operator with one more header.
+    pub async fn call_with(
+        &self,
+        (name, value): (&str, &str),
+        method: &str,
+        path: &str,
+        body: Value,
+    ) -> (u16, Value) {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "control.test")
+            .header("authorization", format!("Bearer {}", self.operator))
+            .header("content-type", "application/json")
+            .header(name, value)
+            .body(Full::new(Bytes::from(body.to_string())))
+            .expect("a request");
+        self.platform.send(request).await
+    }
+
+    /// Asks for a tenant; the operation's id.
+    pub async fn ask_for(&self, code: &str, tier: &str, isolation: &str) -> String {
+        let body = json!({"code": code, "company_name": "Acme GmbH", "tier": tier, "isolation": isolation});
+        let (status, operation) = self.call("POST", "/v1/tenants", body).await;
+        assert_eq!(status, 202, "{operation}");
+        operation["id"].as_str().expect("an id").to_owned()
+    }
+
+    pub async fn operation(&self, id: &str) -> Value {
+        self.get(&format!("/v1/operations/{id}")).await
+    }
+
+    /// Executes what is due until this operation is at an end, letting waits between tries pass.
+    pub async fn execute(&self, engine: &Engine<Shared>, id: &str) -> Value {
+        loop {
+            engine.run_one().await.expect("the control database is there");
+            let operation = self.operation(id).await;
+            if operation["state"] != "running" {
+                return operation;
+            }
+            self.platform.hand.advance_us(1_000_000);
+        }
+    }
+
+    /// A tenant that is served.
+    pub async fn tenant(&self, code: &str, tier: &str, isolation: &str) -> Value {
+        let id = self.ask_for(code, tier, isolation).await;
+        let operation = self.execute(&lifecycle::engine(self.control()), &id).await;
+        assert_eq!(operation["state"], "done", "{operation:#}");
+        self.get(&format!("/v1/tenants/{code}")).await
+    }
+
+    /// The tables of the stamping service, with migrations up to this number.
+    pub async fn put_tables(&self, version: usize) -> Value {
+        let migrations = [
+            json!({"number": 1, "name": "stamps", "sql": "CREATE TABLE stamps (tenant_id uuid NOT NULL DEFAULT rh.stamped(), \
+                id uuid NOT NULL, hash text NOT NULL, PRIMARY KEY (tenant_id, id))"}),
+            json!({"number": 2, "name": "notes", "sql": "ALTER TABLE stamps ADD COLUMN note text"}),
+        ];
+        let body = json!({"manifest": "[table.stamps]\nkind = \"tenant\"\npartitions = 4\n", "migrations": migrations[..version]});
+        let (status, answer) = self.call("PUT", "/v1/services/stamping/tables", body).await;
+        assert_eq!(status, 200, "{answer}");
+        answer
+    }
+
+    /// One column of a query on a database of the cell, as one text.
+    pub async fn in_cell(&self, database: &str, sql: &str) -> String {
+        let config = self.server.connect_config(database, SUPERUSER);
+        let (client, connection) = config.connect(tokio_postgres::NoTls).await.expect("a connection");
+        let driver = tokio::spawn(connection);
+        let rows = client.query(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        drop(client);
+        driver.await.expect("the connection's task").expect("the connection ends well");
+        rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Everything that tenants have left in the cell and on disk.
+    pub async fn traces(&self) -> Vec<String> {
+        let own = "SELECT rolname::text FROM pg_roles WHERE rolname ~ '^t_[0-9a-f]{16}' ORDER BY 1";
+        let databases = "SELECT datname::text FROM pg_database WHERE datname ~ '^t_[0-9a-f]{16}' ORDER BY 1";
+        let schemas = "SELECT nspname::text FROM pg_namespace WHERE nspname ~ '^t_[0-9a-f]{16}' ORDER BY 1";
+        let places = "SELECT tenant::text FROM rh.place ORDER BY 1";
+        let instances = std::fs::read_dir(self.directory.join("instances"));
+        let instances = instances.map_or(0, |entries| entries.count());
+        vec![
+            format!("roles: {}", self.in_cell("postgres", own).await),
+            format!("databases: {}", self.in_cell("postgres", databases).await),
+            format!("schemas: {}", self.in_cell("rh_schemas_1", schemas).await),
+            format!("shared places: {}", self.in_cell("rh_shared", places).await),
+            format!("schema places: {}", self.in_cell("rh_schemas_1", places).await),
+            format!("instances: {instances}"),
+            format!("records: {}", self.platform.ask(RECORDS).await),
+        ]
+    }
+}
+
+/// What the control database keeps about places, and what of the inventory is not gone.
+const RECORDS: &str = "SELECT concat_ws(' ', \
+    (SELECT count(*) FROM tenancy.places), (SELECT count(*) FROM tenancy.installations WHERE tenant_id IS NOT NULL), \
+    (SELECT count(*) FROM tenancy.context_keys WHERE database LIKE 't\\_%'), \
+    (SELECT count(*) FROM tenancy.cells WHERE kind = 'instance'), (SELECT count(*) FROM deploy.instances), \
+    (SELECT count(*) FROM lifecycle.inventory WHERE state <> 'gone'), \
+    (SELECT count(*) FROM access.grants g JOIN tenancy.tenants t USING (tenant_id) \
+       WHERE t.status <> 'active' AND g.removed_at IS NULL), \
+    (SELECT count(*) FROM billing.subscriptions s JOIN tenancy.tenants t USING (tenant_id) \
+       WHERE t.status <> 'active' AND s.ended_at IS NULL))";
+
+fn settings_of(directory: &Path) -> deploy::Settings {
+    let tests = std::env::current_exe().expect("the path of the tests");
+    let examples = tests.parent().and_then(Path::parent).expect("target/debug/deps").join("examples");
+    let program = deploy::Program { program: examples.join("control_service"), arguments: Vec::new() };
+    deploy::Settings {
+        directory: directory.join("instances"),
+        plane_socket: directory.join("plane.sock"),
+        applications: [("stamping".to_owned(), program)].into(),
+        os_user: None,
+        guard_program: Some(examples.join("control_guard")),
+    }
+}
+
+/// A step that fails for good.
+pub fn fault() -> Step<Shared> {
+    Step {
+        name: "fault",
+        deadline: std::time::Duration::from_secs(10),
+        action: Action::Outside(|_| {
+            Box::pin(async { Err(StepError::never("test.planted", "a planted fault")) })
+        }),
+        undo: Action::Nothing,
+    }
+}
+
+pub fn engine_of(control: &Shared, kind: Kind<Shared>) -> Engine<Shared> {
+    Engine::new(control.store.clone(), control.clone(), vec![kind])
+}
