@@ -43,6 +43,23 @@ ALTER TABLE metering.windows FORCE ROW LEVEL SECURITY;
 CREATE POLICY windows_scope ON metering.windows USING (api.sees(tenant_id)) WITH CHECK (api.sees(tenant_id));
 GRANT SELECT, INSERT, UPDATE ON metering.windows TO rowhouse_app;
 
+-- For readings that span all tenants: what was used since a window of quotas began.
+CREATE INDEX windows_by_minute ON metering.windows (minute);
+
+-- The value that holds now, of meters whose values replace each other: that of the greatest (time, id).
+CREATE TABLE metering.levels (
+    tenant_id uuid NOT NULL,
+    meter text NOT NULL,
+    at timestamptz NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    quantity numeric(38, 12) NOT NULL,
+    CONSTRAINT levels_pkey PRIMARY KEY (tenant_id, meter)
+);
+ALTER TABLE metering.levels ENABLE ROW LEVEL SECURITY;
+ALTER TABLE metering.levels FORCE ROW LEVEL SECURITY;
+CREATE POLICY levels_scope ON metering.levels USING (api.sees(tenant_id)) WITH CHECK (api.sees(tenant_id));
+GRANT SELECT, INSERT, UPDATE ON metering.levels TO rowhouse_app;
+
 -- What makes an event count once, for ever: 128 bits of SHA-256 over tenant, source and id.
 CREATE TABLE metering.claims (
     claim uuid NOT NULL,

@@ -109,6 +109,8 @@ ids! {
     OperationId = "operation";
     /// One request through the gateway or to the control API.
     RequestId = "request";
+    /// A domain of a tenant's own.
+    HostId = "host";
     /// An invoice.
     InvoiceId = "invoice";
     /// A line of an invoice.

@@ -87,6 +87,9 @@ pub(super) async fn put(
         forget_code(directory, row.id, &row.code);
         directory.put_tenant(compiler.tenant(row));
     }
+    for (name, tenant) in tenancy::load_hosts(transaction, tenant).await? {
+        directory.hosts.insert(name.into(), tenant);
+    }
     for row in keys {
         let public_id = row.public_id;
         directory.keys.insert(public_id, Arc::new(compiler.key(row)));

@@ -32,6 +32,7 @@ pub fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(list_tenants))
         .routes(routes!(get_tenant, update_tenant))
         .routes(routes!(get_context))
+        .merge(super::hosts::routes())
         .merge(tables)
 }
 

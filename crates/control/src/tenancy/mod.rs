@@ -6,6 +6,7 @@
 mod api;
 pub mod cells;
 mod edit;
+mod hosts;
 pub mod places;
 pub mod plane;
 mod queries;
@@ -14,6 +15,7 @@ pub mod service_tables;
 mod view;
 
 pub use api::{named, routes};
+pub use hosts::load_hosts;
 pub use cells::{LOCAL_CELL, register_local_cell};
 pub use edit::{BillingContact, check_company_name, check_metadata};
 pub use queries::{

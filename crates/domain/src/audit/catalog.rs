@@ -237,6 +237,7 @@ pub const EVENTS: &[EventName] = &[
     name("routes.route_changed", T::ConfigChanged),
     name("routes.service_changed", T::ConfigChanged),
     name("tenancy.cell_changed", T::ConfigChanged),
+    name("tenancy.host_changed", T::ConfigChanged),
     name("tenancy.tables_changed", T::ConfigChanged),
     name("tenancy.tenant_changed", T::TenantChanged),
     name("tenancy.tier_changed", T::ConfigChanged),

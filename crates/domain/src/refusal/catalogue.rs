@@ -52,6 +52,8 @@ catalogue! {
     TENANT_SUSPENDED = "tenancy.suspended", 403, Caller, "The tenant is suspended", "Ask the operator to resume the tenant.";
     TENANT_LEAVING = "tenancy.leaving", 403, Caller, "The tenant is leaving", "Only export is open now.";
     TENANT_NOT_READY = "tenancy.not_ready", 503, Ours, "The tenant is being set up", "Ask again in a few seconds.";
+    HOST_TAKEN = "tenancy.host_taken", 409, Caller, "The domain is taken", "Use another name, or take it from its tenant first.";
+    HOST_NOT_ALLOWED = "tenancy.host_not_allowed", 422, Caller, "The domain cannot be a tenant's", "Use a host name outside the platform's own domains.";
     DATABASE_BUSY = "tenancy.database_busy", 503, Ours, "The tenant's database is busy", "Ask again in a second.";
     NO_CAPACITY = "tenancy.no_capacity", 409, Ours, "No cell has room", "Add a cell, or raise a budget.";
     TABLES_INVALID = "tenancy.tables_invalid", 422, Caller, "The service's tables do not fit the rules", "Correct each finding in `errors`.";

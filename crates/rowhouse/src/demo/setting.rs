@@ -24,6 +24,8 @@ pub struct Tenant {
     pub code: String,
     /// Its id.
     pub id: String,
+    /// A domain of its own.
+    pub domain: String,
     /// Its level.
     pub isolation: String,
     /// The principal that its keys act for.
@@ -85,10 +87,13 @@ async fn make_tenant(operator: &Client, code: &str, tier: &str, isolation: &str)
     let key = |name: &'static str, role: &'static str| make_key(operator, code, name, &owner, role);
     let developer = key("developer", "developer").await?;
     let viewer = key("viewer", "viewer").await?;
+    let domain = format!("stamps.{code}.example");
+    operator.post(&format!("/v1/hosts?tenant={code}"), json!({"name": domain})).await.context("its domain")?;
     Ok(Tenant {
         code: code.to_owned(),
         id: text(&tenant["id"])?,
         isolation: isolation.to_owned(),
+        domain,
         key: text(&developer["key"])?,
         viewer_key: text(&viewer["key"])?,
         owner,

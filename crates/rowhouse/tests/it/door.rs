@@ -52,8 +52,11 @@ async fn each_way_of_naming_the_tenant_leads_to_it_and_contradictions_are_refuse
         notes().header("x-tenant-id", &a.id),
         notes().header("x-tenant-code", &a.code),
         Call::get(&format!("/t/{}/v1/notes/7", a.code)),
+        notes().header("host", "Portal.Door-Ways.example.:80"),
         notes(),
     ];
+    platform.operate(Call::post("/v1/hosts?tenant=door-ways-a", json!({"name": "portal.door-ways.example"}))).await;
+    platform.until(200, || with_key(notes().header("host", "portal.door-ways.example"))).await;
     for call in ways {
         let shown = format!("{call:?}");
         let seen = platform.gateway(with_key(call)).await;
@@ -65,6 +68,7 @@ async fn each_way_of_naming_the_tenant_leads_to_it_and_contradictions_are_refuse
         (notes().header("host", &host(&a.code)).header("x-tenant-code", &b.code), (400, "tenancy.conflicting_signals")),
         (notes().header("x-tenant-id", &a.id).header("x-tenant-code", &b.code), (400, "tenancy.conflicting_signals")),
         (notes().header("host", &host(&b.code)), (401, "keys.invalid")),
+        (notes().header("host", "portal.door-ways.example").header("x-tenant-code", &b.code), (400, "tenancy.conflicting_signals")),
         (notes().header("host", &host("nobody-here")), (404, "tenancy.unknown")),
         (notes().header("host", "evil.example"), (421, "tenancy.unknown_host")),
     ];

@@ -85,3 +85,42 @@ fn recorded(platform: &Platform) -> u64 {
     }
     count
 }
+
+#[tokio::test]
+async fn requests_go_on_while_postgresql_stands_still_and_nothing_is_lost() {
+    let platform = Platform::start().await;
+    let tenant = platform.tenant("still", "basic", "shared").await;
+    let server = Server::of(&platform);
+    server.signal("-STOP");
+    for n in 0..200 {
+        let seen = platform.gateway(Call::get("/v1/notes/1").tenant(&tenant).header("x-usage", "transactions=1")).await;
+        assert_eq!(seen.status, 200, "call {n}: {}", seen.body);
+    }
+    server.signal("-CONT");
+    platform.counted(&tenant.code, "transactions", 200).await;
+}
+
+/// The private server's processes.
+struct Server(Vec<String>);
+
+impl Server {
+    fn of(platform: &Platform) -> Server {
+        let file = platform.data_dir().join("postgres/cluster/postmaster.pid");
+        let text = std::fs::read_to_string(file).expect("it runs");
+        let postmaster = text.lines().next().expect("a pid").to_owned();
+        let mut all = vec![postmaster.clone()];
+        for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
+            let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1));
+            if parent == Some(postmaster.as_str()) {
+                all.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        Server(all)
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = std::process::Command::new("kill").arg(signal).args(&self.0).status();
+        assert!(status.expect("kill runs").success());
+    }
+}

@@ -44,10 +44,11 @@ pub async fn check(house: &House, setting: &Setting, tally: &mut Tally) -> anyho
     Ok(())
 }
 
-fn ways(tenant: &Tenant) -> [(&'static str, Call); 5] {
+fn ways(tenant: &Tenant) -> [(&'static str, Call); 6] {
     let stamps = || Call::get("/v1/stamps");
     [
         ("subdomain", stamps().host(&tenant.code)),
+        ("its own domain", stamps().header("host", &tenant.domain)),
         ("X-Tenant-Code", stamps().header("x-tenant-code", &tenant.code)),
         ("X-Tenant-Id", stamps().header("x-tenant-id", &tenant.id)),
         ("path", Call::get(&format!("/t/{}/v1/stamps", tenant.code))),
