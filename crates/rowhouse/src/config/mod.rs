@@ -116,31 +116,19 @@ impl Default for Database {
     }
 }
 
-/// What the gateway does when the journal cannot take a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum WhenFull {
-    /// Go on and count exactly what was not recorded.
-    Serve,
-    /// 503 `journal.unavailable`.
-    Refuse,
-}
-
 /// `[journal]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Journal {
     /// How long read segments are kept.
     pub keep: Span,
-    /// What happens when the disk is full.
-    pub when_full: WhenFull,
     /// Size of a segment, in MiB (1 to 1,024).
     pub segment_mib: u32,
 }
 
 impl Default for Journal {
     fn default() -> Self {
-        Journal { keep: Span::seconds(24 * 3600), when_full: WhenFull::Serve, segment_mib: 64 }
+        Journal { keep: Span::seconds(24 * 3600), segment_mib: 64 }
     }
 }
 
