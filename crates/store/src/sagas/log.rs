@@ -1,5 +1,7 @@
 //! The log of a saga, and what it says: which steps were begun, succeeded, are undone, and how often they were tried.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
@@ -117,6 +119,12 @@ impl Log {
     /// Whether nothing of the step is left, by an undo or by a person's word.
     pub fn is_gone(&self, step: &str) -> bool {
         self.has(step, Event::Undone) || self.has(step, Event::Skipped)
+    }
+
+    /// What each step left behind that succeeded.
+    pub fn outputs(&self) -> BTreeMap<String, Value> {
+        let succeeded = self.0.iter().filter(|record| record.event == Event::Succeeded);
+        succeeded.map(|record| (record.step.clone(), record.output.clone().unwrap_or_default())).collect()
     }
 
     /// What the step left behind, if it succeeded.

@@ -11,8 +11,9 @@
 //! - **A person decides what cannot be undone.** An undo that fails for good leaves the saga `stuck` until somebody calls
 //!   [`resume`], [`skip`] or [`abandon`], with a reason.
 //!
-//! How the log is read is in [`log`], what happens next in [`engine`].
+//! How the log is read is in `log`, what comes next in `engine`, how a step is tried in `attempt`.
 
+mod attempt;
 mod engine;
 mod kind;
 mod log;
