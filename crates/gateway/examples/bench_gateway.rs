@@ -4,7 +4,7 @@
 //! limits, permission, quota, metering and the signed context as well. Both write a record per request.
 //!
 //! Usage: bench_gateway --mode forward|whole --listen ADDRESS --upstream ADDRESS --keys FILE --journal DIRECTORY
-//! Writes the keys, one a line, prints `ready`, serves until its standard input ends.
+//! Writes one line per key, `host key`, prints `ready`, serves until its standard input ends.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on stops")]
 
 use std::collections::{BTreeMap, HashMap};
@@ -35,8 +35,9 @@ use uuid::Uuid;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const TENANTS: u128 = 100;
-const KEYS_PER_TENANT: u128 = 100;
+const TENANTS: u128 = 1_000;
+const KEYS_PER_TENANT: u128 = 10;
+const BASE_DOMAIN: &str = "example.test";
 const REGION: &str = "local";
 
 fn main() {
@@ -99,7 +100,7 @@ fn directory(whole: bool, upstream: &str, pepper: &Pepper, entropy: &Entropy) ->
     let mut directory = Directory::empty();
     directory.version = 1;
     directory.naming = Arc::new(Naming {
-        base_domains: vec!["example.test".to_owned()],
+        base_domains: vec![BASE_DOMAIN.to_owned()],
         platform_hosts: vec!["127.0.0.1".to_owned()],
         region: REGION.to_owned(),
     });
@@ -113,7 +114,8 @@ fn directory(whole: bool, upstream: &str, pepper: &Pepper, entropy: &Entropy) ->
     for number in 1..=TENANTS {
         let tenant = tenant(number, &directory.limits, &permissions);
         for key in 0..KEYS_PER_TENANT {
-            keys.push(put_key(&mut directory, tenant.id, number * 1000 + key, pepper, entropy, &permissions));
+            let text = put_key(&mut directory, tenant.id, number * 1000 + key, pepper, entropy, &permissions);
+            keys.push(format!("{}.{BASE_DOMAIN} {text}", tenant.code));
         }
         directory.put_tenant(tenant);
     }
@@ -160,24 +162,24 @@ fn routes(whole: bool) -> Vec<RouteDefinition> {
     others.chain([route("stamps".to_owned(), "/v1/stamps/{id}".to_owned())]).collect()
 }
 
-/// Address, tenant, user and key, none of which is reached.
+/// Address, tenant, user and key. None is reached while all keys take turns; a flood with one key meets the last.
 fn limits() -> Vec<LimitDefinition> {
-    let limit = |name: &str, scope| LimitDefinition {
+    let limit = |name: &str, quota: i64, scope| LimitDefinition {
         name: name.to_owned(),
         algorithm: "token_bucket".to_owned(),
-        quota: 10_000_000,
+        quota,
         window_ms: 1_000,
-        burst: Some(10_000_000),
+        burst: None,
         scope,
         tiers: BTreeMap::new(),
         services: vec![],
         visible: true,
     };
     vec![
-        limit("ip-arrival", LimitScope::Ip),
-        limit("tenant-default", LimitScope::Tenant),
-        limit("user-default", LimitScope::User),
-        limit("api-key-default", LimitScope::ApiKey),
+        limit("ip-arrival", 10_000_000, LimitScope::Ip),
+        limit("tenant-default", 5_000, LimitScope::Tenant),
+        limit("user-default", 1_000, LimitScope::User),
+        limit("api-key-default", 200, LimitScope::ApiKey),
     ]
 }
 
