@@ -59,7 +59,7 @@ async fn what_a_crash_leaves_between_record_and_database_is_brought_about() {
     stage.platform.execute("UPDATE tenancy.places SET rights = ''").await;
     assert_eq!(stage.in_cell("rh_shared", RIGHTS).await, "rwd");
     stage.run_lifecycle();
-    while stage.in_cell("rh_shared", RIGHTS).await != "" {
+    while !stage.in_cell("rh_shared", RIGHTS).await.is_empty() {
         tokio::task::yield_now().await;
     }
     stage.stop().await;
