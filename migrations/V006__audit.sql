@@ -31,10 +31,12 @@ CREATE TABLE audit.events (
     tgt text[] NOT NULL,
     leaf text NOT NULL,
     leaf_hash bytea NOT NULL,
-    CONSTRAINT events_pkey PRIMARY KEY (tenant_id, idx),
-    CONSTRAINT events_id_key UNIQUE (tenant_id, id)
+    CONSTRAINT events_pkey PRIMARY KEY (tenant_id, idx)
 );
+-- Not unique, so that no row that somebody put there can hold up the sequencer; verification finds a second one.
+CREATE INDEX events_by_id ON audit.events (id);
 CREATE INDEX events_by_name ON audit.events (tenant_id, ev, idx);
+CREATE INDEX events_by_actor ON audit.events (tenant_id, substr(actor, strpos(actor, ':') + 1), idx);
 
 CREATE TABLE audit.checkpoints (
     tenant_id uuid NOT NULL CONSTRAINT checkpoints_log_fkey REFERENCES audit.logs (tenant_id),
@@ -44,12 +46,23 @@ CREATE TABLE audit.checkpoints (
     CONSTRAINT checkpoints_pkey PRIMARY KEY (tenant_id, size)
 );
 
--- The boot in which each lane of a journal is being read: counters start again with it.
+-- The boot in which each lane of a journal is being read, and how many of its records are known to be lost and not
+-- yet spoken of in a log.
 CREATE TABLE audit.lanes (
     node text NOT NULL,
     lane text NOT NULL,
     boot bigint NOT NULL,
+    lost bigint NOT NULL,
     CONSTRAINT lanes_pkey PRIMARY KEY (node, lane)
+);
+
+-- The last counter each log got from a lane, in the lane's present boot.
+CREATE TABLE audit.emitters (
+    node text NOT NULL,
+    lane text NOT NULL,
+    tenant_id uuid NOT NULL,
+    counter bigint NOT NULL,
+    CONSTRAINT emitters_pkey PRIMARY KEY (node, lane, tenant_id)
 );
 
 DO $$
@@ -66,7 +79,6 @@ END $$;
 GRANT SELECT ON audit.logs, audit.events, audit.checkpoints TO rowhouse_app;
 GRANT SELECT, INSERT ON audit.events, audit.checkpoints TO rowhouse_sequencer;
 GRANT SELECT, INSERT, UPDATE ON audit.logs, audit.lanes TO rowhouse_sequencer;
+GRANT SELECT, INSERT, UPDATE, DELETE ON audit.emitters TO rowhouse_sequencer;
 GRANT INSERT ON journal.quarantine TO rowhouse_sequencer;
 GRANT USAGE ON SCHEMA api TO rowhouse_sequencer;
--- Locking a row needs the right to change a column; this one is generated and cannot be changed.
-GRANT UPDATE (id) ON audit.outbox TO rowhouse_sequencer;

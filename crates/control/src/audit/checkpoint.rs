@@ -1,73 +1,87 @@
-//! Checkpoints: what a log signs, at least once a second while it moves. The newest of each is also kept in a file
-//! outside the database: a database that was set back contradicts it and is not signed again.
+//! Checkpoints: what a log signs, once a second while it moves. Before each signature the log is compared with the
+//! one before; the note is in its file before it is in the database, where others see it.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rowhouse_domain::audit::note::{Checkpoint, Note};
-use rowhouse_domain::audit::tree::{Hash, Head};
+use rowhouse_domain::audit::note::Checkpoint;
+use rowhouse_domain::audit::tree::Head;
 use rowhouse_domain::id::TenantId;
-use rowhouse_store::StoreError;
+use rowhouse_store::{StoreError, Transaction};
 
-use super::queries;
+use super::examine::{Examined, compare, examine};
+use super::{files, queries};
 use crate::Control;
 
-/// Signs every log that has moved since its last checkpoint.
-pub async fn sign_moved(control: &Control, files: &Path) -> Result<(), StoreError> {
-    let tx = control.store.sequence().await?;
-    let rows = tx.query(queries::MOVED_LOGS, &[]).await?;
-    let mut signed = Vec::new();
-    for row in &rows {
-        let (log, origin, size): (TenantId, String, i64) = (TenantId(row.get(0)), row.get(1), row.get(2));
-        let root: Option<[u8; 32]> = row.get::<_, &[u8]>(3).try_into().ok();
-        let root = Hash(root.ok_or(StoreError::Stored { what: "the root of an audit log" })?);
-        let head = Head { size: size.unsigned_abs(), root };
-        let signer = control.audit.signer(log, &origin);
-        let note = Checkpoint { origin, head }.sign(&[&signer]).expect("origins have no control characters");
-        tx.execute(queries::ADD_CHECKPOINT, &[&log.0, &size, &note, &control.clock().now()]).await?;
-        tx.execute(queries::COVERED, &[&log.0, &size]).await?;
-        signed.push((log, note));
+/// Logs signed in one transaction.
+const BATCH: i64 = 1000;
+
+/// A log's signature that nobody has seen yet.
+struct Signed {
+    log: TenantId,
+    head: Head,
+    note: String,
+}
+
+/// Signs every log that has moved since its last checkpoint. While a log contradicts what was signed, everything
+/// is compared anew and nothing is signed.
+pub async fn sign_moved(control: &Control, directory: &Path) -> Result<(), StoreError> {
+    if control.audit.standing().may_go_on().is_err() {
+        compare(control, directory).await?;
+        control.audit.standing().may_go_on()?;
     }
-    tx.commit_telemetry().await?;
-    for (log, note) in signed {
-        if let Err(error) = keep(files, log, &note) {
-            tracing::error!(%error, "a checkpoint could not be kept in its file");
-        }
-    }
+    while sign_some(control, directory).await? == BATCH as usize {}
     Ok(())
 }
 
-fn file_of(files: &Path, log: TenantId) -> PathBuf {
-    files.join(format!("{log}.checkpoint"))
-}
-
-fn keep(files: &Path, log: TenantId, note: &str) -> std::io::Result<()> {
-    std::fs::create_dir_all(files)?;
-    let half_made = files.join(format!("{log}.new"));
-    let mut file = std::fs::File::create(&half_made)?;
-    file.write_all(note.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&half_made, file_of(files, log))
-}
-
-/// Whether every log still holds what its file says was signed; else what contradicts, for a person.
-pub async fn compare_with_files(control: &Control, files: &Path) -> Result<(), String> {
-    let said = |error: StoreError| error.to_string();
-    let tx = control.store.sequence().await.map_err(said)?;
-    let rows = tx.query(queries::LOGS, &[]).await.map_err(said)?;
-    let mut contradicted = Vec::new();
-    for row in &rows {
-        let log = TenantId(row.get(0));
-        let Ok(note) = std::fs::read_to_string(file_of(files, log)) else { continue };
-        let kept = Note::parse(&note).and_then(|note| Checkpoint::parse(note.unverified_text()));
-        let Ok(kept) = kept else { continue };
-        let size: i64 = row.get(2);
-        let same_root = row.get::<_, &[u8]>(3) == kept.head.root.0;
-        let shorter = size.unsigned_abs() < kept.head.size;
-        if shorter || (size.unsigned_abs() == kept.head.size && !same_root) {
-            contradicted.push(format!("{log}: {size} leaves, {} were signed", kept.head.size));
-        }
+/// Signs up to a batch; how many.
+async fn sign_some(control: &Control, directory: &Path) -> Result<usize, StoreError> {
+    let tx = control.store.sequence().await?;
+    let rows = tx.query(queries::MOVED_LOGS, &[&BATCH]).await?;
+    if rows.is_empty() {
+        tx.finish().await?;
+        return Ok(0);
     }
-    tx.finish().await.map_err(said)?;
-    if contradicted.is_empty() { Ok(()) } else { Err(contradicted.join("; ")) }
+    let mut signed = Vec::new();
+    for row in &rows {
+        signed.push(sign(control, &tx, TenantId(row.get(0))).await?);
+    }
+    keep(control, directory, &signed).await?;
+    for Signed { log, head, note } in &signed {
+        let size = i64::try_from(head.size).expect("a log has fewer than 2^63 leaves");
+        tx.execute(queries::ADD_CHECKPOINT, &[&log.0, &size, note, &control.clock().now()]).await?;
+        tx.execute(queries::COVERED, &[&log.0, &size]).await?;
+    }
+    tx.commit_telemetry().await?;
+    Ok(signed.len())
+}
+
+async fn sign(control: &Control, tx: &Transaction, log: TenantId) -> Result<Signed, StoreError> {
+    let standing = control.audit.standing();
+    let Examined { origin, head } = match examine(tx, log, standing.kept(log)).await? {
+        Ok(examined) => examined,
+        Err(why) => return Err(standing.contradict(log, why).into()),
+    };
+    let signer = control.audit.signer(log, &origin);
+    let note = signer.and_then(|signer| Checkpoint { origin, head }.sign(&[&signer]));
+    let note = note.ok_or_else(|| standing.contradict(log, "its origin is none of ours".to_owned()))?;
+    Ok(Signed { log, head, note })
+}
+
+/// Writes the files, then remembers the heads.
+async fn keep(control: &Control, directory: &Path, signed: &[Signed]) -> Result<(), StoreError> {
+    let notes: Vec<_> = signed.iter().map(|signed| (signed.log, signed.note.clone())).collect();
+    let folder = directory.to_owned();
+    let written = tokio::task::spawn_blocking(move || {
+        notes.iter().try_for_each(|(log, note)| files::write(&folder, *log, note))?;
+        files::settle(&folder)
+    });
+    if let Err(error) = written.await.expect("writing files does not panic") {
+        let why = format!("a checkpoint cannot be kept in {}: {error}", directory.display());
+        control.audit.standing().compared(Err(why));
+        control.audit.standing().may_go_on()?;
+    }
+    for Signed { log, head, .. } in signed {
+        control.audit.standing().keep(*log, *head);
+    }
+    Ok(())
 }

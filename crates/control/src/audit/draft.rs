@@ -2,15 +2,20 @@
 
 use rowhouse_domain::audit::canonical::Object;
 use rowhouse_domain::audit::leaf::{Context, EventDraft, Outcome, Party, PartyKind, Target};
-use rowhouse_domain::id::{EventId, KeyId, RequestId, ServiceAccountId, UserId};
-use rowhouse_journal::{AuditMark, PrincipalKind, RequestRecord};
+use rowhouse_domain::id::{EventId, KeyId, RequestId, ServiceAccountId, TenantId, UserId};
+use rowhouse_journal::{AuditMark, Outcome as Ended, PrincipalKind, RequestRecord};
 use rowhouse_store::Change;
 use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::late::Stretch;
 
 /// A draft of `change`, or of the fact that it cannot be rendered: an event is never left out.
 pub fn of_change(id: EventId, occurred_at_us: i64, change: &Change) -> EventDraft {
-    try_change(id, occurred_at_us, change)
-        .unwrap_or_else(|| rendering_failed(id, occurred_at_us, &change.event))
+    try_change(id, occurred_at_us, change).unwrap_or_else(|| {
+        let source = serde_json::to_vec(change).unwrap_or_default();
+        rendering_failed(id.to_string(), occurred_at_us, &change.event, &source)
+    })
 }
 
 fn try_change(id: EventId, occurred_at_us: i64, change: &Change) -> Option<EventDraft> {
@@ -29,30 +34,36 @@ fn try_change(id: EventId, occurred_at_us: i64, change: &Change) -> Option<Event
 }
 
 /// A draft of a request's record that carries an audit mark.
-pub fn of_record(id: EventId, record: &RequestRecord<'_>, mark: &AuditMark<'_>) -> EventDraft {
+pub fn of_record(id: EventId, record: &RequestRecord<'_>, mark: &AuditMark<'_>, frame: &[u8]) -> EventDraft {
     let at = record.started_at_us;
-    try_record(id, record, mark).unwrap_or_else(|| rendering_failed(id, at, "request"))
+    try_record(id, record, mark).unwrap_or_else(|| rendering_failed(id.to_string(), at, "request", frame))
 }
 
 fn try_record(id: EventId, record: &RequestRecord<'_>, mark: &AuditMark<'_>) -> Option<EventDraft> {
-    let (event, action) = name_of(record);
+    let (event, action) = name_of(record, mark);
     let target = match mark.target_kind {
-        "" => Target { kind: "endpoint".to_owned(), id: endpoint(record) },
+        "" | CROSSING => Target { kind: "endpoint".to_owned(), id: endpoint(record) },
         kind => Target { kind: kind.to_owned(), id: mark.target_id.to_owned() },
     };
     let mut draft =
         EventDraft::listed(id.to_string(), event, action, record.started_at_us, actor(record), target)?;
-    draft.outcome = if record.status < 400 { Outcome::Success } else { Outcome::Failure };
+    let is_fine = record.outcome == Ended::Served && record.status < 400;
+    draft.outcome = if is_fine { Outcome::Success } else { Outcome::Failure };
     draft.code = (!record.refusal.is_empty()).then(|| record.refusal.to_owned());
     draft.context = Context {
         request_id: Some(RequestId::from_u128(record.request_id).to_string()),
+        trace_id: record.trace_id.map(|trace| format!("{trace:032x}")),
         endpoint: Some(endpoint(record)),
         directory_version: i64::try_from(record.directory_version).ok(),
         ..Context::default()
     };
-    draft.details = details(&json!({"status": record.status, "permission": record.permission}))?;
+    let permission = Some(record.permission).filter(|permission| !permission.is_empty());
+    draft.details = details(&json!({"status": record.status, "permission": permission}))?;
     Some(draft)
 }
+
+/// What the gateway names as the target of a request with another tenant's key.
+const CROSSING: &str = "wrong_tenant";
 
 fn endpoint(record: &RequestRecord<'_>) -> String {
     match record.endpoint {
@@ -61,16 +72,29 @@ fn endpoint(record: &RequestRecord<'_>) -> String {
     }
 }
 
-/// The event's name and action: what was refused, or what the method did.
-fn name_of<'a>(record: &RequestRecord<'a>) -> (&'static str, &'a str) {
-    let action = record.permission.rsplit_once(':').map_or("read", |(_, action)| action);
-    match (record.refusal, record.method) {
-        ("keys.invalid", _) => ("access.tenant_crossing_refused", action),
-        ("", "POST") => ("api.request_created", "create"),
-        ("", "PUT" | "PATCH") => ("api.request_updated", "update"),
-        ("", "DELETE") => ("api.request_deleted", "delete"),
-        ("", _) => ("api.request_read", "read"),
-        _ => ("access.permission_denied", action),
+/// The event's name and action: what was refused, or what the method did. Whether it came to an end is another
+/// matter: a change that the upstream did not answer is still a change that was asked for.
+fn name_of<'a>(record: &RequestRecord<'a>, mark: &AuditMark<'_>) -> (&'static str, &'a str) {
+    let action = record.permission.rsplit_once(':').map(|(_, action)| action);
+    if record.outcome == Ended::Refused {
+        let crossing = mark.target_kind == CROSSING;
+        let event = if crossing { "access.tenant_crossing_refused" } else { "access.permission_denied" };
+        return (event, action.unwrap_or(method_action(record.method)));
+    }
+    match method_action(record.method) {
+        "create" => ("api.request_created", "create"),
+        "update" => ("api.request_updated", "update"),
+        "delete" => ("api.request_deleted", "delete"),
+        read => ("api.request_read", read),
+    }
+}
+
+fn method_action(method: &str) -> &'static str {
+    match method {
+        "POST" => "create",
+        "PUT" | "PATCH" => "update",
+        "DELETE" => "delete",
+        _ => "read",
     }
 }
 
@@ -94,15 +118,44 @@ fn party_kind(word: &str) -> PartyKind {
     }
 }
 
-/// Details as a leaf holds them; `None` if a number is no integer or it is not an object.
+/// Details as a leaf holds them, `null` left out; `None` if a number is no integer or it is not an object.
 fn details(value: &serde_json::Value) -> Option<Object> {
     serde_json::from_value(value.clone()).ok()
 }
 
-/// Stands in the place of an event that cannot be rendered, so that nothing is missing without a word.
-pub fn rendering_failed(id: EventId, occurred_at_us: i64, event: &str) -> EventDraft {
+/// Stands in the place of an event that cannot be rendered, so that nothing is missing without a word. `source` is
+/// what could not be rendered; only its SHA-256 is kept.
+pub fn rendering_failed(id: String, occurred_at_us: i64, event: &str, source: &[u8]) -> EventDraft {
+    let shown = event.chars().filter(|character| !character.is_control()).take(64).collect();
+    let target = Target { kind: "event".to_owned(), id: shown };
+    let mut draft = of_the_log(id, "audit.rendering_failed", occurred_at_us, target);
+    let digest: String = Sha256::digest(source).iter().map(|byte| format!("{byte:02x}")).collect();
+    draft.details.set("sha256", digest);
+    draft
+}
+
+/// Says that a stretch of an emitter's events reached the log late.
+pub fn pipeline_resumed(id: EventId, now_us: i64, log: TenantId, late: &Stretch) -> EventDraft {
+    about_counters(id, "audit.pipeline.resume", now_us, log, late)
+}
+
+/// Says that a stretch of an emitter's events was lost.
+pub fn gap_explained(id: EventId, now_us: i64, log: TenantId, lost: &Stretch) -> EventDraft {
+    about_counters(id, "audit.gap.dropped", now_us, log, lost)
+}
+
+fn about_counters(id: EventId, event: &str, now_us: i64, log: TenantId, stretch: &Stretch) -> EventDraft {
+    let target = Target { kind: "audit_log".to_owned(), id: log.to_string() };
+    let mut draft = of_the_log(id.to_string(), event, now_us, target);
+    draft.details.set("n", stretch.node.as_str());
+    draft.details.set("b", stretch.boot);
+    draft.details.set("from_c", stretch.from);
+    draft.details.set("to_c", stretch.to);
+    draft
+}
+
+/// What the log says of itself.
+fn of_the_log(id: String, event: &str, occurred_at_us: i64, target: Target) -> EventDraft {
     let system = Party { kind: PartyKind::System, subject: "system".to_owned() };
-    let target = Target { kind: "event".to_owned(), id: event.chars().take(64).collect() };
-    EventDraft::listed(id.to_string(), "audit.rendering_failed", "create", occurred_at_us, system, target)
-        .expect("the name is listed")
+    EventDraft::listed(id, event, "create", occurred_at_us, system, target).expect("the name is listed")
 }

@@ -1,68 +1,92 @@
-//! The event log: every change of the control plane and every refused authorisation at the gateway is one leaf of
-//! the tenant's RFC 6962 log, with signed checkpoints that anybody can verify offline.
+//! The event log: every change of the control plane, every change through the gateway and every refused
+//! authorisation is one leaf of the tenant's RFC 6962 log, with signed checkpoints that anybody can verify offline.
 //!
 //! Two sources feed one sequencer: the outbox, which `commit` writes in the transaction of the change, and the
 //! journal's records that carry an audit mark. The tree, the leaves and the verification are `domain::audit`.
 
 mod api;
 mod checkpoint;
+mod columns;
 mod draft;
+mod examine;
+mod export;
+mod files;
 mod keys;
+mod lanes;
+mod late;
+mod leaves;
+mod logs_api;
 mod outbox;
 mod projector;
 mod queries;
 mod read;
+mod search;
 mod sequence;
 mod shown;
+mod standing;
+mod told;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use api::routes;
 pub use keys::Keys;
 use rowhouse_journal::Journal;
+pub use standing::{Paused, Standing};
 use tokio::sync::watch;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{Shared, projection};
 
-/// Without news, the outbox and the logs are looked at this often.
-const BACKSTOP: Duration = Duration::from_secs(1);
+/// Without news the outbox is looked at this often; logs that have moved are signed this often.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// All paths of the feature.
+pub fn routes() -> OpenApiRouter<Shared> {
+    api::routes().merge(logs_api::routes())
+}
 
 /// Sequences and signs until `shutdown` says true. `checkpoints` is the directory that keeps each log's newest
-/// checkpoint outside the database, so that a database set back is found.
+/// checkpoint outside the database. While a log contradicts what is kept there nothing is sequenced or signed;
+/// [`Standing::problems`] says why.
 pub async fn run(
     control: Shared,
     journal: Arc<Journal>,
     checkpoints: PathBuf,
     shutdown: watch::Receiver<bool>,
 ) {
-    if let Err(problem) = checkpoint::compare_with_files(&control, &checkpoints).await {
-        tracing::error!(problem, "the audit logs contradict their checkpoints; nothing is sequenced or signed");
-        return;
-    }
-    let records = projection::run(
-        control.clone(),
-        journal,
-        projector::AuditProjector::new(control.clone()),
-        shutdown.clone(),
+    sign(&control, &checkpoints).await;
+    let projector = projector::AuditProjector::new(control.clone());
+    tokio::join!(
+        projection::run(control.clone(), journal, projector, shutdown.clone()),
+        sequence_outbox(&control, shutdown.clone()),
+        sign_logs(&control, &checkpoints, shutdown),
     );
-    tokio::join!(records, outbox_and_checkpoints(control, checkpoints, shutdown));
 }
 
-async fn outbox_and_checkpoints(control: Shared, checkpoints: PathBuf, mut shutdown: watch::Receiver<bool>) {
+async fn sequence_outbox(control: &Shared, mut shutdown: watch::Receiver<bool>) {
     let mut committed = control.store.committed();
-    let mut beat = tokio::time::interval(BACKSTOP);
+    let mut beat = tokio::time::interval(BEAT);
     while !*shutdown.borrow() {
         committed.borrow_and_update();
-        match outbox::drain(&control).await {
+        match outbox::drain(control).await {
             Ok(outbox::Drained::More) => continue,
             Ok(outbox::Drained::Empty) => {}
             Err(error) => tracing::warn!(%error, "the audit outbox waits"),
         }
         tokio::select! {
             _ = committed.changed() => {}
-            _ = beat.tick() => sign(&control, &checkpoints).await,
+            _ = beat.tick() => {}
+            () = told(&mut shutdown) => {}
+        }
+    }
+}
+
+async fn sign_logs(control: &Shared, checkpoints: &Path, mut shutdown: watch::Receiver<bool>) {
+    let mut beat = tokio::time::interval(BEAT);
+    while !*shutdown.borrow() {
+        tokio::select! {
+            _ = beat.tick() => sign(control, checkpoints).await,
             () = told(&mut shutdown) => {}
         }
     }

@@ -1,32 +1,39 @@
-//! Reading logs: search, proofs, checkpoints, bundles. Every search is itself an event.
+//! Reading logs: search, one event, proofs, checkpoints. Whatever shows events is itself an event.
 
-use rowhouse_domain::access::Permit;
-use rowhouse_domain::audit::bundle::Bundle;
-use rowhouse_domain::audit::row::Row;
-use rowhouse_domain::audit::tree::{Hash, consistency_proof, inclusion_proof};
+use rowhouse_domain::audit::note::{Checkpoint, Note};
+use rowhouse_domain::audit::proof::Proof;
+use rowhouse_domain::audit::tree::{Hash, consistency_ranges, inclusion_ranges};
 use rowhouse_domain::id::TenantId;
 use rowhouse_domain::refusal::{Refusal, kind};
-use rowhouse_store::{Change, Store, StoreError, Transaction};
+use rowhouse_store::{StoreError, Transaction};
 use serde_json::json;
+use sha2::{Digest, Sha256};
+use tokio_postgres::Row;
 
+use super::leaves::{hash, subtrees};
 use super::queries;
-use crate::Control;
 
-/// Most leaves for which a proof or bundle is made at once.
-const LEAVES_MAX: i64 = 1_000_000;
+/// Most leaves over which a proof or bundle is made.
+pub const LEAVES_MAX: u64 = 1_000_000;
 
 /// An event as it is stored.
 #[derive(Debug, Clone)]
 pub struct StoredEvent {
     /// Place in its log.
     pub index: u64,
+    /// The id in the column, for a leaf that cannot be read.
+    pub id: String,
     /// The verbatim leaf.
     pub leaf: String,
+    /// The hash in the tree.
+    pub leaf_hash: Hash,
 }
 
 /// How a log stands.
 #[derive(Debug, Clone)]
 pub struct LogState {
+    /// Whose.
+    pub log: TenantId,
     /// Its name.
     pub origin: String,
     /// Leaves.
@@ -37,11 +44,15 @@ pub struct LogState {
     pub covered: u64,
 }
 
-/// What a search looks for.
+/// What a search looks for, between two indexes of one log.
 #[derive(Debug, Clone, Default)]
 pub struct Search {
-    /// After this index; −1 for the beginning.
+    /// Only after this index; −1 for the beginning.
     pub after: i64,
+    /// Only before this index.
+    pub before: i64,
+    /// Newest first.
+    pub backwards: bool,
     /// Exact name.
     pub event: Option<String>,
     /// Type.
@@ -52,127 +63,122 @@ pub struct Search {
     pub actor: Option<String>,
     /// `<kind>:<id>` of a target.
     pub resource: Option<String>,
+    /// Recorded at this instant or later, µs.
+    pub from_us: Option<i64>,
+    /// Recorded before this instant, µs.
+    pub to_us: Option<i64>,
     /// Most items.
     pub limit: i64,
 }
 
+/// Lets everything the transaction reads be of one moment; nothing was read in it before.
+pub async fn one_moment(tx: &Transaction) -> Result<(), StoreError> {
+    tx.execute(queries::ONE_MOMENT, &[]).await?;
+    Ok(())
+}
+
 /// How the log of `tenant` stands; `None` before its first event.
 pub async fn log(tx: &Transaction, tenant: TenantId) -> Result<Option<LogState>, StoreError> {
-    let Some(row) = tx.query_opt(queries::LOG, &[&tenant.0]).await? else { return Ok(None) };
-    Ok(Some(LogState {
+    let row = tx.query_opt(queries::LOG, &[&tenant.0]).await?;
+    row.as_ref().map(state_of).transpose()
+}
+
+/// The logs after that of `after`, in the order of their tenants; only that of `tenant` if there is one.
+pub async fn logs(
+    tx: &Transaction,
+    tenant: Option<TenantId>,
+    after: TenantId,
+    limit: i64,
+) -> Result<Vec<LogState>, StoreError> {
+    let rows = tx.query(queries::LOGS, &[&tenant.map(|tenant| tenant.0), &after.0, &limit]).await?;
+    rows.iter().map(state_of).collect()
+}
+
+fn state_of(row: &Row) -> Result<LogState, StoreError> {
+    Ok(LogState {
+        log: TenantId(row.get("tenant_id")),
         origin: row.get("origin"),
         size: row.get::<_, i64>("size").unsigned_abs(),
         root: hash(row.get("root"))?,
         covered: row.get::<_, i64>("checkpoint_size").unsigned_abs(),
-    }))
+    })
 }
 
-fn hash(bytes: &[u8]) -> Result<Hash, StoreError> {
-    bytes.try_into().map(Hash).map_err(|_| StoreError::Stored { what: "a hash of an audit log" })
-}
-
-/// One page, oldest first.
-pub async fn search(tx: &Transaction, tenant: TenantId, search: &Search) -> Result<Vec<StoredEvent>, StoreError> {
-    let Search { after, event, event_type, result, actor, resource, limit } = search;
+/// One page, in the order of the log or the other way round.
+pub async fn search(
+    tx: &Transaction,
+    tenant: TenantId,
+    search: &Search,
+) -> Result<Vec<StoredEvent>, StoreError> {
+    let Search { after, before, event, event_type, result, actor, resource, from_us, to_us, limit, .. } = search;
+    let sql = if search.backwards { queries::SEARCH_BACK } else { queries::SEARCH };
     let rows = tx
-        .query(queries::SEARCH, &[&tenant.0, after, event, event_type, result, actor, resource, limit])
+        .query(
+            sql,
+            &[&tenant.0, after, before, event, event_type, result, actor, resource, from_us, to_us, limit],
+        )
         .await?;
-    Ok(rows.iter().map(|row| StoredEvent { index: row.get::<_, i64>(0).unsigned_abs(), leaf: row.get(1) }).collect())
+    rows.iter().map(event_of).collect()
 }
 
 /// One event, and whose it is.
 pub async fn event(tx: &Transaction, id: &str) -> Result<Option<(TenantId, StoredEvent)>, StoreError> {
     let row = tx.query_opt(queries::EVENT, &[&id]).await?;
-    Ok(row.map(|row| {
-        let stored = StoredEvent { index: row.get::<_, i64>(1).unsigned_abs(), leaf: row.get(2) };
-        (TenantId(row.get(0)), stored)
-    }))
+    row.map(|row| Ok((TenantId(row.get("tenant_id")), event_of(&row)?))).transpose()
 }
 
-/// The proof that leaf `index` is among the first `size`.
-pub async fn inclusion(
-    tx: &Transaction,
-    tenant: TenantId,
-    index: u64,
-    size: u64,
-) -> Result<Option<Vec<Hash>>, Refusal> {
-    Ok(inclusion_proof(index, &leaf_hashes(tx, tenant, size).await?))
+fn event_of(row: &Row) -> Result<StoredEvent, StoreError> {
+    Ok(StoredEvent {
+        index: row.get::<_, i64>("idx").unsigned_abs(),
+        id: row.get("id"),
+        leaf: row.get("leaf"),
+        leaf_hash: hash(row.get("leaf_hash"))?,
+    })
 }
 
-/// The proof that the first `old` leaves are the beginning of the first `size`.
+/// The newest checkpoint's note.
+pub async fn checkpoint(tx: &Transaction, tenant: TenantId) -> Result<Option<String>, StoreError> {
+    Ok(tx.query_opt(queries::NEWEST_CHECKPOINT, &[&tenant.0]).await?.map(|row| row.get("note")))
+}
+
+/// The proof of leaf `index` under the newest checkpoint, and the checkpoint's size. `None` while none covers it.
+pub async fn proof(tx: &Transaction, tenant: TenantId, index: u64) -> Result<Option<(Proof, u64)>, Refusal> {
+    let Some(checkpoint) = checkpoint(tx, tenant).await? else { return Ok(None) };
+    let size = size_of(&checkpoint)?;
+    let Some(ranges) = inclusion_ranges(index, size) else { return Ok(None) };
+    bounded(size)?;
+    let hashes = subtrees(tx, tenant, &ranges).await?;
+    Ok(Some((Proof { index, hashes, checkpoint }, size)))
+}
+
+fn size_of(note: &str) -> Result<u64, StoreError> {
+    let note = Note::parse(note).and_then(|note| Checkpoint::parse(note.unverified_text()));
+    Ok(note.map_err(|_| StoreError::Stored { what: "a checkpoint of an audit log" })?.head.size)
+}
+
+/// The proof that the first `old` leaves are the beginning of the first `size`; `None` unless 0 < `old` ≤ `size`.
 pub async fn consistency(
     tx: &Transaction,
     tenant: TenantId,
     old: u64,
     size: u64,
 ) -> Result<Option<Vec<Hash>>, Refusal> {
-    Ok(consistency_proof(old, &leaf_hashes(tx, tenant, size).await?))
+    let Some(ranges) = consistency_ranges(old, size) else { return Ok(None) };
+    bounded(size)?;
+    Ok(Some(subtrees(tx, tenant, &ranges).await?))
 }
 
-async fn leaf_hashes(tx: &Transaction, tenant: TenantId, size: u64) -> Result<Vec<Hash>, Refusal> {
-    let size = bounded(size)?;
-    let rows = tx.query(queries::LEAF_HASHES, &[&tenant.0, &size]).await?;
-    Ok(rows.iter().map(|row| hash(row.get(0))).collect::<Result<_, _>>()?)
-}
-
-fn bounded(size: u64) -> Result<i64, Refusal> {
-    let size = i64::try_from(size).unwrap_or(i64::MAX);
+/// Refuses what would take too long.
+pub fn bounded(size: u64) -> Result<(), Refusal> {
     if size <= LEAVES_MAX {
-        return Ok(size);
+        return Ok(());
     }
     let detail = format!("The log has {size} leaves; at most {LEAVES_MAX} are taken at once.");
     Err(Refusal::new(&kind::TOO_LARGE, detail))
 }
 
-/// The newest checkpoint's note.
-pub async fn checkpoint(tx: &Transaction, tenant: TenantId) -> Result<Option<String>, StoreError> {
-    Ok(tx.query_opt(queries::NEWEST_CHECKPOINT, &[&tenant.0]).await?.map(|row| row.get(0)))
-}
-
-/// Everything of a log, to be verified elsewhere.
-pub async fn bundle(
-    tx: &Transaction,
-    tenant: TenantId,
-    state: &LogState,
-    now_us: i64,
-) -> Result<Bundle, Refusal> {
-    bounded(state.size)?;
-    let mut bundle = Bundle { origin: state.origin.clone(), now: now_us, rows: Some(Vec::new()), ..Bundle::default() };
-    for row in tx.query(queries::WHOLE, &[&tenant.0]).await? {
-        bundle.leaves.push(Some(row.get("leaf")));
-        bundle.leaf_hashes.push(hash(row.get("leaf_hash"))?.to_hex());
-        bundle.rows.get_or_insert_default().push(Row {
-            idx: row.get::<_, i64>("idx").unsigned_abs(),
-            id: row.get("id"),
-            rx: row.get("rx"),
-            ts: row.get("ts"),
-            ev: row.get("ev"),
-            out: row.get("out"),
-            actor: row.get("actor"),
-            tgt: row.get("tgt"),
-        });
-    }
-    let notes = tx.query(queries::CHECKPOINTS, &[&tenant.0]).await?;
-    bundle.checkpoints = notes.iter().map(|row| row.get(0)).collect();
-    Ok(bundle)
-}
-
-/// Leaves the event that a log was read.
-pub async fn note_reading(
-    store: &Store,
-    permit: &Permit,
-    tenant: TenantId,
-    event: &str,
-    what: serde_json::Value,
-    request_id: String,
-) -> Result<(), StoreError> {
-    let tx = store.write(permit).await?;
-    let change = Change::new(tenant, event, "read", tx.principal()).on("audit_log", tenant).details(what);
-    tx.commit(change.request(request_id)).await
-}
-
-/// What a search says of itself in its event.
-pub fn described(search: &Search, found: usize) -> serde_json::Value {
+/// What a search says of itself in its event: the filter, how much was found, and a digest of it.
+pub fn described(search: &Search, found: &[StoredEvent]) -> serde_json::Value {
     let filters = [
         ("event", &search.event),
         ("type", &search.event_type),
@@ -184,10 +190,18 @@ pub fn described(search: &Search, found: usize) -> serde_json::Value {
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), value.clone()?.into())))
         .collect();
-    json!({"filter": given, "found": found})
+    let filter = Some(given).filter(|given| !given.is_empty());
+    let first = found.iter().map(|event| event.index).min();
+    let last = found.iter().map(|event| event.index).max();
+    json!({
+        "filter": filter, "from_us": search.from_us, "to_us": search.to_us,
+        "found": found.len(), "first_index": first, "last_index": last, "sha256": digest(found),
+    })
 }
 
-/// The verifier keys of a log.
-pub fn verifier_keys(control: &Control, tenant: TenantId, origin: &str) -> Vec<String> {
-    vec![control.audit.signer(tenant, origin).verifier().to_string()]
+/// SHA-256 over the leaf hashes, in hexadecimal.
+pub fn digest(events: &[StoredEvent]) -> String {
+    let mut digest = Sha256::new();
+    events.iter().for_each(|event| digest.update(event.leaf_hash.0));
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,22 +1,27 @@
 //! Appending to logs: gives each draft its place, folds it into the tree, and writes all of it in the caller's
-//! transaction. The size is compared and swapped, so of two sequencers on one log one changes nothing.
+//! transaction. A log's row is locked first, so two sequencers on one log come one after the other; its size is
+//! compared and swapped all the same. A log that contradicts what was signed of it is not appended to.
 
 use std::collections::BTreeMap;
 
+use rowhouse_domain::audit::canonical::INTEGER_MAX;
 use rowhouse_domain::audit::leaf::{Emitter, EventDraft, Leaf, Placement, next_recorded_at};
 use rowhouse_domain::audit::row::Row;
-use rowhouse_domain::audit::tree::{Frontier, empty_root, leaf_hash};
+use rowhouse_domain::audit::tree::{Frontier, Head, empty_root, leaf_hash};
 use rowhouse_domain::id::{EventId, TenantId};
 use rowhouse_store::{StoreError, Transaction};
 
-use super::draft::rendering_failed;
+use super::columns::Columns;
+use super::draft::{pipeline_resumed, rendering_failed};
+use super::examine::{agrees, stored_head};
 use super::keys::Keys;
+use super::late::Late;
 use super::queries;
 
 /// Where an event came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// The outbox; the log counts.
+    /// The outbox, or the sequencer itself; the log counts.
     Database,
     /// A lane of a journal; the lane counts, per log.
     Lane {
@@ -42,6 +47,7 @@ pub struct Arrival {
 
 /// Appends in the order given. Ends nothing: the caller commits.
 pub async fn append(tx: &Transaction, keys: &Keys, arrivals: Vec<Arrival>) -> Result<(), StoreError> {
+    keys.standing().may_go_on()?;
     let mut by_log: BTreeMap<TenantId, Vec<Arrival>> = BTreeMap::new();
     for arrival in arrivals {
         by_log.entry(arrival.log).or_default().push(arrival);
@@ -55,11 +61,15 @@ pub async fn append(tx: &Transaction, keys: &Keys, arrivals: Vec<Arrival>) -> Re
 
 /// A log while leaves are added to it.
 struct OpenLog {
+    log: TenantId,
     origin: String,
     incarnation: i64,
     frontier: Frontier,
     last_rx: i64,
     counter: i64,
+    now_us: i64,
+    late: Late,
+    columns: Columns,
 }
 
 async fn append_to(
@@ -70,16 +80,15 @@ async fn append_to(
 ) -> Result<(), StoreError> {
     let mut open = lock(tx, keys, log).await?;
     let old_size = database_size(open.frontier.size());
-    let now_us = tx.store().clock().now_us();
-    let mut columns = Columns::default();
+    let contradicts = |why: &str| StoreError::from(keys.standing().contradict(log, why.to_owned()));
     for arrival in arrivals {
-        let index = open.frontier.size();
-        let (leaf, text) = open.place(arrival, now_us);
-        let hash = leaf_hash(text.as_bytes());
-        open.frontier.append(hash);
-        columns.push(Row::of(index, &leaf), leaf.draft.event_type.name(), text, hash.0.to_vec());
+        open.add(arrival).ok_or_else(|| contradicts("no leaf can follow its last one"))?;
     }
-    columns.insert(tx, log).await?;
+    open.announce_late(tx).ok_or_else(|| contradicts("no leaf can follow its last one"))?;
+    open.columns.insert(tx, log).await.map_err(|error| match error.constraint() {
+        Some("events_pkey") => contradicts("there are leaves beyond its size"),
+        _ => error,
+    })?;
     let (size, root) = (database_size(open.frontier.size()), open.frontier.root().0.to_vec());
     let frontier = open.frontier.to_bytes();
     let moved = tx
@@ -93,23 +102,32 @@ async fn append_to(
 
 async fn lock(tx: &Transaction, keys: &Keys, log: TenantId) -> Result<OpenLog, StoreError> {
     let (origin, root) = (keys.origin(log), empty_root().0.to_vec());
-    let (empty, now) = (Vec::<u8>::new(), tx.store().clock().now());
-    tx.execute(queries::OPEN_LOG, &[&log.0, &origin, &root, &empty, &now]).await?;
+    let (empty, clock) = (Vec::<u8>::new(), tx.store().clock());
+    tx.execute(queries::OPEN_LOG, &[&log.0, &origin, &root, &empty, &clock.now()]).await?;
     let row = tx.query_one(queries::LOCK_LOG, &[&log.0]).await?;
-    let size = u64::try_from(row.get::<_, i64>("size")).ok();
-    let frontier = size.and_then(|size| Frontier::from_bytes(size, row.get("frontier")));
+    let size: i64 = row.get("size");
+    let kept = keys.standing().kept(log).unwrap_or(Head { size: 0, root: empty_root() });
+    let head = stored_head(size, row.get("root"), row.get("frontier"));
+    head.and_then(|head| agrees(&kept, &head)).map_err(|why| keys.standing().contradict(log, why))?;
+    let frontier = Frontier::from_bytes(size.unsigned_abs(), row.get("frontier"));
     Ok(OpenLog {
+        log,
         origin: row.get("origin"),
         incarnation: row.get("incarnation"),
         frontier: frontier.ok_or(StoreError::Stored { what: "the frontier of an audit log" })?,
         last_rx: row.get("last_rx"),
         counter: row.get("counter"),
+        now_us: clock.now_us(),
+        late: Late::default(),
+        columns: Columns::default(),
     })
 }
 
 impl OpenLog {
-    fn place(&mut self, arrival: Arrival, now_us: i64) -> (Leaf, String) {
-        self.last_rx = next_recorded_at(self.last_rx, now_us);
+    /// Adds the next leaf. `None` if not even a leaf about the failure can be rendered: the log's own numbers are
+    /// beyond what a leaf can hold.
+    fn add(&mut self, arrival: Arrival) -> Option<()> {
+        self.last_rx = next_recorded_at(self.last_rx, self.now_us);
         let emitter = match arrival.origin {
             Origin::Lane { node, boot, counter } => Emitter { node, boot, counter },
             Origin::Database => {
@@ -118,67 +136,39 @@ impl OpenLog {
             }
         };
         let place = Placement { log: self.origin.clone(), emitter, recorded_at_us: self.last_rx };
-        let leaf = Leaf { place, draft: arrival.draft };
-        match leaf.render() {
-            Ok(text) => (leaf, text),
-            Err(error) => self.place_failure(leaf, &error.to_string()),
+        let (leaf, text) = render(Leaf { place, draft: arrival.draft })?;
+        self.late.see(&leaf);
+        let index = self.frontier.size();
+        let hash = leaf_hash(text.as_bytes());
+        self.frontier.append(hash);
+        self.columns.push(Row::of(index, &leaf), leaf.draft.event_type.name(), text, hash);
+        Some(())
+    }
+
+    /// Says in the log itself which of its new events come long after they happened.
+    fn announce_late(&mut self, tx: &Transaction) -> Option<()> {
+        for stretch in std::mem::take(&mut self.late).into_stretches() {
+            let id = EventId(tx.store().entropy().uuid_v7(self.now_us));
+            let draft = pipeline_resumed(id, self.now_us, self.log, &stretch);
+            self.add(Arrival { log: self.log, draft, origin: Origin::Database })?;
         }
-    }
-
-    fn place_failure(&self, leaf: Leaf, why: &str) -> (Leaf, String) {
-        tracing::error!(event = leaf.draft.event, why, "an audit event cannot be rendered");
-        let id: EventId = leaf.draft.id.parse().expect("ids of events are ours");
-        let draft = rendering_failed(id, leaf.draft.occurred_at_us, &leaf.draft.event);
-        let leaf = Leaf { place: leaf.place, draft };
-        let text = leaf.render().expect("this event always renders");
-        (leaf, text)
+        Some(())
     }
 }
 
-/// Between targets in one text; it stands in no kind or id.
-const SEPARATOR: &str = "\u{1f}";
-
-#[derive(Default)]
-struct Columns {
-    idx: Vec<i64>,
-    rx: Vec<i64>,
-    ts: Vec<i64>,
-    id: Vec<String>,
-    ev: Vec<String>,
-    ty: Vec<&'static str>,
-    out: Vec<String>,
-    actor: Vec<String>,
-    tgt: Vec<String>,
-    leaf: Vec<String>,
-    leaf_hash: Vec<Vec<u8>>,
-}
-
-impl Columns {
-    fn push(&mut self, row: Row, ty: &'static str, leaf: String, leaf_hash: Vec<u8>) {
-        self.idx.push(database_size(row.idx));
-        self.rx.push(row.rx);
-        self.ts.push(row.ts);
-        self.id.push(row.id);
-        self.ev.push(row.ev);
-        self.ty.push(ty);
-        self.out.push(row.out);
-        self.actor.push(row.actor);
-        self.tgt.push(row.tgt.join(SEPARATOR));
-        self.leaf.push(leaf);
-        self.leaf_hash.push(leaf_hash);
-    }
-
-    async fn insert(&self, tx: &Transaction, log: TenantId) -> Result<(), StoreError> {
-        tx.execute(
-            queries::ADD_EVENTS,
-            &[
-                &log.0, &self.idx, &self.rx, &self.ts, &self.id, &self.ev, &self.ty, &self.out, &self.actor,
-                &self.tgt, &self.leaf, &self.leaf_hash,
-            ],
-        )
-        .await?;
-        Ok(())
-    }
+/// The leaf and its text, or those of the fact that it cannot be rendered.
+fn render(leaf: Leaf) -> Option<(Leaf, String)> {
+    let error = match leaf.render() {
+        Ok(text) => return Some((leaf, text)),
+        Err(error) => error,
+    };
+    let source = serde_json::to_vec(&leaf.draft).unwrap_or_default();
+    tracing::error!(event = leaf.draft.event, %error, "an audit event cannot be rendered");
+    let occurred = Some(leaf.draft.occurred_at_us).filter(|at| at.unsigned_abs() <= INTEGER_MAX as u64);
+    let occurred = occurred.unwrap_or(leaf.place.recorded_at_us);
+    let draft = rendering_failed(leaf.draft.id, occurred, &leaf.draft.event, &source);
+    let leaf = Leaf { place: leaf.place, draft };
+    leaf.render().ok().map(|text| (leaf, text))
 }
 
 fn database_size(size: u64) -> i64 {
