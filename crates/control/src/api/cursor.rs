@@ -39,6 +39,21 @@ pub fn open(control: &Control, query: &str, cursor: &str) -> Result<String, Refu
     String::from_utf8(sealed[8..].to_vec()).map_err(|_| invalid())
 }
 
+/// Makes a page of `rows`, of which one more than `size` was asked for: cuts that one off, and answers the cursor to
+/// go on with if it was there. `key` is what the list is ordered by.
+pub fn cut<T>(
+    control: &Control,
+    query: &str,
+    rows: &mut Vec<T>,
+    size: i64,
+    key: impl Fn(&T) -> String,
+) -> Option<String> {
+    let size = usize::try_from(size).expect("pages are small");
+    let more = rows.len() > size;
+    rows.truncate(size);
+    rows.last().filter(|_| more).map(|last| seal(control, query, &key(last)))
+}
+
 fn mac(control: &Control, query: &str, sealed: &[u8]) -> [u8; MAC_LENGTH] {
     let mut mac =
         Hmac::<Sha256>::new_from_slice(&control.settings.cursor_key).expect("HMAC takes keys of any length");

@@ -10,6 +10,7 @@ mod ids;
 mod problem;
 mod query;
 mod router;
+pub mod work;
 
 pub use body::{Body, BodyLimit};
 pub use caller::Caller;

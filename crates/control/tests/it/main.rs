@@ -12,3 +12,4 @@ mod metering;
 mod platform;
 mod quotas;
 mod usage;
+mod work;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use rowhouse_control::{Shared, audit, deploy, directory, lifecycle, metering, projection, resources, tenancy};
+use rowhouse_control::{Shared, api, audit, deploy, directory, lifecycle, metering, projection, resources, tenancy};
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::OPERATOR_TENANT;
 use rowhouse_gateway::{Collaborators, Gateway, GatewayConfig, GatewayHandle};
@@ -97,6 +97,7 @@ fn spawn_work(
     let projector = metering::UsageProjector::new(control);
     work.spawn(projection::run(control.clone(), journal.clone(), projector, stop.clone()));
     work.spawn(serve_sagas(control.clone(), stop.clone()));
+    work.spawn(api::work::run(control.clone(), stop.clone()));
     work.spawn(resources::run(control.clone(), stop.clone()));
     let checkpoints = data_dir.join("audit");
     work.spawn(audit::run(control.clone(), journal.clone(), checkpoints, stop.clone()));
