@@ -1,7 +1,9 @@
 //! The control database: on the private server, or outside; made, migrated, and opened as a store.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use rowhouse_domain::clock::Clock;
@@ -9,12 +11,15 @@ use rowhouse_domain::entropy::Entropy;
 use rowhouse_store::pool::PoolBounds;
 use rowhouse_store::server::{PrivateServer, SUPERUSER, ServerSpec};
 use rowhouse_store::{Store, migrate};
+use tokio_postgres::config::Host;
 use tokio_postgres::{Client, NoTls};
 
 use crate::config::Config;
 
 /// Name of the control database on the private server.
 const NAME: &str = "rowhouse";
+/// Longest wait for a connection to an outside server.
+const CONNECT: Duration = Duration::from_secs(10);
 /// The login that the store works as; it owns nothing.
 const LOGIN: &str = "rowhouse_service";
 
@@ -24,6 +29,8 @@ pub struct ControlDatabase {
     pub store: Store,
     /// Our own server.
     pub server: Option<Arc<PrivateServer>>,
+    /// Where tenants are placed: directory of a socket or loopback address, and port.
+    pub cell: Option<(String, u16)>,
 }
 
 /// Starts the private server or finds the outside one, and brings the database to this binary's schema.
@@ -36,7 +43,8 @@ pub async fn open(
     let bounds = PoolBounds { connections_max: config.database.connections_max, ..PoolBounds::default() };
     let (owner, login, server) = match &config.database.url {
         Some(url) => {
-            let outside: tokio_postgres::Config = url.parse().context("database.url")?;
+            let mut outside: tokio_postgres::Config = url.parse().context("database.url")?;
+            outside.connect_timeout(CONNECT);
             (outside.clone(), outside, None)
         }
         None => {
@@ -53,7 +61,20 @@ pub async fn open(
     }
     let grant = if server.is_some() { LOGIN } else { "CURRENT_USER" };
     client.batch_execute(&format!("GRANT rowhouse_app, rowhouse_sequencer TO {grant}")).await?;
-    Ok(ControlDatabase { store: Store::new(login, bounds, clock, entropy), server })
+    let cell = cell_of(&owner);
+    Ok(ControlDatabase { store: Store::new(login, bounds, clock, entropy), server, cell })
+}
+
+/// The server of the control database as a cell for tenants, if it is on this machine: a place is made over a Unix
+/// socket or a loopback address, as the role `rowhouse_super`, without a password.
+fn cell_of(config: &tokio_postgres::Config) -> Option<(String, u16)> {
+    let port = config.get_ports().first().copied().unwrap_or(5432);
+    let host = match config.get_hosts().first()? {
+        Host::Unix(directory) => directory.display().to_string(),
+        Host::Tcp(name) => name.clone(),
+    };
+    let near = host.starts_with('/') || host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    near.then_some((host, port))
 }
 
 async fn start_private(config: &Config, data_dir: &Path) -> anyhow::Result<PrivateServer> {

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use anyhow::Context;
 use rowhouse_control::{Shared, catalog, keys, tenancy};
-use rowhouse_store::server::PrivateServer;
 
 use crate::config::Config;
 use crate::secrets::{OPERATOR_KEY_FILE, write_private};
@@ -14,7 +13,7 @@ pub async fn run(
     control: &Shared,
     config: &Config,
     data_dir: &Path,
-    server: Option<&PrivateServer>,
+    cell: Option<(String, u16)>,
 ) -> anyhow::Result<()> {
     let first = match &config.catalog.path {
         Some(folder) => crate::cli::read_catalog(folder)?,
@@ -30,9 +29,13 @@ pub async fn run(
         write_private(&file, &key)?;
         tracing::info!(file = %file.display(), "made a key for the operator");
     }
-    if let Some(server) = server {
-        let host = server.socket_dir().display().to_string();
-        tenancy::register_local_cell(control, &host, server.port()).await.context("the local cell")?;
+    match cell {
+        Some((host, port)) => {
+            tenancy::register_local_cell(control, &host, port).await.with_context(|| {
+                format!("cannot place tenants on the server at {host}:{port}; it needs a superuser `rowhouse_super` that is let in there without a password")
+            })?;
+        }
+        None => tracing::warn!("the control database is on another machine; tenants need a cell on this one"),
     }
     Ok(())
 }

@@ -75,7 +75,7 @@ async fn start(config: &Config) -> anyhow::Result<assemble::House> {
         fleet: Default::default(),
         settings: settings(config, &secrets, &data_dir),
     });
-    first_start::run(&control, config, &data_dir, database.server.as_deref()).await?;
+    first_start::run(&control, config, &data_dir, database.cell).await?;
     assemble::House::assemble(config, &data_dir, control, database.server, journal).await
 }
 

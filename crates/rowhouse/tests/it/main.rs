@@ -3,6 +3,7 @@
 
 mod door;
 mod invariants;
+mod outside;
 mod platform;
 mod power;
 mod source;

@@ -26,6 +26,7 @@ pub struct Platform {
     control: u16,
     admin: u16,
     child: std::sync::Mutex<Option<Child>>,
+    environment: Vec<(String, String)>,
     /// The operator's key.
     pub operator: String,
     /// The service behind the gateway: answers what it was sent.
@@ -79,6 +80,11 @@ pub async fn shared() -> &'static Platform {
 impl Platform {
     /// A platform of one's own.
     pub async fn start() -> Platform {
+        Platform::start_with(&[]).await
+    }
+
+    /// A platform of one's own with further variables in its environment.
+    pub async fn start_with(environment: &[(&str, &str)]) -> Platform {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let data_dir = std::env::temp_dir().join(format!("rowhouse-it-{}-{number}", std::process::id()));
         let mut platform = Platform {
@@ -89,6 +95,7 @@ impl Platform {
             child: std::sync::Mutex::new(None),
             operator: String::new(),
             echo: echo().await,
+            environment: environment.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect(),
         };
         platform.run().await;
         let key = std::fs::read_to_string(platform.data_dir.join("secrets/operator.key")).expect("made at the start");
@@ -113,6 +120,7 @@ impl Platform {
             .env("ROWHOUSE_SERVER__CONTROL_LISTEN", address(self.control))
             .env("ROWHOUSE_SERVER__ADMIN_LISTEN", address(self.admin))
             .env("ROWHOUSE_JOURNAL__SEGMENT_MIB", "4")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))
             .stderr(log)
