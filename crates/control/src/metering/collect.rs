@@ -29,6 +29,16 @@ pub(super) struct UsageRows {
     pub event_ids: Vec<Option<String>>,
 }
 
+/// Values that replace each other, one vector for each column.
+#[derive(Debug, Default)]
+pub(super) struct Levels {
+    pub tenants: Vec<Uuid>,
+    pub meters: Vec<String>,
+    pub instants: Vec<Timestamp>,
+    pub ids: Vec<String>,
+    pub quantities: Vec<String>,
+}
+
 /// What a row came from.
 pub(super) enum Origin<'a> {
     Request { id: Uuid, endpoint: &'a str, principal: Option<String>, status: u16 },
@@ -56,6 +66,21 @@ impl UsageRows {
             *sum = sum.saturating_add(quantity.units());
         }
         growth
+    }
+
+    /// The rows of meters whose values replace each other: tenant, meter, time, id and quantity.
+    pub(super) fn levels(&self, is_level: impl Fn(&str) -> bool) -> Levels {
+        let mut levels = Levels::default();
+        for place in (0..self.tenants.len()).filter(|place| is_level(&self.meters[*place])) {
+            let id = self.event_ids[place].clone();
+            let id = id.or_else(|| self.request_ids[place].map(|id| id.to_string()));
+            levels.tenants.push(self.tenants[place]);
+            levels.meters.push(self.meters[place].clone());
+            levels.instants.push(self.instants[place]);
+            levels.ids.push(id.unwrap_or_default());
+            levels.quantities.push(self.quantities[place].to_string());
+        }
+        levels
     }
 
     /// The quantities as PostgreSQL reads them.

@@ -9,7 +9,7 @@ use rowhouse_store::{Store, StoreError, Transaction};
 
 use super::changes::Growth;
 use super::claims::{self, Arrival};
-use super::collect::{LeftOut, UsageRows, collect_record};
+use super::collect::{LeftOut, Levels, UsageRows, collect_record};
 use super::meter::{self, MeterNote};
 use super::queries;
 use super::reported::Reported;
@@ -65,6 +65,7 @@ impl Projector for UsageProjector {
             let problem = match frame.kind {
                 Kind::Request => self.collect_request(transaction, &mut rows, frame, &meters).await?,
                 Kind::Usage => collect_event(&mut arrivals, frame),
+                Kind::Dropped => Some(dropped(frame)),
                 _ => None,
             };
             problems.extend(problem.map(|problem| Unprojectable { sequence: frame.sequence, problem }));
@@ -72,6 +73,8 @@ impl Projector for UsageProjector {
         claims::settle(transaction, source, &arrivals, &mut rows).await?;
         self.growth = rows.growth();
         add_usage(transaction, source, &rows).await?;
+        let is_level = |meter: &str| meters.get(meter).is_some_and(MeterNote::is_level);
+        raise_levels(transaction, &rows.levels(is_level)).await?;
         Ok(problems)
     }
 
@@ -116,6 +119,14 @@ fn collect_event(arrivals: &mut Vec<Arrival>, frame: Frame<'_>) -> Option<String
     }
 }
 
+/// Records that could not be written: their usage is lost, and must be seen to be.
+fn dropped(frame: Frame<'_>) -> String {
+    match frame.dropped() {
+        Some(lost) => format!("{} records could not be written: {}", lost.count, lost.reason.as_str()),
+        None => "a count of lost records that cannot be read".to_owned(),
+    }
+}
+
 async fn known_meters(transaction: &Transaction) -> Result<HashMap<String, MeterNote>, StoreError> {
     let meters = meter::list(transaction).await?;
     Ok(meters.into_iter().map(|meter| (meter.name.clone(), meter)).collect())
@@ -147,5 +158,17 @@ async fn add_usage(transaction: &Transaction, source: &Source, rows: &UsageRows)
             ],
         )
         .await?;
+    Ok(())
+}
+
+async fn raise_levels(transaction: &Transaction, levels: &Levels) -> Result<(), StoreError> {
+    if !levels.tenants.is_empty() {
+        transaction
+            .execute(
+                queries::RAISE_LEVELS,
+                &[&levels.tenants, &levels.meters, &levels.instants, &levels.ids, &levels.quantities],
+            )
+            .await?;
+    }
     Ok(())
 }

@@ -39,12 +39,18 @@ pub const TOTAL: &str = "SELECT coalesce(sum(events), 0)::bigint, coalesce(sum(q
 pub const TOTALS: &str = "SELECT meter, sum(events)::bigint, sum(quantity)::text \
      FROM metering.windows WHERE tenant_id = $1 AND minute >= $2 AND minute < $3 GROUP BY meter";
 
-/// Σ of the windows of all tenants that the transaction sees, of the named meters, each from an instant of its own.
-pub const TOTALS_SINCE: &str = "SELECT window_row.tenant_id, window_row.meter, sum(window_row.quantity)::text \
+/// Σ of a tenant's windows of the named meters, each from an instant of its own.
+pub const TOTALS_SINCE: &str = "SELECT own.tenant_id, own.meter, sum(own.quantity)::text \
      FROM unnest($1::text[], $2::timestamptz[]) AS wanted (meter, since) \
-     JOIN metering.windows AS window_row \
-         ON window_row.meter = wanted.meter AND window_row.minute >= wanted.since \
-     WHERE $3::uuid IS NULL OR window_row.tenant_id = $3 \
+     JOIN metering.windows AS own ON own.meter = wanted.meter AND own.minute >= wanted.since \
+     WHERE own.tenant_id = $3 \
+     GROUP BY 1, 2";
+
+/// The same for all tenants that the transaction sees; `$3` is the earliest of the instants.
+pub const ALL_TOTALS_SINCE: &str = "SELECT own.tenant_id, own.meter, sum(own.quantity)::text \
+     FROM unnest($1::text[], $2::timestamptz[]) AS wanted (meter, since) \
+     JOIN metering.windows AS own ON own.meter = wanted.meter AND own.minute >= wanted.since \
+     WHERE own.minute >= $3 \
      GROUP BY 1, 2";
 
 /// Σ by step, from one page's start on.
@@ -66,23 +72,32 @@ pub const LEFT_OUT: &str = "SELECT source, event_id, reason FROM metering.left_o
      ORDER BY at, node, lane, sequence LIMIT $5";
 
 /// Single values in the order in which they hold, for meters that are not plain sums.
-pub const VALUES: &str = "SELECT at, coalesce(event_id, request_id::text), quantity::text FROM metering.usage \
+pub const VALUES: &str = "SELECT at, coalesce(event_id, request_id::text) COLLATE \"C\", quantity::text FROM metering.usage \
      WHERE tenant_id = $1 AND meter = $2 AND at >= $3 AND at < $4 \
      ORDER BY at, 2 LIMIT $5";
 
 /// The value that holds at an instant.
 pub const LAST_BEFORE: &str = "SELECT quantity::text FROM metering.usage \
      WHERE tenant_id = $1 AND meter = $2 AND at < $3 \
-     ORDER BY at DESC, coalesce(event_id, request_id::text) DESC LIMIT 1";
+     ORDER BY at DESC, coalesce(event_id, request_id::text) COLLATE \"C\" DESC LIMIT 1";
 
 /// The sum of all changes before an instant.
 pub const SUM_BEFORE: &str = "SELECT coalesce(sum(quantity), 0)::text FROM metering.usage \
      WHERE tenant_id = $1 AND meter = $2 AND at < $3";
 
 /// The values that hold now, of the named meters, of all tenants that the transaction sees or of one.
-pub const LEVELS: &str = "SELECT DISTINCT ON (tenant_id, meter) tenant_id, meter, quantity::text \
-     FROM metering.usage WHERE meter = ANY ($1) AND ($2::uuid IS NULL OR tenant_id = $2) \
-     ORDER BY tenant_id, meter, at DESC, coalesce(event_id, request_id::text) DESC";
+pub const LEVELS: &str = "SELECT tenant_id, meter, quantity::text FROM metering.levels \
+     WHERE meter = ANY ($1) AND ($2::uuid IS NULL OR tenant_id = $2)";
+
+/// Keeps the last of new values where none is later. `$4` are ids, which decide where times are equal.
+pub const RAISE_LEVELS: &str = "INSERT INTO metering.levels (tenant_id, meter, at, id, quantity) \
+     SELECT DISTINCT ON (tenant_id, meter) tenant_id, meter, at, id, quantity::numeric \
+     FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[], $5::text[]) \
+         AS row (tenant_id, meter, at, id, quantity) \
+     ORDER BY tenant_id, meter, at DESC, id COLLATE \"C\" DESC \
+     ON CONFLICT (tenant_id, meter) DO UPDATE SET at = EXCLUDED.at, id = EXCLUDED.id, \
+         quantity = EXCLUDED.quantity \
+     WHERE (EXCLUDED.at, EXCLUDED.id) > (levels.at, levels.id)";
 
 /// Claims identities that nobody holds. Of one identity that stands twice, the first row wins.
 pub const CLAIM: &str = "INSERT INTO metering.claims (claim, content, node, lane, sequence) \

@@ -128,8 +128,11 @@ pub async fn totals_since(
 ) -> Result<Vec<(TenantId, String, Quantity)>, StoreError> {
     let (names, since): (Vec<&str>, Vec<Timestamp>) =
         meters.iter().map(|(name, at)| (name.as_str(), *at)).unzip();
-    let tenant = tenant.map(|tenant| tenant.0);
-    let rows = transaction.query(queries::TOTALS_SINCE, &[&names, &since, &tenant]).await?;
+    let earliest = since.iter().min().copied().unwrap_or(Timestamp::UNIX_EPOCH);
+    let rows = match tenant {
+        Some(tenant) => transaction.query(queries::TOTALS_SINCE, &[&names, &since, &tenant.0]).await?,
+        None => transaction.query(queries::ALL_TOTALS_SINCE, &[&names, &since, &earliest]).await?,
+    };
     rows.iter().map(|row| Ok((TenantId(row.get::<_, Uuid>(0)), row.get(1), quantity(row.get(2))?))).collect()
 }
 

@@ -94,7 +94,7 @@ impl Step {
 
     /// The zone whose boundaries count: hours and minutes are those of UTC, so that none is doubled or left out
     /// when clocks are put back.
-    pub(super) fn zone<'a>(self, zone: &'a str) -> &'a str {
+    pub(super) fn zone(self, zone: &str) -> &str {
         if matches!(self, Step::Month | Step::Day) { zone } else { "UTC" }
     }
 

@@ -1,6 +1,6 @@
 //! One lane of the journal as one projection reads it.
 
-use rowhouse_journal::{Batch, Frame, Gap, GapCause, Journal, Kind, Tail};
+use rowhouse_journal::{Batch, Frame, Gap, GapCause, Journal, Kind, Tail, TailError};
 use rowhouse_store::{StoreError, Transaction};
 
 use super::failure::{Verdict, describe, judge};
@@ -34,9 +34,9 @@ pub struct Unprojectable {
 pub(super) enum Step {
     /// There was something; there may be more.
     Moved,
-    /// Nothing new.
+    /// Nothing new, or nothing that can be read: other lanes go on.
     Idle,
-    /// Not possible now.
+    /// The database does not answer.
     Away(String),
 }
 
@@ -61,12 +61,14 @@ pub(super) struct LaneWork {
     tail: Option<Tail>,
     /// Frames in the next batch. Shrinks to find the frame that the database refuses.
     frames_max: usize,
+    /// Reading failed the last time.
+    is_unreadable: bool,
 }
 
 impl LaneWork {
     pub(super) fn new(node: &str, lane: &str) -> Self {
         let source = Source { node: node.to_owned(), lane: lane.to_owned() };
-        LaneWork { source, position: None, tail: None, frames_max: FRAMES_MAX }
+        LaneWork { source, position: None, tail: None, frames_max: FRAMES_MAX, is_unreadable: false }
     }
 
     pub(super) fn lane(&self) -> &str {
@@ -89,11 +91,9 @@ impl LaneWork {
         let tail = self.tail.get_or_insert_with(|| journal.reader().tail(&self.source.lane, position));
         let batch = match tail.next_batch(self.frames_max, BYTES_MAX) {
             Ok(batch) => batch,
-            Err(error) => {
-                self.tail = None;
-                return Step::Away(error.to_string());
-            }
+            Err(error) => return self.unreadable(projector.name(), &error),
         };
+        self.is_unreadable = false;
         if batch.is_empty() && batch.gap.is_none() {
             control.projections.complete_to(projector.name(), &self.source.lane, read_at_us);
             return Step::Idle;
@@ -102,6 +102,16 @@ impl LaneWork {
             Ok(()) => self.applied(control, journal, projector, &batch),
             Err(failure) => self.failed(control, projector, position, &batch, failure).await,
         }
+    }
+
+    /// Says so once; the lane is tried again with every turn.
+    fn unreadable(&mut self, projection: &str, error: &TailError) -> Step {
+        self.tail = None;
+        if !std::mem::replace(&mut self.is_unreadable, true) {
+            let Source { node, lane } = &self.source;
+            tracing::error!(projection, node, lane, %error, "a lane of the journal cannot be read; trying until it can");
+        }
+        Step::Idle
     }
 
     async fn known_position<P: Projector>(

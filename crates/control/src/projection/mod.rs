@@ -71,21 +71,25 @@ pub async fn run<P: Projector>(
     while !*shutdown.borrow() {
         appended.borrow_and_update();
         find_lanes(&journal, &mut lanes);
-        let wait = match turn(&control, &journal, &mut projector, &mut lanes).await {
+        let (wait, is_away) = match turn(&control, &journal, &mut projector, &mut lanes).await {
             Turn::Busy => continue,
-            Turn::Idle => {
-                backoff = BACKOFF_FIRST;
-                BACKSTOP
-            }
-            Turn::Away => {
-                let wait = backoff;
-                backoff = (backoff * 2).min(BACKOFF_LAST);
-                wait
+            Turn::Idle => (BACKSTOP, false),
+            Turn::Away(reason) => {
+                if backoff == BACKOFF_FIRST {
+                    let projection = projector.name();
+                    tracing::warn!(
+                        projection,
+                        reason,
+                        "the journal cannot be projected now; trying until it can"
+                    );
+                }
+                (backoff, true)
             }
         };
+        backoff = if is_away { (backoff * 2).min(BACKOFF_LAST) } else { BACKOFF_FIRST };
         let woken = async {
-            // A back-off is not cut short by new records.
-            if wait != BACKSTOP || appended.changed().await.is_err() {
+            // New records do not cut a back-off short.
+            if is_away || appended.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
         };
@@ -103,8 +107,8 @@ enum Turn {
     Busy,
     /// Nothing new.
     Idle,
-    /// The database or the journal did not answer.
-    Away,
+    /// The database did not answer.
+    Away(String),
 }
 
 async fn turn<P: Projector>(
@@ -118,11 +122,7 @@ async fn turn<P: Projector>(
         match work.advance(control, journal, projector).await {
             Step::Moved => busy = true,
             Step::Idle => {}
-            Step::Away(reason) => {
-                let (projection, lane) = (projector.name(), work.lane());
-                tracing::warn!(projection, lane, reason, "the journal cannot be projected now; trying again");
-                return Turn::Away;
-            }
+            Step::Away(reason) => return Turn::Away(reason),
         }
     }
     if busy { Turn::Busy } else { Turn::Idle }

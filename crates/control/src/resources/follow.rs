@@ -26,15 +26,21 @@ pub async fn run(control: Shared, mut shutdown: watch::Receiver<bool>) {
     let mut pace = tokio::time::interval(PACE);
     pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
+        let heard = async {
+            // What was not worth a notice against one directory may be against the next.
+            if pending.0.is_empty() {
+                bell.changed().await.expect("the sender lives as long as `control`");
+            }
+        };
         tokio::select! {
-            heard = bell.changed() => heard.expect("the sender lives as long as `control`"),
+            () = heard => {}
             _ = shutdown.wait_for(|wanted| *wanted) => return,
         }
         tokio::select! {
             _ = pace.tick() => {}
             _ = shutdown.wait_for(|wanted| *wanted) => return,
         }
-        bell.borrow_and_update();
+        bell.mark_unchanged();
         if let Err(error) = round(&control, &mut pending).await {
             tracing::warn!(%error, "usage against quotas cannot be announced now; trying again");
         }
@@ -54,13 +60,9 @@ async fn round(control: &Control, pending: &mut Pending) -> Result<(), StoreErro
     }
     let transaction = control.store.write(&Permit::for_system(None, "usage against quotas")).await?;
     let notices: Vec<Notice> = due.iter().map(|tenant| Notice::tenant(*tenant)).collect();
-    let committed = transaction.commit_telemetry_with(&notices).await;
-    match committed {
-        Ok(()) => pending.told(&due),
-        // Heard again with the next usage; until then the same figures wait in `pending`.
-        Err(_) => control.usage_changes.note([]),
-    }
-    committed
+    transaction.commit_telemetry_with(&notices).await?;
+    pending.told(&due);
+    Ok(())
 }
 
 impl Pending {
