@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use super::explain::{Explanation, Question, explain};
 use super::queries::{self, Filter, GrantRow};
-use super::{Authority, NewGrant, grant, remove};
+use super::{Authority, NewGrant, grant, take_back};
 use crate::Shared;
 use crate::api::idempotency::{Idempotency, Kept};
 use crate::api::{Answer, Body, Caller, List, Page, Parameters, PrincipalBody, TenantParameter};
@@ -162,10 +162,7 @@ async fn list_grants(
     let transaction = control.store.read(&permit).await?;
     let mut rows = queries::list(&transaction, filter, size + 1).await?;
     transaction.finish().await?;
-    let more = rows.len() as i64 > size;
-    rows.truncate(size as usize);
-    let last = rows.last().filter(|_| more);
-    let next_cursor = last.map(|row| cursor::seal(&control, &query, &row.id.to_string()));
+    let next_cursor = cursor::cut(&control, &query, &mut rows, size, |row| row.id.to_string());
     let now_us = control.clock().now_us();
     let items = rows.iter().map(|row| GrantAnswer::new(row, now_us)).collect();
     Ok(Json(List { items, next_cursor }))
@@ -250,7 +247,8 @@ async fn delete_grant(
     let permit = caller.permit("grant:delete", home(&caller))?;
     let id = path_id::<GrantId>(&id)?;
     let transaction = control.store.write(&permit).await?;
-    let (_, change) = remove(&transaction, id).await?.ok_or_else(no_such_grant)?;
+    let authority = |tenant| Authority::of(&caller, tenant);
+    let (_, change) = take_back(&transaction, id, authority).await?.ok_or_else(no_such_grant)?;
     transaction.commit(change.request(caller.request_id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

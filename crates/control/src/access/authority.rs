@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use rowhouse_domain::access::{
-    GrantDefinition, PermissionSet, Permissions, Principal, Reason, RoleCatalogue, compile, may,
+    GrantDefinition, GrantTarget, PermissionSet, Permissions, Principal, Reason, RoleCatalogue, compile, may,
 };
 use rowhouse_domain::id::TenantId;
 use rowhouse_domain::refusal::{Refusal, kind};
@@ -59,6 +59,14 @@ impl Rules {
         self.permissions.matching(pattern).ok_or_else(unknown)
     }
 
+    /// What a grant of `target` is about.
+    pub(super) fn target(&self, target: &GrantTarget) -> Result<PermissionSet, Refusal> {
+        match target {
+            GrantTarget::Role(role) => self.role(role),
+            GrantTarget::Permission(pattern) => self.permission(pattern),
+        }
+    }
+
     /// What roles and permissions permit together.
     pub fn union(&self, roles: &[String], permissions: &[String]) -> Result<PermissionSet, Refusal> {
         let mut set = PermissionSet::default();
@@ -100,11 +108,7 @@ impl Rules {
 
     /// Whether `grant`'s role or pattern contains `permission`.
     pub(super) fn contains(&self, grant: &GrantDefinition, permission: &str) -> bool {
-        use rowhouse_domain::access::GrantTarget::{Permission, Role};
-        let set = match &grant.target {
-            Role(role) => self.roles.permissions(role).copied(),
-            Permission(pattern) => self.permissions.matching(pattern),
-        };
+        let set = self.target(&grant.target).ok();
         self.permissions.id(permission).is_some_and(|bit| set.is_some_and(|set| set.contains(bit)))
     }
 }

@@ -1,7 +1,9 @@
 //! Giving and taking back.
 
 use jiff::Timestamp;
-use rowhouse_domain::access::{GrantDefinition, GrantEffect, GrantTarget, Principal, PrincipalKind};
+use rowhouse_domain::access::{
+    GrantDefinition, GrantEffect, GrantTarget, PermissionSet, Principal, PrincipalKind,
+};
 use rowhouse_domain::id::{GrantId, TenantId};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::{Change, Notice, Transaction};
@@ -57,14 +59,8 @@ pub async fn grant(
     let now = store.clock().now();
     check(&new, now)?;
     let rules = Rules::load(transaction).await?;
-    let given = match &new.target {
-        GrantTarget::Role(role) => rules.role(role)?,
-        GrantTarget::Permission(pattern) => rules.permission(pattern)?,
-    };
-    rules.refuse_escalation(authority, &given)?;
-    if new.effect == GrantEffect::Deny {
-        rules.refuse_escalation(authority, &rules.permission("grant:deny")?)?;
-    }
+    let given = rules.target(&new.target)?;
+    refuse(&rules, authority, new.effect, &given)?;
     if new.principal.kind == PrincipalKind::ServiceAccount {
         crate::keys::service_account_of(transaction, tenant, new.principal.id).await?;
     }
@@ -94,10 +90,37 @@ pub async fn grant(
     Ok((row, version, change))
 }
 
+/// 403 `access.escalation` for more than `authority` holds. Who denies, or lifts a denial, also needs `grant:deny`.
+fn refuse(
+    rules: &Rules,
+    authority: &Authority,
+    effect: GrantEffect,
+    given: &PermissionSet,
+) -> Result<(), Refusal> {
+    rules.refuse_escalation(authority, given)?;
+    match effect {
+        GrantEffect::Allow => Ok(()),
+        GrantEffect::Deny => rules.refuse_escalation(authority, &rules.permission("grant:deny")?),
+    }
+}
+
 /// Takes a grant back within `transaction`; `None` if there is no such grant, or it was taken back before.
-pub async fn remove(transaction: &Transaction, id: GrantId) -> Result<Option<(GrantRow, Change)>, Refusal> {
+///
+/// # Errors
+/// 403 `access.escalation` for a denial of more than `authority` holds: lifting it gives.
+pub async fn take_back(
+    transaction: &Transaction,
+    id: GrantId,
+    authority: impl FnOnce(TenantId) -> Authority,
+) -> Result<Option<(GrantRow, Change)>, Refusal> {
     let now = transaction.store().clock().now();
     let Some(row) = queries::one(transaction, id).await? else { return Ok(None) };
+    if row.definition.effect == GrantEffect::Deny {
+        let rules = Rules::load(transaction).await?;
+        // What it denies may not exist any more; then lifting it gives nothing.
+        let lifted = rules.target(&row.definition.target).unwrap_or_default();
+        refuse(&rules, &authority(row.tenant), GrantEffect::Deny, &lifted)?;
+    }
     if !queries::remove(transaction, id, now).await? {
         return Ok(None);
     }
@@ -108,6 +131,11 @@ pub async fn remove(transaction: &Transaction, id: GrantId) -> Result<Option<(Gr
     };
     let change = change(&row, event, "delete", transaction.principal(), version);
     Ok(Some((row, change)))
+}
+
+/// The same by Rowhouse itself.
+pub async fn remove(transaction: &Transaction, id: GrantId) -> Result<Option<(GrantRow, Change)>, Refusal> {
+    take_back(transaction, id, |_| Authority::System).await
 }
 
 fn check(new: &NewGrant, now: Timestamp) -> Result<(), Refusal> {

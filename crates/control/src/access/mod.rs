@@ -11,5 +11,5 @@ mod queries;
 
 pub use api::routes;
 pub use authority::{Authority, Rules};
-pub use grant::{NewGrant, grant, remove};
+pub use grant::{NewGrant, grant, remove, take_back};
 pub use queries::{GrantRow, load_grants, load_versions};

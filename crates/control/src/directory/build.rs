@@ -121,6 +121,10 @@ fn by_tenant<T>(rows: impl IntoIterator<Item = (TenantId, T)>) -> HashMap<Tenant
 fn forget(directory: &mut Directory, tenant: TenantId) {
     let Some(entry) = directory.tenants.get(&tenant).cloned() else { return };
     directory.tenants.remove(&tenant);
+    let own = directory.keys.iter().filter(|(_, key)| key.tenant == tenant).map(|(id, _)| *id);
+    for public_id in own.collect::<Vec<_>>() {
+        directory.keys.remove(&public_id);
+    }
     if directory.codes.get(&entry.code) == Some(&tenant) {
         directory.codes.remove(&entry.code);
     }

@@ -5,6 +5,7 @@
 //! change is in force when the directory has followed its notice.
 
 mod account;
+mod account_api;
 mod api;
 mod bootstrap;
 mod bounds;
@@ -13,6 +14,7 @@ mod queries;
 mod record;
 mod state;
 mod verify;
+mod wire;
 
 pub use account::{Account, NewAccount, create_account, service_account_of};
 pub use api::routes;

@@ -1,0 +1,134 @@
+//! `/v1/service_accounts`.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use rowhouse_domain::id::ServiceAccountId;
+use rowhouse_domain::refusal::{Refusal, kind};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::account::Account;
+use super::api::home;
+use super::{NewAccount, create_account, queries};
+use crate::Shared;
+use crate::api::idempotency::{Idempotency, Kept};
+use crate::api::{Answer, Body, Caller, List, Page, Parameters, TenantParameter};
+use crate::api::{cursor, path_id};
+
+/// The routes of service accounts.
+pub(super) fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(list_service_accounts, create_service_account))
+        .routes(routes!(get_service_account))
+}
+
+/// A service account to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AccountBody {
+    /// 1 to 100 characters, once in the tenant.
+    name: String,
+    /// At most 500 characters.
+    #[serde(default)]
+    description: String,
+}
+
+/// A service account.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AccountAnswer {
+    id: String,
+    tenant: String,
+    name: String,
+    description: String,
+    disabled: bool,
+    created_at: String,
+    created_by: String,
+    version: i64,
+}
+
+impl From<&Account> for AccountAnswer {
+    fn from(account: &Account) -> Self {
+        AccountAnswer {
+            id: account.id.to_string(),
+            tenant: account.tenant.to_string(),
+            name: account.name.clone(),
+            description: account.description.clone(),
+            disabled: account.disabled,
+            created_at: account.created_at.to_string(),
+            created_by: account.created_by.clone(),
+            version: account.version,
+        }
+    }
+}
+
+/// Service accounts, oldest first.
+#[utoipa::path(
+    get, path = "/v1/service_accounts", operation_id = "keys.list_service_accounts", tag = "keys",
+    params(Page), responses((status = 200, body = List<AccountAnswer>))
+)]
+async fn list_service_accounts(
+    State(control): State<Shared>,
+    caller: Caller,
+    Parameters(page): Parameters<Page>,
+) -> Answer<Json<List<AccountAnswer>>> {
+    let scope = caller.scope(page.tenant.as_deref())?;
+    let permit = caller.permit("service_account:read", scope)?;
+    let size = page.size()?;
+    let query = format!("service_accounts {scope:?}");
+    let after = page.cursor.as_deref().map(|text| cursor::open(&control, &query, text)).transpose()?;
+    let after = after.map(|text| path_id::<ServiceAccountId>(&text)).transpose()?;
+    let transaction = control.store.read(&permit).await?;
+    let mut rows = queries::list_accounts(&transaction, scope, after, size + 1).await?;
+    transaction.finish().await?;
+    let next_cursor = cursor::cut(&control, &query, &mut rows, size, |row| row.id.to_string());
+    Ok(Json(List { items: rows.iter().map(AccountAnswer::from).collect(), next_cursor }))
+}
+
+/// Makes a service account. It may do nothing until it is granted something.
+#[utoipa::path(
+    post, path = "/v1/service_accounts", operation_id = "keys.create_service_account", tag = "keys",
+    params(TenantParameter), request_body = AccountBody, responses((status = 201, body = AccountAnswer))
+)]
+async fn create_service_account(
+    State(control): State<Shared>,
+    caller: Caller,
+    idempotency: Idempotency,
+    Parameters(asked): Parameters<TenantParameter>,
+    body: Body<AccountBody>,
+) -> Answer<Kept> {
+    let tenant = caller.one_tenant(asked.tenant.as_deref())?;
+    let permit = caller.permit("service_account:create", Some(tenant))?;
+    let new = NewAccount { name: body.value.name, description: body.value.description };
+    let transaction = control.store.write(&permit).await?;
+    if let Some(kept) = idempotency.begin(&transaction, &body.bytes).await? {
+        return Ok(kept);
+    }
+    let (account, change) = create_account(&transaction, tenant, new).await?;
+    let answer = Kept::new(StatusCode::CREATED, &AccountAnswer::from(&account))
+        .location(format!("/v1/service_accounts/{}", account.id));
+    idempotency.keep(&transaction, &answer).await?;
+    transaction.commit(change.request(caller.request_id)).await?;
+    Ok(answer)
+}
+
+/// One service account.
+#[utoipa::path(
+    get, path = "/v1/service_accounts/{id}", operation_id = "keys.get_service_account", tag = "keys",
+    params(("id" = String, Path, description = "Its id")), responses((status = 200, body = AccountAnswer))
+)]
+async fn get_service_account(
+    State(control): State<Shared>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Answer<Json<AccountAnswer>> {
+    let permit = caller.permit("service_account:read", home(&caller))?;
+    let id = path_id::<ServiceAccountId>(&id)?;
+    let transaction = control.store.read(&permit).await?;
+    let account = queries::one_account(&transaction, id).await?;
+    transaction.finish().await?;
+    let missing = || Refusal::new(&kind::NOT_FOUND, "There is no service account with this id.");
+    Ok(Json(AccountAnswer::from(&account.ok_or_else(missing)?)))
+}
