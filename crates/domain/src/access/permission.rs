@@ -94,8 +94,8 @@ impl Permissions {
 
     /// The texts of all bits of a set, in order.
     pub fn names_of(&self, set: &PermissionSet) -> Vec<&str> {
-        let held = |(index, _): &(usize, &Box<str>)| set.contains(PermissionId(*index as u16));
-        self.names.iter().enumerate().filter(held).map(|(_, name)| &**name).collect()
+        let held = |index: usize| set.contains(PermissionId(index as u16));
+        self.names.iter().enumerate().filter(|(index, _)| held(*index)).map(|(_, name)| &**name).collect()
     }
 
     /// Every permission.
