@@ -19,15 +19,16 @@ mod process;
 mod queries;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 pub use api::routes;
 pub use fleet::{Fleet, WaitError, run};
 pub use instance::{Application, Desired, Observed, ObservedApplication, ObservedServer, Phase};
-pub use queries::{desire, forget, get, reserve_applications, upstreams};
+pub use queries::{count, desire, forget, get, reserve_applications, upstreams};
 
 /// Settings of this feature.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Where instances lie; passable for the OS user of the servers.
     pub directory: PathBuf,
@@ -37,8 +38,29 @@ pub struct Settings {
     pub applications: BTreeMap<String, Program>,
     /// OS user of servers and processes when root runs Rowhouse; else `rowhouse`, else `postgres`.
     pub os_user: Option<String>,
+    /// Ports of tenants' own processes; for nothing else.
+    pub ports: RangeInclusive<u16>,
+    /// Most instances on this machine.
+    pub instances_max: u32,
+    /// Directory of the server programs, as in `store::server::ServerSpec`.
+    pub binaries: Option<PathBuf>,
     /// As in `store::server::ServerSpec`.
     pub guard_program: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            directory: PathBuf::new(),
+            plane_socket: PathBuf::new(),
+            applications: BTreeMap::new(),
+            os_user: None,
+            ports: 20_000..=24_999,
+            instances_max: 100,
+            binaries: None,
+            guard_program: None,
+        }
+    }
 }
 
 /// How a service is started.

@@ -49,6 +49,7 @@ pub(super) async fn start_server(settings: &Settings, name: &str) -> Result<Priv
     spec.max_connections = CONNECTIONS_MAX;
     spec.max_locks_per_transaction = LOCKS_PER_TRANSACTION;
     spec.os_user.clone_from(&settings.os_user);
+    spec.binaries.clone_from(&settings.binaries);
     spec.guard_program.clone_from(&settings.guard_program);
     Ok(PrivateServer::start(spec).await?)
 }

@@ -1,6 +1,7 @@
 //! Rows and SQL of instances.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::RangeInclusive;
 
 use rowhouse_domain::id::TenantId;
 use rowhouse_store::{StoreError, Transaction};
@@ -9,9 +10,6 @@ use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use super::{Application, Desired, Observed};
-
-/// Ports of tenants' own processes; reserved for nothing else.
-pub const PORTS: std::ops::RangeInclusive<u16> = 20_000..=24_999;
 
 /// An instance.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,12 +89,18 @@ pub(super) async fn list(
     Ok(rows.iter().map(parse).collect())
 }
 
+/// How many instances there are. The transaction must see all of them.
+pub async fn count(transaction: &Transaction) -> Result<i64, StoreError> {
+    Ok(transaction.query_one("SELECT count(*) FROM deploy.instances", &[]).await?.get(0))
+}
+
 /// Adds a process for each of `services` that the instance does not have yet, on ports that nobody uses. The transaction
 /// must see all instances. `None` if there is no such instance; an error of its own if no port is free.
 pub async fn reserve_applications(
     transaction: &Transaction,
     tenant: TenantId,
     services: &[&str],
+    ports: RangeInclusive<u16>,
 ) -> Result<Option<Desired>, StoreError> {
     // Ports are chosen one at a time.
     transaction.execute("SELECT pg_advisory_xact_lock(7245)", &[]).await?;
@@ -104,7 +108,7 @@ pub async fn reserve_applications(
     let taken: Vec<u16> = all.iter().flat_map(|row| &row.desired.applications).map(|own| own.port).collect();
     let Some(row) = all.into_iter().find(|row| row.tenant == tenant) else { return Ok(None) };
     let mut desired = row.desired;
-    let mut free = PORTS.filter(|port| !taken.contains(port) && is_free(*port));
+    let mut free = ports.filter(|port| !taken.contains(port) && is_free(*port));
     for service in services {
         if !desired.applications.iter().any(|own| own.service == *service) {
             let port =

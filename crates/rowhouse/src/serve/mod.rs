@@ -107,6 +107,9 @@ fn deploy_settings(config: &Config, data_dir: &Path) -> deploy::Settings {
         plane_socket: assemble::plane_socket(data_dir),
         applications: applications.iter().map(|(name, own)| (name.clone(), program(own))).collect(),
         os_user: config.database.os_user.clone(),
+        ports: config.deploy.port_range.0..=config.deploy.port_range.1,
+        instances_max: config.deploy.instances_max,
+        binaries: config.database.binaries.clone(),
         guard_program: None,
     }
 }

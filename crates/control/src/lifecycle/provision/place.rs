@@ -1,5 +1,6 @@
 //! Choosing where a tenant will lie. Names are random and on record before anything bears them.
 
+use rowhouse_domain::access::Permit;
 use rowhouse_domain::tenancy::Isolation;
 use rowhouse_store::Transaction;
 use rowhouse_store::sagas::{Done, Run, StepError, StepResult};
@@ -45,12 +46,28 @@ async fn own_cell(
     transaction: &Transaction,
     place: Place,
 ) -> Result<Placed, StepError> {
+    refuse_too_many(run).await?;
     let directory = format!("{:016x}", u64::from_be_bytes(run.context.entropy().bytes()));
     let cell = format!("instance-{directory}");
     // Its address is not known before its server runs.
     let address = CellAddress { name: &cell, host: "", port: 5432 };
     cells::put(transaction, &address, "instance", "full", &run.context.settings.region).await?;
     Ok(Placed { cell, place, directory: Some(directory) })
+}
+
+/// Other tenants' instances are not seen in the saga's own transaction. Two at once may pass: the bound is for the machine's
+/// sake, not exact.
+async fn refuse_too_many(run: &Run<'_, Shared>) -> Result<(), StepError> {
+    let permit = Permit::for_system(None, "the number of instances");
+    let transaction = run.context.store.read(&permit).await?;
+    let count = deploy::count(&transaction).await?;
+    transaction.finish().await?;
+    match count < i64::from(run.context.settings.deploy.instances_max) {
+        true => Ok(()),
+        false => {
+            Err(StepError::never("tenancy.no_capacity", "this machine has its full number of instances"))
+        }
+    }
 }
 
 /// Gives the place back; `store` has removed what lay there.

@@ -151,9 +151,10 @@ pub async fn deploy(run: &Run<'_, Shared>) -> StepResult {
         return Ok(Done::plainly());
     }
     let tenant = tenant_of(run);
+    let ports = run.context.settings.deploy.ports.clone();
     // Ports of all instances are seen here, so the transaction is not the tenant's.
     let transaction = run.context.store.write(&Permit::for_system(None, "ports of instances")).await?;
-    let desired = deploy::reserve_applications(&transaction, tenant, &services).await?;
+    let desired = deploy::reserve_applications(&transaction, tenant, &services, ports).await?;
     let desired = desired.ok_or_else(|| StepError::never("api.internal", "the instance is gone"))?;
     for application in &desired.applications {
         run.intend(InventoryKind::Port, &application.port.to_string()).await?;

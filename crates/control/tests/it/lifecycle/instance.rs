@@ -100,3 +100,18 @@ async fn instances_are_started_again_with_the_platform() {
     stage.control().fleet.wait_until(id, PATIENCE, running).await.expect("it runs");
     stage.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_has_a_full_number_of_instances() {
+    let stage = Stage::start_with(|settings| settings.instances_max = 1).await;
+    stage.tenant("dune", "premium", "instance").await;
+    let before = stage.traces().await;
+    let id = stage.ask_for("elm", "premium", "instance").await;
+    let operation = stage.execute(&lifecycle::engine(stage.control()), &id).await;
+    assert_eq!(
+        (&operation["state"], &operation["problem"]["code"]),
+        (&json!("undone"), &json!("tenancy.no_capacity"))
+    );
+    assert_eq!(stage.traces().await, before);
+    stage.stop().await;
+}

@@ -121,7 +121,8 @@ async fn a_tenant_sees_itself_and_nobody_else() {
     stage.tenant("bolt", "basic", "shared").await;
     let operation = stage.get("/v1/operations?tenant=bolt").await["items"][0]["id"].clone();
     let owner = "SELECT service_account_id FROM keys.service_accounts JOIN tenancy.tenants USING (tenant_id) WHERE code = 'acme'";
-    let owner = rowhouse_domain::id::ServiceAccountId(stage.platform.ask(owner).await.parse().expect("a UUID"));
+    let owner =
+        rowhouse_domain::id::ServiceAccountId(stage.platform.ask(owner).await.parse().expect("a UUID"));
     let wanted =
         json!({"name": "own", "owner": {"kind": "service_account", "id": owner}, "roles": ["tenant_admin"]});
     let (status, key) = stage.call("POST", "/v1/keys?tenant=acme", wanted).await;

@@ -46,12 +46,18 @@ fn directory() -> PathBuf {
 
 impl Stage {
     pub async fn start() -> Stage {
+        Stage::start_with(|_| ()).await
+    }
+
+    /// The same with other settings of instances.
+    pub async fn start_with(change: impl FnOnce(&mut deploy::Settings)) -> Stage {
         let directory = directory();
         let mut spec = server_spec(directory.join("server"));
         (spec.shared_buffers_mb, spec.max_connections) = (32, 120);
         let server = PrivateServer::start(spec).await.expect("a server");
         let platform = Platform::on_own_server_with(&server, |settings| {
             settings.deploy = settings_of(&directory);
+            change(&mut settings.deploy);
         })
         .await;
         let control = platform.control.clone();
@@ -210,8 +216,8 @@ fn settings_of(directory: &Path) -> deploy::Settings {
         directory: directory.join("instances"),
         plane_socket: directory.join("plane.sock"),
         applications: [("stamping".to_owned(), program)].into(),
-        os_user: None,
         guard_program: Some(examples.join("control_guard")),
+        ..deploy::Settings::default()
     }
 }
 
