@@ -71,10 +71,6 @@ impl LaneWork {
         LaneWork { source, position: None, tail: None, frames_max: FRAMES_MAX, is_unreadable: false }
     }
 
-    pub(super) fn lane(&self) -> &str {
-        &self.source.lane
-    }
-
     /// Reads one batch and applies it.
     pub(super) async fn advance<P: Projector>(
         &mut self,
