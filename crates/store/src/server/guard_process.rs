@@ -22,17 +22,15 @@ pub(super) struct GuardProcess {
 }
 
 impl GuardProcess {
-    /// Starts `<program> guard <arguments>` and gives it its order.
+    /// Starts `<program> guard <arguments>`, or this very program, and gives it its order.
     pub async fn start(
-        program: &Path,
+        program: Option<&Path>,
         arguments: Vec<OsString>,
         order: Option<&str>,
     ) -> io::Result<GuardProcess> {
-        let mut command = Command::new(program);
+        let mut command = program.map_or_else(own_program, Command::new);
         command.arg("guard").args(arguments).current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot start {}: {error}", program.display()))
-        })?;
+        let mut child = command.spawn()?;
         let mut orders = child.stdin.take().expect("piped just above");
         let reports = BufReader::new(child.stdout.take().expect("piped just above")).lines();
         if let Some(order) = order {
@@ -78,4 +76,12 @@ impl GuardProcess {
 /// between threads may hold.
 pub(super) async fn until_true(wanted: &mut watch::Receiver<bool>) {
     let _ = wanted.wait_for(|wanted| *wanted).await;
+}
+
+/// The program that runs now, even if its file was replaced or removed meanwhile: main process and guard are always of one version. In
+/// lists of processes it goes by its usual name.
+fn own_program() -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0(std::env::args_os().next().unwrap_or_else(|| "rowhouse".into()));
+    command
 }

@@ -67,7 +67,7 @@ pub enum StartError {
 
 /// A PostgreSQL of our own. Dropped, it is stopped without waiting; [`PrivateServer::stop`] waits.
 pub struct PrivateServer {
-    guard_program: PathBuf,
+    guard_program: Option<PathBuf>,
     order: String,
     layout: Layout,
     binaries: Binaries,
@@ -123,10 +123,6 @@ impl PrivateServer {
 
     /// All that can be refused before a process is started.
     fn prepare(spec: ServerSpec) -> Result<PrivateServer, StartError> {
-        let guard_program = match spec.guard_program {
-            Some(program) => program,
-            None => std::env::current_exe().map_err(StartError::Guard)?,
-        };
         let found = directory::cluster_major(&spec.data_dir);
         let preferred = found.as_ref().and_then(|major| major.parse().ok());
         let binaries = find_binaries(spec.binaries.as_deref(), preferred)?;
@@ -166,7 +162,7 @@ impl PrivateServer {
         let order = serde_json::to_string(&order).map_err(|error| StartError::Guard(error.into()))?;
         let (state, stop_wanted) = (watch::Sender::new(ServerState::Starting), watch::Sender::new(false));
         Ok(PrivateServer {
-            guard_program,
+            guard_program: spec.guard_program,
             order,
             layout,
             binaries,
@@ -178,7 +174,7 @@ impl PrivateServer {
 
     async fn launch(&self) -> io::Result<GuardProcess> {
         let arguments = vec![OsString::from("postgres"), self.layout.data.clone().into_os_string()];
-        GuardProcess::start(&self.guard_program, arguments, Some(&self.order)).await
+        GuardProcess::start(self.guard_program.as_deref(), arguments, Some(&self.order)).await
     }
 
     /// Keeps the state true and a guard alive, until [`PrivateServer::stop`]. To be spawned once, after the start.
@@ -250,30 +246,50 @@ impl PrivateServer {
         self.guard.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Keeps the state by what the guard reports, until it ends.
+    /// Keeps the state by what the guard reports, until it ends. While an answer is awaited, reports are still heard: they may say that none
+    /// will come.
     async fn follow(&self, guard: &mut GuardProcess) -> End {
         let mut was_running = *self.state.borrow() == ServerState::Running;
-        while let Some(report) = guard.report().await {
+        let mut is_ready = false;
+        loop {
+            let report = tokio::select! {
+                report = guard.report() => report,
+                answered = self.answers(), if is_ready => {
+                    is_ready = false;
+                    was_running |= self.answered(answered);
+                    continue;
+                }
+            };
             reap_adopted(None);
+            is_ready = matches!(report, Some(Report::Ready { .. }));
             match report {
-                Report::Started { pid } => tracing::info!(pid, "PostgreSQL was started"),
-                Report::Ready { pid } => match self.answers().await {
-                    Ok(()) => {
-                        tracing::info!(pid, socket = %self.layout.socket.display(), "PostgreSQL answers");
-                        was_running = true;
-                        self.state.send_replace(ServerState::Running);
-                    }
-                    Err(error) => tracing::error!(pid, error, "PostgreSQL is ready but does not answer"),
-                },
-                Report::Exited { reason } => {
+                Some(Report::Ready { .. }) => {}
+                Some(Report::Started { pid }) => tracing::info!(pid, "PostgreSQL was started"),
+                Some(Report::Exited { reason }) => {
                     tracing::warn!(reason, "PostgreSQL ended; it will be started again");
                     self.state.send_replace(ServerState::Starting);
                 }
-                Report::InUse { pid, command } => return End::InUse { pid, command },
-                Report::Failed { reason, log } => return End::Failed(with_log(&reason, &log)),
+                Some(Report::InUse { pid, command }) => return End::InUse { pid, command },
+                Some(Report::Failed { reason, log }) => return End::Failed(with_log(&reason, &log)),
+                None => return End::Died { was_running },
             }
         }
-        End::Died { was_running }
+    }
+
+    /// Says whether it runs.
+    fn answered(&self, answered: Result<(), String>) -> bool {
+        let socket = self.layout.socket.display();
+        match answered {
+            Ok(()) => {
+                tracing::info!(%socket, "PostgreSQL answers");
+                self.state.send_replace(ServerState::Running);
+                true
+            }
+            Err(error) => {
+                tracing::error!(%socket, error, "PostgreSQL says that it is ready, but does not answer");
+                false
+            }
+        }
     }
 
     /// Returns when a query was answered.

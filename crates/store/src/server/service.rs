@@ -75,7 +75,6 @@ pub enum ServiceError {
 /// A process kept alive. Dropped, it is stopped without waiting; [`ServiceProcess::stop`] waits.
 pub struct ServiceProcess {
     spec: ServiceSpec,
-    guard_program: PathBuf,
     state: watch::Sender<ServiceState>,
     stop_wanted: watch::Sender<bool>,
     guard: Mutex<Option<GuardProcess>>,
@@ -87,17 +86,14 @@ impl ServiceProcess {
     /// Starts the process and returns when it was started once. Whether it serves is for its caller to find out.
     pub async fn start(spec: ServiceSpec) -> Result<ServiceProcess, ServiceError> {
         let guard_error = |source| ServiceError::Guard { program: spec.program.clone(), source };
-        let guard_program = match &spec.guard_program {
-            Some(program) => program.clone(),
-            None => std::env::current_exe().map_err(guard_error)?,
-        };
         let text = environment_text(&spec.environment)?;
         write_private(&spec.environment_file, &text).map_err(|source| ServiceError::EnvironmentFile {
             path: spec.environment_file.clone(),
             source,
         })?;
-        let mut guard =
-            GuardProcess::start(&guard_program, arguments(&spec), None).await.map_err(guard_error)?;
+        let mut guard = GuardProcess::start(spec.guard_program.as_deref(), arguments(&spec), None)
+            .await
+            .map_err(guard_error)?;
         let pid = match guard.report().await {
             Some(Report::Started { pid }) => pid,
             Some(Report::Exited { reason } | Report::Failed { reason, .. }) => {
@@ -107,14 +103,7 @@ impl ServiceProcess {
         };
         let (state, stop_wanted) =
             (watch::Sender::new(ServiceState::Running { pid }), watch::Sender::new(false));
-        Ok(ServiceProcess {
-            spec,
-            guard_program,
-            state,
-            stop_wanted,
-            guard: Mutex::new(Some(guard)),
-            pid: pid.into(),
-        })
+        Ok(ServiceProcess { spec, state, stop_wanted, guard: Mutex::new(Some(guard)), pid: pid.into() })
     }
 
     /// Keeps the state true and a guard alive, until [`ServiceProcess::stop`]. To be spawned once, after the start.
@@ -137,7 +126,9 @@ impl ServiceProcess {
                     () = sleep(wait) => {}
                     () = until_true(&mut stop) => return self.stopped(None).await,
                 }
-                match GuardProcess::start(&self.guard_program, arguments(&self.spec), None).await {
+                match GuardProcess::start(self.spec.guard_program.as_deref(), arguments(&self.spec), None)
+                    .await
+                {
                     Ok(guard) => break guard,
                     Err(error) => reason = error.to_string(),
                 }

@@ -43,6 +43,8 @@ fn run(arguments: Vec<String>) -> io::Result<ExitCode> {
     // Away from the terminal's group: Ctrl-C is for the main process, which stops us in its order. Fails only for a group's leader,
     // which a terminal does not reach through us either.
     let _ = rustix::process::setsid();
+    // Started through /proc/self/exe it would go by the name `exe`.
+    let _ = rustix::thread::set_name(c"rowhouse-guard");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let _deaf = deaf()?;

@@ -28,23 +28,18 @@ impl Reins {
         Ok(Reins { orders, reports })
     }
 
-    /// Reads the first line. `None`: the main process was gone before it was whole.
+    /// Reads the one line that comes. `None`: the main process was gone before it was whole.
     pub async fn order<Order: DeserializeOwned>(&mut self) -> io::Result<Option<Order>> {
-        let mut line = Vec::new();
-        loop {
-            let byte = match self.orders.read_u8().await {
-                Ok(byte) => byte,
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-                Err(error) => return Err(error),
-            };
-            if byte == b'\n' {
-                return Ok(Some(serde_json::from_slice(&line)?));
+        let mut line = Vec::with_capacity(8 << 10);
+        while line.last() != Some(&b'\n') {
+            if self.orders.read_buf(&mut line).await? == 0 {
+                return Ok(None);
             }
-            line.push(byte);
             if line.len() > ORDER_MAX {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "the order is too long"));
             }
         }
+        Ok(Some(serde_json::from_slice(&line)?))
     }
 
     /// Returns once the main process has closed its end or is dead; again and again from then on. May be dropped and called anew.

@@ -80,22 +80,21 @@ impl Scratch {
         config
     }
 
-    /// All live processes of PostgreSQL in this cluster.
-    fn processes(&self) -> Vec<i32> {
-        let is_here = |pid: &i32| {
-            let is_postgres =
-                Seen::at(*pid).is_some_and(|seen| seen.program == "postgres" && !seen.is_dead());
-            is_postgres
-                && process::working_directory(*pid).is_some_and(|directory| directory == self.cluster())
+    /// All live processes of PostgreSQL in this cluster, each with its parent.
+    fn processes(&self) -> Vec<(i32, i32)> {
+        let here = |pid: i32| {
+            let seen = Seen::at(pid).filter(|seen| seen.program == "postgres" && !seen.is_dead())?;
+            let directory = process::working_directory(pid)?;
+            (directory == self.cluster()).then_some((pid, seen.parent))
         };
-        process::all().into_iter().filter(is_here).collect()
+        process::all().into_iter().filter_map(here).collect()
     }
 
     /// Those whose parent is none of PostgreSQL's.
     fn postmasters(&self) -> Vec<i32> {
         let all = self.processes();
-        let parent = |pid: &i32| Seen::at(*pid).map(|seen| seen.parent);
-        all.iter().copied().filter(|pid| parent(pid).is_some_and(|parent| !all.contains(&parent))).collect()
+        let is_here = |parent: i32| all.iter().any(|(pid, _)| *pid == parent);
+        all.iter().filter(|(_, parent)| !is_here(*parent)).map(|(pid, _)| *pid).collect()
     }
 }
 

@@ -39,7 +39,7 @@ async fn a_bare_directory_becomes_a_server_and_stops_without_a_trace() {
     supervisor.await.expect("it ends with the stop");
     assert_eq!(*server.state().borrow(), ServerState::Stopped);
     assert!(query(&config, "SELECT 1").await.is_err());
-    assert_eq!(scratch.processes(), [] as [i32; 0]);
+    assert_eq!(scratch.processes(), []);
     assert!(!segments().contains(&segment));
 }
 
@@ -104,7 +104,7 @@ async fn a_server_that_cannot_start_says_why_in_its_own_words() {
     let error = PrivateServer::start(spec).await.expect_err("it cannot start").to_string();
     assert!(error.contains("five times within a minute"), "{error}");
     assert!(error.contains("could not access file \"no_such_library\""), "{error}");
-    assert_eq!(scratch.processes(), [] as [i32; 0]);
+    assert_eq!(scratch.processes(), []);
 }
 
 #[tokio::test]
