@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use rowhouse_domain::access::{Permit, ResourceType};
+use rowhouse_domain::access::{Permit, ResourceType, RoleDefinition};
 use rowhouse_domain::refusal::Refusal;
 
 use super::{CatalogFile, Definitions, apply, load, parse_folder, queries};
@@ -33,42 +33,56 @@ pub fn shipped() -> &'static CatalogFile {
 }
 
 /// Brings the stored definitions to what this binary needs, at each start: `first` (usually [`shipped`]) where
-/// nothing is stored yet, else the resource types of our own that a newer binary asks for. Whether anything changed.
+/// nothing is stored yet, and what is lacking of our own resource types and of the roles of the operator's people.
+/// Whether anything changed.
 pub async fn prepare(control: &Control, first: &CatalogFile) -> Result<bool, Refusal> {
     let permit = Permit::for_system(None, "the shipped catalogue");
     let transaction = control.store.write(&permit).await?;
     queries::lock(&transaction).await?;
     let stored = load(&transaction).await?;
-    let wanted = if stored == Definitions::default() {
-        first.clone()
-    } else {
-        CatalogFile {
-            definitions: missing_types(&stored),
-            name: shipped().name.clone(),
-            ..CatalogFile::default()
-        }
-    };
-    if wanted.definitions == Definitions::default() {
-        transaction.rollback().await?;
-        return Ok(false);
+    let empty = stored == Definitions::default();
+    let needed = needed(if empty { &first.definitions } else { &stored });
+    let mut wanted = Vec::new();
+    if needed != Definitions::default() {
+        let name = shipped().name.clone();
+        wanted.push(CatalogFile { name, definitions: needed, ..CatalogFile::default() });
     }
-    let (_, changes) = apply(&transaction, &wanted, None, false, permit.principal()).await?;
-    transaction.commit_all(changes).await?;
-    Ok(true)
+    if empty {
+        wanted.push(first.clone());
+    }
+    let mut changes = Vec::new();
+    for catalog in &wanted {
+        changes.extend(apply(&transaction, catalog, None, false, permit.principal()).await?.1);
+    }
+    match changes.is_empty() {
+        true => transaction.rollback().await?,
+        false => transaction.commit_all(changes).await?,
+    }
+    Ok(!wanted.is_empty())
 }
 
-/// Our own types that are not stored, or not with all their actions; what was added to them stays.
-fn missing_types(stored: &Definitions) -> Definitions {
-    let own = shipped().definitions.resource_types.iter().filter(|kind| kind.service == "rowhouse");
-    let missing = own.filter_map(|kind| {
-        let there = stored.resource_types.iter().find(|other| other.name == kind.name);
-        let Some(there) = there else { return Some(kind.clone()) };
-        let lacks: Vec<String> =
-            kind.actions.iter().filter(|action| !there.actions.contains(action)).cloned().collect();
-        let actions = [there.actions.clone(), lacks.clone()].concat();
-        (!lacks.is_empty()).then(|| ResourceType { actions, ..there.clone() })
-    });
-    Definitions { resource_types: missing.collect(), ..Definitions::default() }
+/// What `declared` lacks of what Rowhouse itself relies on.
+fn needed(declared: &Definitions) -> Definitions {
+    let ours = &shipped().definitions;
+    let own_types = ours.resource_types.iter().filter(|kind| kind.service == "rowhouse");
+    let resource_types = own_types.filter_map(|kind| lacking(kind, &declared.resource_types)).collect();
+    let lacks = |role: &&RoleDefinition| !declared.roles.iter().any(|other| other.name == role.name);
+    let of_operator = ours.roles.iter().filter(|role| role.name.starts_with("platform_"));
+    Definitions {
+        resource_types,
+        roles: of_operator.filter(lacks).cloned().collect(),
+        ..Definitions::default()
+    }
+}
+
+/// The type with all actions that `kind` has, if it is not declared so; what was added to it stays.
+fn lacking(kind: &ResourceType, declared: &[ResourceType]) -> Option<ResourceType> {
+    let Some(there) = declared.iter().find(|other| other.name == kind.name) else {
+        return Some(kind.clone());
+    };
+    let lacks = kind.actions.iter().filter(|action| !there.actions.contains(action)).cloned();
+    let actions: Vec<String> = there.actions.iter().cloned().chain(lacks).collect();
+    (actions.len() > there.actions.len()).then(|| ResourceType { actions, ..there.clone() })
 }
 
 impl CatalogFile {
@@ -108,11 +122,11 @@ mod tests {
     #[test]
     fn a_newer_binary_adds_what_it_needs_and_keeps_the_rest() {
         let mut stored = shipped().definitions.clone();
-        assert_eq!(missing_types(&stored), Definitions::default());
+        assert_eq!(needed(&stored), Definitions::default());
         stored.resource_types.retain(|kind| kind.name != "audit");
         let tenant = stored.resource_types.iter_mut().find(|kind| kind.name == "tenant").expect("shipped");
         tenant.actions = vec!["read".into(), "own_action".into()];
-        let missing = missing_types(&stored).resource_types;
+        let missing = needed(&stored).resource_types;
         assert_eq!(missing.len(), 2);
         let tenant = missing.iter().find(|kind| kind.name == "tenant").expect("lacked actions");
         assert!(["own_action", "create"].iter().all(|want| tenant.actions.iter().any(|own| own == want)));

@@ -53,6 +53,23 @@ async fn the_first_start_stores_the_shipped_catalogue_and_later_ones_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_may_begin_with_a_catalogue_of_his_own() {
+    let mut own = echo();
+    own["meters"] = json!([{ "name": "calls", "unit": "call", "match": { "types": ["call"] } }]);
+    own["plans"] = json!([{ "name": "free", "currency": "EUR" }]);
+    own["tiers"] = json!([{ "name": "only", "rank": 1, "isolation": "schema", "features": ["api_access"],
+                            "connection_pool_size": 5, "weight": 1, "plan": "free" }]);
+    let own: CatalogFile = serde_json::from_value(own).expect("a catalogue");
+    let house = House::with(&own).await;
+    let roles = house.platform.get(&house.root, "/v1/roles").await;
+    let names = roles["items"].as_array().expect("items").iter().map(|role| role["name"].clone());
+    let names: Vec<Value> = names.collect();
+    assert_eq!(names, ["platform_admin", "platform_auditor", "platform_billing", "platform_support"]);
+    let services = house.platform.get(&house.root, "/v1/services").await;
+    assert_eq!(services["items"].as_array().expect("items").len(), 1, "nothing of the shipped example");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_catalogue_is_planned_field_by_field_and_applied_with_its_events() {
     let house = House::start().await;
     let mut mine = echo();
