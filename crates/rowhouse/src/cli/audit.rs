@@ -4,29 +4,27 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Subcommand;
-use rowhouse_domain::audit::bundle::{Bundle, Trust, TrustFile};
+use clap::{Args, Subcommand};
+use rowhouse_domain::audit::bundle::{Bundle, Trust, TrustFile, TrustMode};
 use rowhouse_domain::audit::verify::{Report, verify};
 use serde_json::Value;
 
 use super::client::Client;
-use super::nouns::escape;
+use super::nouns::{Page, escape};
 use super::show::{line, show};
 
 /// `rowhouse audit …`
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
     /// Events of a log, newest last.
-    Search {
-        /// Whose.
-        #[arg(long)]
-        tenant: Option<String>,
-        /// Only this event, as in `keys.key_created`.
-        #[arg(long)]
-        event: Option<String>,
-    },
+    Search(Search),
     /// Size, root and keys of a log.
     Show {
+        /// A tenant's id or code, or `operator`.
+        log: String,
+    },
+    /// The verifier key of a log, to be kept and given to `verify --key`.
+    Key {
         /// A tenant's id or code, or `operator`.
         log: String,
     },
@@ -61,6 +59,28 @@ pub enum AuditCommand {
     },
 }
 
+/// Which events.
+#[derive(Debug, Args)]
+pub struct Search {
+    /// A tenant's id or code; your own log if not said.
+    #[arg(long)]
+    tenant: Option<String>,
+    /// Only this event, as in `keys.key_created`.
+    #[arg(long)]
+    event: Option<String>,
+    /// success or failure.
+    #[arg(long)]
+    result: Option<String>,
+    /// Only what this principal did.
+    #[arg(long)]
+    actor: Option<String>,
+    /// Only what was done to this kind of thing.
+    #[arg(long)]
+    resource: Option<String>,
+    #[command(flatten)]
+    page: Page,
+}
+
 impl AuditCommand {
     /// Whether no server is needed.
     pub fn is_offline(&self) -> bool {
@@ -81,18 +101,21 @@ pub fn offline(command: AuditCommand, json: bool) -> anyhow::Result<ExitCode> {
 /// Asks the server.
 pub async fn online(client: &Client, command: AuditCommand, json: bool) -> anyhow::Result<ExitCode> {
     match command {
-        AuditCommand::Search { tenant, event } => {
-            let mut path = "/v1/audit/events?limit=200".to_owned();
-            let filters = [("tenant", tenant), ("event", event)];
-            for (name, value) in filters.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
-                path.push_str(&format!("&{name}={}", escape(value)));
-            }
+        AuditCommand::Search(Search { tenant, event, result, actor, resource, page }) => {
+            let filters = [
+                ("tenant", tenant),
+                ("event", event),
+                ("result", result),
+                ("actor", actor),
+                ("resource", resource),
+            ];
             let columns = ["index", "recorded_at", "event", "result", "actor.id", "resource", "resource_id"];
-            show(&client.get(&path).await?, &columns, json);
+            show(&page.of(client, "/v1/audit/events", &filters).await?, &columns, json);
         }
-        AuditCommand::Show { log } => show(&client.get(&format!("/v1/audit/logs/{log}")).await?, &[], json),
+        AuditCommand::Show { log } => show(&client.get(&path(&log, "")).await?, &[], json),
+        AuditCommand::Key { log } => keys_of(client, &log).await?.iter().for_each(|key| line(key)),
         AuditCommand::Checkpoint { log } => {
-            let answer = client.send(http::Method::GET, &format!("/v1/audit/logs/{log}/checkpoint"), &[], None).await?;
+            let answer = client.send(http::Method::GET, &path(&log, "/checkpoint"), &[], None).await?;
             if !answer.status.is_success() {
                 answer.json()?;
             }
@@ -101,15 +124,28 @@ pub async fn online(client: &Client, command: AuditCommand, json: bool) -> anyho
         AuditCommand::Export { log } => line(&bundle_of(client, &log).await?.to_string()),
         AuditCommand::Verify { log, trust, pin, key, .. } => {
             let log = log.context("--log or --bundle")?;
-            let bundle: Bundle = serde_json::from_value(bundle_of(client, &log).await?).context("not a bundle")?;
+            let mut bundle: Bundle =
+                serde_json::from_value(bundle_of(client, &log).await?).context("not a bundle")?;
+            // The server's word for its own key: everything is checked with it, and it is never clean.
+            bundle.log_vkeys = keys_of(client, &log).await?;
             return report(&verify(&bundle, &relied_on(trust, pin, key)?, None), json);
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
+fn path(log: &str, rest: &str) -> String {
+    format!("/v1/audit/logs/{}{rest}", escape(log))
+}
+
 async fn bundle_of(client: &Client, log: &str) -> anyhow::Result<Value> {
-    client.get(&format!("/v1/audit/logs/{log}/bundle")).await
+    client.get(&path(log, "/bundle")).await
+}
+
+async fn keys_of(client: &Client, log: &str) -> anyhow::Result<Vec<String>> {
+    let answer = client.get(&path(log, "")).await?;
+    let keys = answer["vkeys"].as_array().cloned().unwrap_or_default();
+    Ok(keys.iter().filter_map(Value::as_str).map(str::to_owned).collect())
 }
 
 fn relied_on(trust: Option<PathBuf>, pin: Option<PathBuf>, keys: Vec<String>) -> anyhow::Result<Trust> {
@@ -132,9 +168,21 @@ fn report(report: &Report, json: bool) -> anyhow::Result<ExitCode> {
         line(&serde_json::to_string(report)?);
     } else {
         line(&format!("trust: {}", word(&report.trust_mode)));
-        line(&format!("{}: {} ({} leaves, {} under a checkpoint)", report.origin, word(&report.verdict), report.size, report.verified_size));
+        line(&format!(
+            "{}: {} ({} leaves, {} under a checkpoint)",
+            report.origin,
+            word(&report.verdict),
+            report.size,
+            report.verified_size
+        ));
         for finding in &report.findings {
             line(&format!("  {}  {}", finding.label(), finding.message));
+        }
+        if matches!(report.trust_mode, TrustMode::Tofu | TrustMode::None) {
+            eprintln!(
+                "next: keep the key that `rowhouse audit key LOG` prints, and verify with --key; without a key of"
+            );
+            eprintln!("      your own, whoever rewrote the log could have signed it anew");
         }
     }
     Ok(ExitCode::from(report.exit_code()))

@@ -8,51 +8,60 @@ use clap::Args;
 use rowhouse_control::catalog::{self, CatalogFile};
 use serde_json::{Value, json};
 
-use super::client::Client;
+use super::client::{Client, Refused};
 use super::show::{line, show};
 
-/// A folder of TOML files.
+/// `rowhouse apply …`
 #[derive(Debug, Args)]
-pub struct Folder {
-    /// The folder, or one file.
+pub struct Apply {
+    /// A folder of TOML files, or one file (TOML, or JSON as `rowhouse export` writes it).
     #[arg(short = 'f', long = "folder")]
     folder: PathBuf,
     /// Remove what this catalogue declared before and no longer does.
     #[arg(long)]
     prune: bool,
-    /// Exit with 10 if there are differences (diff).
+}
+
+/// `rowhouse diff …`
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// A folder of TOML files, or one file (TOML, or JSON as `rowhouse export` writes it).
+    #[arg(short = 'f', long = "folder")]
+    folder: PathBuf,
+    /// Exit with 10 if there are differences.
     #[arg(long)]
     exit_code: bool,
 }
 
 /// Plans and applies.
-pub async fn apply(client: &Client, folder: Folder, json: bool) -> anyhow::Result<ExitCode> {
-    let catalog = read(&folder.folder)?;
-    let plan = plan(client, &catalog).await?;
+pub async fn apply(client: &Client, asked: Apply, json: bool) -> anyhow::Result<ExitCode> {
+    let file = read_catalog(&asked.folder)?;
+    let catalog = serde_json::to_value(&file)?;
+    let plan = plan(client, &file, &catalog).await?;
     if !json {
-        print_plan(&plan);
+        print_plan(&plan, asked.prune);
     }
-    let body = json!({"plan": plan["digest"], "catalog": catalog, "prune": folder.prune});
+    let body = json!({"plan": plan["digest"], "catalog": catalog, "prune": asked.prune});
     let answer = client.post("/v1/catalog/apply", body).await?;
     if json {
         show(&answer, &[], true);
     } else {
-        eprintln!("applied; next: rowhouse diff -f {} --exit-code", folder.folder.display());
+        eprintln!("applied; next: rowhouse diff -f {} --exit-code", asked.folder.display());
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Plans and shows.
-pub async fn diff(client: &Client, folder: Folder, json: bool) -> anyhow::Result<ExitCode> {
-    let catalog = read(&folder.folder)?;
-    let plan = plan(client, &catalog).await?;
+pub async fn diff(client: &Client, asked: Diff, json: bool) -> anyhow::Result<ExitCode> {
+    let file = read_catalog(&asked.folder)?;
+    let plan = plan(client, &file, &serde_json::to_value(&file)?).await?;
     if json {
         show(&plan, &[], true);
     } else {
-        print_plan(&plan);
+        print_plan(&plan, false);
     }
     let differs = items(&plan).iter().any(|item| item["action"] != "keep");
-    Ok(if folder.exit_code && differs { ExitCode::from(10) } else { ExitCode::SUCCESS })
+    Ok(if asked.exit_code && differs { ExitCode::from(10) } else { ExitCode::SUCCESS })
 }
 
 /// Prints today's declarations.
@@ -62,35 +71,60 @@ pub async fn export(client: &Client) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn plan(client: &Client, catalog: &Value) -> anyhow::Result<Value> {
-    client.post("/v1/catalog/plan", catalog.clone()).await
+/// Asks for the plan; what the server finds wrong is told with its place in the files.
+async fn plan(client: &Client, file: &CatalogFile, catalog: &Value) -> anyhow::Result<Value> {
+    let answer = client.post("/v1/catalog/plan", catalog.clone()).await;
+    answer.map_err(|error| match error.downcast::<Refused>() {
+        Ok(Refused(mut problem)) => {
+            for wrong in &mut problem.errors {
+                if let Some(place) = file.places.of_pointer(&wrong.pointer) {
+                    wrong.pointer =
+                        format!("{}:{}:{}: {}", place.file, place.line, place.column, wrong.pointer);
+                }
+            }
+            Refused(problem).into()
+        }
+        Err(error) => error,
+    })
 }
 
 fn items(plan: &Value) -> Vec<Value> {
     plan["items"].as_array().cloned().unwrap_or_default()
 }
 
-fn print_plan(plan: &Value) {
+fn print_plan(plan: &Value, prune: bool) {
     let mut kept = 0;
     for item in items(plan) {
         let text = |field: &str| item[field].as_str().unwrap_or("").to_owned();
         match text("action").as_str() {
             "keep" => kept += 1,
+            "orphan" if prune => line(&format!("remove {} {}", text("kind"), text("name"))),
+            "orphan" => line(&format!(
+                "orphan {} {} (no longer declared; --prune removes it)",
+                text("kind"),
+                text("name")
+            )),
             action => line(&format!("{action} {} {}", text("kind"), text("name"))),
         }
         for field in item["fields"].as_array().into_iter().flatten() {
-            line(&format!("    {}: {} → {}", field["field"].as_str().unwrap_or("?"), field["old"], field["new"]));
+            line(&format!(
+                "    {}: {} → {}",
+                field["field"].as_str().unwrap_or("?"),
+                field["old"],
+                field["new"]
+            ));
         }
     }
     line(&format!("{kept} unchanged"));
 }
 
-fn read(folder: &Path) -> anyhow::Result<Value> {
-    Ok(serde_json::to_value(read_catalog(folder)?)?)
-}
-
 /// A catalogue from a folder of TOML files, or one file; all errors at once.
 pub fn read_catalog(folder: &Path) -> anyhow::Result<CatalogFile> {
+    if folder.extension().is_some_and(|end| end == "json") {
+        let text = std::fs::read(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        return serde_json::from_slice(&text)
+            .with_context(|| format!("{} is no catalogue", folder.display()));
+    }
     let mut files = Vec::new();
     collect(folder, &mut files)?;
     files.sort();
@@ -102,7 +136,8 @@ pub fn read_catalog(folder: &Path) -> anyhow::Result<CatalogFile> {
 
 fn collect(path: &Path, files: &mut Vec<(String, String)>) -> anyhow::Result<()> {
     if path.is_file() {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         files.push((path.display().to_string(), text));
         return Ok(());
     }

@@ -33,14 +33,29 @@ pub struct Answer {
 
 /// A refusal, with the exit code that belongs to it.
 #[derive(Debug, thiserror::Error)]
-#[error("{}\n  {}\n  next: {}\n  request: {} ({})", .0.title, .0.detail, .0.next, .0.request_id, .0.code)]
 pub struct Refused(pub Box<Problem>);
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Problem { title, detail, next, request_id, code, .. } = &*self.0;
+        writeln!(out, "{title}\n  {detail}")?;
+        for field in &self.0.errors {
+            writeln!(out, "  {}: {}", field.pointer, field.detail)?;
+        }
+        write!(out, "  next: {next}\n  request: {request_id} ({code})")
+    }
+}
 
 impl Client {
     /// A client of `url` (`http://host:port`) that presents `token`.
     pub fn new(url: &str, token: Option<String>) -> anyhow::Result<Self> {
         let authority = url.trim_end_matches('/').strip_prefix("http://");
-        let authority = authority.ok_or_else(|| anyhow!("`{url}` is not of the form http://host:port"))?;
+        let wrong = || {
+            anyhow!(
+                "`{url}` is not of the form http://host:port\n  next: correct --url or ROWHOUSE_URL; TLS is ended by a proxy before Rowhouse"
+            )
+        };
+        let authority = authority.ok_or_else(wrong)?;
         Ok(Client { authority: authority.to_owned(), token })
     }
 
@@ -95,7 +110,8 @@ impl Client {
     }
 
     fn unreachable(&self, why: &str) -> anyhow::Error {
-        anyhow!("cannot reach the control API at http://{}: {why}", self.authority).context(Unreachable)
+        let url = format!("http://{}", self.authority);
+        Unreachable { url, why: why.to_owned() }.into()
     }
 
     /// Sends JSON and reads JSON; a problem becomes [`Refused`].
@@ -123,8 +139,13 @@ impl Client {
 
 /// Marks errors of the network, for the exit code.
 #[derive(Debug, thiserror::Error)]
-#[error("the control API is not reachable")]
-pub struct Unreachable;
+#[error(
+    "nothing answers at {url}: {why}\n  next: start it with `rowhouse serve`, or say where it is with --url or ROWHOUSE_URL"
+)]
+pub struct Unreachable {
+    url: String,
+    why: String,
+}
 
 impl Answer {
     /// The body as JSON; a problem becomes [`Refused`].
@@ -132,7 +153,9 @@ impl Answer {
         if self.status.is_client_error() || self.status.is_server_error() {
             match serde_json::from_slice::<Problem>(&self.body) {
                 Ok(problem) => return Err(Refused(Box::new(problem)).into()),
-                Err(_) => bail!("status {} without a problem: {}", self.status, String::from_utf8_lossy(&self.body)),
+                Err(_) => {
+                    bail!("status {} without a problem: {}", self.status, String::from_utf8_lossy(&self.body))
+                }
             }
         }
         if self.body.is_empty() {

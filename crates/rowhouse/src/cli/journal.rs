@@ -65,7 +65,8 @@ fn verify(directory: &std::path::Path, json: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn read(directory: &std::path::Path, lane: Option<&str>, from: u64) -> anyhow::Result<ExitCode> {
-    let reader = Reader::open_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
+    let reader =
+        Reader::open_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
     let lanes = reader.lanes()?.into_iter().filter(|name| lane.is_none_or(|wanted| wanted == name));
     for name in lanes {
         let mut tail = reader.tail(&name, from);

@@ -21,13 +21,17 @@ pub use nouns::Noun;
 
 /// The multi-tenant backbone of a B2B SaaS company.
 #[derive(Debug, Parser)]
-#[command(name = "rowhouse", version, about, disable_help_subcommand = true)]
+#[command(name = "rowhouse", version, about, disable_help_subcommand = true, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
     #[command(subcommand)]
     pub command: Command,
 }
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 not found, 4 not signed in or not allowed,
+5 conflict, 6 unreachable, 10 differences (diff --exit-code), 11 attention and 12 untrusted (audit verify)";
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
@@ -58,15 +62,15 @@ pub enum Command {
     Config(local::ConfigCommand),
     /// What an error code means and what to do.
     Explain {
-        /// As in `limits.exceeded`.
-        code: String,
+        /// As in `limits.exceeded`; all codes if not said.
+        code: Option<String>,
     },
     /// Any call: `rowhouse api POST /v1/grants role=developer …`.
     Api(nouns::ApiCall),
     /// Bring the operator's declarations to what the files say.
-    Apply(catalog::Folder),
+    Apply(catalog::Apply),
     /// What `apply` would do.
-    Diff(catalog::Folder),
+    Diff(catalog::Diff),
     /// Today's declarations, as JSON that `apply` takes.
     Export,
     /// The journal's segments: state, records, soundness. Works on files.
@@ -85,7 +89,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve => crate::serve::run(cli.global.config.as_deref()),
         Command::Demo(options) => crate::demo::run(options),
         Command::Config(command) => local::config(&cli.global, command),
-        Command::Explain { code } => local::explain(&code),
+        Command::Explain { code } => local::explain(code.as_deref(), cli.global.json),
         command => block_on(remote(cli.global, command)),
     };
     match outcome {
@@ -109,8 +113,8 @@ async fn remote(global: Global, command: Command) -> anyhow::Result<ExitCode> {
     let client = sign_in::client(&global)?;
     match command {
         Command::Api(call) => nouns::api(&client, call).await,
-        Command::Apply(folder) => catalog::apply(&client, folder, json).await,
-        Command::Diff(folder) => catalog::diff(&client, folder, json).await,
+        Command::Apply(asked) => catalog::apply(&client, asked, json).await,
+        Command::Diff(asked) => catalog::diff(&client, asked, json).await,
         Command::Export => catalog::export(&client).await,
         Command::Audit(command) => audit::online(&client, command, json).await,
         Command::Noun(noun) => nouns::run(&client, noun, json).await,
@@ -118,17 +122,28 @@ async fn remote(global: Global, command: Command) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Prints an error for people and gives its exit code: 2 usage, 3 not found, 4 not allowed, 5 conflict, 6
-/// unreachable, 1 anything else.
+/// Prints an error for people and gives its exit code.
 fn report(error: &anyhow::Error) -> ExitCode {
     eprintln!("rowhouse: {error:#}");
     if error.downcast_ref::<client::Unreachable>().is_some() {
         return ExitCode::from(6);
     }
-    match error.downcast_ref::<client::Refused>().map(|refused| refused.0.status) {
-        Some(404) => ExitCode::from(3),
-        Some(401 | 403) => ExitCode::from(4),
-        Some(409 | 412 | 428) => ExitCode::from(5),
+    let Some(client::Refused(problem)) = error.downcast_ref::<client::Refused>() else {
+        return ExitCode::FAILURE;
+    };
+    if problem.status == 401 {
+        eprintln!("  next: {}", sign_in::NEXT);
+    }
+    exit_code_of(problem.status)
+}
+
+/// The exit code of an answer: 0 done, 3 not found, 4 not allowed, 5 conflict, 1 any other refusal.
+fn exit_code_of(status: u16) -> ExitCode {
+    match status {
+        ..=399 => ExitCode::SUCCESS,
+        404 => ExitCode::from(3),
+        401 | 403 => ExitCode::from(4),
+        409 | 412 | 428 => ExitCode::from(5),
         _ => ExitCode::FAILURE,
     }
 }

@@ -4,48 +4,110 @@ use std::io::{IsTerminal, Write};
 
 use serde_json::Value;
 
-/// Prints an answer. `columns` are the fields shown of a list's items, as `a.b` for nested ones.
+/// Prints an answer. `columns` are the fields shown of a list's items, as `a.b` for nested ones; a thing that is
+/// no list is shown with all its fields, one a line.
 pub fn show(answer: &Value, columns: &[&str], json: bool) {
     if json {
         line(&answer.to_string());
     } else if let Some(items) = answer.get("items").and_then(Value::as_array) {
         table(items, columns);
         if let Some(cursor) = answer.get("next_cursor").and_then(Value::as_str) {
-            eprintln!("more: --cursor {cursor}");
+            eprintln!("there are more; next: the same with --all, or with --cursor {cursor}");
         }
     } else {
-        line(&serde_json::to_string_pretty(answer).expect("JSON is printable"));
+        fields(answer);
     }
 }
 
-fn table(items: &[Value], columns: &[&str]) {
-    let rows: Vec<Vec<String>> =
-        items.iter().map(|item| columns.iter().map(|column| cell(item, column)).collect()).collect();
+/// Prints a table of `columns`, headed on a terminal.
+pub fn table(items: &[Value], columns: &[&str]) {
+    if items.is_empty() {
+        eprintln!("nothing");
+    }
+    let rows = items.iter().map(|item| columns.iter().map(|column| cell(item, column)).collect()).collect();
+    let heads = columns.iter().map(|column| column.to_uppercase()).collect();
+    aligned(Some(heads), rows);
+}
+
+/// Prints all fields of a thing, nested ones as `a.b`.
+pub fn fields(thing: &Value) {
+    let mut rows = Vec::new();
+    flatten(thing, &mut String::new(), &mut rows);
+    aligned(None, rows);
+}
+
+fn flatten(value: &Value, path: &mut String, rows: &mut Vec<Vec<String>>) {
+    let Some(inner) = value.as_object().filter(|inner| !inner.is_empty()) else {
+        rows.push(vec![path.clone(), word(value)]);
+        return;
+    };
+    for (name, value) in inner {
+        let length = path.len();
+        if length > 0 {
+            path.push('.');
+        }
+        path.push_str(name);
+        flatten(value, path, rows);
+        path.truncate(length);
+    }
+}
+
+fn aligned(heads: Option<Vec<String>>, rows: Vec<Vec<String>>) {
     if !std::io::stdout().is_terminal() {
         rows.iter().for_each(|row| line(&row.join("\t")));
         return;
     }
-    let widths: Vec<usize> = (0..columns.len())
-        .map(|at| rows.iter().map(|row| row[at].chars().count()).chain([columns[at].len()]).max().unwrap_or(0))
-        .collect();
-    let heads: Vec<String> = columns.iter().map(|column| column.to_uppercase()).collect();
-    for row in std::iter::once(&heads).chain(&rows) {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(text, width)| format!("{text:<width$}")).collect();
+    if rows.is_empty() {
+        return;
+    }
+    let rows: Vec<Vec<String>> = heads.into_iter().chain(rows).collect();
+    let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
+    for row in &rows {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(text, width)| format!("{text:<width$}")).collect();
         line(cells.join("  ").trim_end());
     }
 }
 
 fn cell(item: &Value, column: &str) -> String {
-    let found = column.split('.').try_fold(item, |value, key| value.get(key));
-    match found {
-        None | Some(Value::Null) => "-".to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Array(list)) => list.iter().map(|v| v.as_str().map_or(v.to_string(), str::to_owned)).collect::<Vec<_>>().join(","),
-        Some(other) => other.to_string(),
+    column.split('.').try_fold(item, |value, key| value.get(key)).map_or_else(|| "-".to_owned(), word)
+}
+
+/// A value as one word of a table.
+fn word(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) if text.is_empty() => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(list) if list.is_empty() => "-".to_owned(),
+        Value::Array(list) => list
+            .iter()
+            .map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
+            .collect::<Vec<_>>()
+            .join(","),
+        Value::Object(fields) if fields.is_empty() => "-".to_owned(),
+        other => other.to_string(),
     }
 }
 
 /// Prints a line; a closed pipe (as of `head`) is no error.
 pub fn line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_thing_is_shown_field_by_field() {
+        let mut rows = Vec::new();
+        flatten(&json!({"a": {"b": 1, "c": null}, "d": ["x", "y"], "e": {}}), &mut String::new(), &mut rows);
+        assert_eq!(rows, [["a.b", "1"], ["a.c", "-"], ["d", "x,y"], ["e", "-"]]);
+        assert_eq!(cell(&json!({"a": {"b": "t"}}), "a.b"), "t");
+        assert_eq!(cell(&json!({"a": 1}), "a.b"), "-");
+    }
 }

@@ -8,6 +8,10 @@ use anyhow::Context;
 use super::Global;
 use super::client::Client;
 
+/// What to do when there is no key, or it is refused.
+pub const NEXT: &str = "name a file that holds a key with --token-file or ROWHOUSE_TOKEN_FILE, or set ROWHOUSE_TOKEN; \
+                        the operator's own key is <data_dir>/secrets/operator.key";
+
 /// A client for the API that the options name.
 pub fn client(global: &Global) -> anyhow::Result<Client> {
     Client::new(&global.url, token(global)?)

@@ -11,7 +11,7 @@ pub const ENVIRONMENT_PREFIX: &str = "ROWHOUSE_";
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the settings in {path}: {source}")]
+    #[error("cannot read the settings in {path}")]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -63,6 +63,26 @@ pub(super) fn overrides(
     environment.filter(|(name, _)| name.starts_with(ENVIRONMENT_PREFIX) && name.contains("__"))
 }
 
+/// Variables of the command line and of services, which are no settings.
+const OTHERS: [&str; 6] = [
+    "ROWHOUSE_URL",
+    "ROWHOUSE_TOKEN",
+    "ROWHOUSE_TOKEN_FILE",
+    "ROWHOUSE_CONFIG",
+    "ROWHOUSE_PLANE",
+    "ROWHOUSE_PLANE_CACHE",
+];
+
+/// Variables that look like settings and are none, as `ROWHOUSE_REGION` without its section. They are no error: an
+/// orchestrator may set some of its own with this prefix.
+pub fn strangers(environment: impl Iterator<Item = (String, String)>) -> Vec<String> {
+    let looks_like = |name: &str| name.starts_with(ENVIRONMENT_PREFIX) && !name.contains("__");
+    environment
+        .map(|(name, _)| name)
+        .filter(|name| looks_like(name) && !OTHERS.contains(&name.as_str()))
+        .collect()
+}
+
 /// The path of keys that a variable names.
 pub(super) fn path_of(variable: &str) -> Vec<String> {
     let rest = &variable[ENVIRONMENT_PREFIX.len()..];
@@ -72,7 +92,8 @@ pub(super) fn path_of(variable: &str) -> Vec<String> {
 fn read(path: &Path) -> Result<toml::Table, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-    let wrong = |error: toml::de::Error| ConfigError::File { path: path.to_owned(), message: error.to_string() };
+    let wrong =
+        |error: toml::de::Error| ConfigError::File { path: path.to_owned(), message: error.to_string() };
     toml::from_str::<Config>(&text).map_err(wrong)?;
     toml::from_str(&text).map_err(wrong)
 }
@@ -104,13 +125,29 @@ mod tests {
 
     #[test]
     fn the_environment_wins_and_wrong_variables_are_named() {
-        let config = load(None, variables(&[("ROWHOUSE_SERVER__REGION", "eu1"), ("ROWHOUSE_JOURNAL__KEEP", "2h")]))
-            .expect("good");
-        assert_eq!((config.server.region.as_str(), config.journal.keep), ("eu1", super::super::Span::seconds(7200)));
+        let config =
+            load(None, variables(&[("ROWHOUSE_SERVER__REGION", "eu1"), ("ROWHOUSE_JOURNAL__KEEP", "2h")]))
+                .expect("good");
+        assert_eq!(
+            (config.server.region.as_str(), config.journal.keep),
+            ("eu1", super::super::Span::seconds(7200))
+        );
         let error = load(None, variables(&[("ROWHOUSE_SERVER__REGOIN", "eu1")])).expect_err("unknown key");
         let text = error.to_string();
-        assert!(text.contains("ROWHOUSE_SERVER__REGOIN") && text.contains("regoin") && text.contains("region"), "{text}");
+        assert!(
+            text.contains("ROWHOUSE_SERVER__REGOIN") && text.contains("regoin") && text.contains("region"),
+            "{text}"
+        );
         assert!(load(None, variables(&[("ROWHOUSE_URL", "x"), ("PATH", "y")])).is_ok());
+        let listed = strangers(variables(&[
+            ("ROWHOUSE_URL", "x"),
+            ("ROWHOUSE_REGION", "y"),
+            ("ROWHOUSE_SERVER__NODE", "z"),
+        ]));
+        assert_eq!(listed, ["ROWHOUSE_REGION"]);
+        let error =
+            load(None, variables(&[("ROWHOUSE_SERVER__DRAIN", "5")])).expect_err("no unit").to_string();
+        assert!(error.contains("ROWHOUSE_SERVER__DRAIN") && error.contains("`30s`"), "{error}");
     }
 
     #[test]

@@ -4,14 +4,15 @@
 mod duration;
 mod load;
 mod origin;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use duration::Span;
-pub use load::load;
-pub use origin::origins;
+pub use load::{load, strangers};
+pub use origin::{Shown, origins};
 use serde::{Deserialize, Serialize};
 
 /// All settings, with their defaults.

@@ -1,0 +1,264 @@
+//! Service accounts, keys, grants, and why something is allowed.
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+use http::Method;
+use serde_json::{Value, json};
+
+use super::Client;
+use super::ask::{Page, at, escape, principal};
+use crate::cli::show::{line, show};
+
+const KEY: &[&str] = &["id", "hint", "name", "state", "roles", "tenant", "expires_at"];
+
+/// `rowhouse service-account …`
+#[derive(Debug, Subcommand)]
+pub enum ServiceAccountVerb {
+    /// Those of a tenant, or all.
+    List {
+        /// A tenant's id or code.
+        #[arg(long)]
+        tenant: Option<String>,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// A new one; give it a role with `rowhouse grant create`.
+    Create {
+        /// Once in the tenant.
+        name: String,
+        /// A tenant's id or code; your own if not said.
+        #[arg(long)]
+        tenant: Option<String>,
+    },
+}
+
+/// Runs `rowhouse service-account …`.
+pub async fn service_account(client: &Client, verb: ServiceAccountVerb, json: bool) -> anyhow::Result<()> {
+    match verb {
+        ServiceAccountVerb::List { tenant, page } => {
+            let answer = page.of(client, "/v1/service_accounts", &[("tenant", tenant)]).await?;
+            show(&answer, &["id", "name", "disabled", "tenant"], json);
+        }
+        ServiceAccountVerb::Create { name, tenant } => {
+            let path = at("/v1/service_accounts", &[("tenant", tenant.clone())]);
+            let answer = client.post(&path, json!({"name": name})).await?;
+            show(&answer, &[], json);
+            let own = tenant.map(|tenant| format!(" --tenant {tenant}")).unwrap_or_default();
+            eprintln!(
+                "next: rowhouse grant create {} --role developer{own}",
+                answer["id"].as_str().unwrap_or("sa_…")
+            );
+        }
+    }
+    Ok(())
+}
+
+/// `rowhouse key …`
+#[derive(Debug, Subcommand)]
+pub enum KeyVerb {
+    /// Those of a tenant, or all.
+    List {
+        /// A tenant's id or code.
+        #[arg(long)]
+        tenant: Option<String>,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// One key.
+    Show {
+        /// `key_…`
+        id: String,
+    },
+    /// A new key; its text is shown once.
+    Create {
+        /// What you call it.
+        name: String,
+        /// A tenant's id or code; your own if not said.
+        #[arg(long)]
+        tenant: Option<String>,
+        /// `sa_…` that it acts for; the tenant's only service account if not said.
+        #[arg(long)]
+        owner: Option<String>,
+        /// May be repeated; the key may never do more than its owner.
+        #[arg(long = "role")]
+        roles: Vec<String>,
+        /// `type:action`; may be repeated.
+        #[arg(long = "permission")]
+        permissions: Vec<String>,
+    },
+    /// Whether a key is good, and what for; its text is read from stdin.
+    Verify {
+        /// `type:action` that it is to be used for.
+        #[arg(long)]
+        permission: Option<String>,
+    },
+    /// Switch a key off until it is enabled.
+    Disable {
+        /// `key_…`
+        id: String,
+    },
+    /// Switch a disabled key on.
+    Enable {
+        /// `key_…`
+        id: String,
+    },
+    /// End a key for ever.
+    Revoke {
+        /// `key_…`
+        id: String,
+        /// Why, for the audit log.
+        #[arg(long, default_value = "revoked by hand")]
+        reason: String,
+    },
+    /// A new key in its place; the old one works on for a while.
+    Rotate {
+        /// `key_…`
+        id: String,
+        /// How long, in seconds.
+        #[arg(long, default_value_t = 86_400)]
+        grace_seconds: u32,
+    },
+}
+
+/// Runs `rowhouse key …`.
+pub async fn key(client: &Client, verb: KeyVerb, json: bool) -> anyhow::Result<()> {
+    let one = |id: &str, rest: &str| format!("/v1/keys/{}{rest}", escape(id));
+    match verb {
+        KeyVerb::List { tenant, page } => {
+            show(&page.of(client, "/v1/keys", &[("tenant", tenant)]).await?, KEY, json);
+        }
+        KeyVerb::Show { id } => show(&client.get(&one(&id, "")).await?, KEY, json),
+        KeyVerb::Create { name, tenant, owner, roles, permissions } => {
+            if roles.is_empty() && permissions.is_empty() {
+                bail!(
+                    "the key could do nothing; next: give --role (see `rowhouse role list`) or --permission"
+                );
+            }
+            let owner = match owner {
+                Some(owner) => owner,
+                None => only_account(client, tenant.clone()).await?,
+            };
+            let body =
+                json!({"name": name, "owner": principal(&owner), "roles": roles, "permissions": permissions});
+            new(&client.post(&at("/v1/keys", &[("tenant", tenant)]), body).await?, json);
+        }
+        KeyVerb::Verify { permission } => {
+            let key = std::io::read_to_string(std::io::stdin())?;
+            let body = json!({"key": key.trim(), "permission": permission});
+            show(&client.post("/v1/keys/verify", body).await?, &[], json);
+        }
+        KeyVerb::Disable { id } => ended(&client.post(&one(&id, "/disable"), json!({})).await?, json),
+        KeyVerb::Enable { id } => ended(&client.post(&one(&id, "/enable"), json!({})).await?, json),
+        KeyVerb::Revoke { id, reason } => {
+            ended(&client.post(&one(&id, "/revoke"), json!({"reason": reason})).await?, json)
+        }
+        KeyVerb::Rotate { id, grace_seconds } => {
+            new(&client.post(&one(&id, "/rotate"), json!({"grace_seconds": grace_seconds})).await?, json);
+        }
+    }
+    Ok(())
+}
+
+/// A new key: its text alone on stdout, so that it can go straight into a file.
+fn new(answer: &Value, json: bool) {
+    let Some(text) = answer["key"].as_str().filter(|_| !json) else { return show(answer, KEY, json) };
+    line(text);
+    eprintln!("this is {}; it is shown only now", answer["id"].as_str().unwrap_or("the key"));
+}
+
+fn ended(answer: &Value, json: bool) {
+    let row = json!({"items": [answer]});
+    show(if json { answer } else { &row }, KEY, json);
+}
+
+/// The service account that a key is for when nobody says so: there must be exactly one.
+async fn only_account(client: &Client, tenant: Option<String>) -> anyhow::Result<String> {
+    let Some(tenant) = tenant else { bail!("whose key is it? next: give --tenant, or --owner sa_…") };
+    let answer = client.get(&at("/v1/service_accounts", &[("tenant", Some(tenant.clone()))])).await?;
+    match answer["items"].as_array().map(Vec::as_slice) {
+        Some([one]) => Ok(one["id"].as_str().context("a service account has an id")?.to_owned()),
+        Some([]) => bail!(
+            "the tenant has no service account; next: rowhouse service-account create NAME --tenant {tenant}"
+        ),
+        _ => bail!(
+            "the tenant has several service accounts; next: choose one of `rowhouse service-account list --tenant {tenant}` with --owner"
+        ),
+    }
+}
+
+/// `rowhouse grant …`
+#[derive(Debug, Subcommand)]
+pub enum GrantVerb {
+    /// Those of a tenant, or all.
+    List {
+        /// A tenant's id or code.
+        #[arg(long)]
+        tenant: Option<String>,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Give a role or a permission to a principal.
+    Create {
+        /// `sa_…` or `user_…`.
+        principal: String,
+        /// As `rowhouse role list` shows them.
+        #[arg(long, conflicts_with = "permission", required_unless_present = "permission")]
+        role: Option<String>,
+        /// `type:action`, or a pattern as `note:*`.
+        #[arg(long)]
+        permission: Option<String>,
+        /// Take the permission away, whatever else gives it.
+        #[arg(long)]
+        deny: bool,
+        /// A tenant's id or code; your own if not said.
+        #[arg(long)]
+        tenant: Option<String>,
+    },
+    /// Take it back.
+    Delete {
+        /// `grant_…`
+        id: String,
+    },
+}
+
+/// Runs `rowhouse grant …`.
+pub async fn grant(client: &Client, verb: GrantVerb, json: bool) -> anyhow::Result<()> {
+    let answer = match verb {
+        GrantVerb::List { tenant, page } => page.of(client, "/v1/grants", &[("tenant", tenant)]).await?,
+        GrantVerb::Create { principal: whom, role, permission, deny, tenant } => {
+            let effect = if deny { "deny" } else { "allow" };
+            let body = json!({"principal": principal(&whom), "effect": effect, "role": role, "permission": permission});
+            client.post(&at("/v1/grants", &[("tenant", tenant)]), body).await?
+        }
+        GrantVerb::Delete { id } => {
+            client.json(Method::DELETE, &format!("/v1/grants/{}", escape(&id)), None).await?
+        }
+    };
+    if !answer.is_null() {
+        show(&answer, &["id", "principal.id", "effect", "role", "permission", "state"], json);
+    }
+    Ok(())
+}
+
+/// `rowhouse access …`
+#[derive(Debug, Subcommand)]
+pub enum AccessVerb {
+    /// The same decision as the gateway's, with the grant that makes it.
+    Explain {
+        /// `sa_…`, `user_…` or `key_…`.
+        principal: String,
+        /// `type:action`.
+        permission: String,
+        /// A tenant's id or code; your own if not said.
+        #[arg(long)]
+        tenant: Option<String>,
+    },
+}
+
+/// Runs `rowhouse access …`.
+pub async fn access(client: &Client, verb: AccessVerb, json: bool) -> anyhow::Result<()> {
+    let AccessVerb::Explain { principal: whom, permission, tenant } = verb;
+    let body = json!({"principal": principal(&whom), "permission": permission});
+    show(&client.post(&at("/v1/access/explain", &[("tenant", tenant)]), body).await?, &[], json);
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! The nouns: each verb is one call, or two.
+
+mod access;
+mod ask;
+mod call;
+mod money;
+mod tables;
+mod tenants;
+
+use std::process::ExitCode;
+
+pub use ask::{Page, escape};
+pub use call::{ApiCall, api};
+use clap::Subcommand;
+pub use tenants::follow;
+
+use super::client::Client;
+use super::show::show;
+
+/// Things with verbs.
+#[derive(Debug, Subcommand)]
+pub enum Noun {
+    /// Customers of yours.
+    #[command(subcommand)]
+    Tenant(tenants::TenantVerb),
+    /// Long changes that go on.
+    #[command(subcommand)]
+    Operation(tenants::OperationVerb),
+    /// Tenants' own domains.
+    #[command(subcommand)]
+    Host(tenants::HostVerb),
+    /// Servers and applications of dedicated tenants.
+    #[command(subcommand)]
+    Instance(tenants::InstanceVerb),
+    /// Principals of machines.
+    #[command(subcommand)]
+    ServiceAccount(access::ServiceAccountVerb),
+    /// API keys.
+    #[command(subcommand)]
+    Key(access::KeyVerb),
+    /// Rights given to principals.
+    #[command(subcommand)]
+    Grant(access::GrantVerb),
+    /// May a principal do something, and why.
+    #[command(subcommand)]
+    Access(access::AccessVerb),
+    /// What was used.
+    #[command(subcommand)]
+    Usage(money::UsageVerb),
+    /// What a tenant may use, and has used.
+    #[command(subcommand)]
+    Quota(money::QuotaVerb),
+    /// Which plan a tenant pays.
+    #[command(subcommand)]
+    Subscription(money::SubscriptionVerb),
+    /// Invoices.
+    #[command(subcommand)]
+    Invoice(money::InvoiceVerb),
+    /// A service's tables in tenants' databases.
+    #[command(subcommand)]
+    Tables(tables::TablesVerb),
+    /// What runs behind the gateway.
+    #[command(subcommand)]
+    Service(ListVerb),
+    /// Paths to services.
+    #[command(subcommand)]
+    Route(ListVerb),
+    /// What permissions are about.
+    #[command(subcommand)]
+    ResourceType(ListVerb),
+    /// Bundles of quotas and features.
+    #[command(subcommand)]
+    Tier(ListVerb),
+    /// Sets of permissions.
+    #[command(subcommand)]
+    Role(ListVerb),
+    /// Rate limits.
+    #[command(subcommand)]
+    Limit(ListVerb),
+    /// What usage is counted as.
+    #[command(subcommand)]
+    Meter(ListVerb),
+    /// Sets of prices.
+    #[command(subcommand)]
+    Plan(ListVerb),
+}
+
+/// Verbs of what is only looked at here; the catalogue changes it.
+#[derive(Debug, Subcommand)]
+pub enum ListVerb {
+    /// All.
+    List,
+    /// One, with all its fields.
+    Show {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// Runs a noun's verb.
+pub async fn run(client: &Client, noun: Noun, json: bool) -> anyhow::Result<ExitCode> {
+    let look =
+        async |nouns: &str, verb: ListVerb, columns: &[&str]| list(client, nouns, verb, columns, json).await;
+    match noun {
+        Noun::Operation(verb) => return tenants::operation(client, verb, json).await,
+        Noun::Tables(verb) => return tables::run(client, verb, json).await,
+        Noun::Tenant(verb) => tenants::tenant(client, verb, json).await?,
+        Noun::Host(verb) => tenants::host(client, verb, json).await?,
+        Noun::Instance(verb) => tenants::instance(client, verb, json).await?,
+        Noun::ServiceAccount(verb) => access::service_account(client, verb, json).await?,
+        Noun::Key(verb) => access::key(client, verb, json).await?,
+        Noun::Grant(verb) => access::grant(client, verb, json).await?,
+        Noun::Access(verb) => access::access(client, verb, json).await?,
+        Noun::Usage(verb) => money::usage(client, verb, json).await?,
+        Noun::Quota(verb) => money::quota(client, verb, json).await?,
+        Noun::Subscription(verb) => money::subscription(client, verb, json).await?,
+        Noun::Invoice(verb) => money::invoice(client, verb, json).await?,
+        Noun::Service(verb) => {
+            look("services", verb, &["name", "upstreams", "protocol", "reports_usage"]).await?
+        }
+        Noun::Route(verb) => look("routes", verb, ROUTE).await?,
+        Noun::ResourceType(verb) => {
+            look("access/resource_types", verb, &["name", "service", "actions"]).await?
+        }
+        Noun::Tier(verb) => look("tiers", verb, &["name", "rank", "isolation", "features"]).await?,
+        Noun::Role(verb) => look("roles", verb, &["name", "inherits", "permissions"]).await?,
+        Noun::Limit(verb) => look("limits", verb, &["name", "scope", "quota", "window_ms", "burst"]).await?,
+        Noun::Meter(verb) => look("meters", verb, &["name", "unit", "source", "aggregation"]).await?,
+        Noun::Plan(verb) => look("plans", verb, &["name", "tier", "currency", "catalog"]).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+const ROUTE: &[&str] = &["name", "methods", "path", "service", "permission", "resource_type"];
+
+async fn list(
+    client: &Client,
+    nouns: &str,
+    verb: ListVerb,
+    columns: &[&str],
+    json: bool,
+) -> anyhow::Result<()> {
+    let answer = match verb {
+        ListVerb::List => Page::default().of(client, &format!("/v1/{nouns}"), &[]).await?,
+        ListVerb::Show { name } => client.get(&format!("/v1/{nouns}/{}", escape(&name))).await?,
+    };
+    show(&answer, columns, json);
+    Ok(())
+}

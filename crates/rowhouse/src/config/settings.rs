@@ -1,0 +1,97 @@
+//! What each setting is for, in the order in which they are shown. A test holds it against the types.
+
+/// Name and purpose of a setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// As in `server.gateway_listen`.
+    pub name: &'static str,
+    /// One sentence.
+    pub what: &'static str,
+}
+
+const fn setting(name: &'static str, what: &'static str) -> Setting {
+    Setting { name, what }
+}
+
+/// All settings.
+pub static SETTINGS: &[Setting] = &[
+    setting("server.gateway_listen", "Where tenants' requests arrive."),
+    setting("server.control_listen", "The control API."),
+    setting("server.admin_listen", "Metrics and health; keep it on loopback or a private network."),
+    setting(
+        "server.public_url",
+        "How the control API is reached from outside, `http://<control_listen>` if not set. Errors link there, and the audit logs are named after its host: set it before the first start and leave it.",
+    ),
+    setting("server.base_domain", "Tenants are `<code>.<base_domain>`."),
+    setting(
+        "server.data_dir",
+        "Everything that is kept: `/var/lib/rowhouse` if not set and root, else `./rowhouse-data`.",
+    ),
+    setting(
+        "server.region",
+        "Short name of the region, 2 to 8 lower-case letters and digits; it stands in API keys.",
+    ),
+    setting("server.node", "Name of this node in the journal."),
+    setting("server.gateway_threads", "Threads of the gateway; one per core if not set."),
+    setting("server.drain", "How long open requests may finish after SIGTERM."),
+    setting(
+        "database.url",
+        "An outside PostgreSQL 15 or newer; without it Rowhouse runs a private one. The login must own the database and may create roles. Shown as `…`.",
+    ),
+    setting(
+        "database.binaries",
+        "Directory of the private server's programs; the newest under `/usr/lib/postgresql` if not set.",
+    ),
+    setting("database.connections_max", "Most connections to the control database."),
+    setting("database.settings", "Lines for the private server's `postgresql.conf`."),
+    setting("database.os_user", "OS user of the private server when root starts it; `postgres` if not set."),
+    setting("journal.keep", "How long segments are kept that every projection has read."),
+    setting(
+        "What the gateway does when the journal cannot take a record: `serve` (go on and count what was not recorded) or `refuse` (503 `journal.unavailable`).",
+    ),
+    setting("journal.segment_mib", "Size of a segment, in MiB, 1 to 1,024."),
+    setting("tenancy.base_domains", "More base domains beside `server.base_domain`."),
+    setting("tenancy.platform_hosts", "Hosts that name no tenant and are served all the same."),
+    setting(
+        "deploy.applications",
+        "By service, the program that a dedicated tenant gets a process of: `{ stamping = { program = \"/usr/bin/stamping\", args = [] } }`.",
+    ),
+    setting("deploy.port_range", "Ports for dedicated tenants' applications: first and last."),
+    setting("deploy.instances_max", "Most dedicated tenants on this machine."),
+    setting(
+        "catalog.path",
+        "Folder applied at start; the shipped catalogue fills an empty installation in any case.",
+    ),
+    setting(
+        "telemetry.log_level",
+        "`error`, `warn`, `info`, `debug`, or a filter such as `info,rowhouse_store=debug`.",
+    ),
+    setting("telemetry.log_format", "`text` or `json`; text on a terminal, else json, if not set."),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crate::config::load;
+
+    /// The names that a section (`""`: the settings as a whole) may have, as its own refusal of a wrong one tells.
+    fn known(section: &str) -> Vec<String> {
+        let inner = if section.is_empty() { String::new() } else { format!("{}__", section.to_uppercase()) };
+        let variable = format!("ROWHOUSE_{inner}NO_SUCH_NAME__X");
+        let error =
+            load(None, [(variable, "1".to_owned())].into_iter()).expect_err("no such name").to_string();
+        let (_, names) = error.split_once("expected").expect("serde lists what is allowed");
+        names.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_setting_is_explained() {
+        let mut names = BTreeSet::new();
+        for section in known("") {
+            names.extend(known(&section).into_iter().map(|name| format!("{section}.{name}")));
+        }
+        let explained: BTreeSet<_> = super::SETTINGS.iter().map(|setting| setting.name.to_owned()).collect();
+        assert_eq!(explained, names);
+    }
+}
