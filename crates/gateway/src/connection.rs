@@ -44,8 +44,6 @@ pub(crate) struct Peer {
     pub(crate) address_text: HeaderValue,
     /// Whether what it says about addresses before it is believed.
     pub(crate) trusted: bool,
-    /// The last `Forwarded` made for it, under the host it was made for.
-    pub(crate) forwarded: RefCell<Option<(HeaderValue, HeaderValue)>>,
     /// The start of what it sent since the last request.
     pub(crate) heard: Heard,
 }
@@ -180,7 +178,6 @@ fn peer_of(core: &Core, peer: SocketAddr, heard: Heard) -> Peer {
         address,
         address_text: HeaderValue::try_from(address.to_string()).expect("addresses are visible ASCII"),
         trusted: core.shared.config.trusted_proxies.contains(&address),
-        forwarded: RefCell::new(None),
         heard,
     }
 }

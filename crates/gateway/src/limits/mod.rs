@@ -3,5 +3,5 @@
 mod headers;
 mod table;
 
-pub(crate) use headers::{Standing, apply, strip};
+pub(crate) use headers::{Standing, apply, tells_of_limits};
 pub(crate) use table::{CounterKey, LimitTable};

@@ -8,7 +8,7 @@ use rowhouse_domain::id::RequestId;
 use rowhouse_domain::refusal::{MEDIA_TYPE, Problem, Refusal, kind};
 
 use super::forward::Answered;
-use super::headers::{strip_hop_by_hop, strip_ours};
+use super::headers::strip;
 use super::prepare::REQUEST_ID;
 use super::usage::reported;
 use super::{Recording, Stop};
@@ -22,9 +22,7 @@ pub(super) fn forwarded(answered: Answered, mut recording: Box<Recording>) -> Re
     if reports_usage {
         recording.reported = reported(recording.service(), &parts.headers);
     }
-    strip_hop_by_hop(&mut parts.headers);
-    strip_ours(&mut parts.headers);
-    limits::strip(&mut parts.headers);
+    strip(&mut parts.headers, limits::tells_of_limits);
     say_ours(&mut parts.headers, &recording);
     let passing = Passing::new(incoming, pooled, recording, deadline);
     Response::from_parts(parts, AnswerBody::Upstream(Box::new(passing)))

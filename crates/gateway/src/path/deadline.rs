@@ -9,6 +9,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// The deadline of what is going on now.
 pub(crate) struct Deadline {
     at: Instant,
+    /// May still be set to an earlier deadline; it is moved when it is asked.
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -25,15 +26,16 @@ impl Deadline {
     /// Moves the deadline.
     pub(crate) fn move_to(&mut self, at: Instant) {
         self.at = at;
-        if let Some(sleep) = &mut self.sleep {
-            sleep.as_mut().reset(at);
-        }
     }
 
     /// Ready once the deadline has passed.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let at = self.at;
-        self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at))).as_mut().poll(cx)
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        if sleep.deadline() != at {
+            sleep.as_mut().reset(at);
+        }
+        sleep.as_mut().poll(cx)
     }
 
     /// Waits for `work`, but not beyond the deadline.

@@ -1,60 +1,67 @@
 //! Which headers pass, and which are ours alone.
 
-use http::header::{
-    CONNECTION, EXPECT, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
-};
+use http::HeaderValue;
+use http::header::{CONNECTION, HeaderMap, HeaderName};
 
-static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-
-/// Takes out what is meant for one connection only (RFC 9110 §7.6.1).
-pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+/// Takes out what is meant for one connection only (RFC 9110 §7.6.1), and what only the gateway says: nobody
+/// else's word on it counts. `also` names what else goes.
+pub(crate) fn strip(headers: &mut HeaderMap, also: impl Fn(&str) -> bool) {
     if headers.contains_key(CONNECTION) {
         strip_named_by_connection(headers);
     }
-    let of_the_hop = [
-        &TRANSFER_ENCODING,
-        &KEEP_ALIVE,
-        &UPGRADE,
-        &TE,
-        &TRAILER,
-        &EXPECT,
-        &PROXY_CONNECTION,
-        &PROXY_AUTHENTICATE,
-        &PROXY_AUTHORIZATION,
-    ];
-    for name in of_the_hop {
+    let goes = |name: &&HeaderName| {
+        let name = name.as_str();
+        of_the_hop(name) || ours(name) || also(name)
+    };
+    // Mostly nothing goes, so looking at each name once is cheaper than asking for each of ours.
+    while let Some(name) = headers.keys().find(goes).cloned() {
         headers.remove(name);
     }
 }
 
+fn of_the_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "transfer-encoding"
+            | "keep-alive"
+            | "upgrade"
+            | "te"
+            | "trailer"
+            | "expect"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+    )
+}
+
+fn ours(name: &str) -> bool {
+    name.starts_with("rowhouse-") || name.starts_with("x-tenant-")
+}
+
 fn strip_named_by_connection(headers: &mut HeaderMap) {
-    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let named: Vec<HeaderName> = values
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-        // Naming what frames or routes the message would let a client take it away from the service.
-        .filter(|name| !matches!(name.as_str(), "host" | "content-length" | "content-type"))
-        .collect();
-    for name in named {
-        headers.remove(name);
+    if !only_the_usual(headers) {
+        let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+        let named: Vec<HeaderName> = values
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+            // Naming what frames or routes the message would let a client take it away from the service.
+            .filter(|name| !matches!(name.as_str(), "host" | "content-length" | "content-type"))
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
     }
     headers.remove(CONNECTION);
 }
 
-/// Takes out what only the gateway says: nobody else's word on it counts.
-pub(crate) fn strip_ours(headers: &mut HeaderMap) {
-    let ours = |name: &&HeaderName| {
-        let name = name.as_str();
-        name.starts_with("rowhouse-") || name.starts_with("x-tenant-")
+/// Whether `Connection` says only what it nearly always says. `Keep-Alive` goes anyway; a header named `Close`
+/// would stay, and means nothing to anybody.
+fn only_the_usual(headers: &HeaderMap) -> bool {
+    let usual = |value: &HeaderValue| {
+        let value = value.as_bytes();
+        value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
     };
-    if headers.keys().any(|name| ours(&name)) {
-        let names: Vec<HeaderName> = headers.keys().filter(ours).cloned().collect();
-        for name in names {
-            headers.remove(name);
-        }
-    }
+    headers.get_all(CONNECTION).iter().all(usual)
 }
 
 #[cfg(test)]
@@ -75,7 +82,7 @@ mod tests {
         ] {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        strip_hop_by_hop(&mut headers);
+        strip(&mut headers, |_| false);
         let left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         assert_eq!(left, ["content-length", "x-end"]);
     }
@@ -83,11 +90,11 @@ mod tests {
     #[test]
     fn our_names_are_nobody_elses() {
         let mut headers = HeaderMap::new();
-        for name in ["rowhouse-tenant", "x-tenant-anything", "x-tenants", "rowhouse"] {
+        for name in ["rowhouse-tenant", "x-tenant-anything", "x-tenants", "rowhouse", "also"] {
             headers.append(name, HeaderValue::from_static("1"));
             headers.append(name, HeaderValue::from_static("2"));
         }
-        strip_ours(&mut headers);
+        strip(&mut headers, |name| name == "also");
         let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["rowhouse", "x-tenants"]);

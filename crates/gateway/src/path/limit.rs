@@ -86,6 +86,7 @@ pub(super) fn settle(
     let table = &core.shared.limits;
     let now_us = recording.started_at_us;
     let mut verdicts = Vec::with_capacity(counted.len());
+    counted.iter().for_each(|counter| table.touch(counter.key));
     for counter in &counted {
         let verdict = table.charge(counter.key, &counter.bucket, now_us, COST);
         let allowed = verdict.allowed;
@@ -133,6 +134,7 @@ fn binding(verdicts: &[Verdict]) -> usize {
 
 /// Notes how each visible limit stands, and which one was nearest.
 fn tell(counted: &[Counted], verdicts: &[Verdict], binding: Option<usize>, recording: &mut Recording) {
+    recording.standings.reserve(counted.len());
     for (place, (counter, verdict)) in counted.iter().zip(verdicts).enumerate() {
         let binds = binding == Some(place);
         if counter.visible {

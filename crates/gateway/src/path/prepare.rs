@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, TE};
 use http::request::Parts;
 use http::uri::{PathAndQuery, Scheme};
@@ -14,8 +15,8 @@ use rowhouse_domain::access::Principal;
 use rowhouse_domain::directory::Tenant;
 use rowhouse_domain::refusal::kind;
 
-use super::authenticate::{API_KEY, is_bearer};
-use super::headers::{strip_hop_by_hop, strip_ours};
+use super::authenticate::is_bearer;
+use super::headers::strip;
 use super::quota::Within;
 use super::{Recording, Stop, traceparent};
 use crate::body::{BodyWatch, UpstreamBody};
@@ -139,8 +140,7 @@ pub(crate) fn prepare(
 
     let mut headers = parts.headers;
     let trailers = http2 && headers.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
-    strip_hop_by_hop(&mut headers);
-    strip_ours(&mut headers);
+    strip(&mut headers, |name| name == "x-api-key");
     strip_credential(&mut headers);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -202,7 +202,6 @@ pub(super) fn too_large(max_bytes: u64) -> Stop {
 }
 
 fn strip_credential(headers: &mut HeaderMap) {
-    headers.remove(&API_KEY);
     if headers.get(AUTHORIZATION).is_some_and(is_bearer) {
         headers.remove(AUTHORIZATION);
     }
@@ -238,23 +237,18 @@ fn tell_about_the_client(peer: &Peer, host: &HeaderValue, headers: &mut HeaderMa
     headers.insert(FORWARDED.clone(), forwarded(peer, host));
 }
 
-/// Made once per connection, as long as the host stays the same.
 fn forwarded(peer: &Peer, host: &HeaderValue) -> HeaderValue {
-    let mut last = peer.forwarded.borrow_mut();
-    if let Some((known, value)) = &*last
-        && known == host
-    {
-        return value.clone();
-    }
-    let client = match peer.address {
-        std::net::IpAddr::V4(v4) => v4.to_string(),
-        std::net::IpAddr::V6(v6) => format!("\"[{v6}]\""),
+    let client = peer.address_text.as_bytes();
+    let mut text = Vec::with_capacity(client.len() + host.len() + 32);
+    match peer.address {
+        std::net::IpAddr::V4(_) => [b"for=", client, b";host=\""].map(|part| text.extend_from_slice(part)),
+        std::net::IpAddr::V6(_) => {
+            [b"for=\"[", client, b"]\";host=\""].map(|part| text.extend_from_slice(part))
+        }
     };
-    let host_text = host.to_str().unwrap_or_default().replace(['"', '\\'], "");
-    let value = HeaderValue::try_from(format!("for={client};host=\"{host_text}\";proto=http"))
-        .expect("an address and a host in visible ASCII");
-    *last = Some((host.clone(), value.clone()));
-    value
+    text.extend(host.as_bytes().iter().filter(|byte| !matches!(byte, b'"' | b'\\')));
+    text.extend_from_slice(b"\";proto=http");
+    HeaderValue::from_maybe_shared(Bytes::from(text)).expect("an address and the text of another header")
 }
 
 fn addressed(

@@ -47,7 +47,7 @@ fn reserve_one(
     let now_us = recording.started_at_us;
     let (counter, from_us) = core.quotas.counter(tenant, place, now_us);
     if counter.reserve(wanted, known(quota, from_us), limit) {
-        recording.reservations.push(Reservation::new(counter, wanted, quota.meter.clone()));
+        recording.reservations.push(Reservation::new(counter, wanted));
         return Ok(());
     }
     recording.reservations.clear();

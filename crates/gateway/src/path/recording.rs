@@ -18,6 +18,7 @@ use super::authenticate::Presented;
 use super::traceparent;
 use super::usage::Reported;
 use crate::body::{BodyFate, BodyWatch};
+use crate::connection::Peer;
 use crate::core::Core;
 use crate::limits::Standing;
 use crate::metrics::Counted;
@@ -57,6 +58,7 @@ pub(crate) struct Recording {
     pub(crate) counts: bool,
     pub(crate) body: Option<Rc<BodyWatch>>,
     pub(crate) bytes_out: u64,
+    peer: Rc<Peer>,
     clock_stepped: bool,
     public_id: Option<PublicId>,
     protocol: Protocol,
@@ -76,7 +78,7 @@ struct Event {
 
 impl Recording {
     /// Takes the clocks, once for the request's whole life, and names it.
-    pub(crate) fn begin<B>(core: &Rc<Core>, client: IpAddr, request: &Request<B>) -> Box<Self> {
+    pub(crate) fn begin<B>(core: &Rc<Core>, peer: &Rc<Peer>, request: &Request<B>) -> Box<Self> {
         let (started_at_us, clock_stepped) = core.now_us();
         let headers = request.headers();
         let given = given_id(headers);
@@ -92,7 +94,8 @@ impl Recording {
             trace_is_ours: given_trace.is_none(),
             started_at_us,
             started: Instant::now(),
-            client,
+            client: peer.address,
+            peer: peer.clone(),
             tenant: None,
             key: None,
             route: None,
@@ -261,7 +264,10 @@ impl Recording {
             bytes_in,
             bytes_out: self.bytes_out,
             usage: self.usage(),
-            client_ip: address.write(self.client),
+            client_ip: match self.client == self.peer.address {
+                true => self.peer.address_text.to_str().unwrap_or_default(),
+                false => address.write(self.client),
+            },
             user_agent: event.map_or("", |event| &event.user_agent),
             trace_id: Some(self.trace_id),
             region: &directory.naming.region,
@@ -303,7 +309,7 @@ impl Recording {
         let mut reservations = std::mem::take(&mut self.reservations);
         let mut unreserved = Vec::new();
         for (meter, units) in self.usage().iter() {
-            match reservations.iter().position(|reservation| &*reservation.meter == meter) {
+            match reservations.iter().position(|reservation| reservation.meter() == meter) {
                 Some(place) => reservations.swap_remove(place).settle(units),
                 None => unreserved.push((meter, units)),
             }

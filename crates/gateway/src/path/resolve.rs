@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use rowhouse_domain::directory::Tenant;
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_domain::tenancy::Service;
@@ -14,6 +14,9 @@ use super::examine::Sound;
 use super::{Recording, Stop};
 use crate::core::Core;
 use crate::view::View;
+
+static TENANT_ID: HeaderName = HeaderName::from_static("x-tenant-id");
+static TENANT_CODE: HeaderName = HeaderName::from_static("x-tenant-code");
 
 /// Proof that a request belongs to at most one tenant.
 pub(crate) struct Resolved<'r, 'v> {
@@ -38,8 +41,8 @@ pub(crate) fn resolve<'r, 'v>(
     recording.presented(presented.as_ref());
     let signals = Signals {
         authority: (!sound.authority.is_empty()).then_some(sound.authority),
-        header_id: one(headers, "x-tenant-id")?,
-        header_code: one(headers, "x-tenant-code")?,
+        header_id: one(headers, &TENANT_ID)?,
+        header_code: one(headers, &TENANT_CODE)?,
         path: &sound.path,
         token_tenant: presented.as_ref().and_then(|presented| presented.tenant()),
     };
@@ -82,7 +85,7 @@ fn wrong_tenant(
     }
 }
 
-fn one<'r>(headers: &'r HeaderMap, name: &'static str) -> Result<Option<&'r str>, Stop> {
+fn one<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Result<Option<&'r str>, Stop> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
     if values.next().is_some() {

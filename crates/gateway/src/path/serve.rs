@@ -28,7 +28,7 @@ pub(crate) async fn serve(
     peer: Rc<Peer>,
     request: Request<Incoming>,
 ) -> Response<AnswerBody> {
-    let mut recording = Recording::begin(&core, peer.address, &request);
+    let mut recording = Recording::begin(&core, &peer, &request);
     match pass(&core, &peer, request, &mut recording).await {
         Ok(answered) => forwarded(answered, recording),
         Err(stop) => refused(stop, recording).await,

@@ -32,7 +32,8 @@ pub(crate) struct QuotaBook {
 impl QuotaBook {
     fn counter(&self, tenant: TenantId, quota: &Quota, stretch: Stretch) -> Arc<QuotaCounter> {
         let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = || (stretch, Arc::new(QuotaCounter::new(known(quota, stretch.from_us))));
+        let fresh =
+            || (stretch, Arc::new(QuotaCounter::new(quota.meter.clone(), known(quota, stretch.from_us))));
         let entry = counters.entry((tenant, quota.meter.clone())).or_insert_with(fresh);
         // A core whose clock is a little behind at the turn of a window does not bring the old one back.
         if entry.0 != stretch && entry.0.from_us <= stretch.from_us {
@@ -44,7 +45,6 @@ impl QuotaBook {
 
 /// A counter as one core keeps it, until its window ends.
 struct Held {
-    meter: Arc<str>,
     stretch: Stretch,
     until_us: i64,
     counter: Arc<QuotaCounter>,
@@ -73,7 +73,7 @@ impl QuotaDesk {
         if let Some(own) = held.get(&(tenant.id, place))
             && (own.stretch.from_us..own.until_us).contains(&now_us)
             && own.stretch.standing == standing
-            && own.meter == quota.meter
+            && own.counter.meter == quota.meter
         {
             return (own.counter.clone(), own.stretch.from_us);
         }
@@ -83,7 +83,7 @@ impl QuotaDesk {
         let (from_us, until_us) = quota.window.bounds_us(now_us);
         let stretch = Stretch { from_us, standing };
         let counter = self.book.counter(tenant.id, quota, stretch);
-        let own = Held { meter: quota.meter.clone(), stretch, until_us, counter: counter.clone() };
+        let own = Held { stretch, until_us, counter: counter.clone() };
         held.insert((tenant.id, place), own);
         (counter, from_us)
     }

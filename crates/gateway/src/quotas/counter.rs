@@ -7,12 +7,16 @@ use rowhouse_domain::resources::admits;
 
 /// Usage of one meter by one tenant in one window, in units of 10⁻¹².
 #[derive(Debug)]
-pub(crate) struct QuotaCounter(AtomicI128);
+pub(crate) struct QuotaCounter {
+    used: AtomicI128,
+    /// The meter it counts.
+    pub(crate) meter: Arc<str>,
+}
 
 impl QuotaCounter {
     /// Starts with what is already known to be used.
-    pub(crate) fn new(used: i128) -> Self {
-        QuotaCounter(AtomicI128::new(used))
+    pub(crate) fn new(meter: Arc<str>, used: i128) -> Self {
+        QuotaCounter { used: AtomicI128::new(used), meter }
     }
 
     /// Reserves `wanted` if it fits `limit`: exactly the limit is reached, never more. `known` is the usage that
@@ -22,20 +26,20 @@ impl QuotaCounter {
             let used = used.max(known);
             admits(used, wanted, Some(limit)).then(|| used + wanted)
         };
-        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok()
+        self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok()
     }
 
     /// Corrects by a difference, up or down.
     pub(crate) fn correct(&self, difference: i128) {
         if difference != 0 {
-            self.0.fetch_add(difference, Ordering::AcqRel);
+            self.used.fetch_add(difference, Ordering::AcqRel);
         }
     }
 
     /// What is used and reserved.
     #[cfg(test)]
     pub(crate) fn used(&self) -> i128 {
-        self.0.load(Ordering::Acquire)
+        self.used.load(Ordering::Acquire)
     }
 }
 
@@ -44,14 +48,17 @@ impl QuotaCounter {
 pub(crate) struct Reservation {
     counter: Arc<QuotaCounter>,
     reserved: i128,
-    /// The meter it counts.
-    pub(crate) meter: Arc<str>,
 }
 
 impl Reservation {
     /// Holds `reserved` units of `counter`, which were taken with [`QuotaCounter::reserve`].
-    pub(crate) fn new(counter: Arc<QuotaCounter>, reserved: i128, meter: Arc<str>) -> Self {
-        Reservation { counter, reserved, meter }
+    pub(crate) fn new(counter: Arc<QuotaCounter>, reserved: i128) -> Self {
+        Reservation { counter, reserved }
+    }
+
+    /// The meter it counts.
+    pub(crate) fn meter(&self) -> &str {
+        &self.counter.meter
     }
 
     /// Replaces what was reserved by what was used.
@@ -73,7 +80,7 @@ mod tests {
 
     #[test]
     fn exactly_the_limit_is_reached_by_many_threads() {
-        let counter = QuotaCounter::new(10);
+        let counter = QuotaCounter::new("stamps".into(), 10);
         let admitted = std::sync::atomic::AtomicU32::new(0);
         std::thread::scope(|scope| {
             for _ in 0..8 {
@@ -92,10 +99,10 @@ mod tests {
 
     #[test]
     fn settled_replaces_and_dropped_gives_back() {
-        let counter = Arc::new(QuotaCounter::new(0));
+        let counter = Arc::new(QuotaCounter::new("stamps".into(), 0));
         let reserve = || {
             assert!(counter.reserve(1, 0, 100));
-            Reservation::new(counter.clone(), 1, "stamps".into())
+            Reservation::new(counter.clone(), 1)
         };
         reserve().settle(5);
         assert_eq!(counter.used(), 5);
@@ -107,7 +114,7 @@ mod tests {
 
     #[test]
     fn what_the_directory_knows_counts_when_it_is_more() {
-        let counter = QuotaCounter::new(1);
+        let counter = QuotaCounter::new("stamps".into(), 1);
         assert!(!counter.reserve(1, 10, 10));
         assert!(counter.reserve(1, 9, 10));
         assert_eq!(counter.used(), 10);
