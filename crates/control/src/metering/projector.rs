@@ -128,7 +128,7 @@ fn dropped(frame: Frame<'_>) -> String {
 }
 
 async fn known_meters(transaction: &Transaction) -> Result<HashMap<String, MeterNote>, StoreError> {
-    let meters = meter::list(transaction).await?;
+    let meters = meter::list_for_counting(transaction).await?;
     Ok(meters.into_iter().map(|meter| (meter.name.clone(), meter)).collect())
 }
 

@@ -23,8 +23,8 @@ pub(super) fn judge(error: &StoreError) -> Verdict {
             }
             _ => Verdict::Wait,
         },
-        StoreError::Stored { .. } => Verdict::Refused,
-        StoreError::Connection(_) => Verdict::Wait,
+        // What is stored can be put right; no frame is to blame.
+        StoreError::Stored { .. } | StoreError::Connection(_) => Verdict::Wait,
     }
 }
 

@@ -296,6 +296,24 @@ async fn what_cannot_be_counted_is_kept_with_its_reason_and_the_rest_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_meter_that_cannot_be_read_holds_nothing_up() {
+    let platform = platform().await;
+    platform
+        .execute(
+            "UPDATE metering.meters SET definition = '{\"of\": \"another release\"}' WHERE name = 'users'",
+        )
+        .await;
+    let mut lane = platform.journal.lane("g0").expect("a lane");
+    lane.append_record(Class::R, &record(A, START_US, &[("api_calls", 1), ("users", 4)])).expect("room");
+    let running = Running::start(&platform);
+    projected(&platform, &lane).await;
+    running.stop().await;
+    assert_eq!(windows(&platform, A, "api_calls").await, "1 of 1");
+    assert_eq!(rows(&platform, A, "users").await, "1 of 4");
+    assert_eq!(quarantined(&platform).await, "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_postgresql_is_away_nothing_is_lost() {
     let data_dir = std::path::PathBuf::from(format!("/tmp/rowhouse-control-test-{}/own", std::process::id()));
     let server = PrivateServer::start(server_spec(data_dir.clone())).await.expect("a server");
