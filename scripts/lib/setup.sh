@@ -30,7 +30,7 @@ install_packages() { # package…: those that are missing
 # The newest PostgreSQL of the distribution, at its newest minor: older ones have known holes in row-level security.
 install_postgresql() {
     local major
-    major=$(ls /usr/lib/postgresql 2>/dev/null | sort -n | tail -1)
+    major=$(find /usr/lib/postgresql -mindepth 1 -maxdepth 1 -printf "%f\n" 2>/dev/null | sort -n | tail -1) || true
     if [ -n "$major" ] && [ -x "/usr/lib/postgresql/$major/bin/postgres" ] && at_floor "$major"; then return 0; fi
     as_root mkdir -p /etc/postgresql-common
     grep -qs '^create_main_cluster *= *false' /etc/postgresql-common/createcluster.conf ||
