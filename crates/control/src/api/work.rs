@@ -76,10 +76,10 @@ async fn sweep(control: &Control) -> Result<(), StoreError> {
     let transaction = begin(control).await?;
     let now = control.clock().now();
     for statement in [
-        "DELETE FROM api.idempotency WHERE created_at < $1 - ($2::text)::interval",
+        "DELETE FROM api.idempotency WHERE created_at < $1::timestamptz - ($2::text)::interval",
         // The newest stays: the directory's version is made of its id.
-        "DELETE FROM api.notices WHERE at < $1 - ($2::text)::interval AND id < (SELECT max(id) FROM api.notices)",
-        "DELETE FROM api.jobs WHERE done_at < $1 - ($2::text)::interval",
+        "DELETE FROM api.notices WHERE at < $1::timestamptz - ($2::text)::interval AND id < (SELECT max(id) FROM api.notices)",
+        "DELETE FROM api.jobs WHERE done_at < $1::timestamptz - ($2::text)::interval",
     ] {
         transaction.execute(statement, &[&now, &KEPT]).await?;
     }

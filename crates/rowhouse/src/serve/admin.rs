@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use rowhouse_domain::directory::DirectoryWatch;
+use rowhouse_control::Shared;
 use rowhouse_gateway::MetricsReader;
 use rowhouse_journal::Journal;
 use rowhouse_store::server::{PrivateServer, ServerState};
@@ -22,8 +22,8 @@ pub struct Admin {
     pub gateway: MetricsReader,
     /// Lanes.
     pub journal: Arc<Journal>,
-    /// Version in force.
-    pub directory: DirectoryWatch,
+    /// Version in force, lag of projections.
+    pub control: Shared,
     /// Our own PostgreSQL, if there is one.
     pub server: Option<Arc<PrivateServer>>,
     /// True once told to stop.
@@ -41,8 +41,13 @@ pub fn router(admin: Admin) -> Router {
 }
 
 async fn page(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
-    let version = admin.directory.current().version;
-    let text = metrics::render(&admin.gateway.snapshot(), &admin.journal.status(), version);
+    let control = &admin.control;
+    let text = metrics::render(&metrics::Readings {
+        gateway: admin.gateway.snapshot(),
+        journal: admin.journal.status(),
+        lags: control.projections.lags(&admin.journal, control.clock().now_us()),
+        directory_version: control.directory.current().version,
+    });
     ([("content-type", "text/plain; version=0.0.4")], text)
 }
 
@@ -68,7 +73,7 @@ impl Admin {
         if *self.stopping.borrow() {
             reasons.push(("process", "stopping".to_owned(), true));
         }
-        if self.directory.current().version == 0 {
+        if self.control.directory.current().version == 0 {
             reasons.push(("directory", "no version yet".to_owned(), true));
         }
         if let Some((_, why)) = self.journal.status().full {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use rowhouse_control::{Shared, api, audit, deploy, directory, lifecycle, metering, projection, resources, tenancy};
+use rowhouse_control::{
+    Shared, api, audit, deploy, directory, lifecycle, metering, projection, resources, tenancy,
+};
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::OPERATOR_TENANT;
 use rowhouse_gateway::{Collaborators, Gateway, GatewayConfig, GatewayHandle};
@@ -31,6 +33,8 @@ pub struct House {
     work: JoinSet<()>,
     stopping: watch::Sender<bool>,
     server: Option<Arc<PrivateServer>>,
+    /// Ends with the server, after everything that needs it.
+    _supervision: JoinSet<()>,
     _journal: Arc<Journal>,
 }
 
@@ -45,8 +49,9 @@ impl House {
     ) -> anyhow::Result<House> {
         let (stopping, stop) = watch::channel(false);
         let mut work = JoinSet::new();
+        let mut supervision = JoinSet::new();
         if let Some(server) = &server {
-            work.spawn(server.clone().supervise());
+            supervision.spawn(server.clone().supervise());
         }
         let mut reconciler = directory::start(&control).await.context("cannot build the directory")?;
         spawn_work(&mut work, &control, &journal, data_dir, &stop);
@@ -58,14 +63,14 @@ impl House {
         let admin = Admin {
             gateway: gateway.metrics_reader(),
             journal: journal.clone(),
-            directory: control.directory.clone(),
+            control: control.clone(),
             server: server.clone(),
             stopping: stop.clone(),
         };
         let api = rowhouse_control::router(control);
         listen(&mut work, config.server.control_listen, api, stop.clone()).await?;
         listen(&mut work, config.server.admin_listen, admin::router(admin), stop).await?;
-        Ok(House { gateway, work, stopping, server, _journal: journal })
+        Ok(House { gateway, work, stopping, server, _supervision: supervision, _journal: journal })
     }
 
     /// Where the gateway listens.
@@ -134,7 +139,8 @@ async fn started(control: &Shared, node: &str) -> anyhow::Result<()> {
 async fn caught_up(control: &Shared, journal: &Journal) {
     let lanes = journal.status().lanes;
     let behind = lanes.iter().filter(|lane| lane.next_sequence > 0);
-    let passed = behind.map(|lane| control.projections.passed(metering::PROJECTION, &lane.lane, lane.next_sequence - 1));
+    let passed = behind
+        .map(|lane| control.projections.passed(metering::PROJECTION, &lane.lane, lane.next_sequence - 1));
     let all = async {
         for one in passed {
             one.await;

@@ -73,7 +73,9 @@ fn cell_of(config: &tokio_postgres::Config) -> Option<(String, u16)> {
         Host::Unix(directory) => directory.display().to_string(),
         Host::Tcp(name) => name.clone(),
     };
-    let near = host.starts_with('/') || host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let near = host.starts_with('/')
+        || host == "localhost"
+        || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     near.then_some((host, port))
 }
 
@@ -98,7 +100,11 @@ async fn make_database(server: &PrivateServer) -> anyhow::Result<()> {
     if client.query_opt("SELECT FROM pg_roles WHERE rolname = $1", &[&LOGIN]).await?.is_none() {
         client.batch_execute(&format!("CREATE ROLE {LOGIN} LOGIN NOINHERIT")).await?;
     }
-    client.batch_execute(&format!("REVOKE CONNECT ON DATABASE {NAME} FROM PUBLIC; GRANT CONNECT ON DATABASE {NAME} TO {LOGIN}")).await?;
+    client
+        .batch_execute(&format!(
+            "REVOKE CONNECT ON DATABASE {NAME} FROM PUBLIC; GRANT CONNECT ON DATABASE {NAME} TO {LOGIN}"
+        ))
+        .await?;
     Ok(())
 }
 

@@ -2,11 +2,25 @@
 
 use std::fmt::Write;
 
+use rowhouse_control::projection::Lag;
 use rowhouse_gateway::{Histogram, LATENCY_BOUNDS_US, MetricsSnapshot};
 use rowhouse_journal::JournalStatus;
 
+/// What the page is made of.
+pub struct Readings {
+    /// What the gateway did.
+    pub gateway: MetricsSnapshot,
+    /// How the journal stands.
+    pub journal: JournalStatus,
+    /// How far projections are behind.
+    pub lags: Vec<Lag>,
+    /// The version in force.
+    pub directory_version: u64,
+}
+
 /// Everything, in the text format (version 0.0.4).
-pub fn render(gateway: &MetricsSnapshot, journal: &JournalStatus, directory_version: u64) -> String {
+pub fn render(readings: &Readings) -> String {
+    let Readings { gateway, journal, lags, directory_version } = readings;
     let mut page = Page::default();
     page.family("rowhouse_routes_requests_total", "counter", "Requests by how they ended");
     for (outcome, count) in gateway.by_outcome {
@@ -20,14 +34,51 @@ pub fn render(gateway: &MetricsSnapshot, journal: &JournalStatus, directory_vers
     for (code, count) in &gateway.refusals {
         page.sample("rowhouse_routes_refusals_total", &[("code", code)], *count);
     }
-    page.histogram("rowhouse_routes_duration_seconds", "From arrival to the end of the answer", &gateway.duration);
-    page.histogram("rowhouse_routes_upstream_seconds", "Waiting for the upstream's first byte", &gateway.upstream);
-    page.single("rowhouse_routes_connections_open", "gauge", "Connections from clients", gateway.connections_open);
-    page.single("rowhouse_routes_received_bytes_total", "counter", "Body bytes from clients", gateway.bytes_in);
+    page.histogram(
+        "rowhouse_routes_duration_seconds",
+        "From arrival to the end of the answer",
+        &gateway.duration,
+    );
+    page.histogram(
+        "rowhouse_routes_upstream_seconds",
+        "Waiting for the upstream's first byte",
+        &gateway.upstream,
+    );
+    page.single(
+        "rowhouse_routes_connections_open",
+        "gauge",
+        "Connections from clients",
+        gateway.connections_open,
+    );
+    page.single(
+        "rowhouse_routes_received_bytes_total",
+        "counter",
+        "Body bytes from clients",
+        gateway.bytes_in,
+    );
     page.single("rowhouse_routes_sent_bytes_total", "counter", "Body bytes to clients", gateway.bytes_out);
-    page.single("rowhouse_journal_dropped_total", "counter", "Records that could not be written", gateway.records_lost);
+    page.single(
+        "rowhouse_journal_dropped_total",
+        "counter",
+        "Records that could not be written",
+        gateway.records_lost,
+    );
     lanes(&mut page, journal);
-    page.single("rowhouse_api_directory_version", "gauge", "Version in force", directory_version);
+    page.family(
+        "rowhouse_journal_lag_records",
+        "gauge",
+        "Durable records that a projection has not taken, by lane",
+    );
+    for lag in lags {
+        let labels = [("projection", lag.projection), ("lane", lag.lane.as_str())];
+        page.sample("rowhouse_journal_lag_records", &labels, lag.records);
+    }
+    page.family("rowhouse_journal_lag_seconds", "gauge", "Seconds since a projection last had all, by lane");
+    for lag in lags {
+        let labels = [("projection", lag.projection), ("lane", lag.lane.as_str())];
+        page.sample("rowhouse_journal_lag_seconds", &labels, lag.seconds);
+    }
+    page.single("rowhouse_api_directory_version", "gauge", "Version in force", *directory_version);
     page.0
 }
 
@@ -36,7 +87,11 @@ fn lanes(page: &mut Page, journal: &JournalStatus) {
     for lane in &journal.lanes {
         page.sample("rowhouse_journal_appended_total", &[("lane", &lane.lane)], lane.next_sequence);
     }
-    page.family("rowhouse_journal_unread_frames", "gauge", "Frames that a projection has not passed, by lane");
+    page.family(
+        "rowhouse_journal_unread_frames",
+        "gauge",
+        "Frames that a projection has not passed, by lane",
+    );
     for lane in &journal.lanes {
         let unread = lane.next_sequence.saturating_sub(lane.released_sequence);
         page.sample("rowhouse_journal_unread_frames", &[("lane", &lane.lane)], unread);
@@ -95,6 +150,8 @@ mod tests {
         page.histogram("x_seconds", "Help", &histogram);
         assert!(page.0.contains("x_seconds_bucket{le=\"0.000100\"} 2\n"), "{}", page.0);
         assert!(page.0.contains("x_seconds_bucket{le=\"30.000000\"} 2\n"));
-        assert!(page.0.contains("x_seconds_bucket{le=\"+Inf\"} 3\nx_seconds_sum 1.500000\nx_seconds_count 3\n"));
+        assert!(
+            page.0.contains("x_seconds_bucket{le=\"+Inf\"} 3\nx_seconds_sum 1.500000\nx_seconds_count 3\n")
+        );
     }
 }

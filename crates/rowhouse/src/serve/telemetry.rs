@@ -17,6 +17,10 @@ pub fn start(settings: &Telemetry) -> anyhow::Result<()> {
         None => !std::io::stderr().is_terminal(),
         Some(other) => anyhow::bail!("telemetry.log_format is `{other}`; it may be `text` or `json`"),
     };
-    if json { log.json().init() } else { log.init() }
+    if json {
+        log.json().init()
+    } else {
+        log.init()
+    }
     Ok(())
 }
