@@ -8,16 +8,20 @@ pub enum PathError {
     /// Does not start with `/`.
     #[error("the path does not start with a slash")]
     NotAbsolute,
-    /// `%` without two hexadecimal digits, a control character, a backslash or a NUL.
+    /// `%` without two hexadecimal digits, a backslash or a control character, escaped or not.
     #[error("the path has a broken escape, a backslash or a control character")]
     Malformed,
+    /// A dot segment for whoever reads `%2F` as a separator, or cuts `;…` off a segment.
+    #[error("the path hides a dot segment, so that it can be read in two ways")]
+    TwoReadings,
     /// `..` would leave the root.
     #[error("the path leads above the root")]
     AboveRoot,
 }
 
 /// Decodes escapes of unreserved characters (RFC 3986 §6.2.2.2), resolves dot segments, merges double
-/// slashes. `%2f` stays as it is and never becomes a separator. Borrowed when nothing changes.
+/// slashes. `%2f` stays as it is and never becomes a separator; a path in which that would make a difference to
+/// where it leads is refused. Borrowed when nothing changes.
 pub fn normalise(path: &str) -> Result<Cow<'_, str>, PathError> {
     if !path.starts_with('/') {
         return Err(PathError::NotAbsolute);
@@ -39,6 +43,7 @@ fn rewrite(path: &str) -> Result<String, PathError> {
             ".." => {
                 segments.pop().ok_or(PathError::AboveRoot)?;
             }
+            other if hides_dots(other) => return Err(PathError::TwoReadings),
             other => segments.push(other),
         }
     }
@@ -51,6 +56,15 @@ fn rewrite(path: &str) -> Result<String, PathError> {
         out.push('/');
     }
     Ok(out)
+}
+
+/// Some servers decode `%2F` before they split a path, and some take `..;x` for `..`. What they would see must not
+/// lead elsewhere than what was matched here.
+fn hides_dots(segment: &str) -> bool {
+    segment.split("%2F").any(|piece| {
+        let name = piece.split(';').next().unwrap_or_default().split("%3B").next().unwrap_or_default();
+        name == "." || name == ".."
+    })
 }
 
 fn decode_unreserved(path: &str) -> Result<String, PathError> {
@@ -66,7 +80,7 @@ fn decode_unreserved(path: &str) -> Result<String, PathError> {
         let digits = path.get(at + 1..at + 3).ok_or(PathError::Malformed)?;
         let value = u8::from_str_radix(digits, 16).map_err(|_| PathError::Malformed)?;
         match value {
-            0 | b'\\' => return Err(PathError::Malformed),
+            0..b' ' | 0x7f | b'\\' => return Err(PathError::Malformed),
             b'-' | b'.' | b'_' | b'~' => out.push(value as char),
             value if value.is_ascii_alphanumeric() => out.push(value as char),
             _ => {
@@ -95,13 +109,32 @@ mod tests {
             ("/v1/a%2fb", "/v1/a%2Fb"),
             ("/", "/"),
             ("/v1/..", "/"),
+            ("/v1/a;b=c/d%2Fe.;f", "/v1/a;b=c/d%2Fe.;f"),
         ];
         for (path, expected) in rows {
             assert_eq!(normalise(path).as_deref(), Ok(expected), "{path}");
             assert_eq!(normalise(expected).as_deref(), Ok(expected), "normal forms stay");
         }
-        for bad in ["", "v1", "/a%", "/a%zz", "/a\\b", "/a%00", "/a%5c", "/..", "/a b", "/ä"] {
+        for bad in [
+            "",
+            "v1",
+            "/a%",
+            "/a%zz",
+            "/a\\b",
+            "/a%00",
+            "/a%0d%0aB: c",
+            "/a%7f",
+            "/a%5c",
+            "/..",
+            "/a b",
+            "/ä",
+        ] {
             assert!(normalise(bad).is_err(), "{bad}");
+        }
+        for hidden in
+            ["/a/..;/b", "/a/..;x=y", "/a/..%2fb", "/a/b%2f..%2fc", "/a/%2e%2e%2fb", "/a/.;", "/a/..%3b/b"]
+        {
+            assert_eq!(normalise(hidden), Err(PathError::TwoReadings), "{hidden}");
         }
     }
 }

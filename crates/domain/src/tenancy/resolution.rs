@@ -174,9 +174,10 @@ fn path_signal<'a>(directory: &Directory, path: &'a str) -> Result<(&'a str, Sig
 pub fn canonical_host(authority: &str) -> Result<Cow<'_, str>, Refusal> {
     let malformed = || Refusal::new(&kind::MALFORMED_REQUEST, "The host name is malformed.");
     if let Some(rest) = authority.strip_prefix('[') {
-        let (address, _) = rest.split_once(']').ok_or_else(malformed)?;
+        let (address, after) = rest.split_once(']').ok_or_else(malformed)?;
         address.parse::<std::net::Ipv6Addr>().map_err(|_| malformed())?;
-        return Ok(Cow::Borrowed(address));
+        let port = if after.is_empty() { Some("") } else { after.strip_prefix(':') };
+        return port.filter(|port| is_port(port)).map(|_| Cow::Borrowed(address)).ok_or_else(malformed);
     }
     let (host, port) = authority.split_once(':').unwrap_or((authority, "0"));
     let host = host.strip_suffix('.').unwrap_or(host);
@@ -184,13 +185,16 @@ pub fn canonical_host(authority: &str) -> Result<Cow<'_, str>, Refusal> {
     let well_formed = (1..=253).contains(&host.len())
         && host.bytes().all(plain)
         && host.split('.').all(|label| (1..=63).contains(&label.len()))
-        && port.len() <= 5
-        && port.bytes().all(|b| b.is_ascii_digit());
+        && is_port(port);
     match well_formed {
         false => Err(malformed()),
         true if host.bytes().any(|b| b.is_ascii_uppercase()) => Ok(Cow::Owned(host.to_ascii_lowercase())),
         true => Ok(Cow::Borrowed(host)),
     }
+}
+
+fn is_port(text: &str) -> bool {
+    text.len() <= 5 && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 #[cfg(test)]
