@@ -8,6 +8,7 @@ use rowhouse_domain::clock::Clock;
 use rowhouse_domain::entropy::Entropy;
 use rowhouse_domain::refusal::{Refusal, kind};
 use tokio::sync::watch;
+use tokio_postgres::error::SqlState;
 
 use crate::transaction::{Role, Transaction};
 
@@ -38,11 +39,25 @@ impl StoreError {
     }
 }
 
+/// What no statement of ours causes by itself: a NUL in a text or in JSON, a time beyond the calendar.
+const NO_VALUES: [SqlState; 3] = [
+    SqlState::CHARACTER_NOT_IN_REPERTOIRE,
+    SqlState::UNTRANSLATABLE_CHARACTER,
+    SqlState::DATETIME_FIELD_OVERFLOW,
+];
+
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         let kind = match &error {
             StoreError::Connection(_) => &kind::UNAVAILABLE,
             StoreError::Statement(error) if error.is_closed() => &kind::UNAVAILABLE,
+            StoreError::Statement(error) if error.code().is_some_and(|code| NO_VALUES.contains(code)) => {
+                return Refusal::new(
+                    &kind::INVALID,
+                    "The request holds a text or a time that cannot be kept.",
+                )
+                .private(error.to_string());
+            }
             _ => &kind::INTERNAL,
         };
         let mut private = error.to_string();

@@ -33,8 +33,23 @@ impl FromRequestParts<Shared> for Caller {
         let directory = control.directory.current();
         let now_us = control.clock().now_us();
         let key = keys::check(&directory, &control.peppers, text, now_us)?.clone();
+        refuse_for_other_services(&key)?;
         let request_id = *parts.extensions.get::<RequestId>().expect("the frame gives every request an id");
         Ok(Caller { key, request_id, directory, now_us })
+    }
+}
+
+/// The name under which Rowhouse itself stands among the services of a key.
+const OWN_SERVICE: &str = "rowhouse";
+
+/// A key that is only for some services is not for this one unless it says so.
+fn refuse_for_other_services(key: &Key) -> Result<(), Refusal> {
+    match &key.services {
+        Some(services) if !services.iter().any(|service| &**service == OWN_SERVICE) => {
+            let words = format!("The key is not for the service `{OWN_SERVICE}`.");
+            Err(Refusal::new(&kind::KEY_WRONG_SERVICE, words))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -83,7 +98,8 @@ impl Caller {
 
     /// The tenant that a change is about; an operator's principal must name it.
     pub fn one_tenant(&self, named: Option<&str>) -> Result<TenantId, Refusal> {
-        self.scope(named)?.ok_or_else(|| Refusal::new(&kind::TENANT_REQUIRED, "Say which tenant this is for."))
+        self.scope(named)?
+            .ok_or_else(|| Refusal::new(&kind::TENANT_REQUIRED, "Say which tenant this is for."))
     }
 
     fn find_tenant(&self, name: &str) -> Result<&Arc<Tenant>, Refusal> {
@@ -103,8 +119,16 @@ impl Caller {
         };
         let bit = self.directory.permissions.id(permission).ok_or_else(|| denied("unknown_permission"))?;
         let home = self.directory.tenants.get(&self.key.tenant).ok_or_else(|| denied("no_home"))?;
-        decide_key(&home.access, tenant, self.principal(), &self.key.permits, self.key.owner, bit, self.now_us)
-            .map_err(|reason| denied(reason.as_str()))
+        decide_key(
+            &home.access,
+            tenant,
+            self.principal(),
+            &self.key.permits,
+            self.key.owner,
+            bit,
+            self.now_us,
+        )
+        .map_err(|reason| denied(reason.as_str()))
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::bounds::GRACE_DEFAULT_S;
+use super::bounds::{self, GRACE_DEFAULT_S};
 use super::queries::{self, Filter};
 use super::verify::{Question, Verdict, verify};
 use super::wire::{
@@ -90,6 +90,7 @@ async fn create_key(
     let tenant = caller.one_tenant(asked.tenant.as_deref())?;
     let permit = caller.permit("api_key:create", Some(tenant))?;
     let new = body.value.parse()?;
+    bounds::within_maker(&caller.key, new.environment, new.services.as_deref())?;
     let transaction = control.store.write(&permit).await?;
     if let Some(kept) = idempotency.begin(&transaction, &body.bytes).await? {
         return Ok(kept);
@@ -219,6 +220,8 @@ async fn rotate_key(
     let authority = |tenant| Authority::of(&caller, tenant);
     let rotated = rotate(&control, &transaction, id, grace_s, authority).await?;
     let (created, ends, change) = rotated.ok_or_else(no_such_key)?;
+    // Who sees the new text could use it.
+    bounds::within_maker(&caller.key, created.key.environment, created.key.services.as_deref())?;
     let shown = KeyAnswer::new(&created.key, control.clock().now_us());
     let until = [("grace_until", json!(ends.to_string()))];
     let answer = Kept::new(StatusCode::CREATED, &with_secret(&shown, &until))

@@ -2,6 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 use rowhouse_domain::access::PrincipalKind;
+use rowhouse_domain::directory::Key;
+use rowhouse_domain::id::OPERATOR_TENANT;
+use rowhouse_domain::keys::Environment;
 use rowhouse_domain::refusal::{Refusal, kind};
 
 use super::NewKey;
@@ -43,6 +46,28 @@ pub(super) fn check(new: &NewKey) -> Result<(), Refusal> {
     let refusal =
         wrong.fold(refusal, |refusal, (_, at, detail)| refusal.field(*at, "out_of_bounds", *detail));
     if refusal.errors().is_empty() { Ok(()) } else { Err(refusal) }
+}
+
+/// No way round a key's own bounds: with a key for some services only, only keys for some of these can be made. And
+/// since nothing that is done with a test key is billed or held against a quota, tenants cannot make themselves one:
+/// the operator does.
+pub(super) fn within_maker(
+    maker: &Key,
+    environment: Environment,
+    services: Option<&[String]>,
+) -> Result<(), Refusal> {
+    if environment == Environment::Test && maker.tenant != OPERATOR_TENANT {
+        return Err(Refusal::new(
+            &kind::ACCESS_DENIED,
+            "Test keys, whose usage is not billed, are made by the operator.",
+        ));
+    }
+    let Some(own) = &maker.services else { return Ok(()) };
+    let held = |name: &String| own.iter().any(|service| **service == **name);
+    match services {
+        Some(asked) if asked.iter().all(held) => Ok(()),
+        _ => Err(Refusal::new(&kind::ACCESS_ESCALATION, format!("Your key is only for {}.", own.join(", ")))),
+    }
 }
 
 /// When the key ends: as asked, within the longest life, or the longest life.

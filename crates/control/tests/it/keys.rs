@@ -128,6 +128,58 @@ async fn wrong_keys_are_refused_each_with_its_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_makes_no_key_that_reaches_further_than_itself() {
+    let house = House::start().await;
+    house.tenant("acme", "basic").await;
+    let member = house.member("acme", "admin").await;
+    let with = |fields: Value| {
+        let mut body = key_of(&member.account, "admin");
+        body.as_object_mut().expect("an object").extend(fields.as_object().expect("an object").clone());
+        body
+    };
+    let only = |services: &[&str]| with(json!({ "services": services }));
+    let elsewhere = house.created(&member.key, "/v1/keys", only(&["stamping"])).await;
+    let here = house.created(&member.key, "/v1/keys", only(&["rowhouse", "stamping"])).await;
+    house.settled().await;
+    assert_eq!(try_key(&house, text(&elsewhere["key"])).await, "403 keys.wrong_service");
+    let here = text(&here["key"]);
+    assert_eq!(try_key(&house, here).await, "200 -");
+    for (body, expected) in [
+        (with(json!({})), "403 access.escalation"),
+        (only(&["rowhouse", "echo"]), "403 access.escalation"),
+        (with(json!({ "services": ["rowhouse"], "environment": "test" })), "403 access.denied"),
+    ] {
+        assert_eq!(house.refused(here, "/v1/keys", body.clone()).await, expected, "{body}");
+    }
+    house.created(here, "/v1/keys", only(&["stamping"])).await;
+    let rotate = format!("/v1/keys/{}/rotate", member.id);
+    assert_eq!(house.refused(here, &rotate, json!({})).await, "403 access.escalation");
+    // What a test key does is not billed: a tenant cannot make itself one.
+    let test = with(json!({ "environment": "test" }));
+    assert_eq!(house.refused(&member.key, "/v1/keys", test.clone()).await, "403 access.denied");
+    house.created(&house.root, "/v1/keys?tenant=acme", test).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_database_cannot_hold_is_the_callers_fault() {
+    let house = House::start().await;
+    house.tenant("acme", "basic").await;
+    let member = house.member("acme", "admin").await;
+    for fields in [
+        json!({ "name": "a\u{0}b" }),
+        json!({ "tags": ["\u{0}"] }),
+        json!({ "metadata": { "\u{0}": 1 } }),
+        json!({ "not_before": "-009999-01-02T01:59:59Z" }),
+    ] {
+        let mut body = key_of(&member.account, "admin");
+        body.as_object_mut().expect("an object").extend(fields.as_object().expect("an object").clone());
+        assert_eq!(house.refused(&member.key, "/v1/keys", body).await, "422 api.invalid", "{fields}");
+    }
+    let (status, answer) = house.platform.call(&member.key, "GET", "/v1/roles/%00", None).await;
+    assert_eq!(outcome(status, &answer), "422 api.invalid");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tier_without_api_access_has_no_keys() {
     let house = House::start().await;
     house.tenant("acme", "basic").await;
