@@ -12,7 +12,17 @@ use crate::source::{is_statement, root, rust_files, string_literals};
 /// Crates in the dependency tree of `package`, dev-dependencies left out.
 fn dependencies(package: &str) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "--locked", "--offline", "--edges", "normal", "--prefix", "none", "--package", package])
+        .args([
+            "tree",
+            "--locked",
+            "--offline",
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+            "--package",
+            package,
+        ])
         .current_dir(root())
         .output()
         .expect("cargo runs");
@@ -25,10 +35,14 @@ fn dependencies(package: &str) -> BTreeSet<String> {
 fn the_gateway_has_no_sql_in_its_tree() {
     let tree = dependencies("rowhouse-gateway");
     assert!(tree.contains("hyper"), "the tree is read");
-    let sql: Vec<_> =
-        tree.iter().filter(|name| ["postgres", "sqlx", "refinery", "deadpool"].iter().any(|p| name.contains(p))).collect();
+    let sql: Vec<_> = tree
+        .iter()
+        .filter(|name| ["postgres", "sqlx", "refinery", "deadpool"].iter().any(|p| name.contains(p)))
+        .collect();
     assert!(sql.is_empty(), "{sql:?}");
-    assert!(!tree.contains("rowhouse-control") && !dependencies("rowhouse-control").contains("rowhouse-gateway"));
+    assert!(
+        !tree.contains("rowhouse-control") && !dependencies("rowhouse-control").contains("rowhouse-gateway")
+    );
 }
 
 #[test]
@@ -43,16 +57,32 @@ fn the_domain_does_no_io() {
 #[test]
 fn a_feature_names_only_its_own_schema() {
     let features = root().join("crates/control/src");
-    let schemas =
-        ["routes", "access", "tenancy", "limits", "metering", "billing", "lifecycle", "deploy", "keys", "resources", "audit", "api", "journal"];
+    let schemas = [
+        "routes",
+        "access",
+        "tenancy",
+        "limits",
+        "metering",
+        "billing",
+        "lifecycle",
+        "deploy",
+        "keys",
+        "resources",
+        "audit",
+        "api",
+        "journal",
+    ];
     let mut statements = 0;
-    for folder in schemas.iter().map(|name| (name, features.join(name))).filter(|(_, folder)| folder.is_dir()) {
+    for folder in schemas.iter().map(|name| (name, features.join(name))).filter(|(_, folder)| folder.is_dir())
+    {
         let (feature, folder) = folder;
         for file in rust_files(&folder) {
             for statement in statements_of(&file) {
                 statements += 1;
                 let foreign = schemas.iter().find(|schema| {
-                    *schema != feature && names_schema(&statement, schema) && !shared(feature, schema, &statement)
+                    *schema != feature
+                        && names_schema(&statement, schema)
+                        && !shared(feature, schema, &statement)
                 });
                 assert_eq!(foreign, None, "{} names another feature's schema: {statement}", file.display());
             }
@@ -70,7 +100,8 @@ fn names_schema(statement: &str, schema: &str) -> bool {
     let qualified = format!("{schema}.");
     statement.match_indices(&qualified).any(|(at, _)| {
         let before = statement[..at].chars().next_back();
-        let after_keyword = ["FROM ", "JOIN ", "INTO ", "UPDATE ", "USING "].iter().any(|k| statement[..at].ends_with(k));
+        let after_keyword =
+            ["FROM ", "JOIN ", "INTO ", "UPDATE ", "USING "].iter().any(|k| statement[..at].ends_with(k));
         before.is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != '.') && after_keyword
     })
 }

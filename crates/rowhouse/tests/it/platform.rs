@@ -98,7 +98,8 @@ impl Platform {
             environment: environment.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect(),
         };
         platform.run().await;
-        let key = std::fs::read_to_string(platform.data_dir.join("secrets/operator.key")).expect("made at the start");
+        let key = std::fs::read_to_string(platform.data_dir.join("secrets/operator.key"))
+            .expect("made at the start");
         platform.operator = key.trim().to_owned();
         platform.declare_echo().await;
         platform
@@ -251,13 +252,13 @@ impl Platform {
         }
     }
 
-    /// Calls the gateway until it answers with `status`; the time it took.
-    pub async fn until(&self, status: u16, call: impl Fn() -> Call) -> Duration {
+    /// Calls the gateway until it answers with `status`.
+    pub async fn until(&self, status: u16, call: impl Fn() -> Call) {
         let begun = Instant::now();
         loop {
             let seen = self.gateway(call()).await;
             if seen.status == status {
-                return begun.elapsed();
+                return;
             }
             assert!(begun.elapsed() < PATIENCE, "still {} {}, not {status}", seen.status, seen.body);
         }
@@ -349,7 +350,8 @@ impl Call {
 
     async fn exchange(self, port: u16) -> Option<Seen> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
         let driver = tokio::spawn(connection);
         let mut request = Request::builder().method(self.method).uri(&self.path);
         if !self.headers.iter().any(|(name, _)| name == "host") {
@@ -386,7 +388,8 @@ async fn echo() -> u16 {
             .iter()
             .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into()))
             .collect();
-        let asked = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let asked =
+            |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let status = asked("x-answer").and_then(|status| status.parse().ok()).unwrap_or(200);
         let mut back = HeaderMap::new();
         if let Some(usage) = asked("x-usage") {

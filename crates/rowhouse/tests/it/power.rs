@@ -24,7 +24,15 @@ async fn what_was_answered_is_recorded_and_counted_once() {
     for round in 1..=ROUNDS {
         let stop = Arc::new(AtomicBool::new(false));
         let clients: Vec<_> = (0..CLIENTS)
-            .map(|_| tokio::spawn(client(platform.clone(), tenant.clone(), complete.clone(), broken.clone(), stop.clone())))
+            .map(|_| {
+                tokio::spawn(client(
+                    platform.clone(),
+                    tenant.clone(),
+                    complete.clone(),
+                    broken.clone(),
+                    stop.clone(),
+                ))
+            })
             .collect();
         let mut beat = tokio::time::interval(Duration::from_millis(5));
         while complete.load(Ordering::SeqCst) < round * ENOUGH {
@@ -79,7 +87,9 @@ fn recorded(platform: &Platform) -> u64 {
             }
             let requests = batch.frames().filter(|frame| frame.kind == Kind::Request);
             count += requests
-                .filter(|frame| frame.record().expect("a record").usage.iter().any(|(meter, _)| meter == "transactions"))
+                .filter(|frame| {
+                    frame.record().expect("a record").usage.iter().any(|(meter, _)| meter == "transactions")
+                })
                 .count() as u64;
         }
     }
@@ -93,7 +103,9 @@ async fn requests_go_on_while_postgresql_stands_still_and_nothing_is_lost() {
     let server = Server::of(&platform);
     server.signal("-STOP");
     for n in 0..200 {
-        let seen = platform.gateway(Call::get("/v1/notes/1").tenant(&tenant).header("x-usage", "transactions=1")).await;
+        let seen = platform
+            .gateway(Call::get("/v1/notes/1").tenant(&tenant).header("x-usage", "transactions=1"))
+            .await;
         assert_eq!(seen.status, 200, "call {n}: {}", seen.body);
     }
     server.signal("-CONT");
