@@ -34,8 +34,15 @@ fn of_the_hop(name: &str) -> bool {
     )
 }
 
+/// Services that learn of headers as CGI variables (RFC 3875 §4.1.18) cannot tell `_` from `-`, so that what only
+/// differs by it is ours too.
 fn ours(name: &str) -> bool {
-    name.starts_with("rowhouse-") || name.starts_with("x-tenant-")
+    let begins = |ours: &str| {
+        let same = |(byte, own): (u8, u8)| byte == own || (byte == b'_' && own == b'-');
+        name.len() >= ours.len() && name.bytes().zip(ours.bytes()).all(same)
+    };
+    let told = ["x-forwarded-", "x-request-id", "x-api-key"];
+    begins("rowhouse-") || begins("x-tenant-") || (name.contains('_') && told.into_iter().any(begins))
 }
 
 fn strip_named_by_connection(headers: &mut HeaderMap) {
@@ -90,13 +97,22 @@ mod tests {
     #[test]
     fn our_names_are_nobody_elses() {
         let mut headers = HeaderMap::new();
-        for name in ["rowhouse-tenant", "x-tenant-anything", "x-tenants", "rowhouse", "also"] {
+        let theirs = ["x-tenants", "rowhouse", "x-forwarded-for", "my_header"];
+        let ours = [
+            "rowhouse-tenant",
+            "x-tenant-anything",
+            "rowhouse_tenant",
+            "x_tenant-code",
+            "x_forwarded_for",
+            "also",
+        ];
+        for name in theirs.into_iter().chain(ours) {
             headers.append(name, HeaderValue::from_static("1"));
             headers.append(name, HeaderValue::from_static("2"));
         }
         strip(&mut headers, |name| name == "also");
         let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
-        assert_eq!(left, ["rowhouse", "x-tenants"]);
+        assert_eq!(left, ["my_header", "rowhouse", "x-forwarded-for", "x-tenants"]);
     }
 }

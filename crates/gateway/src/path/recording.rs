@@ -379,7 +379,8 @@ fn given_id(headers: &HeaderMap) -> Option<(Uuid, HeaderValue)> {
     let text = values.next()?;
     let id = (text.len() == 36 && values.next().is_none())
         .then(|| Uuid::try_parse_ascii(text.as_bytes()).ok())??;
-    Some((id, text.clone()))
+    // Nil is nobody's name, and no trace may have it either (W3C Trace Context §3.2.2.3).
+    (!id.is_nil()).then(|| (id, text.clone()))
 }
 
 fn id_text(id: Uuid) -> HeaderValue {
