@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::{OPERATOR_TENANT, TenantId};
 use rowhouse_domain::refusal::{Refusal, kind};
+use rowhouse_store::StoreError;
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
@@ -22,10 +23,7 @@ use crate::{Control, Shared};
 
 /// Paths about events.
 pub fn routes() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new()
-        .routes(routes!(list_events))
-        .routes(routes!(read_event))
-        .routes(routes!(read_proof))
+    OpenApiRouter::new().routes(routes!(list_events)).routes(routes!(read_event)).routes(routes!(read_proof))
 }
 
 /// The log that is meant: a tenant's id or code, or `operator`. A tenant's principal has its own.
@@ -35,7 +33,9 @@ pub async fn log_of(control: &Control, caller: &Caller, named: Option<&str>) -> 
         // A tenant that is gone from the directory still has its log.
         (true, Some(name)) => {
             let found = caller.scope(Some(name));
-            found.or_else(|refusal| name.parse().map(Some).map_err(|_| refusal)).map(|log| log.unwrap_or(OPERATOR_TENANT))
+            found
+                .or_else(|refusal| name.parse().map(Some).map_err(|_| refusal))
+                .map(|log| log.unwrap_or(OPERATOR_TENANT))
         }
         (false, named) => match caller.scope(named) {
             Ok(own) => Ok(own.unwrap_or(caller.key.tenant)),
@@ -67,7 +67,8 @@ async fn list_events(
     let next_cursor = found.last().filter(|_| more).map(|last| filter.next(&control, log, &search, last));
     let what = read::described(&search, &found);
     told::reading(&control, &caller, &permit, log, "audit.events_read", what).await?;
-    let items = state.iter().flat_map(|state| found.iter().map(|event| EventBody::of(event, state))).collect();
+    let items =
+        state.iter().flat_map(|state| found.iter().map(|event| EventBody::of(event, state))).collect();
     Ok(Json(List { items, next_cursor }))
 }
 
@@ -86,7 +87,11 @@ async fn read_event(
 }
 
 /// The event, its log, and a permit for that log.
-async fn find(control: &Control, caller: &Caller, id: &str) -> Result<(Permit, LogState, StoredEvent), Refusal> {
+async fn find(
+    control: &Control,
+    caller: &Caller,
+    id: &str,
+) -> Result<(Permit, LogState, StoredEvent), Refusal> {
     let wide = caller.permit("audit:read", caller.scope(None)?)?;
     let tx = control.store.read(&wide).await?;
     let found = read::event(&tx, id).await?;
@@ -94,7 +99,7 @@ async fn find(control: &Control, caller: &Caller, id: &str) -> Result<(Permit, L
         tx.finish().await?;
         return Err(told::no_such_event(control, caller, id).await?);
     };
-    let state = read::log(&tx, log).await?.expect("events have a log: events_log_fkey");
+    let state = read::log(&tx, log).await?.ok_or(StoreError::Stored { what: "the log of an audit event" })?;
     tx.finish().await?;
     Ok((caller.permit("audit:read", Some(log))?, state, event))
 }

@@ -27,7 +27,11 @@ enum Read {
     Start(Option<i64>),
     /// So many records are lost; none for frames that say nothing to the logs.
     Lost(u64),
-    Event { log: TenantId, counter: i64, draft: Box<EventDraft> },
+    Event {
+        log: TenantId,
+        counter: i64,
+        draft: Box<EventDraft>,
+    },
     Unreadable(Box<EventDraft>, Unprojectable),
 }
 
@@ -73,7 +77,13 @@ impl AuditProjector {
     }
 
     /// Places what was read in the lane's history.
-    fn arrive(&self, lane: &mut Lane, read: Read, arrivals: &mut Vec<Arrival>, problems: &mut Vec<Unprojectable>) {
+    fn arrive(
+        &self,
+        lane: &mut Lane,
+        read: Read,
+        arrivals: &mut Vec<Arrival>,
+        problems: &mut Vec<Unprojectable>,
+    ) {
         match read {
             Read::Start(boot) => lane.start(boot),
             Read::Lost(records) => lane.lose(records),

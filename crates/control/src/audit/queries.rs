@@ -12,8 +12,7 @@ pub const OPEN_LOG: &str = "INSERT INTO audit.logs (tenant_id, origin, root, fro
 pub const LOCK_LOG: &str = "SELECT origin, incarnation, size, root, frontier, last_rx, counter \
      FROM audit.logs WHERE tenant_id = $1 FOR UPDATE";
 /// Moves a log on; no row if another sequencer did.
-pub const MOVE_LOG: &str =
-    "UPDATE audit.logs SET size = $3, root = $4, frontier = $5, last_rx = $6, counter = $7 \
+pub const MOVE_LOG: &str = "UPDATE audit.logs SET size = $3, root = $4, frontier = $5, last_rx = $6, counter = $7 \
      WHERE tenant_id = $1 AND size = $2";
 /// Adds leaves.
 pub const ADD_EVENTS: &str = "INSERT INTO audit.events \
@@ -48,8 +47,7 @@ pub const EXAMINE: &str = "SELECT l.origin, l.size, l.root, l.frontier, \
          (SELECT c.note FROM audit.checkpoints c WHERE c.tenant_id = l.tenant_id AND c.size = $2) AS note \
      FROM audit.logs l WHERE l.tenant_id = $1";
 /// Keeps a checkpoint.
-pub const ADD_CHECKPOINT: &str =
-    "INSERT INTO audit.checkpoints (tenant_id, size, note, at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+pub const ADD_CHECKPOINT: &str = "INSERT INTO audit.checkpoints (tenant_id, size, note, at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
 /// Notes how far checkpoints reach.
 pub const COVERED: &str =
     "UPDATE audit.logs SET checkpoint_size = $2 WHERE tenant_id = $1 AND checkpoint_size < $2";

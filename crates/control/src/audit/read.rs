@@ -110,7 +110,8 @@ pub async fn search(
     tenant: TenantId,
     search: &Search,
 ) -> Result<Vec<StoredEvent>, StoreError> {
-    let Search { after, before, event, event_type, result, actor, resource, from_us, to_us, limit, .. } = search;
+    let Search { after, before, event, event_type, result, actor, resource, from_us, to_us, limit, .. } =
+        search;
     let sql = if search.backwards { queries::SEARCH_BACK } else { queries::SEARCH };
     let rows = tx
         .query(

@@ -98,13 +98,16 @@ impl Filter {
 }
 
 fn parse_place(place: &str) -> Result<(i64, i64), Refusal> {
-    let parsed = place.split_once(' ').and_then(|(after, before)| Some((after.parse().ok()?, before.parse().ok()?)));
+    let parsed =
+        place.split_once(' ').and_then(|(after, before)| Some((after.parse().ok()?, before.parse().ok()?)));
     parsed.ok_or_else(|| Refusal::new(&kind::CURSOR_INVALID, "The cursor is not of this query."))
 }
 
 fn instant(field: &str, given: Option<&str>) -> Result<Option<i64>, Refusal> {
     let parse = |text: &str| text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_microsecond);
-    given.map(|text| parse(text).map_err(|_| wrong(field, "an instant, as in 2026-11-21T10:00:00Z"))).transpose()
+    given
+        .map(|text| parse(text).map_err(|_| wrong(field, "an instant, as in 2026-11-21T10:00:00Z")))
+        .transpose()
 }
 
 fn wrong(field: &str, why: &str) -> Refusal {

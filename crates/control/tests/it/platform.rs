@@ -128,6 +128,11 @@ pub async fn execute(config: &tokio_postgres::Config, sql: &str) {
     driver.await.expect("the connection's task").expect("the connection ends well");
 }
 
+/// A directory of the test's own; it goes with the process.
+pub fn scratch(name: &str) -> PathBuf {
+    root().join(format!("{name}-{}", NUMBER.fetch_add(1, Ordering::SeqCst)))
+}
+
 impl Platform {
     /// A platform with a database of its own on the shared server.
     pub async fn start() -> Platform {
@@ -159,6 +164,28 @@ impl Platform {
     pub fn beside(&self) -> Platform {
         let number = NUMBER.fetch_add(1, Ordering::SeqCst);
         Platform::on(self.config.clone(), root().join(format!("journal-{number}")))
+    }
+
+    /// Platforms on copies of this one's database as it is now. This one is over.
+    pub async fn copies<const N: usize>(self) -> [Platform; N] {
+        let source = self.config.get_dbname().expect("a database of its own").to_owned();
+        let mut admin = self.config.clone();
+        admin.dbname("postgres");
+        drop(self);
+        // Whoever is still connected stands in the way of a copy.
+        execute(&admin, &format!("ALTER DATABASE {source} ALLOW_CONNECTIONS false")).await;
+        let connected = format!("FROM pg_stat_activity WHERE datname = '{source}'");
+        execute(&admin, &format!("SELECT pg_terminate_backend(pid, 10000) {connected}")).await;
+        let mut platforms = Vec::new();
+        for _ in 0..N {
+            let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+            let database = format!("test_{number}");
+            execute(&admin, &format!("CREATE DATABASE {database} TEMPLATE {source}")).await;
+            let mut config = admin.clone();
+            config.dbname(&database);
+            platforms.push(Platform::on(config, root().join(format!("journal-{number}"))));
+        }
+        platforms.try_into().unwrap_or_else(|_| unreachable!("N platforms were made"))
     }
 
     fn on(config: tokio_postgres::Config, directory: PathBuf) -> Platform {
@@ -325,7 +352,8 @@ fn permissions() -> access::Permissions {
     let kinds =
         ["usage", "meter", "quota", "plan", "subscription", "invoice", "tenant", "key", "role", "audit"];
     let actions = ["read", "create", "update", "delete"].map(str::to_owned).to_vec();
-    let all: BTreeMap<_, _> = kinds.into_iter().map(|kind| (kind.to_owned(), actions.clone())).collect();
+    let mut all: BTreeMap<_, _> = kinds.into_iter().map(|kind| (kind.to_owned(), actions.clone())).collect();
+    all.insert("audit".to_owned(), ["read", "export"].map(str::to_owned).to_vec());
     access::Permissions::new(&all).expect("few permissions")
 }
 
