@@ -7,8 +7,9 @@
 //! <lane>/<first sequence, 20 digits>.segment
 //! ```
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -66,8 +67,9 @@ pub(crate) fn segments(directory: &Path, lane: &str) -> io::Result<Vec<u64>> {
     Ok(found)
 }
 
+/// Makes a directory that only its owner looks into: records tell who called from where.
 pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(path)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     path.parent().map_or(Ok(()), sync_directory)
 }
 

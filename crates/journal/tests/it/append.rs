@@ -1,7 +1,7 @@
 //! Appending and reading back, across segments and openings.
 
 use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 
 use rowhouse_journal::{Class, Journal, Kind, LaneError, OpenError, Reader, Tail};
 
@@ -122,4 +122,15 @@ fn tails_follow_a_running_writer_across_many_segments_without_a_gap() {
         }
     });
     assert!(journal.status().lanes[0].segments > 100);
+}
+
+#[test]
+fn only_the_owner_looks_into_a_lane() {
+    let place = Place::new("owner");
+    let (journal, _) = place.open();
+    let _lane = journal.lane("core-0").unwrap();
+    for directory in ["core-0", "spare"] {
+        let mode = std::fs::metadata(place.path().join(directory)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{directory}: {mode:o}");
+    }
 }
