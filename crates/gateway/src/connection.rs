@@ -22,6 +22,7 @@ use crate::core::Core;
 use crate::gateway::Phase;
 use crate::metrics::bump;
 use crate::path::serve;
+use crate::stream::Stream;
 
 /// Spawns onto the core's own thread.
 #[derive(Clone, Copy, Debug)]
@@ -142,7 +143,7 @@ fn welcome(core: &Rc<Core>, builder: &Rc<auto::Builder<LocalExecutor>>, stream: 
     tokio::task::spawn_local(async move {
         let heard = Heard::default();
         let peer = Rc::new(peer_of(&core, peer, heard.clone()));
-        let io = TokioIo::new(Tapped { stream, heard });
+        let io = TokioIo::new(Tapped { stream: Stream(stream), heard });
         let serving = core.clone();
         let service = service_fn(move |request| {
             let (core, peer) = (serving.clone(), peer.clone());
@@ -188,7 +189,7 @@ fn is_malformed(error: &(dyn std::error::Error + 'static)) -> bool {
 
 /// A stream whose first bytes since the last request are remembered.
 struct Tapped {
-    stream: TcpStream,
+    stream: Stream,
     heard: Heard,
 }
 

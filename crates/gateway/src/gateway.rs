@@ -137,16 +137,23 @@ impl Gateway {
                 journal.lane(&name).map_err(|source| StartError::Lane { lane: name.clone(), source })?;
             let (done, ended) = oneshot::channel();
             let (shared, metrics, stopped) = (shared.clone(), metrics[index].clone(), stopped.clone());
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .map_err(StartError::Thread)?;
+            let (say_begun, begun) = std::sync::mpsc::sync_channel(1);
             let thread = std::thread::Builder::new().name(name).spawn(move || {
-                let core = Core::new(shared, lane, metrics);
-                run(runtime, core, listener, stopped);
+                // A local runtime cannot leave the thread it was made on.
+                let made = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build_local(Default::default());
+                let runtime = match made {
+                    Ok(runtime) => runtime,
+                    Err(error) => return drop(say_begun.send(Err(error))),
+                };
+                let _ = say_begun.send(Ok(()));
+                run(runtime, Core::new(shared, lane, metrics), listener, stopped);
                 let _ = done.send(());
             });
             handle.threads.push((thread.map_err(StartError::Thread)?, ended));
+            let begun = begun.recv().expect("the thread says how it began, first of all");
+            begun.map_err(StartError::Thread)?;
         }
         Ok(handle)
     }
@@ -219,17 +226,16 @@ impl Drop for GatewayHandle {
 }
 
 fn run(
-    runtime: tokio::runtime::Runtime,
+    runtime: tokio::runtime::LocalRuntime,
     core: Core,
     listener: std::net::TcpListener,
     stopped: watch::Receiver<Phase>,
 ) {
-    let local = tokio::task::LocalSet::new();
     let core = std::rc::Rc::new(core);
-    local.block_on(&runtime, accept_loop(core.clone(), listener, stopped));
+    runtime.block_on(accept_loop(core.clone(), listener, stopped));
     // Requests still open are cut here and recorded as such, while the lane is still open.
-    drop(local);
     drop(runtime);
+    drop(core);
 }
 
 fn listen(address: SocketAddr, count: usize) -> io::Result<Vec<std::net::TcpListener>> {

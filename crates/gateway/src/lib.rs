@@ -20,6 +20,7 @@ mod metrics;
 mod path;
 mod quotas;
 mod random;
+mod stream;
 mod upstream;
 mod view;
 

@@ -110,6 +110,13 @@ async fn send(
         UpstreamBody::Empty => 0,
     };
     deadline.move_to((now + first_byte_timeout).min(whole).into());
+    if !pooled.is_ready() {
+        match deadline.guard(pooled.ready()).await {
+            Ok(true) => {}
+            Ok(false) => return Err(Failure::NotSent(request)),
+            Err(Elapsed) => return Err(Failure::Stop(timed_out())),
+        }
+    }
     let outcome = {
         let mut sending = std::pin::pin!(pooled.send(request));
         loop {
@@ -133,11 +140,13 @@ async fn send(
         }
         Ok(Err(SendError::NotSent(request))) => Err(Failure::NotSent(*request)),
         Ok(Err(SendError::Failed(error))) => Err(Failure::Stop(failed(&error, max_bytes, recording))),
-        Err(Elapsed) => {
-            let refusal = Refusal::new(&kind::UPSTREAM_TIMEOUT, "The service did not answer in time.");
-            Err(Failure::Stop(refusal.into()))
-        }
+        Err(Elapsed) => Err(Failure::Stop(timed_out())),
     }
+}
+
+#[cold]
+fn timed_out() -> Stop {
+    Stop::new(&kind::UPSTREAM_TIMEOUT, "The service did not answer in time.")
 }
 
 /// Whose fault it was: the body's, if it ended badly, else the upstream's.

@@ -240,13 +240,17 @@ fn tell_about_the_client(peer: &Peer, host: &HeaderValue, headers: &mut HeaderMa
 fn forwarded(peer: &Peer, host: &HeaderValue) -> HeaderValue {
     let client = peer.address_text.as_bytes();
     let mut text = Vec::with_capacity(client.len() + host.len() + 32);
-    match peer.address {
-        std::net::IpAddr::V4(_) => [b"for=", client, b";host=\""].map(|part| text.extend_from_slice(part)),
-        std::net::IpAddr::V6(_) => {
-            [b"for=\"[", client, b"]\";host=\""].map(|part| text.extend_from_slice(part))
-        }
+    let (before, after): (&[u8], &[u8]) = match peer.address {
+        std::net::IpAddr::V4(_) => (b"for=", b";host=\""),
+        std::net::IpAddr::V6(_) => (b"for=\"[", b"]\";host=\""),
     };
-    text.extend(host.as_bytes().iter().filter(|byte| !matches!(byte, b'"' | b'\\')));
+    for part in [before, client, after] {
+        text.extend_from_slice(part);
+    }
+    // A quoted string takes no quote of its own.
+    for part in host.as_bytes().split(|byte| matches!(byte, b'"' | b'\\')) {
+        text.extend_from_slice(part);
+    }
     text.extend_from_slice(b"\";proto=http");
     HeaderValue::from_maybe_shared(Bytes::from(text)).expect("an address and the text of another header")
 }

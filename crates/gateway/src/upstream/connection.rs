@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use super::Upstream;
 use crate::body::UpstreamBody;
 use crate::connection::LocalExecutor;
+use crate::stream::Stream;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +55,7 @@ impl Upstream {
     pub(crate) async fn connect(self: &Rc<Self>) -> Result<Pooled, ConnectError> {
         let stream = TcpStream::connect(&*self.address).await?;
         stream.set_nodelay(true)?;
-        let io = TokioIo::new(stream);
+        let io = TokioIo::new(Stream(stream));
         let sender = match self.http2 {
             true => {
                 let mut builder = http2::Builder::new(LocalExecutor);
@@ -74,29 +75,41 @@ impl Upstream {
 }
 
 impl Pooled {
-    /// Sends `request` and waits for the head of the answer.
-    pub(crate) async fn send(
+    /// Whether it takes a request at once.
+    pub(crate) fn is_ready(&self) -> bool {
+        match &self.sender {
+            Sender::Http1(sender) => sender.is_ready(),
+            Sender::Http2(sender) => sender.is_ready(),
+        }
+    }
+
+    /// Waits until it takes a request; whether it does.
+    pub(crate) async fn ready(&mut self) -> bool {
+        match &mut self.sender {
+            Sender::Http1(sender) => sender.ready().await.is_ok(),
+            Sender::Http2(sender) => sender.ready().await.is_ok(),
+        }
+    }
+
+    /// Hands `request` over at once, so that it is moved no further; then waits for the head of the answer.
+    pub(crate) fn send(
         &mut self,
         request: Request<UpstreamBody>,
-    ) -> Result<Response<Incoming>, SendError> {
-        let sent = match &mut self.sender {
-            Sender::Http1(sender) => {
-                if sender.ready().await.is_err() {
-                    return Err(SendError::NotSent(Box::new(request)));
-                }
-                sender.try_send_request(request).await
-            }
-            Sender::Http2(sender) => {
-                if sender.ready().await.is_err() {
-                    return Err(SendError::NotSent(Box::new(request)));
-                }
-                sender.try_send_request(request).await
-            }
+    ) -> impl Future<Output = Result<Response<Incoming>, SendError>> + use<> {
+        let (http1, http2) = match &mut self.sender {
+            Sender::Http1(sender) => (Some(sender.try_send_request(request)), None),
+            Sender::Http2(sender) => (None, Some(sender.try_send_request(request))),
         };
-        sent.map_err(|mut error| match error.take_message() {
-            Some(request) => SendError::NotSent(Box::new(request)),
-            None => SendError::Failed(error.into_error()),
-        })
+        async move {
+            let sent = match (http1, http2) {
+                (Some(answer), _) => answer.await,
+                (None, answer) => answer.expect("it is one of the two").await,
+            };
+            sent.map_err(|mut error| match error.take_message() {
+                Some(request) => SendError::NotSent(Box::new(request)),
+                None => SendError::Failed(error.into_error()),
+            })
+        }
     }
 
     /// Gives the connection back: its answer has been read to the end.
