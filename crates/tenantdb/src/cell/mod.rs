@@ -15,6 +15,9 @@ pub const SCHEMAS_DATABASE: &str = "rh_schemas_1";
 /// The one login of all tenants on the level `shared`.
 pub const SHARED_LOGIN: &str = "rh_app";
 
+/// Most space that one session's sorts and joins take on disk; only superusers can raise it.
+const TEMP_FILES: &str = "4GB";
+
 const ROLES: &str = include_str!("roles.sql");
 const GUARD: &str = include_str!("guard.sql");
 const REVOKES: &str = include_str!("revokes.sql");
@@ -196,7 +199,10 @@ async fn open_database(cell: &Cell, database: &str) -> Result<(), CellError> {
     if database == SHARED_DATABASE {
         sql.push_str(&format!("GRANT CONNECT ON DATABASE {quoted} TO {SHARED_LOGIN};"));
     }
-    sql.push_str(&format!("ALTER DATABASE {quoted} CONNECTION LIMIT -1; COMMIT"));
+    sql.push_str(&format!(
+        "ALTER DATABASE {quoted} SET temp_file_limit = '{TEMP_FILES}';
+         ALTER DATABASE {quoted} CONNECTION LIMIT -1; COMMIT"
+    ));
     server.batch_execute(&sql).await.map_err(while_doing("opening a database"))?;
     server.close().await;
     Ok(())

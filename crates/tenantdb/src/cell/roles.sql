@@ -19,6 +19,12 @@ ALTER ROLE rh_migrator LOGIN;
 ALTER ROLE rh_mover LOGIN BYPASSRLS REPLICATION;        -- moves and exports; its sessions are audited
 GRANT rh_owner TO rh_migrator;
 
+-- One tenants' login cannot take all connections of the server: others and the control plane keep three in ten.
+DO $$
+BEGIN
+  EXECUTE format('ALTER ROLE rh_app CONNECTION LIMIT %s', current_setting('max_connections')::int * 7 / 10);
+END $$;
+
 -- Every new database grants CONNECT and TEMP to PUBLIC; template0 takes no connections anyway.
 DO $$
 DECLARE

@@ -68,6 +68,14 @@ async fn record(transaction: &Transaction<'_>, place: &Place) -> Result<(), Plac
     }
 }
 
+/// As for the shared login: three in ten of the server's connections stay for others. The name is plain.
+fn limit_connections(login: &str) -> String {
+    format!(
+        "DO $$ BEGIN EXECUTE format('ALTER ROLE %I CONNECTION LIMIT %s', '{login}',
+         current_setting('max_connections')::int * 7 / 10); END $$;\n"
+    )
+}
+
 /// A login without any attribute, and its three groups, which alone hold privileges on tables. A login that exists
 /// (the step is repeated) keeps the memberships it has, because rights may have changed meanwhile.
 async fn make_login(cell: &Cell, place: &Place) -> Result<(), PlaceError> {
@@ -80,7 +88,7 @@ async fn make_login(cell: &Cell, place: &Place) -> Result<(), PlaceError> {
         .await
         .map_err(while_doing("looking for a login"))?;
     if exists.is_none() {
-        let mut sql = format!("CREATE ROLE {login} LOGIN INHERIT;\n");
+        let mut sql = format!("CREATE ROLE {login} LOGIN INHERIT;\n{}", limit_connections(&place.login));
         for (_, group) in place.groups() {
             sql.push_str(&format!("CREATE ROLE {} NOLOGIN;\n", quote(&group)?));
         }

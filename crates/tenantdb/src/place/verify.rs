@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::Place;
 use crate::DatabaseKey;
-use crate::cell::Cell;
+use crate::cell::{Cell, LOCK_CLUSTER};
 use crate::connect::{ConnectError, Connected};
 use crate::name::{NameError, quote};
 use crate::tables::PROBE_TABLE;
@@ -50,7 +50,7 @@ pub enum VerifyError {
     },
 }
 
-/// Connects as the tenant's login, writes, reads and deletes a probe row of `schema` in a transaction that is rolled
+/// Takes away what the login has set for itself, connects as it, writes, reads and deletes a probe row of `schema` in a transaction that is rolled
 /// back, and makes eight attempts that must be refused. The place must have full rights.
 ///
 /// # Errors
@@ -61,8 +61,9 @@ pub async fn verify(
     schema: &str,
     key: &DatabaseKey,
 ) -> Result<Verified, VerifyError> {
-    let client = cell.connect_as(&place.login, &place.database).await?;
     let broken = |doing| move |source| VerifyError::Broken { doing, source };
+    forget_own_settings(cell, place).await?;
+    let client = cell.connect_as(&place.login, &place.database).await?;
     let table = format!("{}.{PROBE_TABLE}", quote(schema)?);
     let row = client
         .query_one("SELECT pg_backend_pid(), extract(epoch FROM clock_timestamp())::bigint", &[])
@@ -96,6 +97,22 @@ pub async fn verify(
     let refused = refuse_all(&client, &probes(place, key, &claims, &table)).await?;
     client.close().await;
     Ok(Verified { refused })
+}
+
+/// A login may give itself settings, and nobody can take that right from it. The one that all shared tenants have in
+/// common would otherwise let one of them keep new ones from being proven.
+async fn forget_own_settings(cell: &Cell, place: &Place) -> Result<(), VerifyError> {
+    let (login, database) = (quote(&place.login)?, quote(&place.database)?);
+    let admin = cell.connect("postgres").await?;
+    admin
+        .batch_execute(&format!(
+            "BEGIN; {LOCK_CLUSTER};
+             ALTER ROLE {login} RESET ALL; ALTER ROLE {login} IN DATABASE {database} RESET ALL; COMMIT"
+        ))
+        .await
+        .map_err(|source| VerifyError::Broken { doing: "be freed of its own settings", source })?;
+    admin.close().await;
+    Ok(())
 }
 
 /// `BEGIN` and the context. The token holds hexadecimal digits, letters, digits, dots, hyphens and underscores only.

@@ -14,10 +14,14 @@ use crate::name::quote;
 use crate::{ConnectError, DatabaseError, statement};
 
 /// Settings of every session. In the startup packet they outrank what a role set for itself, and `RESET ALL` comes
-/// back to them. The last one keeps a login from naming a library that no session could load.
+/// back to them: all that could make a commit less durable, end sessions, or change what a statement means. The last
+/// one keeps a login from naming a library that no session could load.
 const SETTINGS: &str = "-c statement_timeout=30000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=60000 \
      -c default_transaction_read_only=off -c default_transaction_isolation=read\\ committed -c row_security=on \
-     -c standard_conforming_strings=on -c TimeZone=UTC -c DateStyle=ISO -c local_preload_libraries=";
+     -c default_transaction_deferrable=off -c synchronous_commit=on -c idle_session_timeout=0 -c exit_on_error=off \
+     -c standard_conforming_strings=on -c transform_null_equals=off -c array_nulls=on -c gin_fuzzy_search_limit=0 \
+     -c plan_cache_mode=auto -c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=postgres -c extra_float_digits=1 \
+     -c bytea_output=hex -c local_preload_libraries=";
 
 /// How long a cancel request may take before the connection is simply closed.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);

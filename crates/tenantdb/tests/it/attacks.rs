@@ -6,7 +6,7 @@
 
 use rowhouse_domain::tenancy::Isolation;
 use rowhouse_tenantdb::cell::{self, SHARED_DATABASE};
-use rowhouse_tenantdb::{Access, DatabaseKey, Databases, Place, TokenClaims, tables};
+use rowhouse_tenantdb::{Access, DatabaseKey, Databases, Place, TokenClaims, place, tables};
 use tokio_postgres::{Client, SimpleQueryMessage};
 use uuid::Uuid;
 
@@ -48,6 +48,8 @@ const SHARED: &[(&str, &str, &str)] = &[
     ("switch policies off", "SET LOCAL row_security = off; SELECT * FROM stamping.stamps", DENIED),
     ("act as a replica", "SET LOCAL session_replication_role = replica", DENIED),
     ("forced parallel plan", "SELECT set_config(name, 'on', true) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query'); SELECT * FROM stamping.stamps", HARMLESS),
+    ("more temporary files", "SET temp_file_limit = -1", DENIED),
+    ("more connections", "ALTER ROLE rh_app CONNECTION LIMIT -1", DENIED),
     ("new login attribute", "ALTER ROLE rh_app BYPASSRLS", DENIED),
     ("shut the shared login out", "ALTER ROLE rh_app NOLOGIN", DENIED),
     // rows
@@ -143,6 +145,11 @@ const OWN_SETTINGS: &[&str] = &[
     "standard_conforming_strings = off",
     "local_preload_libraries = 'nothing'",
     "default_transaction_isolation = 'serializable'",
+    "synchronous_commit = off",
+    "idle_session_timeout = 1",
+    "exit_on_error = on",
+    "transform_null_equals = on",
+    "work_mem = '64kB'",
     "TimeZone = 'Pacific/Kiritimati'",
 ];
 
@@ -345,6 +352,9 @@ async fn still_served(siege: &Siege, victim: u128) {
             .await
             .expect("reads");
         assert_eq!(row.get::<_, String>(0), format!("{MARKER} note"));
+        let durable = "SELECT current_setting('synchronous_commit')";
+        let durable = transaction.query_one(durable, &[]).await.expect("asked");
+        assert_eq!(durable.get::<_, String>(0), "on");
         transaction
             .execute("UPDATE notes SET body = body WHERE id = $1", &[&row_id(victim)])
             .await
@@ -352,6 +362,8 @@ async fn still_served(siege: &Siege, victim: u128) {
         transaction.commit().await.expect("commits");
     }
     siege.victim.batch_execute("SELECT 1").await.expect("the victim's own session lives");
+    let (place, schema, key) = siege.house.place(victim);
+    place::verify(&siege.house.cell, place, schema, key).await.expect("a place of the level is still proven");
 }
 
 /// As a tenant's own login in a database of many: privileges, not policies, are what stands in the way.
