@@ -46,7 +46,19 @@ pub fn run(command: JournalCommand, json: bool) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// An empty answer about the wrong directory would look like a sound journal.
+fn is_journal(directory: &std::path::Path) -> anyhow::Result<()> {
+    let holds = |name: &str| directory.join(name).exists();
+    anyhow::ensure!(
+        holds("lock") || holds("node"),
+        "{} is no journal; next: name <data_dir>/journal",
+        directory.display()
+    );
+    Ok(())
+}
+
 fn verify(directory: &std::path::Path, json: bool) -> anyhow::Result<ExitCode> {
+    is_journal(directory)?;
     let report = verify_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
     let items: Vec<Value> = report
         .segments
@@ -65,6 +77,7 @@ fn verify(directory: &std::path::Path, json: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn read(directory: &std::path::Path, lane: Option<&str>, from: u64) -> anyhow::Result<ExitCode> {
+    is_journal(directory)?;
     let reader =
         Reader::open_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
     let lanes = reader.lanes()?.into_iter().filter(|name| lane.is_none_or(|wanted| wanted == name));

@@ -46,9 +46,6 @@ pub static SETTINGS: &[Setting] = &[
     setting("database.settings", "Lines for the private server's `postgresql.conf`."),
     setting("database.os_user", "OS user of the private server when root starts it; `postgres` if not set."),
     setting("journal.keep", "How long segments are kept that every projection has read."),
-    setting(
-        "What the gateway does when the journal cannot take a record: `serve` (go on and count what was not recorded) or `refuse` (503 `journal.unavailable`).",
-    ),
     setting("journal.segment_mib", "Size of a segment, in MiB, 1 to 1,024."),
     setting("tenancy.base_domains", "More base domains beside `server.base_domain`."),
     setting("tenancy.platform_hosts", "Hosts that name no tenant and are served all the same."),

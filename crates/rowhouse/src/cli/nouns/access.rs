@@ -140,7 +140,7 @@ pub async fn key(client: &Client, verb: KeyVerb, json: bool) -> anyhow::Result<(
             };
             let body =
                 json!({"name": name, "owner": principal(&owner), "roles": roles, "permissions": permissions});
-            new(&client.post(&at("/v1/keys", &[("tenant", tenant)]), body).await?, json);
+            new(client, &client.post(&at("/v1/keys", &[("tenant", tenant)]), body).await?, json).await;
         }
         KeyVerb::Verify { permission } => {
             let key = std::io::read_to_string(std::io::stdin())?;
@@ -153,17 +153,40 @@ pub async fn key(client: &Client, verb: KeyVerb, json: bool) -> anyhow::Result<(
             ended(&client.post(&one(&id, "/revoke"), json!({"reason": reason})).await?, json)
         }
         KeyVerb::Rotate { id, grace_seconds } => {
-            new(&client.post(&one(&id, "/rotate"), json!({"grace_seconds": grace_seconds})).await?, json);
+            let body = json!({"grace_seconds": grace_seconds});
+            new(client, &client.post(&one(&id, "/rotate"), body).await?, json).await;
         }
     }
     Ok(())
 }
 
 /// A new key: its text alone on stdout, so that it can go straight into a file.
-fn new(answer: &Value, json: bool) {
-    let Some(text) = answer["key"].as_str().filter(|_| !json) else { return show(answer, KEY, json) };
+async fn new(client: &Client, answer: &Value, json: bool) {
+    let Some(text) = answer["key"].as_str() else { return show(answer, KEY, json) };
+    if !in_force(client, text).await {
+        eprintln!("the gateway does not know the key yet; it will in a moment");
+    }
+    if json {
+        return show(answer, KEY, true);
+    }
     line(text);
     eprintln!("this is {}; it is shown only now", answer["id"].as_str().unwrap_or("the key"));
+}
+
+/// Whether the gateway knows the key; asks for at most two seconds. The answer comes from the same directory that
+/// the gateway reads.
+async fn in_force(client: &Client, key: &str) -> bool {
+    let mut beat = tokio::time::interval(std::time::Duration::from_millis(20));
+    for _ in 0..100 {
+        beat.tick().await;
+        match client.post("/v1/keys/verify", json!({"key": key})).await {
+            Ok(verdict) if verdict["key_id"].is_string() => return true,
+            Ok(_) => {}
+            // Who may make keys need not be allowed to ask about them.
+            Err(_) => return false,
+        }
+    }
+    false
 }
 
 fn ended(answer: &Value, json: bool) {
