@@ -139,9 +139,6 @@ mod tests {
         assert_eq!(tenant.parse::<TenantId>(), Ok(TenantId::from_u128(42)));
         assert!(matches!(tenant.parse::<UserId>(), Err(IdError::WrongKind { expected: "user", .. })));
         assert!(matches!("acme".parse::<TenantId>(), Err(IdError::Malformed { .. })));
-        assert_eq!(
-            "00000000-0000-0000-0000-00000000002a".parse::<TenantId>(),
-            Ok(TenantId::from_u128(42))
-        );
+        assert_eq!("00000000-0000-0000-0000-00000000002a".parse::<TenantId>(), Ok(TenantId::from_u128(42)));
     }
 }

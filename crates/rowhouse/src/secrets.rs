@@ -53,7 +53,8 @@ fn read_or_make(file: &PathBuf, entropy: &Entropy) -> anyhow::Result<[u8; 32]> {
         Ok(mut open) => {
             let mut text = String::new();
             open.read_to_string(&mut text).with_context(|| format!("cannot read {}", file.display()))?;
-            from_hex(text.trim()).with_context(|| format!("{} does not hold 64 hexadecimal digits", file.display()))
+            from_hex(text.trim())
+                .with_context(|| format!("{} does not hold 64 hexadecimal digits", file.display()))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let bytes = entropy.bytes::<32>();
@@ -70,7 +71,8 @@ pub fn write_private(file: &Path, text: &str) -> anyhow::Result<()> {
     let folder = file.parent().context("a file lies in a folder")?;
     let half_made = file.with_extension("new");
     let write = || -> std::io::Result<()> {
-        let mut open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&half_made)?;
+        let mut open =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&half_made)?;
         writeln!(open, "{text}")?;
         open.sync_all()?;
         std::fs::rename(&half_made, file)?;

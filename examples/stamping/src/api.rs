@@ -53,7 +53,10 @@ impl FromRequestParts<Arc<Stamping>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, service: &Arc<Stamping>) -> Result<Self, Failure> {
         let untrusted = |why: String| {
-            Failure(Refusal::new(&kind::NO_CREDENTIALS, "This service is reached through the gateway only.").private(why))
+            Failure(
+                Refusal::new(&kind::NO_CREDENTIALS, "This service is reached through the gateway only.")
+                    .private(why),
+            )
         };
         let mut headers = parts.headers.get_all(context::HEADER).iter();
         let (Some(header), None) = (headers.next(), headers.next()) else {

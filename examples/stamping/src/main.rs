@@ -40,12 +40,8 @@ async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let options = Options::parse();
     let tenant = options.tenant.as_deref().map(str::parse::<TenantId>).transpose().context("TENANT_ID")?;
-    let watch = Watch {
-        socket: options.plane,
-        service: "stamping".to_owned(),
-        tenant,
-        cache: options.plane_cache,
-    };
+    let watch =
+        Watch { socket: options.plane, service: "stamping".to_owned(), tenant, cache: options.plane_cache };
     let databases = Databases::open(Source::Watch(watch)).await?;
     let service = api::Stamping { databases, tenant, clock: system_clock(), entropy: system_entropy() };
     let listener = tokio::net::TcpListener::bind(options.listen)

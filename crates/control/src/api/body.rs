@@ -31,9 +31,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         check_media_type(request.headers())?;
         let limit = request.extensions().get::<BodyLimit>().map_or(DEFAULT_MAX, |limit| limit.0);
-        let bytes = axum::body::to_bytes(request.into_body(), limit).await.map_err(|_| {
-            Refusal::new(&kind::TOO_LARGE, format!("The body is larger than {limit} bytes."))
-        })?;
+        let bytes = axum::body::to_bytes(request.into_body(), limit)
+            .await
+            .map_err(|_| Refusal::new(&kind::TOO_LARGE, format!("The body is larger than {limit} bytes.")))?;
         Ok(Body { value: parse(&bytes)?, bytes })
     }
 }
@@ -56,8 +56,11 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
         let pointer = pointer(error.path());
         let cause = error.into_inner();
         match cause.classify() {
-            serde_json::error::Category::Data => Refusal::new(&kind::INVALID, "A field of the body is wrong.")
-                .field(pointer, "invalid", cause.to_string()),
+            serde_json::error::Category::Data => Refusal::new(
+                &kind::INVALID,
+                "A field of the body is wrong.",
+            )
+            .field(pointer, "invalid", cause.to_string()),
             _ => Refusal::new(&kind::MALFORMED_JSON, format!("The body is not JSON: {cause}.")),
         }
     })?;

@@ -26,9 +26,9 @@ pub fn assemble(routes: Router<Shared>, control: Shared) -> Router {
 /// The id of the running request: the caller's if it sent a UUID or one of our ids, else a new one.
 pub fn request_id(headers: &HeaderMap, control: &Shared) -> RequestId {
     let given = headers.get("x-request-id").and_then(|value| value.to_str().ok());
-    given.and_then(|text| text.parse().ok()).unwrap_or_else(|| {
-        RequestId(control.entropy().uuid_v7(control.clock().now_us()))
-    })
+    given
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| RequestId(control.entropy().uuid_v7(control.clock().now_us())))
 }
 
 async fn frame(State(control): State<Shared>, mut request: Request, next: Next) -> Response {

@@ -41,7 +41,8 @@ impl FromRequestParts<Shared> for Idempotency {
         let caller = Caller::from_request_parts(parts, control).await?;
         let given = parts.headers.get("idempotency-key");
         let key = given.map(|value| value.to_str().map(str::to_owned)).transpose().ok().flatten();
-        let well_formed = |key: &String| (1..=255).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+        let well_formed =
+            |key: &String| (1..=255).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
         if given.is_some() && !key.as_ref().is_some_and(well_formed) {
             return Err(Refusal::new(&kind::INVALID, "The Idempotency-Key is malformed.")
                 .next("Send 1 to 255 visible ASCII characters.")
@@ -84,7 +85,8 @@ impl Idempotency {
                 &[&self.principal, &self.tenant, &self.method, &self.path, &key],
             )
             .await?;
-        let running = || Refusal::new(&kind::IDEMPOTENCY_RUNNING, "The first request still runs.").retry_after(1);
+        let running =
+            || Refusal::new(&kind::IDEMPOTENCY_RUNNING, "The first request still runs.").retry_after(1);
         let row = row.ok_or_else(running)?;
         if row.get::<_, &[u8]>(0) != digest {
             return Err(Refusal::new(&kind::IDEMPOTENCY_MISMATCH, "This key was used with another body."));

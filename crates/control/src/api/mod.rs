@@ -18,5 +18,5 @@ pub use etag::{IfMatch, etag};
 pub use frame::{assemble, request_id};
 pub use ids::{PrincipalBody, path_id, stored_kind};
 pub use problem::{Answer, ApiError};
-pub use router::{openapi, router};
 pub use query::{List, Page, Parameters, TenantParameter};
+pub use router::{openapi, router};

@@ -25,7 +25,8 @@ impl From<StoreError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let status = axum::http::StatusCode::from_u16(self.0.status()).expect("the catalogue has real statuses");
+        let status =
+            axum::http::StatusCode::from_u16(self.0.status()).expect("the catalogue has real statuses");
         let mut response = status.into_response();
         response.extensions_mut().insert(self.0);
         response

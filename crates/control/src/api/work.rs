@@ -46,7 +46,12 @@ pub async fn turn(control: &Control) -> Result<bool, StoreError> {
     let Some(job) = jobs::claim(&control.store).await? else { return Ok(false) };
     let outcome = perform(control, &job).await;
     if let Err(problem) = &outcome {
-        tracing::warn!(kind = job.kind, attempt = job.attempt, problem, "a job failed and will be tried again");
+        tracing::warn!(
+            kind = job.kind,
+            attempt = job.attempt,
+            problem,
+            "a job failed and will be tried again"
+        );
     }
     jobs::settle(&control.store, &job, outcome).await?;
     Ok(true)
@@ -61,7 +66,8 @@ async fn perform(control: &Control, job: &Claimed) -> Result<(), String> {
 
 async fn plan_sweep(control: &Control) -> Result<(), StoreError> {
     let hour = control.clock().now_s().div_euclid(EVERY_S);
-    let run_at = jiff::Timestamp::from_second(hour * EVERY_S).expect("clocks stay within the years 0 to 9999");
+    let run_at =
+        jiff::Timestamp::from_second(hour * EVERY_S).expect("clocks stay within the years 0 to 9999");
     let id = Uuid::from_u128(u128::from_be_bytes(*b"rowhouse-sweep\0\0") ^ hour.unsigned_abs() as u128);
     let transaction = begin(control).await?;
     jobs::enqueue(&transaction, id, SWEEP, &json!({}), run_at).await?;

@@ -116,7 +116,9 @@ pub async fn subscribe(
 
 /// Takes back a subscription that was never of use: it ends when it began, so nothing is billed. Whether there was one.
 pub async fn cancel(transaction: &Transaction, tenant: TenantId) -> Result<bool, StoreError> {
-    let Some(row) = transaction.query_opt(queries::LOCK_CURRENT, &[&tenant.0]).await? else { return Ok(false) };
+    let Some(row) = transaction.query_opt(queries::LOCK_CURRENT, &[&tenant.0]).await? else {
+        return Ok(false);
+    };
     let running = subscription(&row)?;
     transaction.execute(queries::END, &[&running.id, &running.started_at]).await?;
     Ok(true)

@@ -31,7 +31,10 @@ pub async fn load_hosts(
 ) -> Result<Vec<(String, TenantId)>, StoreError> {
     let tenant = tenant.map(|tenant| tenant.0);
     let rows = transaction
-        .query("SELECT name, tenant_id FROM tenancy.hosts WHERE $1::uuid IS NULL OR tenant_id = $1", &[&tenant])
+        .query(
+            "SELECT name, tenant_id FROM tenancy.hosts WHERE $1::uuid IS NULL OR tenant_id = $1",
+            &[&tenant],
+        )
         .await?;
     Ok(rows.iter().map(|row| (row.get(0), TenantId(row.get(1)))).collect())
 }
@@ -137,7 +140,11 @@ async fn create_host(
 /// Takes a domain away from its tenant.
 #[utoipa::path(delete, path = "/v1/hosts/{id}", operation_id = "tenancy.delete_host", tag = "tenancy",
     params(("id" = String, Path)), responses((status = 204)))]
-async fn delete_host(State(control): State<Shared>, caller: Caller, Path(id): Path<String>) -> Answer<StatusCode> {
+async fn delete_host(
+    State(control): State<Shared>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Answer<StatusCode> {
     let id: HostId = path_id(&id)?;
     let permit = caller.permit("host:manage", caller.scope(None)?)?;
     let transaction = control.store.write(&permit).await?;
@@ -179,7 +186,8 @@ mod tests {
     fn names_of_tenants() {
         let ours = ["example.com".to_owned()];
         assert_eq!(check_name("Portal.Acme.ORG.", &ours).as_deref(), Ok("portal.acme.org"));
-        for bad in ["localhost", "127.0.0.1", "a.example.com", "example.com", "x.org:80", "ä.org", "a..b", ""] {
+        for bad in ["localhost", "127.0.0.1", "a.example.com", "example.com", "x.org:80", "ä.org", "a..b", ""]
+        {
             assert!(check_name(bad, &ours).is_err(), "{bad}");
         }
     }

@@ -15,9 +15,9 @@ pub mod service_tables;
 mod view;
 
 pub use api::{named, routes};
-pub use hosts::load_hosts;
 pub use cells::{LOCAL_CELL, register_local_cell};
 pub use edit::{BillingContact, check_company_name, check_metadata};
+pub use hosts::load_hosts;
 pub use queries::{
     NewTenant, Suspension, TenantRecord, TenantRow, get, insert, load_tenants, lock, set_status,
 };

@@ -14,11 +14,17 @@ async fn a_sweep_removes_what_is_over_once_an_hour() {
     let add = "INSERT INTO api.idempotency (principal, tenant, method, path, key, body_sha256, created_at) \
                VALUES ('p', '', 'POST', '/x', 'old', '', '2026-11-20 09:59:59Z'), ('p', '', 'POST', '/x', 'new', '', '2026-11-20 10:00:01Z')";
     platform.execute(add).await;
-    platform.execute("INSERT INTO api.notices (topic, at) VALUES ('a', '2026-11-01Z'), ('b', '2026-11-02Z')").await;
+    platform
+        .execute("INSERT INTO api.notices (topic, at) VALUES ('a', '2026-11-01Z'), ('b', '2026-11-02Z')")
+        .await;
     assert!(work::turn(&platform.control).await.expect("a turn"), "the sweep of this hour");
     assert!(!work::turn(&platform.control).await.expect("a turn"), "one sweep an hour");
     assert_eq!(platform.ask("SELECT string_agg(key, ' ') FROM api.idempotency").await, "new");
-    assert_eq!(platform.ask("SELECT string_agg(topic, ' ') FROM api.notices").await, "b", "the newest notice stays");
+    assert_eq!(
+        platform.ask("SELECT string_agg(topic, ' ') FROM api.notices").await,
+        "b",
+        "the newest notice stays"
+    );
     platform.hand.advance_us(3_600_000_000);
     assert!(work::turn(&platform.control).await.expect("a turn"), "and one in the next");
 }

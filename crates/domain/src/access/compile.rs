@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
+use super::Principal;
 use super::permission::{PermissionSet, Permissions};
 use super::role::RoleCatalogue;
-use super::Principal;
 
 /// Whether a grant gives or forbids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

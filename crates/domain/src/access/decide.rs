@@ -148,9 +148,7 @@ mod tests {
 
     use uuid::Uuid;
 
-    use super::super::{
-        GrantDefinition, GrantTarget, Permissions, RoleCatalogue, RoleDefinition, compile,
-    };
+    use super::super::{GrantDefinition, GrantTarget, Permissions, RoleCatalogue, RoleDefinition, compile};
     use super::*;
 
     const ANN: Principal = Principal { kind: PrincipalKind::User, id: Uuid::from_u128(7) };

@@ -9,7 +9,9 @@ mod permission;
 mod resource_type;
 mod role;
 
-pub use compile::{AccessTable, GrantDefinition, GrantEffect, GrantTarget, PrincipalRights, TimedGrant, compile};
+pub use compile::{
+    AccessTable, GrantDefinition, GrantEffect, GrantTarget, PrincipalRights, TimedGrant, compile,
+};
 pub use decide::{Decision, Permit, Reason, decide, decide_key, may};
 pub use permission::{PermissionId, PermissionSet, Permissions};
 pub use resource_type::{ResourceType, RoleDefaults, with_standard_actions};

@@ -87,10 +87,9 @@ fn collect(
     }
     path.push(role.name.clone());
     for parent in &role.inherits {
-        let parent = by_name.get(parent.as_str()).ok_or_else(|| RoleError::UnknownRole {
-            role: role.name.clone(),
-            inherits: parent.clone(),
-        })?;
+        let parent = by_name
+            .get(parent.as_str())
+            .ok_or_else(|| RoleError::UnknownRole { role: role.name.clone(), inherits: parent.clone() })?;
         collect(parent, by_name, permissions, path, seen, set)?;
     }
     path.pop();

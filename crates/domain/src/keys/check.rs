@@ -20,8 +20,7 @@ pub fn check<'d>(
     text: &str,
     now_us: i64,
 ) -> Result<&'d Arc<Key>, Refusal> {
-    let invalid =
-        |why| Refusal::new(&kind::KEY_INVALID, "The API key is not valid.").private(why);
+    let invalid = |why| Refusal::new(&kind::KEY_INVALID, "The API key is not valid.").private(why);
     let parsed = KeyText::parse(text).map_err(|_| invalid("malformed"))?;
     let Some(key) = directory.keys.get(&parsed.public_id) else {
         peppers.waste(text);

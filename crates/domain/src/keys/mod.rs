@@ -7,5 +7,5 @@ mod text;
 
 pub use check::{check, look_up};
 pub use digest::{Pepper, Peppers};
-pub use state::{KeyState, KeyStanding};
+pub use state::{KeyStanding, KeyState};
 pub use text::{Environment, KeyText, Malformed, PublicId, generate};

@@ -35,7 +35,9 @@ impl KeyStanding {
         match self.state {
             KeyState::Revoked => Some(&kind::KEY_REVOKED),
             KeyState::Disabled => Some(&kind::KEY_DISABLED),
-            KeyState::Active if self.not_before_us.is_some_and(|t| now_us < t) => Some(&kind::KEY_NOT_YET_VALID),
+            KeyState::Active if self.not_before_us.is_some_and(|t| now_us < t) => {
+                Some(&kind::KEY_NOT_YET_VALID)
+            }
             KeyState::Active if self.expires_at_us.is_some_and(|t| now_us >= t) => Some(&kind::KEY_EXPIRED),
             KeyState::Active if !self.owner_enabled => Some(&kind::KEY_OWNER_DISABLED),
             KeyState::Active => None,

@@ -44,9 +44,8 @@ impl Bucket {
     /// takes longer than 366 days, or if no tick fits.
     pub fn new(quota: i64, window_ms: i64, burst: i64) -> Option<Self> {
         let bounds = 1..=1_000_000_000;
-        let in_bounds = bounds.contains(&quota)
-            && bounds.contains(&burst)
-            && (1..=2_678_400_000).contains(&window_ms);
+        let in_bounds =
+            bounds.contains(&quota) && bounds.contains(&burst) && (1..=2_678_400_000).contains(&window_ms);
         if !in_bounds || i128::from(burst) * i128::from(window_ms) > i128::from(quota) * 366 * 86_400_000 {
             return None;
         }

@@ -92,7 +92,9 @@ impl LimitDefinition {
 
 /// Numbers for which no bucket can be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("quota {quota} with burst {burst} does not fit: 1 to 1,000,000,000 each, and a full refill within 366 days")]
+#[error(
+    "quota {quota} with burst {burst} does not fit: 1 to 1,000,000,000 each, and a full refill within 366 days"
+)]
 pub struct BadNumbers {
     /// Units per window.
     pub quota: i64,

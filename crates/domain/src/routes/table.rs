@@ -49,7 +49,9 @@ pub enum TableError {
     #[error("route `{route}` needs `{permission}`, which no resource type declares")]
     UnknownPermission { route: String, permission: String },
     /// It asks for nothing and does not say that it is public.
-    #[error("route `{route}` names neither a permission nor a resource type, and does not say `public = true`")]
+    #[error(
+        "route `{route}` names neither a permission nor a resource type, and does not say `public = true`"
+    )]
     Open { route: String },
     /// Its path has no form we know.
     #[error("route `{route}` has the path `{path}`: {reason}")]
@@ -188,9 +190,10 @@ fn compile(
     permissions: &Permissions,
 ) -> Result<Route, TableError> {
     let route = || definition.name.clone();
-    let service = services.iter().position(|service| service.name == definition.service).ok_or_else(|| {
-        TableError::UnknownService { route: route(), service: definition.service.clone() }
-    })?;
+    let service = services
+        .iter()
+        .position(|service| service.name == definition.service)
+        .ok_or_else(|| TableError::UnknownService { route: route(), service: definition.service.clone() })?;
     check_path(definition)?;
     let id = |name: &str| {
         permissions
@@ -198,9 +201,9 @@ fn compile(
             .ok_or_else(|| TableError::UnknownPermission { route: route(), permission: name.to_owned() })
     };
     let permission = definition.permission.as_deref().map(id).transpose()?;
-    let taken = METHODS.into_iter().filter(|method| {
-        definition.methods.is_empty() || definition.methods.iter().any(|own| own == method)
-    });
+    let taken = METHODS
+        .into_iter()
+        .filter(|method| definition.methods.is_empty() || definition.methods.iter().any(|own| own == method));
     let mut by_method = BTreeMap::new();
     if let (Some(kind), None) = (&definition.resource_type, permission) {
         for (method, action) in taken.clone().filter_map(|m| Some((m, action_of_method(m)?))) {
@@ -211,10 +214,10 @@ fn compile(
         return Err(TableError::Open { route: route() });
     }
     let usage = definition.metering.iter().map(|rule| {
-        let quantity = rule.quantity.parse::<Quantity>().map_err(|_| TableError::BadQuantity {
-            route: route(),
-            quantity: rule.quantity.clone(),
-        })?;
+        let quantity = rule
+            .quantity
+            .parse::<Quantity>()
+            .map_err(|_| TableError::BadQuantity { route: route(), quantity: rule.quantity.clone() })?;
         Ok((Arc::from(rule.meter.as_str()), quantity, rule.count_when))
     });
     let endpoints =
@@ -238,11 +241,7 @@ fn check_path(definition: &RouteDefinition) -> Result<(), TableError> {
         () if path.ends_with('*') && !path.ends_with("/*") => "`*` may only stand after a slash",
         () => return Ok(()),
     };
-    Err(TableError::BadPath {
-        route: definition.name.clone(),
-        path: path.clone(),
-        reason: reason.to_owned(),
-    })
+    Err(TableError::BadPath { route: definition.name.clone(), path: path.clone(), reason: reason.to_owned() })
 }
 
 #[cfg(test)]

@@ -104,8 +104,7 @@ fn agree(found: &[Signal; 4]) -> Result<(ResolvedBy, TenantId), Refusal> {
     match found[3] {
         // Answered as the credential's own failure, so that nobody learns which tenants exist.
         Some((_, Some(token))) if token != tenant => {
-            Err(Refusal::new(&kind::KEY_INVALID, "The API key is not valid here.")
-                .private("wrong_tenant"))
+            Err(Refusal::new(&kind::KEY_INVALID, "The API key is not valid here.").private("wrong_tenant"))
         }
         _ => Ok((by, tenant)),
     }

@@ -49,7 +49,14 @@ pub fn shipped_tiers() -> Vec<Tier> {
     let rows = [
         ("basic", 1, Shared, vec![Schema], ["10000", "10", "5", "50", "10000"], 10),
         ("professional", 2, Shared, vec![Schema], ["100000", "100", "50", "500", "100000"], 10),
-        ("enterprise", 3, Database, vec![Schema, Instance], ["1000000", "1000", "500", "5000", "1000000"], 20),
+        (
+            "enterprise",
+            3,
+            Database,
+            vec![Schema, Instance],
+            ["1000000", "1000", "500", "5000", "1000000"],
+            20,
+        ),
         ("premium", 4, Instance, vec![Database], ["unlimited"; 5], 50),
     ];
     let features = [

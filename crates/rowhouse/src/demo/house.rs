@@ -36,8 +36,14 @@ impl House {
         let data_dir = std::path::absolute(&options.data_dir)?;
         clear(&data_dir)?;
         std::fs::create_dir_all(data_dir.join("log"))?;
-        let mut house =
-            House { data_dir, program, stamping, port_base: options.port_base, rowhouse: None, service: None };
+        let mut house = House {
+            data_dir,
+            program,
+            stamping,
+            port_base: options.port_base,
+            rowhouse: None,
+            service: None,
+        };
         let begun = Instant::now();
         house.start_rowhouse().await?;
         eprintln!("Rowhouse serves after {} ms (PostgreSQL included)", begun.elapsed().as_millis());
@@ -88,7 +94,8 @@ impl House {
         let log = self.log("rowhouse.log")?;
         let mut command = Command::new(&self.program);
         let address = |offset| format!("127.0.0.1:{}", self.port_base + offset);
-        let applications = format!("{{ stamping = {{ program = {:?} }} }}", self.stamping.display().to_string());
+        let applications =
+            format!("{{ stamping = {{ program = {:?} }} }}", self.stamping.display().to_string());
         command
             .arg("serve")
             .env("ROWHOUSE_SERVER__DATA_DIR", self.data_dir.join("data"))

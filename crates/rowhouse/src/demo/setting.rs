@@ -81,14 +81,22 @@ async fn make_tenant(operator: &Client, code: &str, tier: &str, isolation: &str)
     let operation = operator.post("/v1/tenants", body).await?;
     let id = operation["id"].as_str().context("an operation has an id")?;
     let ended = crate::cli::follow(operator, id).await?;
-    anyhow::ensure!(ended["state"] == "done", "provisioning ended as {}: {}", ended["state"], ended["problem"]);
+    anyhow::ensure!(
+        ended["state"] == "done",
+        "provisioning ended as {}: {}",
+        ended["state"],
+        ended["problem"]
+    );
     let tenant = operator.get(&format!("/v1/tenants/{code}")).await?;
     let owner = owner_of(operator, code).await?;
     let key = |name: &'static str, role: &'static str| make_key(operator, code, name, &owner, role);
     let developer = key("developer", "developer").await?;
     let viewer = key("viewer", "viewer").await?;
     let domain = format!("stamps.{code}.example");
-    operator.post(&format!("/v1/hosts?tenant={code}"), json!({"name": domain})).await.context("its domain")?;
+    operator
+        .post(&format!("/v1/hosts?tenant={code}"), json!({"name": domain}))
+        .await
+        .context("its domain")?;
     Ok(Tenant {
         code: code.to_owned(),
         id: text(&tenant["id"])?,

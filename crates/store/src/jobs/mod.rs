@@ -71,7 +71,10 @@ pub async fn settle(store: &Store, job: &Claimed, outcome: Result<(), String>) -
     match outcome {
         Ok(()) => {
             transaction
-                .execute("UPDATE api.jobs SET done_at = $2, leased_until = NULL WHERE id = $1", &[&job.id, &now])
+                .execute(
+                    "UPDATE api.jobs SET done_at = $2, leased_until = NULL WHERE id = $1",
+                    &[&job.id, &now],
+                )
                 .await?;
         }
         Err(problem) => {

@@ -72,7 +72,12 @@ async fn invoice(house: &House, setting: &Setting) -> anyhow::Result<String> {
     }
     ensure!(sum == minor(&preview["subtotal"])?, "the lines do not add up to the subtotal");
     ensure!(minor(&preview["total"])? > 0, "nothing is charged");
-    Ok(format!("{} lines, {} {}", lines.len(), text(&preview["total"]["amount"])?, text(&preview["currency"])?))
+    Ok(format!(
+        "{} lines, {} {}",
+        lines.len(),
+        text(&preview["total"]["amount"])?,
+        text(&preview["currency"])?
+    ))
 }
 
 async fn explained(house: &House, setting: &Setting) -> anyhow::Result<String> {
@@ -89,7 +94,10 @@ async fn explained(house: &House, setting: &Setting) -> anyhow::Result<String> {
         sum += value.units();
     }
     let total: Quantity = text(&answer["quantity"])?.parse().context("a decimal")?;
-    ensure!(answer["next_cursor"].is_string() || sum == total.units(), "the events do not add up to the line");
+    ensure!(
+        answer["next_cursor"].is_string() || sum == total.units(),
+        "the events do not add up to the line"
+    );
     Ok(format!("{} requests make {} stamps", events.len(), total))
 }
 
@@ -106,7 +114,8 @@ async fn audited(house: &House, setting: &Setting) -> anyhow::Result<String> {
     let told = report.findings.iter().map(|finding| finding.label()).collect::<Vec<_>>().join(" ");
     ensure!(matches!(report.exit_code(), 0 | 11), "{told}");
     let events = operator.get(&format!("/v1/audit/events?tenant={}&limit=200", acme.code)).await?;
-    let names: Vec<_> = events["items"].as_array().into_iter().flatten().filter_map(|e| e["event"].as_str()).collect();
+    let names: Vec<_> =
+        events["items"].as_array().into_iter().flatten().filter_map(|e| e["event"].as_str()).collect();
     for wanted in ["keys.key_created", "keys.key_revoked", "access.permission_denied"] {
         ensure!(names.contains(&wanted), "no `{wanted}` among {names:?}");
     }

@@ -43,7 +43,12 @@ async fn at_the_door(house: &House, setting: &Setting, tally: &mut Tally) -> any
             400,
             "tenancy.conflicting_signals",
         ),
-        ("a foreign host", stamps().header("host", "evil.example").key(&acme.key), 421, "tenancy.unknown_host"),
+        (
+            "a foreign host",
+            stamps().header("host", "evil.example").key(&acme.key),
+            421,
+            "tenancy.unknown_host",
+        ),
         (
             "a permission that is missing",
             Call::post("/v1/stamps", json!({"content": "x"})).host("acme").key(&acme.viewer_key),
@@ -57,7 +62,12 @@ async fn at_the_door(house: &House, setting: &Setting, tally: &mut Tally) -> any
             405,
             "routes.method_not_allowed",
         ),
-        ("a malformed path", Call::get("/v1/%zz").host("acme").key(&acme.key), 400, "routes.malformed_request"),
+        (
+            "a malformed path",
+            Call::get("/v1/%zz").host("acme").key(&acme.key),
+            400,
+            "routes.malformed_request",
+        ),
     ];
     for (what, call, status, code) in rows {
         let seen = call.send(&gateway).await?;
@@ -106,7 +116,10 @@ async fn exhausted(house: &House, setting: &Setting) -> anyhow::Result<String> {
             let retry = seen.headers.get("retry-after").and_then(|value| value.to_str().ok());
             let retry = retry.context("no Retry-After")?.to_owned();
             ensure!(seen.headers.contains_key("ratelimit"), "no RateLimit header");
-            return Ok(format!("{} after {served} calls, Retry-After {retry} s", expect(&seen, 429, "limits.exceeded")?));
+            return Ok(format!(
+                "{} after {served} calls, Retry-After {retry} s",
+                expect(&seen, 429, "limits.exceeded")?
+            ));
         }
     }
     anyhow::bail!("3,000 calls in a row were all served")

@@ -12,11 +12,14 @@ pub async fn check(house: &House, setting: &Setting, tally: &mut Tally) -> anyho
     let gateway = house.gateway()?;
     let mut stamps = Vec::new();
     for tenant in &setting.tenants {
-        let made = Call::post("/v1/stamps", json!({"content": format!("of {}", tenant.code), "metadata": {"by": tenant.code}}))
-            .host(&tenant.code)
-            .key(&tenant.key)
-            .send(&gateway)
-            .await?;
+        let made = Call::post(
+            "/v1/stamps",
+            json!({"content": format!("of {}", tenant.code), "metadata": {"by": tenant.code}}),
+        )
+        .host(&tenant.code)
+        .key(&tenant.key)
+        .send(&gateway)
+        .await?;
         let what = format!("{} ({}) stamps through its subdomain", tenant.code, tenant.isolation);
         let hidden = made.headers.keys().all(|name| !name.as_str().starts_with("rowhouse-"));
         let outcome = expect(&made, 201, "").and_then(|seen| {
@@ -38,8 +41,15 @@ pub async fn check(house: &House, setting: &Setting, tally: &mut Tally) -> anyho
         }
     }
     for (reader, stamp) in setting.tenants.iter().zip(stamps.iter().cycle().skip(1)) {
-        let seen = Call::get(&format!("/v1/stamps/{stamp}")).host(&reader.code).key(&reader.key).send(&gateway).await?;
-        tally.note(&format!("{} reads a neighbour's stamp by its id", reader.code), expect(&seen, 404, "api.not_found"));
+        let seen = Call::get(&format!("/v1/stamps/{stamp}"))
+            .host(&reader.code)
+            .key(&reader.key)
+            .send(&gateway)
+            .await?;
+        tally.note(
+            &format!("{} reads a neighbour's stamp by its id", reader.code),
+            expect(&seen, 404, "api.not_found"),
+        );
     }
     Ok(())
 }
