@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 use crate::core::Core;
 use crate::gateway::Phase;
+use crate::idle::{Found, Use, Watched};
 use crate::metrics::bump;
 use crate::path::serve;
 use crate::stream::Stream;
@@ -143,25 +144,33 @@ fn welcome(core: &Rc<Core>, builder: &Rc<auto::Builder<LocalExecutor>>, stream: 
     tokio::task::spawn_local(async move {
         let heard = Heard::default();
         let peer = Rc::new(peer_of(&core, peer, heard.clone()));
-        let io = TokioIo::new(Tapped { stream: Stream(stream), heard });
-        let serving = core.clone();
+        let seen = Rc::new(Use::default());
+        let stream = Watched { stream: Stream(stream), seen: seen.clone() };
+        let io = TokioIo::new(Tapped { stream, heard });
+        let serving = (core.clone(), seen.clone());
         let service = service_fn(move |request| {
-            let (core, peer) = (serving.clone(), peer.clone());
-            async move { Ok::<_, Infallible>(serve(core, peer, request).await) }
+            let (core, peer) = (serving.0.clone(), peer.clone());
+            let answering = serving.1.answer();
+            async move { Ok::<_, Infallible>(answering.until_sent(serve(core, peer, request).await)) }
         });
         let mut connection = pin!(builder.serve_connection(io, service));
         let mut registered = false;
         let mut told = false;
+        let mut patience = Patience::new(&core);
         let ended = poll_fn(|cx| {
             if !registered {
                 registered = true;
                 ticket.register(cx.waker());
             }
-            if !told && ticket.draining() {
+            let ends = patience.ends(&seen, cx);
+            if !told && (ends != Ends::No || ticket.draining()) {
                 told = true;
                 connection.as_mut().graceful_shutdown();
             }
-            connection.as_mut().poll(cx)
+            match connection.as_mut().poll(cx) {
+                Poll::Pending if ends == Ends::AtOnce => Poll::Ready(Ok(())),
+                polled => polled,
+            }
         });
         if let Err(error) = ended.await
             && is_malformed(&*error)
@@ -171,6 +180,51 @@ fn welcome(core: &Rc<Core>, builder: &Rc<auto::Builder<LocalExecutor>>, stream: 
         bump(&core.metrics.connections_closed, 1);
         drop(ticket);
     });
+}
+
+/// How long a connection may go on without being used. It is looked at every `header_timeout`; between one and two of
+/// those an unused one is told to end, and cut at the next look. One whose client does not take its answer is cut
+/// after as long as a request may take.
+struct Patience {
+    look: tokio::time::Interval,
+    stuck: u32,
+    stuck_max: u32,
+    told: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    No,
+    InGoodOrder,
+    AtOnce,
+}
+
+impl Patience {
+    fn new(core: &Core) -> Self {
+        let config = &core.shared.config;
+        let every = config.header_timeout.max(Duration::from_millis(1));
+        let looks = config.whole_timeout.as_millis().div_ceil(every.as_millis());
+        let mut look = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        Patience { look, stuck: 0, stuck_max: u32::try_from(looks).unwrap_or(u32::MAX), told: false }
+    }
+
+    fn ends(&mut self, seen: &Use, cx: &mut Context<'_>) -> Ends {
+        let mut ends = Ends::No;
+        while self.look.poll_tick(cx).is_ready() {
+            let found = seen.look();
+            self.stuck = if found == Found::Stuck { self.stuck + 1 } else { 0 };
+            ends = match found {
+                _ if self.stuck > self.stuck_max => Ends::AtOnce,
+                // Saying good-bye moved bytes; the client had a whole turn to leave.
+                Found::Idle | Found::InUse if self.told && !seen.answers() => Ends::AtOnce,
+                Found::Idle => Ends::InGoodOrder,
+                _ => Ends::No,
+            };
+            self.told |= ends == Ends::InGoodOrder;
+        }
+        ends
+    }
 }
 
 fn peer_of(core: &Core, peer: SocketAddr, heard: Heard) -> Peer {
@@ -189,7 +243,7 @@ fn is_malformed(error: &(dyn std::error::Error + 'static)) -> bool {
 
 /// A stream whose first bytes since the last request are remembered.
 struct Tapped {
-    stream: Stream,
+    stream: Watched<Stream>,
     heard: Heard,
 }
 

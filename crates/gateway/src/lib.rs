@@ -15,6 +15,7 @@ mod context;
 mod core;
 mod drain;
 mod gateway;
+mod idle;
 mod limits;
 mod metrics;
 mod path;

@@ -10,6 +10,7 @@ mod directory;
 mod drain;
 mod hygiene;
 mod identity;
+mod idle;
 mod limits;
 mod quotas;
 mod records;
