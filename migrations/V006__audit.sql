@@ -39,6 +39,15 @@ CREATE INDEX events_by_id ON audit.events (id);
 CREATE INDEX events_by_name ON audit.events (tenant_id, ev, idx);
 CREATE INDEX events_by_actor ON audit.events (tenant_id, substr(actor, strpos(actor, ':') + 1), idx);
 
+-- Roots of complete subtrees: of 256 leaves at level 1, of 65,536 at level 2, and so on. Proofs are made from them.
+CREATE TABLE audit.subtrees (
+    tenant_id uuid NOT NULL,
+    level smallint NOT NULL,
+    number bigint NOT NULL,
+    root bytea NOT NULL,
+    CONSTRAINT subtrees_pkey PRIMARY KEY (tenant_id, level, number)
+);
+
 CREATE TABLE audit.checkpoints (
     tenant_id uuid NOT NULL CONSTRAINT checkpoints_log_fkey REFERENCES audit.logs (tenant_id),
     size bigint NOT NULL,
@@ -69,7 +78,7 @@ CREATE TABLE audit.emitters (
 DO $$
 DECLARE t text;
 BEGIN
-    FOREACH t IN ARRAY ARRAY['logs', 'events', 'checkpoints'] LOOP
+    FOREACH t IN ARRAY ARRAY['logs', 'events', 'subtrees', 'checkpoints'] LOOP
         EXECUTE format('ALTER TABLE audit.%I ENABLE ROW LEVEL SECURITY', t);
         EXECUTE format('ALTER TABLE audit.%I FORCE ROW LEVEL SECURITY', t);
         EXECUTE format('CREATE POLICY %I ON audit.%I USING (api.sees(tenant_id)) WITH CHECK (api.sees(tenant_id))',
@@ -77,8 +86,8 @@ BEGIN
     END LOOP;
 END $$;
 
-GRANT SELECT ON audit.logs, audit.events, audit.checkpoints TO rowhouse_app;
-GRANT SELECT, INSERT ON audit.events, audit.checkpoints TO rowhouse_sequencer;
+GRANT SELECT ON audit.logs, audit.events, audit.subtrees, audit.checkpoints TO rowhouse_app;
+GRANT SELECT, INSERT ON audit.events, audit.subtrees, audit.checkpoints TO rowhouse_sequencer;
 GRANT SELECT, INSERT, UPDATE ON audit.logs, audit.lanes TO rowhouse_sequencer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON audit.emitters TO rowhouse_sequencer;
 GRANT INSERT ON journal.quarantine TO rowhouse_sequencer;

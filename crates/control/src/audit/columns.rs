@@ -1,4 +1,4 @@
-//! New rows of events, a column at a time, as one statement takes them.
+//! New rows of events and of the tree over them, a column at a time, as one statement takes them.
 
 use rowhouse_domain::audit::row::Row;
 use rowhouse_domain::audit::tree::Hash;
@@ -64,4 +64,34 @@ fn array_literal(elements: &[String]) -> String {
     }
     literal.push('}');
     literal
+}
+
+/// Height of the subtrees of one level above those of the level below, as in tiles: 2^8 = 256.
+pub const LEVEL_HEIGHT: u32 = 8;
+
+/// Roots of complete subtrees to be inserted.
+#[derive(Default)]
+pub struct Subtrees {
+    level: Vec<i16>,
+    number: Vec<i64>,
+    root: Vec<Vec<u8>>,
+}
+
+impl Subtrees {
+    /// Notes the subtree of `height` that ends at `size`, if its height is one of a level.
+    pub fn push(&mut self, size: u64, height: u32, root: Hash) {
+        if height.is_multiple_of(LEVEL_HEIGHT) {
+            self.level.push(i16::try_from(height / LEVEL_HEIGHT).expect("a height is below 64"));
+            self.number.push(i64::try_from((size >> height) - 1).expect("a log has fewer than 2^63 leaves"));
+            self.root.push(root.0.to_vec());
+        }
+    }
+
+    /// Inserts all of them for `log`.
+    pub async fn insert(&self, tx: &Transaction, log: TenantId) -> Result<(), StoreError> {
+        if !self.root.is_empty() {
+            tx.execute(queries::ADD_SUBTREES, &[&log.0, &self.level, &self.number, &self.root]).await?;
+        }
+        Ok(())
+    }
 }

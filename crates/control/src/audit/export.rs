@@ -3,15 +3,21 @@
 
 use rowhouse_domain::audit::bundle::Bundle;
 use rowhouse_domain::audit::row::Row;
-use rowhouse_domain::refusal::Refusal;
+use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::Transaction;
 
 use super::queries;
-use super::read::{LogState, bounded};
+use super::read::LogState;
+
+/// Most leaves in a bundle, which is made in memory.
+const LEAVES_MAX: u64 = 1_000_000;
 
 /// The bundle of the log in `state`, which was read in the same transaction, at the same moment.
 pub async fn bundle(tx: &Transaction, state: &LogState, now_us: i64) -> Result<Bundle, Refusal> {
-    bounded(state.size)?;
+    if state.size > LEAVES_MAX {
+        let detail = format!("The log has {} leaves; a bundle takes at most {LEAVES_MAX}.", state.size);
+        return Err(Refusal::new(&kind::TOO_LARGE, detail));
+    }
     let notes = tx.query(queries::CHECKPOINTS, &[&state.log.0]).await?;
     let rows = tx.query(queries::WHOLE, &[&state.log.0]).await?;
     let size = usize::try_from(state.size).unwrap_or(usize::MAX);

@@ -56,8 +56,14 @@ impl Lane {
         self.lost = self.lost.saturating_add(i64::try_from(records).unwrap_or(i64::MAX));
     }
 
-    /// Notes the next counter of a log. Gives what it leaves out, if that is known to be lost.
+    /// Notes the next counter of a log. Gives what it leaves out, if that is known to be lost. A counter that goes
+    /// back after a loss says that the mark of a new boot was lost too.
     pub fn count(&mut self, log: TenantId, counter: i64) -> Option<Stretch> {
+        let lost = self.lost;
+        if lost > 0 && self.counters.get(&log).is_some_and(|last| counter <= *last) {
+            self.start(None);
+            self.lost = lost;
+        }
         let last = self.counters.insert(log, counter).unwrap_or(0);
         let missing = counter.saturating_sub(last).saturating_sub(1);
         if missing <= 0 || missing > self.lost {
@@ -78,5 +84,45 @@ impl Lane {
             self.counters.iter().map(|(log, counter)| (log.0, *counter)).unzip();
         tx.execute(queries::KEEP_EMITTERS, &[node, lane, &logs, &counters]).await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: TenantId = TenantId(Uuid::from_u128(1));
+    const B: TenantId = TenantId(Uuid::from_u128(2));
+
+    fn lane() -> Lane {
+        let source = Source { node: "n1".to_owned(), lane: "g0".to_owned() };
+        Lane { source, boot: 4, lost: 0, counters: HashMap::new(), is_new: false }
+    }
+
+    #[test]
+    fn only_as_much_is_explained_as_was_lost() {
+        let mut lane = lane();
+        let count =
+            |lane: &mut Lane, log, counter| lane.count(log, counter).map(|gap| (gap.from, gap.to));
+        assert_eq!(count(&mut lane, A, 1), None);
+        assert_eq!(count(&mut lane, A, 3), None, "nobody says that anything is lost");
+        lane.lose(3);
+        assert_eq!(count(&mut lane, A, 4), None);
+        assert_eq!(count(&mut lane, A, 7), Some((5, 6)));
+        assert_eq!(count(&mut lane, B, 3), None, "two are missing and one is lost");
+        assert_eq!(count(&mut lane, B, 5), Some((4, 4)));
+        assert_eq!(count(&mut lane, A, 9), None);
+    }
+
+    #[test]
+    fn a_boot_begins_counters_anew_even_if_its_mark_is_lost() {
+        let mut lane = lane();
+        lane.count(A, 5);
+        assert!(lane.count(A, 5).is_none());
+        assert_eq!(lane.boot(), 4, "a repetition without a loss is left for the verifier to find");
+        lane.lose(9);
+        assert_eq!(lane.count(A, 3).map(|gap| (gap.boot, gap.from, gap.to)), Some((5, 1, 2)));
+        lane.start(Some(8));
+        assert_eq!((lane.boot(), lane.count(A, 2)), (8, None));
     }
 }

@@ -22,6 +22,14 @@ pub const ADD_EVENTS: &str = "INSERT INTO audit.events \
          $9::text[], $10::text[], $11::text[], $12::bytea[]) \
          AS e (idx, rx, ts, id, ev, ty, out, actor, tgt, leaf, leaf_hash)";
 
+/// Adds roots of subtrees that are complete.
+pub const ADD_SUBTREES: &str = "INSERT INTO audit.subtrees (tenant_id, level, number, root) \
+     SELECT $1, s.level, s.number, s.root \
+     FROM unnest($2::smallint[], $3::bigint[], $4::bytea[]) AS s (level, number, root)";
+/// Roots of a stretch of subtrees.
+pub const SUBTREES: &str = "SELECT root FROM audit.subtrees \
+     WHERE tenant_id = $1 AND level = $2 AND number >= $3 AND number < $4 ORDER BY number";
+
 /// The boot of a lane, and how many of its records are lost.
 pub const LANE: &str = "SELECT boot, lost FROM audit.lanes WHERE node = $1 AND lane = $2";
 /// Keeps both.

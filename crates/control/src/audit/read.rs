@@ -4,7 +4,6 @@ use rowhouse_domain::audit::note::{Checkpoint, Note};
 use rowhouse_domain::audit::proof::Proof;
 use rowhouse_domain::audit::tree::{Hash, consistency_ranges, inclusion_ranges};
 use rowhouse_domain::id::TenantId;
-use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::{StoreError, Transaction};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -12,9 +11,6 @@ use tokio_postgres::Row;
 
 use super::leaves::{hash, subtrees};
 use super::queries;
-
-/// Most leaves over which a proof or bundle is made.
-pub const LEAVES_MAX: u64 = 1_000_000;
 
 /// An event as it is stored.
 #[derive(Debug, Clone)]
@@ -143,11 +139,14 @@ pub async fn checkpoint(tx: &Transaction, tenant: TenantId) -> Result<Option<Str
 }
 
 /// The proof of leaf `index` under the newest checkpoint, and the checkpoint's size. `None` while none covers it.
-pub async fn proof(tx: &Transaction, tenant: TenantId, index: u64) -> Result<Option<(Proof, u64)>, Refusal> {
+pub async fn proof(
+    tx: &Transaction,
+    tenant: TenantId,
+    index: u64,
+) -> Result<Option<(Proof, u64)>, StoreError> {
     let Some(checkpoint) = checkpoint(tx, tenant).await? else { return Ok(None) };
     let size = size_of(&checkpoint)?;
     let Some(ranges) = inclusion_ranges(index, size) else { return Ok(None) };
-    bounded(size)?;
     let hashes = subtrees(tx, tenant, &ranges).await?;
     Ok(Some((Proof { index, hashes, checkpoint }, size)))
 }
@@ -163,19 +162,9 @@ pub async fn consistency(
     tenant: TenantId,
     old: u64,
     size: u64,
-) -> Result<Option<Vec<Hash>>, Refusal> {
+) -> Result<Option<Vec<Hash>>, StoreError> {
     let Some(ranges) = consistency_ranges(old, size) else { return Ok(None) };
-    bounded(size)?;
     Ok(Some(subtrees(tx, tenant, &ranges).await?))
-}
-
-/// Refuses what would take too long.
-pub fn bounded(size: u64) -> Result<(), Refusal> {
-    if size <= LEAVES_MAX {
-        return Ok(());
-    }
-    let detail = format!("The log has {size} leaves; at most {LEAVES_MAX} are taken at once.");
-    Err(Refusal::new(&kind::TOO_LARGE, detail))
 }
 
 /// What a search says of itself in its event: the filter, how much was found, and a digest of it.

@@ -11,7 +11,7 @@ use rowhouse_domain::audit::tree::{Frontier, Head, empty_root, leaf_hash};
 use rowhouse_domain::id::{EventId, TenantId};
 use rowhouse_store::{StoreError, Transaction};
 
-use super::columns::Columns;
+use super::columns::{Columns, Subtrees};
 use super::draft::{pipeline_resumed, rendering_failed};
 use super::examine::{agrees, stored_head};
 use super::keys::Keys;
@@ -70,6 +70,7 @@ struct OpenLog {
     now_us: i64,
     late: Late,
     columns: Columns,
+    subtrees: Subtrees,
 }
 
 async fn append_to(
@@ -87,6 +88,10 @@ async fn append_to(
     open.announce_late(tx).ok_or_else(|| contradicts("no leaf can follow its last one"))?;
     open.columns.insert(tx, log).await.map_err(|error| match error.constraint() {
         Some("events_pkey") => contradicts("there are leaves beyond its size"),
+        _ => error,
+    })?;
+    open.subtrees.insert(tx, log).await.map_err(|error| match error.constraint() {
+        Some("subtrees_pkey") => contradicts("there are parts of its tree beyond its size"),
         _ => error,
     })?;
     let (size, root) = (database_size(open.frontier.size()), open.frontier.root().0.to_vec());
@@ -120,6 +125,7 @@ async fn lock(tx: &Transaction, keys: &Keys, log: TenantId) -> Result<OpenLog, S
         now_us: clock.now_us(),
         late: Late::default(),
         columns: Columns::default(),
+        subtrees: Subtrees::default(),
     })
 }
 
@@ -140,7 +146,7 @@ impl OpenLog {
         self.late.see(&leaf);
         let index = self.frontier.size();
         let hash = leaf_hash(text.as_bytes());
-        self.frontier.append(hash);
+        self.frontier.append_telling(hash, |height, root| self.subtrees.push(index + 1, height, root));
         self.columns.push(Row::of(index, &leaf), leaf.draft.event_type.name(), text, hash);
         Some(())
     }

@@ -114,10 +114,17 @@ impl Frontier {
 
     /// Adds one leaf. Merges as many complete subtrees as the old size has trailing ones.
     pub fn append(&mut self, leaf: Hash) {
+        self.append_telling(leaf, |_, _| {});
+    }
+
+    /// Adds one leaf, and tells each complete subtree that it completes: its height (over 2^height leaves, the last
+    /// of them this one) and its root.
+    pub fn append_telling(&mut self, leaf: Hash, mut tell: impl FnMut(u32, Hash)) {
         let mut node = leaf;
-        for _ in 0..self.size.trailing_ones() {
+        for height in 1..=self.size.trailing_ones() {
             let left = self.nodes.pop().expect("one node per set bit of the size");
             node = node_hash(&left, &node);
+            tell(height, node);
         }
         self.nodes.push(node);
         self.size = self.size.checked_add(1).expect("a log never has 2^64 leaves");

@@ -115,6 +115,26 @@ fn a_kept_frontier_is_read_back_or_refused() {
     assert_eq!(Frontier::from_bytes(11, &bytes[1..]), None);
 }
 
+#[test]
+fn each_complete_subtree_is_told_once_when_it_completes() {
+    let leaves = numbered(300);
+    let mut frontier = Frontier::default();
+    let mut told = Vec::new();
+    for leaf in &leaves {
+        let end = frontier.size() + 1;
+        frontier.append_telling(*leaf, |height, root| told.push((end, height, root)));
+    }
+    let expected = (1..=300u64).flat_map(|end| (1..=end.trailing_zeros()).map(move |height| (end, height)));
+    assert_eq!(
+        told.iter().map(|(end, height, _)| (*end, *height)).collect::<Vec<_>>(),
+        Vec::from_iter(expected)
+    );
+    for (end, height, hash) in told {
+        let range = (end - (1 << height)) as usize..end as usize;
+        assert_eq!(hash, root(&leaves[range]), "{height} at {end}");
+    }
+}
+
 proptest! {
     #[test]
     fn the_frontier_has_the_root_of_the_definition(size in 0usize..300) {

@@ -232,6 +232,7 @@ async fn the_application_can_neither_write_nor_change_events() {
         "UPDATE audit.outbox SET at = now()",
         "SELECT * FROM audit.outbox",
         "SELECT * FROM audit.emitters",
+        "DELETE FROM audit.subtrees",
     ] {
         refused("rowhouse_app", statement).await;
     }

@@ -4,6 +4,8 @@ use std::collections::HashSet;
 
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::audit::leaf::Outcome as Result;
+use rowhouse_domain::audit::proof::Proof;
+use rowhouse_domain::audit::tree::{Hash, consistency_proof, inclusion_proof};
 use rowhouse_journal::Kind;
 use rowhouse_store::Change;
 use serde_json::json;
@@ -311,7 +313,7 @@ async fn assert_each_once(platform: &Platform, count: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backlog_of_many_batches_is_sequenced_in_order() {
     let platform = Platform::start().await;
-    let count = 10_000;
+    let count = 10_000u32;
     execute(
         &platform.config,
         &format!(
@@ -338,4 +340,26 @@ async fn a_backlog_of_many_batches_is_sequenced_in_order() {
     );
     assert_eq!(platform.ask(&in_order).await, "t");
     assert_eq!(platform.ask("SELECT size FROM audit.logs").await, count.to_string());
+    assert_proofs_from_subtrees(&platform, u64::from(count)).await;
+}
+
+/// Proofs are made from stored roots of subtrees, and are those that the leaves would give.
+async fn assert_proofs_from_subtrees(platform: &Platform, size: u64) {
+    let key = reader(platform);
+    let whole = bundle(platform, &key, "acme").await;
+    let hashes: Vec<Hash> =
+        whole.leaf_hashes.iter().map(|hash| Hash::from_hex(hash).expect("a hash")).collect();
+    for (old, new) in [(1, size), (255, 256), (256, 257), (4096, size), (size - 1, size), (700, 5_001)] {
+        let path = format!("/v1/audit/logs/acme/consistency?from={old}&to={new}");
+        let proof: Vec<Hash> =
+            serde_json::from_value(platform.get(&key, &path).await["proof"].clone()).expect("hashes");
+        let expected = consistency_proof(old, &hashes[..new as usize]);
+        assert_eq!(Some(proof), expected, "{old} to {new}");
+    }
+    for index in [0, 255, 256, 4_095, 4_096, 9_727, 9_728, size - 1] {
+        let id = &whole.rows.as_ref().expect("rows")[index as usize].id;
+        let answer = platform.get(&key, &format!("/v1/audit/events/{id}/proof")).await;
+        let proof = Proof::parse(answer["proof"].as_str().expect("a text")).expect("a proof");
+        assert_eq!((proof.index, Some(proof.hashes)), (index, inclusion_proof(index, &hashes)));
+    }
 }
