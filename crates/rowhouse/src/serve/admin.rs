@@ -84,6 +84,9 @@ impl Admin {
         {
             reasons.push(("postgresql", format!("{state:?}"), false));
         }
+        for problem in self.control.audit.standing().problems() {
+            reasons.push(("audit", problem, false));
+        }
         reasons
     }
 }
