@@ -1,0 +1,147 @@
+//! A tenant's administrator as the attacker, over HTTP: nothing of others, nothing of the operator's, no way round
+//! what it pays for, and no words of its own where services believe the gateway's.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::platform::{Call, Tenant, shared, text};
+
+fn note(path: &str, tenant: &Tenant) -> Call {
+    Call::get(&format!("/v1/notes/{path}")).tenant(tenant)
+}
+
+#[tokio::test]
+async fn a_service_hears_only_the_gateway_about_tenants() {
+    let platform = shared().await;
+    let tenant = platform.tenant("attack-words", "basic", "shared").await;
+    let forged = [
+        "rowhouse-context",
+        "Rowhouse_Context",
+        "rowhouse_tenant",
+        "X_Tenant_Code",
+        "x-tenant_id",
+        "X_Forwarded_For",
+        "X_Api_Key",
+        "X_Request_Id",
+    ];
+    let call = forged.into_iter().fold(note("1", &tenant), |call, name| call.header(name, "forged"));
+    let call = call.header("connection", "rowhouse-context, rowhouse-tenant, x-request-id");
+    let seen = platform.gateway(call.header("x-request-id", &uuid::Uuid::nil().to_string())).await;
+    assert_eq!(seen.status, 200, "{}", seen.body);
+    let headers = seen.body["headers"].as_object().expect("headers");
+    assert!(!headers.values().any(|value| value == "forged"), "{headers:?}");
+    assert_eq!(headers["rowhouse-tenant"], tenant.id.as_str(), "what the gateway says cannot be taken away");
+    assert!(headers["rowhouse-context"].is_string());
+    assert_ne!(headers["x-request-id"], uuid::Uuid::nil().to_string());
+}
+
+#[tokio::test]
+async fn a_path_has_one_reading_and_a_host_is_nothing_but_a_host() {
+    let platform = shared().await;
+    let tenant = platform.tenant("attack-paths", "basic", "shared").await;
+    for path in
+        ["a/..;/b", "..%2fstamps", "a%2F..%2f..%2Fb", "%2e%2e%2fb", "a%0d%0ax", "a%00", "a%5c..%5cb", ".;x"]
+    {
+        let seen = platform.gateway(note(path, &tenant)).await;
+        assert_eq!(seen.code(), (400, "routes.malformed_request"), "{path}");
+    }
+    for host in ["[::1]\"><x", "[::1].attack-paths.localhost", "attack-paths.localhost:1:2"] {
+        let call = Call::get("/v1/notes/1").header("x-api-key", &tenant.key).header("host", host);
+        assert_eq!(platform.gateway(call).await.code(), (400, "routes.malformed_request"), "{host}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_the_operators_is_refused_to_a_tenants_administrator() {
+    let platform = shared().await;
+    let tenant = platform.tenant("attack-rights", "basic", "shared").await;
+    let operation = platform.operate(Call::get("/v1/operations?tenant=attack-rights")).await;
+    let operation = text(&operation["items"][0]["id"]);
+    let catalog = platform.operate(Call::get("/v1/catalog/export")).await;
+    let reason = || json!({ "reason": "mine" });
+    let own = "/v1/tenants/attack-rights";
+    let rows: Vec<(Call, &[u16])> = vec![
+        (
+            Call::post("/v1/tenants", json!({"code": "evil", "company_name": "x", "tier": "basic"})),
+            &[403, 404],
+        ),
+        (patch(own, json!({"quota_overrides": {"stamps_created": "9"}})), &[403]),
+        (patch(own, json!({"metadata": {"a": 1}})), &[403]),
+        (Call::post(&format!("{own}/suspend"), json!({"reason": "x", "mode": "blocked"})), &[403, 404]),
+        (Call::post(&format!("{own}/resume"), reason()), &[403, 404]),
+        (Call::post(&format!("/v1/operations/{operation}/resume"), reason()), &[403, 404]),
+        (Call::post(&format!("/v1/operations/{operation}/skip"), reason()), &[403, 404]),
+        (Call::post(&format!("/v1/operations/{operation}/abandon"), reason()), &[403, 404]),
+        (Call::post("/v1/catalog/plan", catalog), &[403, 404]),
+        (Call::get("/v1/catalog/export"), &[403, 404]),
+        (Call::get("/v1/services"), &[403, 404]),
+        (Call::get("/v1/routes"), &[403, 404]),
+        (Call::get("/v1/instances"), &[403, 404]),
+    ];
+    for (call, expected) in rows {
+        let shown = format!("{call:?}");
+        let seen = platform.control(&tenant.key, call).await;
+        assert!(expected.contains(&seen.status), "{shown}: {} {}", seen.status, seen.body);
+    }
+    assert_eq!(platform.gateway(note("1", &tenant)).await.status, 200, "and nothing has changed");
+}
+
+#[tokio::test]
+async fn nobody_works_unbilled_or_beyond_the_bounds_of_a_key() {
+    let platform = shared().await;
+    let tenant = platform.tenant("attack-keys", "basic", "shared").await;
+    let owner = json!({"kind": "service_account", "id": tenant.owner});
+    let key = |fields: Value| {
+        let mut body = json!({"name": "k", "owner": owner, "roles": ["tenant_admin"]});
+        body.as_object_mut().expect("an object").extend(fields.as_object().expect("an object").clone());
+        Call::post("/v1/keys", body)
+    };
+    let test = platform.control(&tenant.key, key(json!({"environment": "test"}))).await;
+    assert_eq!(test.code(), (403, "access.denied"), "what a test key does is not billed");
+    let bounded = platform.control(&tenant.key, key(json!({"services": ["echo"]}))).await;
+    assert_eq!(bounded.status, 201, "{}", bounded.body);
+    let bounded = text(&bounded.body["key"]);
+    let host = "attack-keys.localhost";
+    let call = || Call::get("/v1/notes/1").header("host", host).header("x-api-key", &bounded);
+    platform.until(200, call).await;
+    assert_eq!(platform.control(&bounded, key(json!({}))).await.code(), (403, "keys.wrong_service"));
+    assert_eq!(platform.control(&bounded, Call::get("/v1/keys")).await.code(), (403, "keys.wrong_service"));
+}
+
+fn patch(path: &str, body: Value) -> Call {
+    Call::post(path, body).method(Method::PATCH)
+}
+
+#[tokio::test]
+async fn sql_of_the_shared_login_stops_no_other_tenant_from_coming() {
+    let platform = shared().await;
+    let served = platform.tenant("attack-sql-a", "basic", "shared").await;
+    let mut config = tokio_postgres::Config::new();
+    config.host_path(platform.data_dir().join("postgres/socket")).user("rh_app").dbname("rh_shared");
+    let (client, connection) = config.connect(tokio_postgres::NoTls).await.expect("its own database");
+    let connection = tokio::spawn(connection);
+    for setting in ["work_mem = '64kB'", "default_transaction_read_only = on", "synchronous_commit = off"] {
+        let allowed = client.batch_execute(&format!("ALTER ROLE rh_app SET {setting}")).await;
+        allowed.expect("PostgreSQL lets a role change itself");
+    }
+    for (sql, denied) in [
+        ("SELECT * FROM rh.key", true),
+        ("ALTER ROLE rh_app NOLOGIN", true),
+        ("ALTER ROLE rh_app CONNECTION LIMIT 0", true),
+        ("SET temp_file_limit = -1", true),
+        ("DROP OWNED BY CURRENT_USER", true),
+        ("SELECT 1", false),
+    ] {
+        let ended = client.batch_execute(sql).await;
+        let code = ended.as_ref().err().and_then(|error| error.code()).map(|code| code.code().to_owned());
+        assert_eq!(code.as_deref(), denied.then_some("42501"), "{sql}");
+    }
+    drop(client);
+    connection.await.expect("joins").expect("closes");
+    for database in ["rowhouse", "postgres", "rh_schemas_1"] {
+        let mut elsewhere = config.clone();
+        assert!(elsewhere.dbname(database).connect(tokio_postgres::NoTls).await.is_err(), "{database}");
+    }
+    platform.tenant("attack-sql-b", "basic", "shared").await;
+    assert_eq!(platform.gateway(note("1", &served)).await.status, 200);
+}
