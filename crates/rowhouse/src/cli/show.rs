@@ -74,16 +74,29 @@ fn cell(item: &Value, column: &str) -> String {
     column.split('.').try_fold(item, |value, key| value.get(key)).map_or_else(|| "-".to_owned(), word)
 }
 
+/// Text as tenants chose it, without the power to steer a terminal, to begin a new row or to turn one round.
+fn printable(text: &str) -> String {
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if steers(c) { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
 /// A value as one word of a table.
 fn word(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) if text.is_empty() => "-".to_owned(),
-        Value::String(text) => text.clone(),
+        Value::String(text) => printable(text),
         Value::Array(list) if list.is_empty() => "-".to_owned(),
         Value::Array(list) => list
             .iter()
-            .map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
+            .map(|v| v.as_str().map_or_else(|| v.to_string(), printable))
             .collect::<Vec<_>>()
             .join(","),
         Value::Object(fields) if fields.is_empty() => "-".to_owned(),
@@ -109,5 +122,19 @@ mod tests {
         assert_eq!(rows, [["a.b", "1"], ["a.c", "-"], ["d", "x,y"], ["e", "-"]]);
         assert_eq!(cell(&json!({"a": {"b": "t"}}), "a.b"), "t");
         assert_eq!(cell(&json!({"a": 1}), "a.b"), "-");
+    }
+
+    #[test]
+    fn what_tenants_wrote_cannot_steer_a_terminal() {
+        let rows = [
+            ("plain Zürich 東京", "plain Zürich 東京"),
+            ("\u{1b}]0;x\u{7}", "\\u{1b}]0;x\\u{7}"),
+            ("two\nrows\tcells", "two\\nrows\\tcells"),
+            ("\u{202e}txt.exe", "\\u{202e}txt.exe"),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(word(&json!(text)), expected);
+            assert_eq!(word(&json!([text])), expected);
+        }
     }
 }
