@@ -16,7 +16,7 @@ use super::show::{line, show};
 /// `rowhouse audit …`
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// Events of a log, newest last.
+    /// Events of a log, oldest first.
     Search(Search),
     /// Size, root and keys of a log.
     Show {

@@ -159,8 +159,10 @@ The limit:         for i in $(seq 700); do curl -s -o /dev/null -w '%{{http_code
 export {config}
 What it costs:     {program} invoice preview --tenant acme
 Down to requests:  {program} usage explain stamps_created --tenant acme
-The audit log:     {program} audit search --tenant acme;  {program} audit verify --log acme
+The audit log:     {program} audit search --tenant acme
+                   {program} audit verify --log acme --key \"$({program} audit key acme)\"
 Suspended:         {program} tenant suspend acme --reason 'to see it'
+                   {program} tenant resume acme --reason 'seen'
 
 Ctrl-C ends the demo.",
             acme_key = acme.key,

@@ -26,7 +26,7 @@ pub enum ServiceAccountVerb {
     Create {
         /// Once in the tenant.
         name: String,
-        /// A tenant's id or code; your own if not said.
+        /// A tenant's id or code, `operator` for the operator's own; a tenant's key means its own.
         #[arg(long)]
         tenant: Option<String>,
     },
@@ -73,10 +73,10 @@ pub enum KeyVerb {
     Create {
         /// What you call it.
         name: String,
-        /// A tenant's id or code; your own if not said.
+        /// A tenant's id or code, `operator` for the operator's own; a tenant's key means its own.
         #[arg(long)]
         tenant: Option<String>,
-        /// `sa_…` that it acts for; the tenant's only service account if not said.
+        /// `sa_…` that it acts for; the tenant's `owner` if not said, who was made with it.
         #[arg(long)]
         owner: Option<String>,
         /// May be repeated; the key may never do more than its owner.
@@ -136,7 +136,7 @@ pub async fn key(client: &Client, verb: KeyVerb, json: bool) -> anyhow::Result<(
             }
             let owner = match owner {
                 Some(owner) => owner,
-                None => only_account(client, tenant.clone()).await?,
+                None => first_account(client, tenant.clone()).await?,
             };
             let body =
                 json!({"name": name, "owner": principal(&owner), "roles": roles, "permissions": permissions});
@@ -194,19 +194,18 @@ fn ended(answer: &Value, json: bool) {
     show(if json { answer } else { &row }, KEY, json);
 }
 
-/// The service account that a key is for when nobody says so: there must be exactly one.
-async fn only_account(client: &Client, tenant: Option<String>) -> anyhow::Result<String> {
-    let Some(tenant) = tenant else { bail!("whose key is it? next: give --tenant, or --owner sa_…") };
-    let answer = client.get(&at("/v1/service_accounts", &[("tenant", Some(tenant.clone()))])).await?;
-    match answer["items"].as_array().map(Vec::as_slice) {
-        Some([one]) => Ok(one["id"].as_str().context("a service account has an id")?.to_owned()),
-        Some([]) => bail!(
-            "the tenant has no service account; next: rowhouse service-account create NAME --tenant {tenant}"
-        ),
-        _ => bail!(
-            "the tenant has several service accounts; next: choose one of `rowhouse service-account list --tenant {tenant}` with --owner"
-        ),
-    }
+/// The service account that a key is for when nobody says so: the one that was made with the tenant, or the only one.
+async fn first_account(client: &Client, tenant: Option<String>) -> anyhow::Result<String> {
+    let own = tenant.as_ref().map(|tenant| format!(" --tenant {tenant}")).unwrap_or_default();
+    let answer = client.get(&at("/v1/service_accounts", &[("tenant", tenant)])).await?;
+    let accounts = answer["items"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut made_with_it = accounts.iter().filter(|account| account["name"] == "owner");
+    let chosen = match (accounts, made_with_it.next(), made_with_it.next()) {
+        ([one], ..) | (_, Some(one), None) => one,
+        ([], ..) => bail!("there is no service account; next: rowhouse service-account create NAME{own}"),
+        _ => bail!("whose key is it? next: give --owner, one of `rowhouse service-account list{own}`"),
+    };
+    Ok(chosen["id"].as_str().context("a service account has an id")?.to_owned())
 }
 
 /// `rowhouse grant …`
@@ -233,7 +232,7 @@ pub enum GrantVerb {
         /// Take the permission away, whatever else gives it.
         #[arg(long)]
         deny: bool,
-        /// A tenant's id or code; your own if not said.
+        /// A tenant's id or code, `operator` for the operator's own; a tenant's key means its own.
         #[arg(long)]
         tenant: Option<String>,
     },
@@ -272,7 +271,7 @@ pub enum AccessVerb {
         principal: String,
         /// `type:action`.
         permission: String,
-        /// A tenant's id or code; your own if not said.
+        /// A tenant's id or code, `operator` for the operator's own; a tenant's key means its own.
         #[arg(long)]
         tenant: Option<String>,
     },

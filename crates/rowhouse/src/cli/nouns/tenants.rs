@@ -188,7 +188,7 @@ fn edit(name: Option<String>, billing_email: Option<String>, quotas: &[String]) 
 /// `rowhouse operation …`
 #[derive(Debug, Subcommand)]
 pub enum OperationVerb {
-    /// Operations, newest last.
+    /// Operations, newest first.
     List {
         /// Only those of this tenant.
         #[arg(long)]
