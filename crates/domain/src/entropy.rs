@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+/// Fills a slice with random bytes.
+type Fill = dyn Fn(&mut [u8]) + Send + Sync;
+
 /// A source of random bytes, fit for secrets when made by the binary.
 #[derive(Clone)]
-pub struct Entropy(Arc<dyn Fn(&mut [u8]) + Send + Sync>);
+pub struct Entropy(Arc<Fill>);
 
 impl Entropy {
     /// `fill` must fill the whole slice, every time.
