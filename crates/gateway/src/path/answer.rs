@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 use rowhouse_domain::id::RequestId;
 use rowhouse_domain::refusal::{MEDIA_TYPE, Problem, Refusal, kind};
 
@@ -24,6 +24,8 @@ pub(super) fn forwarded(answered: Answered, mut recording: Box<Recording>) -> Re
     }
     strip(&mut parts.headers, limits::tells_of_limits);
     say_ours(&mut parts.headers, &recording);
+    // The version is the connection's, not the message's (RFC 9112 §2.3); hyper writes 1.0 to clients that speak it.
+    parts.version = Version::HTTP_11;
     let passing = Passing::new(incoming, pooled, recording, deadline);
     Response::from_parts(parts, AnswerBody::Upstream(Box::new(passing)))
 }

@@ -141,3 +141,29 @@ fn connections_are_used_again() {
     }
     counted.join().unwrap();
 }
+
+#[test]
+fn a_service_of_http_1_0_is_answered_in_our_version() {
+    let mut stage = Stage::start();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let served = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            std::io::Read::read_exact(&mut stream, &mut byte).unwrap();
+            seen.push(byte[0]);
+        }
+        std::io::Write::write_all(&mut stream, b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
+    });
+    stage.publish(|plan| plan.services[0].upstreams = vec![address]);
+    let mut wire = stage.wire();
+    wire.write(format!(
+        "GET /v1/stamps HTTP/1.1\r\nHost: acme.example.test\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
+        stage.acme
+    ));
+    let all = String::from_utf8(wire.rest()).unwrap();
+    assert!(all.starts_with("HTTP/1.1 200") && all.ends_with("ok"), "{all}");
+    served.join().unwrap();
+}
