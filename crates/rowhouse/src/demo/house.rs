@@ -33,9 +33,13 @@ impl House {
         let beside = program.with_file_name("stamping");
         let stamping = options.stamping.clone().unwrap_or(beside);
         ensure!(stamping.is_file(), "the stamping service is not at {}; build it first", stamping.display());
-        let data_dir = std::path::absolute(&options.data_dir)?;
+        let data_dir = std::path::absolute(options.data_dir())?;
         clear(&data_dir)?;
         std::fs::create_dir_all(data_dir.join("log"))?;
+        // A dedicated tenant's process runs as another user, who may not be able to look into the build's folder.
+        let own = data_dir.join("stamping");
+        std::fs::copy(&stamping, &own).with_context(|| format!("cannot copy {}", stamping.display()))?;
+        let stamping = own;
         let mut house = House {
             data_dir,
             program,

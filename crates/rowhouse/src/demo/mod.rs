@@ -25,12 +25,22 @@ pub struct DemoOptions {
     /// First of the ports: gateway, control API, admin, service.
     #[arg(long, default_value_t = 18_080)]
     port_base: u16,
-    /// Where the demo keeps its data; emptied at the start.
-    #[arg(long, default_value = "demo-data")]
-    data_dir: PathBuf,
+    /// Where the demo keeps its data; emptied at the start. `demo-data` here, or `/var/lib/rowhouse-demo` for root,
+    /// whose own folders the server's user cannot enter.
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
     /// The stamping service's program; beside this one if not said.
     #[arg(long)]
     stamping: Option<PathBuf>,
+}
+
+impl DemoOptions {
+    fn data_dir(&self) -> PathBuf {
+        self.data_dir.clone().unwrap_or_else(|| match rustix::process::geteuid().is_root() {
+            true => PathBuf::from("/var/lib/rowhouse-demo"),
+            false => PathBuf::from("demo-data"),
+        })
+    }
 }
 
 /// Runs the demo until Ctrl-C, or its checks.
