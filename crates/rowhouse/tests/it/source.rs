@@ -67,7 +67,9 @@ fn plain_literal(text: &str) -> (String, &str) {
                     let after = chars.as_str();
                     let skipped = after.len() - after.trim_start().len();
                     let resume = after[..skipped].chars().count();
-                    (0..resume).for_each(|_| drop(chars.next()));
+                    for _ in 0..resume {
+                        chars.next();
+                    }
                 }
                 Some('n') => literal.push('\n'),
                 Some(other) => literal.push(other),
