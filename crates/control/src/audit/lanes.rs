@@ -102,8 +102,7 @@ mod tests {
     #[test]
     fn only_as_much_is_explained_as_was_lost() {
         let mut lane = lane();
-        let count =
-            |lane: &mut Lane, log, counter| lane.count(log, counter).map(|gap| (gap.from, gap.to));
+        let count = |lane: &mut Lane, log, counter| lane.count(log, counter).map(|gap| (gap.from, gap.to));
         assert_eq!(count(&mut lane, A, 1), None);
         assert_eq!(count(&mut lane, A, 3), None, "nobody says that anything is lost");
         lane.lose(3);

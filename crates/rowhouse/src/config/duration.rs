@@ -40,7 +40,8 @@ impl std::fmt::Display for Span {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let ms = self.0.as_millis();
         let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
-        let (size, unit) = units.into_iter().find(|(size, _)| ms.is_multiple_of(*size)).expect("1 divides all");
+        let (size, unit) =
+            units.into_iter().find(|(size, _)| ms.is_multiple_of(*size)).expect("1 divides all");
         write!(out, "{}{unit}", ms / size)
     }
 }
