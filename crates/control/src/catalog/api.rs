@@ -5,6 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rowhouse_domain::refusal::{Refusal, kind as refusal_kind};
+use rowhouse_domain::tenancy::features::Flag;
 use rowhouse_domain::{access::ResourceType, limits::LimitDefinition, tenancy::Tier};
 use rowhouse_domain::{access::RoleDefinition, routes::RouteDefinition, routes::ServiceDefinition};
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,8 @@ pub fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(get_resource_type))
         .routes(routes!(list_roles))
         .routes(routes!(get_role))
+        .routes(routes!(list_flags))
+        .routes(routes!(get_flag))
         .routes(routes!(list_tiers))
         .routes(routes!(get_tier))
         .routes(routes!(list_limits))
@@ -68,6 +71,10 @@ pub struct CatalogBody {
     #[serde(default)]
     #[schema(value_type = Vec<Object>)]
     roles: Vec<RoleDefinition>,
+    /// Features that can be on or off, or have a value, for each tenant.
+    #[serde(default)]
+    #[schema(value_type = Vec<Object>)]
+    flags: Vec<Flag>,
     /// Bundles of quotas, features and isolation.
     #[serde(default)]
     #[schema(value_type = Vec<Object>)]
@@ -88,20 +95,20 @@ pub struct CatalogBody {
 
 impl From<CatalogBody> for CatalogFile {
     fn from(body: CatalogBody) -> Self {
-        let CatalogBody { name, services, routes, resource_types, roles, tiers, limits, meters, plans } =
+        let CatalogBody { name, services, routes, resource_types, roles, flags, tiers, limits, meters, plans } =
             body;
         let definitions =
-            Definitions { services, routes, resource_types, roles, tiers, limits, meters, plans };
+            Definitions { services, routes, resource_types, roles, flags, tiers, limits, meters, plans };
         CatalogFile { name, definitions, places: Places::default() }
     }
 }
 
 impl From<CatalogFile> for CatalogBody {
     fn from(catalog: CatalogFile) -> Self {
-        let Definitions { services, routes, resource_types, roles, tiers, limits, meters, plans } =
+        let Definitions { services, routes, resource_types, roles, flags, tiers, limits, meters, plans } =
             catalog.definitions;
         let name = catalog.name;
-        CatalogBody { name, services, routes, resource_types, roles, tiers, limits, meters, plans }
+        CatalogBody { name, services, routes, resource_types, roles, flags, tiers, limits, meters, plans }
     }
 }
 
@@ -243,8 +250,12 @@ fn readers(kind: Kind) -> Readers {
 }
 
 async fn rows(control: &Shared, caller: &Caller, kind: Kind, name: Option<&str>) -> Answer<Vec<Row>> {
-    // Permissions on resource types and roles are one: `role:read`.
-    let word = if kind == Kind::ResourceType { Kind::Role.word() } else { kind.word() };
+    // Permissions on resource types and roles are one, `role:read`; those on flags and their values too.
+    let word = match kind {
+        Kind::ResourceType => Kind::Role.word(),
+        Kind::Flag => "feature",
+        _ => kind.word(),
+    };
     let scope = if readers(kind) == Readers::Operator { None } else { caller.scope(None)? };
     let permit = caller.permit(&format!("{word}:read"), scope)?;
     let transaction = control.store.read(&permit).await?;
@@ -304,6 +315,7 @@ reads!(Route: list_routes "routes.list_routes" at "/v1/routes", get_route "route
 reads!(ResourceType: list_resource_types "access.list_resource_types" at "/v1/access/resource_types", get_resource_type "access.get_resource_type" at "/v1/access/resource_types/{name}", "access");
 reads!(Role: list_roles "access.list_roles" at "/v1/roles", get_role "access.get_role" at "/v1/roles/{name}", "access");
 reads!(Tier: list_tiers "tenancy.list_tiers" at "/v1/tiers", get_tier "tenancy.get_tier" at "/v1/tiers/{name}", "tenancy");
+reads!(Flag: list_flags "tenancy.list_flags" at "/v1/flags", get_flag "tenancy.get_flag" at "/v1/flags/{name}", "tenancy");
 reads!(Limit: list_limits "limits.list_limits" at "/v1/limits", get_limit "limits.get_limit" at "/v1/limits/{name}", "limits");
 reads!(Meter: list_meters "metering.list_meters" at "/v1/meters", get_meter "metering.get_meter" at "/v1/meters/{name}", "metering");
 reads!(Plan: list_plans "billing.list_plans" at "/v1/plans", get_plan "billing.get_plan" at "/v1/plans/{name}", "billing");

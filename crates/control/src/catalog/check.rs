@@ -6,6 +6,7 @@ use rowhouse_domain::access::{Permissions, ResourceType, RoleDefinition, RoleErr
 use rowhouse_domain::limits::LimitDefinition;
 use rowhouse_domain::routes::{RouteDefinition, ServiceDefinition, TableError};
 use rowhouse_domain::tenancy::Tier;
+use rowhouse_domain::tenancy::features::{Flag, FlagType};
 
 use super::compile::QuotaLimit;
 use super::nearest::nearest;
@@ -21,6 +22,8 @@ struct Known<'a> {
     meters: BTreeSet<&'a str>,
     plans: BTreeSet<&'a str>,
     tiers: BTreeSet<&'a str>,
+    /// Flags that a tier cannot turn on.
+    valued_flags: BTreeSet<&'a str>,
 }
 
 /// All findings but those of permissions, roles and the route table, which are found by compiling them.
@@ -30,10 +33,12 @@ pub(super) fn all(definitions: &Definitions) -> Vec<Finding> {
         meters: definitions.meters.iter().map(|meter| meter.name.as_str()).collect(),
         plans: definitions.plans.iter().map(|plan| plan.name.as_str()).collect(),
         tiers: definitions.tiers.iter().map(|tier| tier.name.as_str()).collect(),
+        valued_flags: valued_flags(&definitions.flags),
     };
     let mut findings = names(definitions);
     definitions.services.iter().for_each(|service| self::service(service, &mut findings));
     definitions.resource_types.iter().for_each(|kind| resource_type(kind, &known, &mut findings));
+    definitions.flags.iter().for_each(|flag| self::flag(flag, &mut findings));
     definitions.tiers.iter().for_each(|tier| self::tier(tier, &known, &mut findings));
     definitions.limits.iter().for_each(|limit| self::limit(limit, &known, &mut findings));
     definitions.routes.iter().for_each(|route| self::route(route, &known, &mut findings));
@@ -110,6 +115,28 @@ fn resource_type(kind: &ResourceType, known: &Known<'_>, findings: &mut Vec<Find
     }
 }
 
+fn valued_flags(flags: &[Flag]) -> BTreeSet<&str> {
+    flags.iter().filter(|flag| flag.kind != FlagType::Bool).map(|flag| flag.name.as_str()).collect()
+}
+
+fn flag(flag: &Flag, findings: &mut Vec<Finding>) {
+    let mut find = |field: &str, code, detail: String| {
+        findings.push(Finding::new(Kind::Flag, &flag.name, field, code).detail(detail));
+    };
+    if !flag.default.fits(flag.kind) {
+        find("default", "malformed", flag.kind.expected().to_owned());
+    }
+    if flag.description.chars().count() > 1_000 {
+        find("description", "too_long", "at most 1,000 characters".into());
+    }
+    if flag.rollout.is_some() && flag.kind != FlagType::Bool {
+        find("rollout", "invalid", "only a flag of type bool can be rolled out".into());
+    }
+    if flag.rollout.as_ref().is_some_and(|rollout| rollout.salt.len() > 100) {
+        find("rollout", "too_long", "a salt has at most 100 bytes".into());
+    }
+}
+
 fn tier(tier: &Tier, known: &Known<'_>, findings: &mut Vec<Finding>) {
     let mut find = |field: &str, code, detail: String| {
         findings.push(Finding::new(Kind::Tier, &tier.name, field, code).detail(detail));
@@ -121,6 +148,9 @@ fn tier(tier: &Tier, known: &Known<'_>, findings: &mut Vec<Finding>) {
         if QuotaLimit::parse(quota).is_none() {
             find("quotas", "malformed", format!("`{quota}` is neither a decimal number nor `unlimited`"));
         }
+    }
+    for feature in tier.features.iter().filter(|feature| known.valued_flags.contains(feature.as_str())) {
+        find("features", "invalid", format!("`{feature}` is no flag of type bool, so no tier can turn it on"));
     }
     if !(1..=200).contains(&tier.connection_pool_size) {
         find("connection_pool_size", "out_of_bounds", "1 to 200".into());

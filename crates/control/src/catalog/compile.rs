@@ -9,6 +9,7 @@ use rowhouse_domain::limits::LimitDefinition;
 use rowhouse_domain::metering::quantity::Quantity;
 use rowhouse_domain::routes::{RouteTable, ServiceDefinition};
 use rowhouse_domain::tenancy::Tier;
+use rowhouse_domain::tenancy::features::{self, Flag};
 
 use super::{Definitions, Finding, check};
 
@@ -25,6 +26,8 @@ pub struct Compiled {
     pub permissions: Arc<Permissions>,
     /// Roles, closed over what they inherit and what standard types add.
     pub roles: Arc<RoleCatalogue>,
+    /// Flags by name, those that tiers imply among them.
+    pub flags: Vec<Flag>,
     /// Tiers by name.
     pub tiers: BTreeMap<String, Tier>,
 }
@@ -67,6 +70,7 @@ pub fn compile(definitions: &Definitions) -> Result<Compiled, Vec<Finding>> {
         limits: definitions.limits.clone().into(),
         permissions: Arc::new(permissions),
         roles: Arc::new(roles),
+        flags: features::flags(&definitions.flags, &definitions.tiers),
         tiers: definitions.tiers.iter().map(|tier| (tier.name.clone(), tier.clone())).collect(),
     })
 }

@@ -6,6 +6,7 @@ use rowhouse_domain::access::{ResourceType, RoleDefinition};
 use rowhouse_domain::limits::LimitDefinition;
 use rowhouse_domain::routes::{RouteDefinition, ServiceDefinition};
 use rowhouse_domain::tenancy::Tier;
+use rowhouse_domain::tenancy::features::Flag;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,6 +26,8 @@ pub struct Definitions {
     pub resource_types: Vec<ResourceType>,
     /// Sets of permissions.
     pub roles: Vec<RoleDefinition>,
+    /// Features that can be on or off, or have a value, for each tenant.
+    pub flags: Vec<Flag>,
     /// Bundles of quotas, features and isolation.
     pub tiers: Vec<Tier>,
     /// Rate limits.
@@ -65,6 +68,7 @@ impl Definitions {
         self.routes.iter().for_each(|own| put(Kind::Route, &own.name, normal(own)));
         self.resource_types.iter().for_each(|own| put(Kind::ResourceType, &own.name, normal(own)));
         self.roles.iter().for_each(|own| put(Kind::Role, &own.name, normal(own)));
+        self.flags.iter().for_each(|own| put(Kind::Flag, &own.name, normal(own)));
         self.tiers.iter().for_each(|own| put(Kind::Tier, &own.name, normal(own)));
         self.limits.iter().for_each(|own| put(Kind::Limit, &own.name, normal(own)));
         self.meters.iter().for_each(|own| put(Kind::Meter, &own.name, normal(own)));
@@ -87,6 +91,7 @@ impl Definitions {
             Kind::Route => self.routes.push(typed(value)?),
             Kind::ResourceType => self.resource_types.push(typed(value)?),
             Kind::Role => self.roles.push(typed(value)?),
+            Kind::Flag => self.flags.push(typed(value)?),
             Kind::Tier => self.tiers.push(typed(value)?),
             Kind::Limit => self.limits.push(typed(value)?),
             Kind::Meter => self.meters.push(typed(value)?),

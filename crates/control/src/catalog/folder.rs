@@ -185,6 +185,7 @@ impl Reader {
                 Kind::Role => self.thing(source, kind, thing, |all| &mut all.roles),
                 Kind::Meter => self.thing(source, kind, thing, |all| &mut all.meters),
                 Kind::Plan => self.thing(source, kind, thing, |all| &mut all.plans),
+                Kind::Flag => self.thing(source, kind, thing, |all| &mut all.flags),
                 Kind::Tier => self.thing(source, kind, thing, |all| &mut all.tiers),
                 Kind::Limit => self.thing(source, kind, thing, |all| &mut all.limits),
                 Kind::Route => self.thing(source, kind, thing, |all| &mut all.routes),

@@ -1,4 +1,4 @@
-//! The eight kinds of definitions, and the words for each.
+//! The nine kinds of definitions, and the words for each.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -17,6 +17,8 @@ pub enum Kind {
     Meter,
     /// A set of prices.
     Plan,
+    /// A feature that can be on or off, or have a value, for each tenant.
+    Flag,
     /// A bundle of quotas, features and isolation.
     Tier,
     /// How often.
@@ -27,12 +29,13 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 9] = [
         Kind::Service,
         Kind::ResourceType,
         Kind::Role,
         Kind::Meter,
         Kind::Plan,
+        Kind::Flag,
         Kind::Tier,
         Kind::Limit,
         Kind::Route,
@@ -46,6 +49,7 @@ impl Kind {
             Kind::Role => "role",
             Kind::Meter => "meter",
             Kind::Plan => "plan",
+            Kind::Flag => "flag",
             Kind::Tier => "tier",
             Kind::Limit => "limit",
             Kind::Route => "route",
@@ -60,6 +64,7 @@ impl Kind {
             Kind::Role => "roles",
             Kind::Meter => "meters",
             Kind::Plan => "plans",
+            Kind::Flag => "flags",
             Kind::Tier => "tiers",
             Kind::Limit => "limits",
             Kind::Route => "routes",
@@ -79,6 +84,7 @@ impl Kind {
             Kind::Role => "access.role_changed",
             Kind::Meter => "metering.meter_changed",
             Kind::Plan => "billing.plan_changed",
+            Kind::Flag => "tenancy.flag_changed",
             Kind::Tier => "tenancy.tier_changed",
             Kind::Limit => "limits.limit_changed",
             Kind::Route => "routes.route_changed",

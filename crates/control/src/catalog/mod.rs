@@ -1,6 +1,6 @@
 //! The catalogue: everything that the operator declares, as one whole.
 //!
-//! A catalogue is a named list of services, routes, resource types, roles, tiers, limits, meters and plans. It is
+//! A catalogue is a named list of services, routes, resource types, roles, flags, tiers, limits, meters and plans. It is
 //! compared with what is stored ([`plan`]), then applied all or nothing ([`apply`]), and only if everything that
 //! would then be stored compiles ([`compile`]): a stored catalogue is always one that a directory can be built from.
 //! Things of other catalogues are left alone. [`shipped`] is what a fresh installation starts with.

@@ -62,6 +62,7 @@ fn statements(kind: Kind) -> &'static Statements {
         Kind::Route => statements!("routes.routes"),
         Kind::ResourceType => statements!("access.resource_types"),
         Kind::Role => statements!("access.roles"),
+        Kind::Flag => statements!("tenancy.flags"),
         Kind::Tier => statements!("tenancy.tiers"),
         Kind::Limit => statements!("limits.limits"),
         Kind::Meter => statements!("metering.meters"),

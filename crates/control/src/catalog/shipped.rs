@@ -21,6 +21,7 @@ pub fn shipped() -> &'static CatalogFile {
         let files = files![
             "catalog.toml",
             "access.toml",
+            "flags.toml",
             "limits.toml",
             "meters.toml",
             "plans.toml",

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::directory::Directory;
 use rowhouse_domain::id::TenantId;
@@ -29,6 +30,10 @@ pub(super) struct Built {
     pub directory: Directory,
     pub catalogue: Compiled,
     pub last_notice: i64,
+    /// The time that overrides of features were looked at.
+    pub as_of: Timestamp,
+    /// When the next of them ends.
+    pub next_expiry: Option<Timestamp>,
 }
 
 /// The version that has read notices up to `last_notice` and was made anew `remakes` times since, without a notice.
@@ -48,6 +53,7 @@ pub(super) async fn begin(control: &Control) -> Result<Transaction, StoreError> 
 
 pub(super) async fn build_all(control: &Control) -> Result<Built, BuildError> {
     let transaction = begin(control).await?;
+    let as_of = control.clock().now();
     let last_notice = notices::last(&transaction).await?;
     let catalogue = compiled(&transaction).await?;
     let mut directory = Directory {
@@ -59,9 +65,10 @@ pub(super) async fn build_all(control: &Control) -> Result<Built, BuildError> {
         permissions: catalogue.permissions.clone(),
         ..Directory::empty()
     };
-    put(&mut directory, &catalogue, &transaction, None).await?;
+    put(&mut directory, &catalogue, &transaction, (None, as_of)).await?;
+    let next_expiry = tenancy::features::next_expiry(&transaction, as_of).await?;
     transaction.finish().await?;
-    Ok(Built { directory, catalogue, last_notice })
+    Ok(Built { directory, catalogue, last_notice, as_of, next_expiry })
 }
 
 async fn compiled(transaction: &Transaction) -> Result<Compiled, LoadError> {
@@ -69,15 +76,15 @@ async fn compiled(transaction: &Transaction) -> Result<Compiled, LoadError> {
     catalog::compile(&definitions).map_err(LoadError::Invalid)
 }
 
-/// Puts all tenants, or one, with their keys into `directory`, as the database has them now.
+/// Puts all tenants, or one, with their keys into `directory`, as the database has them, and as it is at `now`.
 pub(super) async fn put(
     directory: &mut Directory,
     catalogue: &Compiled,
     transaction: &Transaction,
-    tenant: Option<TenantId>,
+    (tenant, now): (Option<TenantId>, Timestamp),
 ) -> Result<(), StoreError> {
     let tenants = tenancy::load_tenants(transaction, tenant).await?;
-    let belongings = load(transaction, tenant).await?;
+    let belongings = load(transaction, tenant, now).await?;
     let keys = keys::load_keys(transaction, tenant).await?;
     let mut compiler = Compiler::new(catalogue, &belongings, directory.version);
     if let Some(gone) = tenant.filter(|_| tenants.is_empty()) {
@@ -97,13 +104,17 @@ pub(super) async fn put(
     Ok(())
 }
 
-async fn load(transaction: &Transaction, tenant: Option<TenantId>) -> Result<Belongings, StoreError> {
-    let now = transaction.store().clock().now();
+async fn load(
+    transaction: &Transaction,
+    tenant: Option<TenantId>,
+    now: Timestamp,
+) -> Result<Belongings, StoreError> {
     let upstreams = deploy::upstreams(transaction, tenant).await?;
     let used = resources::used(transaction, tenant, now).await?;
     Ok(Belongings {
         grants: by_tenant(access::load_grants(transaction, tenant).await?),
         versions: access::load_versions(transaction, tenant).await?.into_iter().collect(),
+        overrides: by_tenant(tenancy::features::load_overrides(transaction, tenant, now).await?),
         upstreams: by_tenant(upstreams.into_iter().map(|(tenant, service, at)| (tenant, (service, at)))),
         used: by_tenant(used.into_iter().map(|used| (used.tenant, used))),
     })

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rowhouse_domain::directory::Directory;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
@@ -11,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::build::{BuildError, Built, begin, build_all, put, version};
 use super::notices;
 use crate::catalog::Compiled;
+use crate::tenancy::features;
 use crate::{Control, Shared};
 
 /// How often it looks without being woken.
@@ -23,6 +25,12 @@ pub struct Reconciler {
     directory: Directory,
     catalogue: Compiled,
     last_notice: i64,
+    /// How often it was made anew since that notice without a further one.
+    remakes: u16,
+    /// The time that overrides of features were looked at.
+    as_of: Timestamp,
+    /// When the next of them ends.
+    next_expiry: Option<Timestamp>,
 }
 
 /// Builds and publishes the first version.
@@ -52,8 +60,8 @@ pub async fn run(control: Shared, mut shutdown: watch::Receiver<bool>) {
 
 impl Reconciler {
     fn of(built: Built) -> Self {
-        let Built { directory, catalogue, last_notice } = built;
-        Reconciler { directory, catalogue, last_notice }
+        let Built { directory, catalogue, last_notice, as_of, next_expiry } = built;
+        Reconciler { directory, catalogue, last_notice, remakes: 0, as_of, next_expiry }
     }
 
     /// Keeps the published directory true until `shutdown`. While the database is away the last version stays.
@@ -78,7 +86,7 @@ impl Reconciler {
         }
     }
 
-    /// Takes in all notices there are, and publishes. Whether there were any.
+    /// Takes in all notices there are, and overrides that have ended, and publishes. Whether there were any.
     pub async fn catch_up(&mut self, control: &Control) -> Result<bool, BuildError> {
         let mut moved = false;
         while self.step(control).await? {
@@ -88,24 +96,38 @@ impl Reconciler {
     }
 
     async fn step(&mut self, control: &Control) -> Result<bool, BuildError> {
+        let now = control.clock().now();
         let transaction = begin(control).await?;
         let batch = notices::after(&transaction, self.last_notice).await?;
-        let Some(last) = batch.last().map(|notice| notice.id) else {
+        let ended = match self.next_expiry {
+            Some(at) if at <= now => features::expired(&transaction, self.as_of, now).await?,
+            _ => Vec::new(),
+        };
+        if batch.is_empty() && ended.is_empty() {
             transaction.finish().await?;
             return Ok(false);
-        };
-        let tenants: BTreeSet<_> = batch.iter().filter_map(|notice| notice.tenant).collect();
-        if tenants.len() > ONE_BY_ONE_MAX || batch.iter().any(|notice| notice.topic == "catalog") {
+        }
+        let named = batch.iter().filter_map(|notice| notice.tenant);
+        let tenants: BTreeSet<_> = named.chain(ended).collect();
+        // A whole build is numbered by its last notice: without a new one, tenants are made anew one by one.
+        let is_catalog = batch.iter().any(|notice| notice.topic == "catalog");
+        if is_catalog || (tenants.len() > ONE_BY_ONE_MAX && !batch.is_empty()) {
             transaction.finish().await?;
             *self = Reconciler::of(build_all(control).await?);
         } else {
+            let (last, remakes) = match batch.last() {
+                Some(notice) => (notice.id, 0),
+                None => (self.last_notice, self.remakes.saturating_add(1)),
+            };
             let mut next = self.directory.clone();
-            next.version = version(last, 0);
+            next.version = version(last, remakes);
             for tenant in tenants {
-                put(&mut next, &self.catalogue, &transaction, Some(tenant)).await?;
+                put(&mut next, &self.catalogue, &transaction, (Some(tenant), now)).await?;
             }
+            let next_expiry = features::next_expiry(&transaction, now).await?;
             transaction.finish().await?;
-            (self.directory, self.last_notice) = (next, last);
+            (self.directory, self.last_notice, self.remakes) = (next, last, remakes);
+            (self.as_of, self.next_expiry) = (now, next_expiry);
         }
         control.directory.publish(self.directory.clone());
         Ok(true)

@@ -9,17 +9,20 @@ use rowhouse_domain::id::TenantId;
 use rowhouse_domain::limits::Bucket;
 use rowhouse_domain::resources::QuotaWindow;
 use rowhouse_domain::tenancy::Tier;
+use rowhouse_domain::tenancy::features::{self, Flag, FlagType, FlagValue};
 
 use crate::catalog::{Compiled, QuotaLimit};
 use crate::keys::KeyRow;
 use crate::resources::Used;
 use crate::tenancy::TenantRow;
+use crate::tenancy::features::Override;
 
 /// What belongs to tenants, by tenant, as it was loaded.
 #[derive(Debug, Default)]
 pub(super) struct Belongings {
     pub grants: HashMap<TenantId, Vec<GrantDefinition>>,
     pub versions: HashMap<TenantId, u64>,
+    pub overrides: HashMap<TenantId, Vec<Override>>,
     pub upstreams: HashMap<TenantId, Vec<(String, String)>>,
     pub used: HashMap<TenantId, Vec<Used>>,
 }
@@ -41,7 +44,7 @@ impl<'a> Compiler<'a> {
     /// A tenant's entry.
     pub(super) fn tenant(&mut self, row: &TenantRow) -> Tenant {
         let tier = self.catalogue.tiers.get(&row.tier);
-        let features = tier.map(|tier| tier.features.as_slice()).unwrap_or_default();
+        let features = self.features(row.id, tier);
         Tenant {
             id: row.id,
             code: row.code.as_str().into(),
@@ -50,8 +53,8 @@ impl<'a> Compiler<'a> {
             region: row.region.as_str().into(),
             status: row.status,
             service: row.status.service(row.suspension_mode, row.status_before),
-            api_access: features.iter().any(|feature| feature == "api_access"),
-            features: features.iter().map(|feature| feature.as_str().into()).collect(),
+            api_access: features.iter().any(|feature| &**feature == "api_access"),
+            features,
             enforcements: Vec::new(),
             access: Arc::new(self.access(row.id)),
             limits: self.limits(&row.tier),
@@ -59,6 +62,18 @@ impl<'a> Compiler<'a> {
             upstreams: self.upstreams(row.id),
             version: self.version,
         }
+    }
+
+    /// The flags of type `bool` that are on.
+    fn features(&self, tenant: TenantId, tier: Option<&Tier>) -> Vec<Box<str>> {
+        let given = tier.map(|tier| tier.features.as_slice()).unwrap_or_default();
+        let own = self.belongings.overrides.get(&tenant).map(Vec::as_slice).unwrap_or_default();
+        let is_on = |flag: &&Flag| {
+            let own = own.iter().find(|own| own.flag == flag.name).map(|own| &own.value);
+            features::decide(flag, tenant, given, own).value == FlagValue::Bool(true)
+        };
+        let flags = self.catalogue.flags.iter().filter(|flag| flag.kind == FlagType::Bool);
+        flags.filter(is_on).map(|flag| flag.name.as_str().into()).collect()
     }
 
     fn access(&self, tenant: TenantId) -> AccessTable {

@@ -12,7 +12,7 @@ use super::bounds::{self, ACCOUNT_KEYS_MAX, GRACE_MAX_S, TENANT_KEYS_MAX};
 use super::record::KeyRecord;
 use super::{account, queries};
 use crate::access::{Authority, Rules};
-use crate::{Control, catalog, tenancy};
+use crate::{Control, tenancy};
 
 /// A key to be made.
 #[derive(Debug, Clone)]
@@ -150,8 +150,8 @@ async fn store(control: &Control, transaction: &Transaction, key: KeyRecord) -> 
 async fn refuse_without_api_access(transaction: &Transaction, tenant: TenantId) -> Result<(), Refusal> {
     let rows = tenancy::load_tenants(transaction, Some(tenant)).await?;
     let row = rows.first().ok_or_else(|| Refusal::new(&kind::NOT_FOUND, "There is no such tenant."))?;
-    let tier = catalog::load_tier(transaction, &row.tier).await?;
-    if tier.is_some_and(|tier| tier.features.iter().any(|feature| feature == "api_access")) {
+    let standing = tenancy::features::Standing::load(transaction, tenant).await.map_err(Refusal::from)?;
+    if standing.is_some_and(|standing| standing.is_on("api_access")) {
         return Ok(());
     }
     Err(Refusal::new(&kind::KEY_NOT_IN_TIER, format!("The tier `{}` has no API access.", row.tier)))

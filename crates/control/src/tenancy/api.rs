@@ -32,6 +32,9 @@ pub fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(list_tenants))
         .routes(routes!(get_tenant, update_tenant))
         .routes(routes!(get_context))
+        .merge(super::configuration_api::routes())
+        .merge(super::explain::routes())
+        .merge(super::features_api::routes())
         .merge(super::hosts::routes())
         .merge(tables)
 }
@@ -170,11 +173,14 @@ async fn get_context(
 ) -> Answer<Json<Context>> {
     let (permit, id) = named(&control, &caller, "tenant:read", &name).await?;
     let tenant = read(&control, &caller, &permit, id).await?;
+    let transaction = control.store.read(&permit).await?;
+    let configuration = super::configuration::for_services(&transaction, id).await?;
+    transaction.finish().await?;
     let directory = control.directory.current();
     let compiled = directory.tenants.get(&id);
     let compiled =
         compiled.ok_or_else(|| Refusal::new(&kind::TENANT_NOT_READY, "The tenant is not served yet."))?;
-    Ok(Json(context(tenant, compiled, &directory, control.clock().now_us())))
+    Ok(Json(context((tenant, configuration), compiled, &directory, control.clock().now_us())))
 }
 
 /// A service's tables.

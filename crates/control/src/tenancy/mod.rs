@@ -1,11 +1,18 @@
 //! Tenants: who they are and where they lie. This feature keeps tenants, cells, places, services' tables and the keys of
-//! tenants' databases, and tells services' processes about them ([`plane`]).
+//! tenants' databases, and tells services' processes about them ([`plane`]). Tenants' configuration and feature flags
+//! are here too.
 //!
 //! What changes a tenant's status or place is `lifecycle`; it calls the functions here, which write this schema.
 
 mod api;
 pub mod cells;
+mod configuration;
+mod configuration_api;
+mod configuration_queries;
 mod edit;
+mod explain;
+pub mod features;
+mod features_api;
 mod hosts;
 pub mod places;
 pub mod plane;

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use rowhouse_domain::directory::{Directory, Tenant as Compiled};
 use rowhouse_domain::metering::quantity::Quantity;
+use rowhouse_domain::tenancy::features::FlagValue;
 use rowhouse_domain::tenancy::{Isolation, Tier};
 use rowhouse_store::{StoreError, Transaction};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::features::Standing;
 use super::{Suspension, TenantRecord, cells, places};
 use crate::catalog::{self, LoadError};
 
@@ -32,8 +34,9 @@ pub struct Tenant {
     pub quotas: BTreeMap<String, String>,
     /// What of it is the tenant's own.
     pub quota_overrides: BTreeMap<String, String>,
-    /// Feature → whether it is on.
-    pub features: BTreeMap<String, bool>,
+    /// Flag → the value that holds.
+    #[schema(value_type = BTreeMap<String, Object>)]
+    pub features: BTreeMap<String, FlagValue>,
     /// Where it lies; `null` for callers of a tenant, and before it lies anywhere.
     pub placement: Option<Placement>,
     /// Whom bills go to.
@@ -90,21 +93,25 @@ pub async fn view(
     record: TenantRecord,
     with_placement: bool,
 ) -> Result<Tenant, LoadError> {
-    let tiers = catalog::load(transaction).await?.tiers;
-    let tier = tiers.iter().find(|tier| tier.name == record.tenant.tier);
+    let definitions = catalog::load(transaction).await?;
+    let standing = Standing::of(transaction, &definitions, record.tenant.id, &record.tenant.tier).await?;
+    let tier = definitions.tiers.iter().find(|tier| tier.name == record.tenant.tier);
     let placement = match with_placement {
         true => placement(transaction, &record, tier).await?,
         false => None,
     };
-    Ok(tenant(record, tier, &tiers, placement))
+    Ok(tenant(record, tier, standing.values(), placement))
 }
 
-fn tenant(record: TenantRecord, tier: Option<&Tier>, tiers: &[Tier], placement: Option<Placement>) -> Tenant {
+fn tenant(
+    record: TenantRecord,
+    tier: Option<&Tier>,
+    features: BTreeMap<String, FlagValue>,
+    placement: Option<Placement>,
+) -> Tenant {
     let TenantRecord { tenant, .. } = record;
     let mut quotas = tier.map(|tier| tier.quotas.clone()).unwrap_or_default();
     quotas.extend(tenant.quota_overrides.clone());
-    let on = |feature: &String| tier.is_some_and(|tier| tier.features.contains(feature));
-    let all = tiers.iter().flat_map(|tier| &tier.features);
     Tenant {
         id: tenant.id.to_string(),
         code: tenant.code,
@@ -113,7 +120,7 @@ fn tenant(record: TenantRecord, tier: Option<&Tier>, tiers: &[Tier], placement: 
         region: tenant.region,
         quotas,
         quota_overrides: tenant.quota_overrides,
-        features: all.map(|feature| (feature.clone(), on(feature))).collect(),
+        features,
         tier: tenant.tier,
         placement,
         billing_contact: record.billing_contact,
@@ -149,6 +156,9 @@ async fn placement(
     }))
 }
 
+/// Category → key → value.
+pub(super) type Configuration = BTreeMap<String, BTreeMap<String, Value>>;
+
 /// Everything that a service may need to know about a tenant at once.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Context {
@@ -164,8 +174,12 @@ pub struct Context {
     pub isolation: &'static str,
     /// Its home region.
     pub region: String,
-    /// Feature → whether it is on.
-    pub features: BTreeMap<String, bool>,
+    /// Flag → the value that holds.
+    #[schema(value_type = BTreeMap<String, Object>)]
+    pub features: BTreeMap<String, FlagValue>,
+    /// Category → key → value of the items that services may see; sealed ones are not here.
+    #[schema(value_type = BTreeMap<String, BTreeMap<String, Object>>)]
+    pub configuration: Configuration,
     /// What is imposed on it.
     pub enforcements: Vec<String>,
     /// Meter → used in the running window, as a decimal string.
@@ -186,7 +200,12 @@ pub struct LimitLeft {
 }
 
 /// The context of `tenant`, whose compiled entry is in `directory`.
-pub(super) fn context(tenant: Tenant, compiled: &Compiled, directory: &Directory, now_us: i64) -> Context {
+pub(super) fn context(
+    (tenant, configuration): (Tenant, Configuration),
+    compiled: &Compiled,
+    directory: &Directory,
+    now_us: i64,
+) -> Context {
     // Usage of a window that is over is nothing in the one that runs.
     let used = |quota: &rowhouse_domain::directory::Quota| {
         let (from_us, _) = quota.window.bounds_us(now_us);
@@ -206,6 +225,7 @@ pub(super) fn context(tenant: Tenant, compiled: &Compiled, directory: &Directory
         isolation: tenant.isolation,
         region: tenant.region,
         features: tenant.features,
+        configuration,
         enforcements: compiled.enforcements.iter().map(|name| name.to_string()).collect(),
         usage,
         limits: compiled.quotas.iter().filter_map(left).collect(),

@@ -57,6 +57,9 @@ catalogue! {
     DATABASE_BUSY = "tenancy.database_busy", 503, Ours, "The tenant's database is busy", "Ask again in a second.";
     NO_CAPACITY = "tenancy.no_capacity", 409, Ours, "No cell has room", "Add a cell, or raise a budget.";
     TABLES_INVALID = "tenancy.tables_invalid", 422, Caller, "The service's tables do not fit the rules", "Correct each finding in `errors`.";
+    CONFIGURATION_INVALID = "tenancy.configuration_invalid", 422, Caller, "The value does not fit", "Correct the fields in `errors`.";
+    UNKNOWN_FEATURE = "tenancy.unknown_feature", 422, Caller, "There is no such feature flag", "Use a flag of the catalogue, or declare it there.";
+    SEALED_UNAVAILABLE = "tenancy.sealed_unavailable", 503, Ours, "A sealed value cannot be opened just now", "Ask the operator; what is not sealed can be read.";
 
     // lifecycle
     WRONG_STATUS = "lifecycle.wrong_status", 409, Caller, "The tenant's status does not permit it", "Wait for the running operation, or choose a change that fits the status.";

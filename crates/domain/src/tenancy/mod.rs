@@ -1,6 +1,7 @@
 //! Tenants: who they are, what state they are in, how a request is resolved to one.
 
 mod code;
+pub mod features;
 pub mod resolution;
 mod status;
 mod tier;

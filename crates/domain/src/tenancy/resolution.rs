@@ -65,27 +65,58 @@ pub struct Resolution<'a> {
     pub path: &'a str,
 }
 
-/// What one signal names: somebody, or nobody we know.
-type Named = Option<TenantId>;
-/// A signal, if it is there.
-type Signal = Option<(ResolvedBy, Named)>;
+/// A signal that is there, and whom it names: somebody, or nobody we know.
+pub type Signal = (ResolvedBy, Option<TenantId>);
+
+/// What each place of a request says: host, header, path, credential. A place that cannot be read refuses.
+#[derive(Debug)]
+pub struct Heard<'a> {
+    /// The host in its one canonical form.
+    pub host: Option<Cow<'a, str>>,
+    /// In the order in which the first is reported.
+    pub signals: [Result<Option<Signal>, Refusal>; 4],
+    /// The path without the tenant's prefix.
+    pub path: &'a str,
+}
 
 /// Finds the tenant of a request. No allocation when the host is already in canonical form.
 pub fn resolve<'a>(directory: &Directory, signals: &Signals<'a>) -> Result<Resolution<'a>, Refusal> {
-    let host = signals.authority.map(canonical_host).transpose()?;
-    let mut found: [Signal; 4] = [None; 4];
-    found[0] = host.as_deref().map_or(Ok(None), |host| host_signal(directory, host))?;
-    found[1] = header_signal(directory, signals)?;
-    let (path, path_named) = path_signal(directory, signals.path)?;
-    found[2] = path_named;
-    // A credential that names an unknown tenant cannot exist; one that is unknown itself gives no signal.
-    found[3] = signals.token_tenant.map(|tenant| (ResolvedBy::Token, Some(tenant)));
-    let (by, id) = agree(&found)?;
-    let tenant = directory.tenants.get(&id).ok_or_else(unknown)?;
-    Ok(Resolution { tenant: tenant.clone(), by, path })
+    hear(directory, signals).decide(directory)
 }
 
-fn agree(found: &[Signal; 4]) -> Result<(ResolvedBy, TenantId), Refusal> {
+/// Listens to every place of a request. [`resolve`] is this, then [`Heard::decide`]; who explains a resolution looks at
+/// what was heard before it is decided.
+pub fn hear<'a>(directory: &Directory, signals: &Signals<'a>) -> Heard<'a> {
+    let (host, by_host) = match signals.authority.map(canonical_host).transpose() {
+        Ok(host) => {
+            let by_host = host.as_deref().map_or(Ok(None), |host| host_signal(directory, host));
+            (host, by_host)
+        }
+        Err(refusal) => (None, Err(refusal)),
+    };
+    let (path, by_path) = match path_signal(directory, signals.path) {
+        Ok((path, by_path)) => (path, Ok(by_path)),
+        Err(refusal) => (signals.path, Err(refusal)),
+    };
+    // A credential that names an unknown tenant cannot exist; one that is unknown itself gives no signal.
+    let by_token = signals.token_tenant.map(|tenant| (ResolvedBy::Token, Some(tenant)));
+    Heard { host, signals: [by_host, header_signal(directory, signals), by_path, Ok(by_token)], path }
+}
+
+impl<'a> Heard<'a> {
+    /// The one tenant that all signals name.
+    ///
+    /// # Errors
+    /// The first place that cannot be read; signals that disagree, name nobody, or are not there.
+    pub fn decide(self, directory: &Directory) -> Result<Resolution<'a>, Refusal> {
+        let [host, header, path, token] = self.signals;
+        let (by, id) = agree(&[host?, header?, path?, token?])?;
+        let tenant = directory.tenants.get(&id).ok_or_else(unknown)?;
+        Ok(Resolution { tenant: tenant.clone(), by, path: self.path })
+    }
+}
+
+fn agree(found: &[Option<Signal>; 4]) -> Result<(ResolvedBy, TenantId), Refusal> {
     let request = || found[..3].iter().flatten();
     let Some(&(by, first)) = request().next() else {
         return match found[3] {
@@ -114,7 +145,7 @@ fn unknown() -> Refusal {
     Refusal::new(&kind::TENANT_UNKNOWN, "No tenant has this name.")
 }
 
-fn host_signal(directory: &Directory, host: &str) -> Result<Signal, Refusal> {
+fn host_signal(directory: &Directory, host: &str) -> Result<Option<Signal>, Refusal> {
     let naming = &directory.naming;
     if naming.platform_hosts.iter().any(|own| own == host) {
         return Ok(None);
@@ -140,7 +171,7 @@ fn host_signal(directory: &Directory, host: &str) -> Result<Signal, Refusal> {
     }
 }
 
-fn header_signal(directory: &Directory, signals: &Signals<'_>) -> Result<Signal, Refusal> {
+fn header_signal(directory: &Directory, signals: &Signals<'_>) -> Result<Option<Signal>, Refusal> {
     let by_id = signals.header_id.map(|text| match text.parse::<TenantId>() {
         Ok(id) => directory.tenants.get(&id).map(|tenant| tenant.id),
         Err(_) => None,
@@ -159,7 +190,7 @@ fn header_signal(directory: &Directory, signals: &Signals<'_>) -> Result<Signal,
     Ok(Some((ResolvedBy::Header, named)))
 }
 
-fn path_signal<'a>(directory: &Directory, path: &'a str) -> Result<(&'a str, Signal), Refusal> {
+fn path_signal<'a>(directory: &Directory, path: &'a str) -> Result<(&'a str, Option<Signal>), Refusal> {
     let Some(rest) = path.strip_prefix("/t/") else { return Ok((path, None)) };
     let (code, after) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
     if code.contains('%') {

@@ -7,6 +7,7 @@ pub mod client;
 mod journal;
 mod local;
 mod nouns;
+mod resolve;
 pub mod show;
 mod sign_in;
 
@@ -73,6 +74,8 @@ pub enum Command {
     Diff(catalog::Diff),
     /// Today's declarations, as JSON that `apply` takes.
     Export,
+    /// Which tenant a request would be for, and why.
+    Resolve(resolve::Resolve),
     /// The journal's segments: state, records, soundness. Works on files.
     #[command(subcommand)]
     Journal(journal::JournalCommand),
@@ -116,6 +119,7 @@ async fn remote(global: Global, command: Command) -> anyhow::Result<ExitCode> {
         Command::Apply(asked) => catalog::apply(&client, asked, json).await,
         Command::Diff(asked) => catalog::diff(&client, asked, json).await,
         Command::Export => catalog::export(&client).await,
+        Command::Resolve(asked) => resolve::resolve(&client, asked, json).await,
         Command::Audit(command) => audit::online(&client, command, json).await,
         Command::Noun(noun) => nouns::run(&client, noun, json).await,
         _ => unreachable!("local commands are handled before"),
