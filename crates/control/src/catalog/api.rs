@@ -95,8 +95,18 @@ pub struct CatalogBody {
 
 impl From<CatalogBody> for CatalogFile {
     fn from(body: CatalogBody) -> Self {
-        let CatalogBody { name, services, routes, resource_types, roles, flags, tiers, limits, meters, plans } =
-            body;
+        let CatalogBody {
+            name,
+            services,
+            routes,
+            resource_types,
+            roles,
+            flags,
+            tiers,
+            limits,
+            meters,
+            plans,
+        } = body;
         let definitions =
             Definitions { services, routes, resource_types, roles, flags, tiers, limits, meters, plans };
         CatalogFile { name, definitions, places: Places::default() }

@@ -150,7 +150,11 @@ fn tier(tier: &Tier, known: &Known<'_>, findings: &mut Vec<Finding>) {
         }
     }
     for feature in tier.features.iter().filter(|feature| known.valued_flags.contains(feature.as_str())) {
-        find("features", "invalid", format!("`{feature}` is no flag of type bool, so no tier can turn it on"));
+        find(
+            "features",
+            "invalid",
+            format!("`{feature}` is no flag of type bool, so no tier can turn it on"),
+        );
     }
     if !(1..=200).contains(&tier.connection_pool_size) {
         find("connection_pool_size", "out_of_bounds", "1 to 200".into());

@@ -62,7 +62,10 @@ pub struct Name<'a> {
 
 impl Name<'_> {
     fn none(&self) -> Refusal {
-        Refusal::new(&kind::NOT_FOUND, format!("There is no configuration item `{}/{}`.", self.category, self.key))
+        Refusal::new(
+            &kind::NOT_FOUND,
+            format!("There is no configuration item `{}/{}`.", self.category, self.key),
+        )
     }
 
     fn seal(&self, control: &Control) -> Seal {
@@ -82,7 +85,8 @@ impl Name<'_> {
     fn fingerprint(&self, control: &Control, plain: &str) -> String {
         let purpose = format!("config/fingerprint/v1/{}", self.tenant);
         let keyed = |key: &[u8], text: &[u8]| {
-            let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes keys of any length");
+            let mut mac =
+                <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes keys of any length");
             mac.update(text);
             mac.finalize().into_bytes()
         };
@@ -104,7 +108,8 @@ impl Name<'_> {
 }
 
 fn unavailable(broken: SealBroken) -> Refusal {
-    Refusal::new(&kind::SEALED_UNAVAILABLE, "This sealed value cannot be opened just now.").private(broken.to_string())
+    Refusal::new(&kind::SEALED_UNAVAILABLE, "This sealed value cannot be opened just now.")
+        .private(broken.to_string())
 }
 
 /// The items of a tenant, of one category if it is named.
@@ -178,11 +183,13 @@ pub(super) async fn put(
         (None, Some(Err(broken))) => return Err(unavailable(*broken)),
         (None, None) => unreachable!("a new item without a value is refused above"),
     };
-    let description = new.description.or_else(|| Some(before.as_ref()?.description.clone())).unwrap_or_default();
+    let description =
+        new.description.or_else(|| Some(before.as_ref()?.description.clone())).unwrap_or_default();
     let audience = new.audience.or_else(|| Some(before.as_ref()?.audience)).unwrap_or_default();
     let value_stays = matches!(&was, Some(Ok(was)) if *was == value);
     if let Some(before) = before.as_ref().filter(|_| value_stays)
-        && (before.is_sensitive(), &before.description, before.audience) == (sensitive, &description, audience)
+        && (before.is_sensitive(), &before.description, before.audience)
+            == (sensitive, &description, audience)
     {
         let before = before.clone();
         transaction.rollback().await?;

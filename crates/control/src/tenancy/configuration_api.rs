@@ -67,7 +67,9 @@ impl From<Item> for ConfigurationItem {
             Stored::Plain(value) => (Some(value), None),
             Stored::Sealed { fingerprint, .. } => (None, Some(fingerprint)),
         };
-        let Item { category, key, description, audience, version, created_at, updated_at, updated_by, .. } = item;
+        let Item {
+            category, key, description, audience, version, created_at, updated_at, updated_by, ..
+        } = item;
         let sealed = is_sensitive;
         ConfigurationItem {
             category,
@@ -110,7 +112,8 @@ async fn list_configuration(
     let items = configuration::list(&control, &permit, tenant, wanted.category.as_deref()).await?;
     let tag = format!("\"{}\"", configuration::tag(&items));
     let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    let known = known.flat_map(|list| list.split(',')).any(|known| known.trim().trim_start_matches("W/") == tag);
+    let known =
+        known.flat_map(|list| list.split(',')).any(|known| known.trim().trim_start_matches("W/") == tag);
     let tag = [(header::ETAG, HeaderValue::from_str(&tag).expect("hexadecimal digits in quotes"))];
     if known {
         return Ok((StatusCode::NOT_MODIFIED, tag).into_response());

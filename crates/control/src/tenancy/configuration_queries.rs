@@ -97,14 +97,16 @@ pub async fn get(transaction: &Transaction, name: Name<'_>) -> Result<Option<Ite
 
 /// The last version of an item that was deleted; 0 if it never was.
 pub async fn last_version(transaction: &Transaction, name: Name<'_>) -> Result<i64, StoreError> {
-    let sql = "SELECT version FROM tenancy.configuration_ended WHERE tenant_id = $1 AND category = $2 AND key = $3";
+    let sql =
+        "SELECT version FROM tenancy.configuration_ended WHERE tenant_id = $1 AND category = $2 AND key = $3";
     let row = transaction.query_opt(sql, &[&name.tenant.0, &name.category, &name.key]).await?;
     Ok(row.map_or(0, |row| row.get(0)))
 }
 
 /// How many items a tenant has, and how long their values are together.
 pub async fn sum(transaction: &Transaction, tenant: TenantId) -> Result<(i64, i64), StoreError> {
-    let sql = "SELECT count(*), coalesce(sum(bytes), 0)::bigint FROM tenancy.configuration WHERE tenant_id = $1";
+    let sql =
+        "SELECT count(*), coalesce(sum(bytes), 0)::bigint FROM tenancy.configuration WHERE tenant_id = $1";
     let row = transaction.query_one(sql, &[&tenant.0]).await?;
     Ok((row.get(0), row.get(1)))
 }

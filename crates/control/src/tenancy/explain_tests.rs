@@ -72,7 +72,13 @@ fn every_combination_of_signals_has_the_outcome_that_was_reviewed() {
             question["path"] = format!("/t/{}/v1/x", code(path)).into();
         }
         if token != "-" {
-            let id = TenantId::from_u128(if token == "a" { 0xa } else if token == "b" { 0xb } else { 0xc });
+            let id = TenantId::from_u128(if token == "a" {
+                0xa
+            } else if token == "b" {
+                0xb
+            } else {
+                0xc
+            });
             question["token_tenant"] = id.to_string().into();
         }
         let seen = asked(question);
@@ -109,14 +115,21 @@ fn what_cannot_be_read_is_told_with_what_can() {
     assert_eq!((seen.status, seen.code), (Some(421), Some("tenancy.unknown_host")));
     assert_eq!((seen.signals.len(), seen.host.as_deref()), (1, Some("elsewhere.test")));
     let seen = asked(json!({ "authority": "portal.aa.test" }));
-    assert_eq!((seen.outcome, seen.resolved_by, seen.signals[0].value.as_str()), ("resolved", Some("domain"), "portal.aa.test"));
+    assert_eq!(
+        (seen.outcome, seen.resolved_by, seen.signals[0].value.as_str()),
+        ("resolved", Some("domain"), "portal.aa.test")
+    );
     let seen = asked(json!({ "headers": { "Host": "localhost", "X-Tenant-Id": TenantId::from_u128(0xb) } }));
     assert_eq!((seen.resolved_by, seen.ignored.len()), (Some("header"), 1), "the host names nobody");
     for (question, status, code) in [
         (json!({ "path": "/a/../../b" }), 400, "routes.malformed_request"),
         (json!({ "authority": "a b" }), 400, "routes.malformed_request"),
         (json!({ "path": "/t/a%2Fa/x" }), 400, "routes.malformed_request"),
-        (json!({ "headers": { "X-Tenant-Code": "aa", "x-tenant-code": "aa" } }), 400, "tenancy.conflicting_signals"),
+        (
+            json!({ "headers": { "X-Tenant-Code": "aa", "x-tenant-code": "aa" } }),
+            400,
+            "tenancy.conflicting_signals",
+        ),
         (json!({ "headers": { "Host": "a", "host": "a" } }), 400, "routes.malformed_request"),
         (json!({}), 400, "tenancy.unresolved"),
     ] {

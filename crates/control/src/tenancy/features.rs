@@ -220,7 +220,8 @@ pub(super) async fn put(
     }
     store(&transaction, tenant, &own).await?;
     let details = json!({ "value": own.value, "until": own.until.map(|until| until.to_string()) });
-    let change = Change::new(tenant, "tenancy.feature_changed", "update", permit.principal()).details(details);
+    let change =
+        Change::new(tenant, "tenancy.feature_changed", "update", permit.principal()).details(details);
     standing.own.insert(own.flag.clone(), own);
     transaction.commit(noted(change, tenant, name, asking)).await?;
     Ok(standing)
@@ -263,7 +264,8 @@ async fn locked(
     let gone = || Refusal::new(&kind::NOT_FOUND, "There is no such tenant.");
     queries::lock(transaction, tenant).await?.ok_or_else(gone)?;
     let standing = Standing::load(transaction, tenant).await?.ok_or_else(gone)?;
-    let row = transaction.query_opt(select!("WHERE tenant_id = $1 AND flag = $2"), &[&tenant.0, &name]).await?;
+    let row =
+        transaction.query_opt(select!("WHERE tenant_id = $1 AND flag = $2"), &[&tenant.0, &name]).await?;
     Ok((standing, row.as_ref().map(own)))
 }
 
@@ -284,7 +286,9 @@ fn check(flag: &Flag, new: &NewOverride, now: Timestamp) -> Result<(), Refusal> 
 fn refuse_beyond_tenant(narrows: bool, holds: Option<&Override>) -> Result<(), Refusal> {
     let denied = |words: &str| Err(Refusal::new(&kind::ACCESS_DENIED, words));
     match holds {
-        Some(own) if own.by_operator => denied("The operator has set this flag; only the operator changes it."),
+        Some(own) if own.by_operator => {
+            denied("The operator has set this flag; only the operator changes it.")
+        }
         _ if !narrows => denied("A tenant can only turn off what its tier gives."),
         _ => Ok(()),
     }

@@ -81,7 +81,9 @@ fn feature(standing: &Standing, flag: &Flag) -> Feature {
     Feature {
         name: flag.name.clone(),
         kind: flag.kind,
-        beyond_tier: decision.because == Source::Override && decision.value == on && !standing.tier_gives(flag),
+        beyond_tier: decision.because == Source::Override
+            && decision.value == on
+            && !standing.tier_gives(flag),
         value: decision.value,
         because: decision.because,
         description: flag.description.clone(),

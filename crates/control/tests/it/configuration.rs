@@ -44,17 +44,30 @@ async fn an_item_is_set_read_changed_and_removed() {
     assert_eq!((&item["audience"], &item["sealed"]), (&json!("services"), &json!(false)));
     let (status, again) = put(&house, &admin, "branding/accent", body).await;
     assert_eq!((status, &again), (200, &item), "twice is once");
-    let (status, item) = put(&house, &admin, "branding/accent", json!({ "value": { "r": 1.5 }, "audience": "portal" })).await;
-    assert_eq!((status, &item["version"], &item["description"]), (200, &json!(2), &json!("The colour of buttons")));
+    let (status, item) =
+        put(&house, &admin, "branding/accent", json!({ "value": { "r": 1.5 }, "audience": "portal" })).await;
+    assert_eq!(
+        (status, &item["version"], &item["description"]),
+        (200, &json!(2), &json!("The colour of buttons"))
+    );
     let path = "/v1/configuration/branding/accent";
     assert_eq!(house.platform.get(&admin, path).await, item);
     assert_eq!(house.platform.get(&house.root, &format!("{path}?tenant=acme")).await, item);
     put(&house, &admin, "mail.smtp/port", json!({ "value": 25 })).await;
-    let keys = |list: &Value| list["items"].as_array().map(|items| items.iter().map(|item| item["key"].clone()).collect::<Vec<_>>());
-    assert_eq!(keys(&house.platform.get(&admin, "/v1/configuration").await), Some(vec![json!("accent"), json!("port")]));
-    assert_eq!(keys(&house.platform.get(&admin, "/v1/configuration?category=branding").await), Some(vec![json!("accent")]));
+    let keys = |list: &Value| {
+        list["items"].as_array().map(|items| items.iter().map(|item| item["key"].clone()).collect::<Vec<_>>())
+    };
+    assert_eq!(
+        keys(&house.platform.get(&admin, "/v1/configuration").await),
+        Some(vec![json!("accent"), json!("port")])
+    );
+    assert_eq!(
+        keys(&house.platform.get(&admin, "/v1/configuration?category=branding").await),
+        Some(vec![json!("accent")])
+    );
 
-    let stale = with_header(&house, (&admin, ("if-match", "\"1\"")), "PUT", path, &json!({ "value": 1 })).await;
+    let stale =
+        with_header(&house, (&admin, ("if-match", "\"1\"")), "PUT", path, &json!({ "value": 1 })).await;
     assert_eq!(outcome(stale.0, &stale.1), "412 api.changed_meanwhile");
     let stale = with_header(&house, (&admin, ("if-match", "\"1\"")), "DELETE", path, &json!({})).await;
     assert_eq!(outcome(stale.0, &stale.1), "412 api.changed_meanwhile");
@@ -67,7 +80,11 @@ async fn an_item_is_set_read_changed_and_removed() {
     let (status, item) = put(&house, &admin, "branding/accent", json!({ "value": 1 })).await;
     assert_eq!((status, &item["version"]), (201, &json!(3)), "no version comes twice");
     let events = house.events(tenant).await;
-    assert_eq!(events.iter().filter(|name| *name == "tenancy.configuration_changed").count(), 5, "{events:?}");
+    assert_eq!(
+        events.iter().filter(|name| *name == "tenancy.configuration_changed").count(),
+        5,
+        "{events:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -83,7 +100,8 @@ async fn a_sensitive_value_is_in_no_answer_event_or_row() {
     let (_, again) = put(&house, &admin, "integrations/smtp", body).await;
     assert_eq!(again["version"], 1, "the same value is no change");
     // What was read can be sent back: the value stays.
-    let (status, kept) = put(&house, &admin, "integrations/smtp", json!({ "value": null, "description": "Mail" })).await;
+    let (status, kept) =
+        put(&house, &admin, "integrations/smtp", json!({ "value": null, "description": "Mail" })).await;
     assert_eq!((status, &kept["version"], &kept["fingerprint"]), (200, &json!(2), &json!(fingerprint)));
     let context = house.platform.get(&admin, "/v1/tenants/acme/context").await;
     let list = house.platform.get(&admin, "/v1/configuration").await;
@@ -105,9 +123,16 @@ async fn a_sensitive_value_is_in_no_answer_event_or_row() {
 
     let (status, refused) = put(&house, &admin, "integrations/smtp", json!({ "is_sensitive": false })).await;
     assert_eq!(outcome(status, &refused), "422 tenancy.configuration_invalid /value");
-    let (_, plain) = put(&house, &admin, "integrations/smtp", json!({ "is_sensitive": false, "value": "open" })).await;
-    assert_eq!((&plain["value"], &plain["fingerprint"], &plain["sealed"]), (&json!("open"), &Value::Null, &json!(false)));
-    assert_eq!(house.platform.ask("SELECT count(*) FROM tenancy.configuration WHERE sealed IS NOT NULL").await, "0");
+    let (_, plain) =
+        put(&house, &admin, "integrations/smtp", json!({ "is_sensitive": false, "value": "open" })).await;
+    assert_eq!(
+        (&plain["value"], &plain["fingerprint"], &plain["sealed"]),
+        (&json!("open"), &Value::Null, &json!(false))
+    );
+    assert_eq!(
+        house.platform.ask("SELECT count(*) FROM tenancy.configuration WHERE sealed IS NOT NULL").await,
+        "0"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -116,22 +141,34 @@ async fn a_sealed_value_opens_only_where_it_was_sealed() {
     house.tenant("acme", "basic").await;
     house.tenant("bolt", "basic").await;
     for tenant in ["acme", "bolt"] {
-        let (status, _) = put(&house, &house.root, &format!("a/b?tenant={tenant}"), json!({ "value": SECRET, "is_sensitive": true })).await;
+        let (status, _) = put(
+            &house,
+            &house.root,
+            &format!("a/b?tenant={tenant}"),
+            json!({ "value": SECRET, "is_sensitive": true }),
+        )
+        .await;
         assert_eq!(status, 201);
     }
-    let fingerprints = house.platform.ask("SELECT count(DISTINCT fingerprint) FROM tenancy.configuration").await;
+    let fingerprints =
+        house.platform.ask("SELECT count(DISTINCT fingerprint) FROM tenancy.configuration").await;
     assert_eq!(fingerprints, "2", "equal values of two tenants cannot be told to be equal");
     let reveal = async || {
-        let (status, answer) = house.platform.call(&house.root, "POST", "/v1/configuration/a/b/reveal?tenant=bolt", None).await;
+        let (status, answer) =
+            house.platform.call(&house.root, "POST", "/v1/configuration/a/b/reveal?tenant=bolt", None).await;
         outcome(status, &answer)
     };
     assert_eq!(reveal().await, "200 -");
     // Somebody who can write the table puts one tenant's sealed value in the place of another's.
-    house.platform.execute("UPDATE tenancy.configuration SET sealed = (SELECT sealed FROM tenancy.configuration ORDER BY tenant_id LIMIT 1)").await;
+    house.platform.execute("UPDATE tenancy.configuration mine SET sealed = (SELECT sealed FROM tenancy.configuration other WHERE other.tenant_id <> mine.tenant_id)").await;
     assert_eq!(reveal().await, "503 tenancy.sealed_unavailable");
     let (status, answer) = put(&house, &house.root, "a/b?tenant=bolt", json!({ "description": "x" })).await;
     assert_eq!(outcome(status, &answer), "503 tenancy.sealed_unavailable", "it cannot be kept");
-    assert_eq!(house.platform.call(&house.root, "GET", "/v1/configuration?tenant=bolt", None).await.0, 200, "the rest goes on");
+    assert_eq!(
+        house.platform.call(&house.root, "GET", "/v1/configuration?tenant=bolt", None).await.0,
+        200,
+        "the rest goes on"
+    );
     let (status, _) = put(&house, &house.root, "a/b?tenant=bolt", json!({ "value": "new" })).await;
     assert_eq!((status, reveal().await.as_str()), (200, "200 -"), "a new value heals it");
 }
@@ -152,7 +189,10 @@ async fn what_does_not_fit_is_refused_with_its_field() {
     assert_eq!(refused("a/b", json!({ "value": null })).await, format!("{invalid} /value"));
     let long = json!({ "value": "x".repeat(64 * 1024 - 1), "description": "d".repeat(1_001) });
     assert_eq!(refused("a/b", long).await, format!("{invalid} /value,/description"));
-    assert_eq!(refused("a/b", json!({ "value": 1, "audience": "everybody" })).await, "422 api.invalid /audience");
+    assert_eq!(
+        refused("a/b", json!({ "value": 1, "audience": "everybody" })).await,
+        "422 api.invalid /audience"
+    );
     assert_eq!(refused("a/b", json!({ "valeu": 1 })).await.split(' ').nth(1), Some("api.invalid"));
     assert_eq!(refused("a/b", json!({ "value": "\u{0}" })).await, "422 api.invalid");
     // 16 of 64 KiB are 1 MiB.
@@ -190,7 +230,8 @@ async fn another_tenant_finds_nothing_and_a_viewer_may_nothing() {
     ];
     for (method, path) in calls {
         let body = (method == "PUT").then(|| json!({ "value": 1 }));
-        let (status, answer) = house.platform.call(&stranger, method, &format!("{path}?tenant=acme"), body.clone()).await;
+        let (status, answer) =
+            house.platform.call(&stranger, method, &format!("{path}?tenant=acme"), body.clone()).await;
         assert_eq!(outcome(status, &answer), "404 api.not_found", "{method} {path}");
         let (status, answer) = house.platform.call(&viewer, method, path, body.clone()).await;
         assert_eq!(outcome(status, &answer), "403 access.denied", "{method} {path}");
@@ -199,7 +240,11 @@ async fn another_tenant_finds_nothing_and_a_viewer_may_nothing() {
     }
     let own = house.platform.get(&stranger, "/v1/configuration").await;
     assert_eq!(own["items"], json!([]));
-    assert_eq!(house.platform.ask("SELECT count(*) FROM tenancy.configuration WHERE version = 1").await, "1", "untouched");
+    assert_eq!(
+        house.platform.ask("SELECT count(*) FROM tenancy.configuration WHERE version = 1").await,
+        "1",
+        "untouched"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -32,7 +32,11 @@ async fn an_override_holds_over_the_tier_and_ends_by_itself() {
     assert!(is_on(&house, "acme", "api_access") && !is_on(&house, "acme", "advanced_analytics"));
     let trial = json!({ "value": true, "reason": "trial", "until": at(60) });
     let (status, feature) = put(&house, root, "advanced_analytics?tenant=acme", trial.clone()).await;
-    assert_eq!((status, &feature["value"], &feature["because"]), (200, &json!(true), &json!("override")), "{feature}");
+    assert_eq!(
+        (status, &feature["value"], &feature["because"]),
+        (200, &json!(true), &json!("override")),
+        "{feature}"
+    );
     assert_eq!((&feature["beyond_tier"], &feature["override"]["reason"]), (&json!(true), &json!("trial")));
     house.settled().await;
     assert!(is_on(&house, "acme", "advanced_analytics"), "in the directory, and so in the signed context");
@@ -41,7 +45,10 @@ async fn an_override_holds_over_the_tier_and_ends_by_itself() {
     let tenant_view = house.platform.get(root, "/v1/tenants/acme").await;
     let context = house.platform.get(root, "/v1/tenants/acme/context").await;
     for seen in [&tenant_view, &context] {
-        assert_eq!((&seen["features"]["advanced_analytics"], &seen["features"]["sla"]), (&json!(true), &json!(false)));
+        assert_eq!(
+            (&seen["features"]["advanced_analytics"], &seen["features"]["sla"]),
+            (&json!(true), &json!(false))
+        );
     }
     let explain = "/v1/features/advanced_analytics/explain?tenant=acme";
     let explained = house.platform.get(root, explain).await;
@@ -91,7 +98,11 @@ async fn a_tenant_turns_off_what_its_tier_gives_and_nothing_else() {
         let (status, answer) = put(&house, &admin, flag, set(value)).await;
         assert_eq!(outcome(status, &answer), "403 access.denied", "{flag} {value}");
     }
-    assert_eq!(house.platform.call(&admin, "DELETE", "/v1/features/custom_branding", None).await.0, 204, "its own");
+    assert_eq!(
+        house.platform.call(&admin, "DELETE", "/v1/features/custom_branding", None).await.0,
+        204,
+        "its own"
+    );
     assert_eq!(put(&house, &house.root, "custom_branding?tenant=acme", set(false)).await.0, 200);
     let (status, answer) = house.platform.call(&admin, "DELETE", "/v1/features/custom_branding", None).await;
     assert_eq!(outcome(status, &answer), "403 access.denied", "the operator's");
@@ -104,7 +115,8 @@ async fn a_tenant_turns_off_what_its_tier_gives_and_nothing_else() {
         ("DELETE", "/v1/features/sla"),
     ] {
         let body = (method == "PUT").then(|| set(false));
-        let (status, answer) = house.platform.call(&stranger, method, &format!("{path}?tenant=acme"), body.clone()).await;
+        let (status, answer) =
+            house.platform.call(&stranger, method, &format!("{path}?tenant=acme"), body.clone()).await;
         assert_eq!(outcome(status, &answer), "404 api.not_found", "{method} {path}");
         let (status, answer) = house.platform.call(&viewer, method, path, body).await;
         assert_eq!(outcome(status, &answer), "403 access.denied", "{method} {path}");
@@ -120,12 +132,22 @@ async fn wrong_overrides_are_refused() {
         outcome(status, &answer)
     };
     let invalid = "422 tenancy.configuration_invalid";
-    assert_eq!(refused("flying", json!({ "value": true, "reason": "x" })).await, "422 tenancy.unknown_feature");
-    assert_eq!(refused("sla", json!({ "value": "yes", "reason": " " })).await, format!("{invalid} /value,/reason"));
-    assert_eq!(refused("sla", json!({ "value": true, "reason": "x", "until": at(0) })).await, format!("{invalid} /until"));
+    assert_eq!(
+        refused("flying", json!({ "value": true, "reason": "x" })).await,
+        "422 tenancy.unknown_feature"
+    );
+    assert_eq!(
+        refused("sla", json!({ "value": "yes", "reason": " " })).await,
+        format!("{invalid} /value,/reason")
+    );
+    assert_eq!(
+        refused("sla", json!({ "value": true, "reason": "x", "until": at(0) })).await,
+        format!("{invalid} /until")
+    );
     assert_eq!(refused("sla", json!({ "value": [], "reason": "x" })).await, "422 api.invalid /value");
     assert_eq!(refused("sla", json!({ "value": true })).await.split(' ').nth(1), Some("api.invalid"));
-    let (status, answer) = house.platform.call(&house.root, "GET", "/v1/features/flying/explain?tenant=acme", None).await;
+    let (status, answer) =
+        house.platform.call(&house.root, "GET", "/v1/features/flying/explain?tenant=acme", None).await;
     assert_eq!(outcome(status, &answer), "422 tenancy.unknown_feature");
 }
 
@@ -143,13 +165,24 @@ async fn flags_are_declared_with_values_and_rolled_out() {
     assert!(is_on(&house, "acme", "beta"));
     let explained = house.platform.get(&house.root, "/v1/features/beta/explain?tenant=acme").await;
     assert_eq!(explained["because"], "rollout");
-    assert!(explained["candidates"][1]["bucket"].as_u64().is_some_and(|bucket| bucket < 10_000), "{explained}");
-    let (status, _) = put(&house, &house.root, "page_size?tenant=acme", json!({ "value": 200, "reason": "big screens" })).await;
+    assert!(
+        explained["candidates"][1]["bucket"].as_u64().is_some_and(|bucket| bucket < 10_000),
+        "{explained}"
+    );
+    let (status, _) =
+        put(&house, &house.root, "page_size?tenant=acme", json!({ "value": 200, "reason": "big screens" }))
+            .await;
     assert_eq!(status, 200);
     let context = house.platform.get(&house.root, "/v1/tenants/acme/context").await;
     let features = &context["features"];
-    assert_eq!((&features["page_size"], &features["theme"], &features["beta"]), (&json!(200), &json!("plain"), &json!(true)));
-    assert_eq!(house.platform.get(&house.root, "/v1/flags").await["items"].as_array().map(Vec::len), Some(12));
+    assert_eq!(
+        (&features["page_size"], &features["theme"], &features["beta"]),
+        (&json!(200), &json!("plain"), &json!(true))
+    );
+    assert_eq!(
+        house.platform.get(&house.root, "/v1/flags").await["items"].as_array().map(Vec::len),
+        Some(12)
+    );
 
     let wrong = json!({ "name": "mine", "flags": [
         { "name": "n", "type": "integer", "default": true, "rollout": { "percent": "1", "salt": "" } }],
@@ -159,7 +192,10 @@ async fn flags_are_declared_with_values_and_rolled_out() {
         "422 api.catalog_invalid /flags/n/default,/flags/n/rollout,/tiers/tiny/features"
     );
     let far = json!({ "name": "mine", "flags": [{ "name": "n", "type": "bool", "default": true, "rollout": { "percent": "100.5", "salt": "" } }] });
-    assert_eq!(house.refused(&house.root, "/v1/catalog/plan", far).await, "422 api.invalid /flags/0/rollout/percent");
+    assert_eq!(
+        house.refused(&house.root, "/v1/catalog/plan", far).await,
+        "422 api.invalid /flags/0/rollout/percent"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -182,15 +218,31 @@ async fn only_the_operator_asks_how_requests_are_resolved() {
     let id = house.tenant("acme", "basic").await;
     house.tenant("bolt", "basic").await;
     let admin = house.member("bolt", "admin").await.key;
-    let question = json!({ "path": "/t/acme/v1/x", "headers": { "X-Tenant-Code": "acme" }, "token_tenant": "bolt" });
+    let question =
+        json!({ "path": "/t/acme/v1/x", "headers": { "X-Tenant-Code": "acme" }, "token_tenant": "bolt" });
     let seen = house.posted(&house.root, "/v1/resolution/explain", question.clone()).await;
-    assert_eq!((&seen["outcome"], &seen["status"], &seen["code"]), (&json!("refused"), &json!(401), &json!("keys.invalid")));
-    let kinds: Vec<_> = seen["signals"].as_array().expect("signals").iter().map(|signal| signal["kind"].clone()).collect();
-    assert_eq!((kinds, &seen["path_after"]), (vec![json!("header"), json!("path"), json!("token")], &json!("/v1/x")));
+    assert_eq!(
+        (&seen["outcome"], &seen["status"], &seen["code"]),
+        (&json!("refused"), &json!(401), &json!("keys.invalid"))
+    );
+    let kinds: Vec<_> =
+        seen["signals"].as_array().expect("signals").iter().map(|signal| signal["kind"].clone()).collect();
+    assert_eq!(
+        (kinds, &seen["path_after"]),
+        (vec![json!("header"), json!("path"), json!("token")], &json!("/v1/x"))
+    );
     assert_eq!(seen["signals"][0]["tenant"], id.to_string());
     assert_eq!(seen["directory_version"], house.platform.control.directory.version());
     assert_eq!(house.refused(&admin, "/v1/resolution/explain", question).await, "404 api.not_found");
-    assert!(house.refused(&house.root, "/v1/resolution/explain", json!({ "url": "x" })).await.starts_with("422 api.invalid"));
+    assert!(
+        house
+            .refused(&house.root, "/v1/resolution/explain", json!({ "url": "x" }))
+            .await
+            .starts_with("422 api.invalid")
+    );
     let nobody = json!({ "token_tenant": "nobody", "client_ip": "::1" });
-    assert_eq!(house.refused(&house.root, "/v1/resolution/explain", nobody).await, "422 api.invalid /token_tenant");
+    assert_eq!(
+        house.refused(&house.root, "/v1/resolution/explain", nobody).await,
+        "422 api.invalid /token_tenant"
+    );
 }

@@ -114,7 +114,11 @@ impl TryFrom<String> for Percent {
 impl From<Percent> for String {
     fn from(Percent(all): Percent) -> String {
         let (whole, part) = (all / 100, all % 100);
-        if part == 0 { whole.to_string() } else { format!("{whole}.{part:02}").trim_end_matches('0').to_owned() }
+        if part == 0 {
+            whole.to_string()
+        } else {
+            format!("{whole}.{part:02}").trim_end_matches('0').to_owned()
+        }
     }
 }
 

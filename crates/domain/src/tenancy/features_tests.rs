@@ -6,7 +6,14 @@ use super::*;
 
 fn flag(kind: FlagType, default: FlagValue, rollout: Option<(&str, &str)>) -> Flag {
     let rollout = rollout.map(|(percent, salt)| Rollout { percent: percentage(percent), salt: salt.into() });
-    Flag { name: "f".into(), kind, default, description: String::new(), audience: Audience::Services, rollout }
+    Flag {
+        name: "f".into(),
+        kind,
+        default,
+        description: String::new(),
+        audience: Audience::Services,
+        rollout,
+    }
 }
 
 fn percentage(text: &str) -> Percent {
@@ -46,14 +53,17 @@ fn only_flags_of_type_bool_come_from_tiers_and_rollouts() {
 #[test]
 fn tiers_imply_flags_that_nobody_declared() {
     let declared = [flag(FlagType::Bool, ON, None)];
-    let names: Vec<_> = flags(&declared, &crate::tenancy::shipped_tiers()).into_iter().map(|flag| flag.name).collect();
+    let names: Vec<_> =
+        flags(&declared, &crate::tenancy::shipped_tiers()).into_iter().map(|flag| flag.name).collect();
     assert_eq!(names.len(), 10);
     assert!(names.is_sorted() && names.contains(&"f".to_owned()) && names.contains(&"sla".to_owned()));
 }
 
 #[test]
 fn percentages_are_decimal_strings() {
-    for (text, canonical) in [("0", "0"), ("12.5", "12.5"), ("12.50", "12.5"), ("0.01", "0.01"), ("100.00", "100")] {
+    for (text, canonical) in
+        [("0", "0"), ("12.5", "12.5"), ("12.50", "12.5"), ("0.01", "0.01"), ("100.00", "100")]
+    {
         assert_eq!(String::from(percentage(text)), canonical);
     }
     for wrong in ["", "-1", "100.01", "101", "1.234", "1.", ".5", "1e1", "65536"] {

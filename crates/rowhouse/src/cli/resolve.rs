@@ -51,7 +51,8 @@ fn split_url(url: &str) -> (Option<&str>, &str) {
 fn split_header(header: &str) -> anyhow::Result<(&str, &str)> {
     let (name, value) =
         header.split_once(':').with_context(|| format!("`{header}` is not of the form NAME: VALUE"))?;
-    let is_credential = ["authorization", "x-api-key", "cookie"].contains(&name.trim().to_ascii_lowercase().as_str());
+    let is_credential =
+        ["authorization", "x-api-key", "cookie"].contains(&name.trim().to_ascii_lowercase().as_str());
     if is_credential {
         eprintln!("the value of {} is not sent; next: name its tenant with --token-tenant", name.trim());
     }
@@ -64,7 +65,10 @@ mod tests {
 
     #[test]
     fn urls_are_split_and_credentials_stay_at_home() {
-        assert_eq!(split_url("https://acme.example.com:8080/v1/x?a=/b#c"), (Some("acme.example.com:8080"), "/v1/x"));
+        assert_eq!(
+            split_url("https://acme.example.com:8080/v1/x?a=/b#c"),
+            (Some("acme.example.com:8080"), "/v1/x")
+        );
         assert_eq!(split_url("acme.example.com"), (Some("acme.example.com"), "/"));
         assert_eq!(split_url("/t/acme/v1"), (None, "/t/acme/v1"));
         assert_eq!(split_header("X-Tenant-Code:  acme ").expect("a header"), ("X-Tenant-Code", "acme"));

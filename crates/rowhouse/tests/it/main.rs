@@ -9,3 +9,4 @@ mod outside;
 mod platform;
 mod power;
 mod source;
+mod tenancy;

@@ -28,9 +28,10 @@ async fn a_feature_reaches_the_service_with_the_next_context_and_ends_by_itself(
     let platform = shared().await;
     let tenant = platform.tenant("tenancy-features", "basic", "shared").await;
     let has = async |wanted: bool| {
+        let mut look = tokio::time::interval(std::time::Duration::from_millis(100));
         let holds = async {
             while told(platform, &tenant).await.contains(&"advanced_analytics".to_owned()) != wanted {
-                tokio::task::yield_now().await;
+                look.tick().await;
             }
         };
         tokio::time::timeout(crate::platform::PATIENCE, holds).await.expect("the service is told");
@@ -41,10 +42,13 @@ async fn a_feature_reaches_the_service_with_the_next_context_and_ends_by_itself(
     let path = "/v1/features/advanced_analytics?tenant=tenancy-features";
     platform.operate(put(path, json!({"value": true, "reason": "trial", "until": until}))).await;
     has(true).await;
-    let refused = platform.control(&tenant.key, put("/v1/features/sla", json!({"value": true, "reason": "free"}))).await;
+    let refused = platform
+        .control(&tenant.key, put("/v1/features/sla", json!({"value": true, "reason": "free"})))
+        .await;
     assert_eq!(refused.code(), (403, "access.denied"));
     has(false).await;
-    let explained = platform.operate(Call::get("/v1/features/advanced_analytics/explain?tenant=tenancy-features")).await;
+    let explained =
+        platform.operate(Call::get("/v1/features/advanced_analytics/explain?tenant=tenancy-features")).await;
     assert_eq!((&explained["value"], &explained["because"]), (&json!(false), &json!("default")));
 }
 
@@ -57,7 +61,9 @@ async fn a_sealed_value_is_shown_to_who_reveals_it_and_lies_nowhere_in_clear() {
     let body = json!({"value": {"password": SECRET}, "is_sensitive": true});
     let made = platform.control(&tenant.key, put(item, body)).await;
     assert_eq!(made.status, 201, "{}", made.body);
-    let open = platform.control(&tenant.key, put("/v1/configuration/branding/accent", json!({"value": "#0a7"}))).await;
+    let open = platform
+        .control(&tenant.key, put("/v1/configuration/branding/accent", json!({"value": "#0a7"})))
+        .await;
     assert_eq!(open.status, 201);
     let revealed = platform.control(&tenant.key, Call::post(&format!("{item}/reveal"), json!({}))).await;
     assert_eq!((revealed.status, &revealed.body["value"]["password"]), (200, &json!(SECRET)));
@@ -113,7 +119,8 @@ async fn what_is_explained_is_what_the_gateway_does() {
             "headers": headers.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect::<serde_json::Map<_, _>>()});
         let told = platform.operate(Call::post("/v1/resolution/explain", question.clone())).await;
         let call = Call::get(path).header("x-api-key", &a.key).header("host", host);
-        let seen = platform.gateway(headers.iter().fold(call, |call, (name, value)| call.header(name, value))).await;
+        let seen =
+            platform.gateway(headers.iter().fold(call, |call, (name, value)| call.header(name, value))).await;
         let status = told["status"].as_u64().unwrap_or(200) as u16;
         let code = told["code"].as_str().unwrap_or("");
         assert_eq!(seen.code(), (status, code), "{question}: {told}");
