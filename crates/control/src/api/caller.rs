@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 use rowhouse_domain::access::{Permit, Principal, PrincipalKind, decide_key};
 use rowhouse_domain::directory::{Directory, Key, Tenant};
 use rowhouse_domain::id::{OPERATOR_TENANT, RequestId, TenantId};
-use rowhouse_domain::keys;
+use rowhouse_domain::keys::{self, Presented, bearer};
 use rowhouse_domain::refusal::{Refusal, kind};
+use rowhouse_domain::tenancy::Service;
 
 use super::ApiError;
 use crate::Shared;
@@ -32,8 +33,9 @@ impl FromRequestParts<Shared> for Caller {
         let text = credential(&parts.headers)?;
         let directory = control.directory.current();
         let now_us = control.clock().now_us();
-        let key = keys::check(&directory, &control.peppers, text, now_us)?.clone();
-        refuse_for_other_services(&key)?;
+        let key = Presented::read(&directory, text).verify(&control.peppers, now_us)?.clone();
+        keys::refuse_other_service(&key, OWN_SERVICE)?;
+        served(&directory, &key, &parts.method)?;
         let request_id = *parts.extensions.get::<RequestId>().expect("the frame gives every request an id");
         Ok(Caller { key, request_id, directory, now_us })
     }
@@ -42,30 +44,28 @@ impl FromRequestParts<Shared> for Caller {
 /// The name under which Rowhouse itself stands among the services of a key.
 const OWN_SERVICE: &str = "rowhouse";
 
-/// A key that is only for some services is not for this one unless it says so.
-fn refuse_for_other_services(key: &Key) -> Result<(), Refusal> {
-    match &key.services {
-        Some(services) if !services.iter().any(|service| &**service == OWN_SERVICE) => {
-            let words = format!("The key is not for the service `{OWN_SERVICE}`.");
-            Err(Refusal::new(&kind::KEY_WRONG_SERVICE, words))
-        }
-        _ => Ok(()),
-    }
-}
-
 fn credential(headers: &HeaderMap) -> Result<&str, Refusal> {
     let ambiguous = || Refusal::new(&kind::AMBIGUOUS_CREDENTIALS, "More than one credential was sent.");
-    let bearer = headers.get_all(header::AUTHORIZATION).iter();
+    let bearers = headers.get_all(header::AUTHORIZATION).iter();
     let plain = headers.get_all("x-api-key").iter();
-    let mut all = bearer.map(|value| (true, value)).chain(plain.map(|value| (false, value)));
+    let mut all = bearers.map(|value| (true, value)).chain(plain.map(|value| (false, value)));
     let none = || Refusal::new(&kind::NO_CREDENTIALS, "No credential was sent.");
     let (is_bearer, value) = all.next().ok_or_else(none)?;
     if all.next().is_some() {
         return Err(ambiguous());
     }
-    let text = value.to_str().map_err(|_| none())?;
-    let text = if is_bearer { text.strip_prefix("Bearer ").ok_or_else(none)? } else { text };
-    if text.is_empty() { Err(none()) } else { Ok(text) }
+    let text = if is_bearer { bearer(value.as_bytes()).ok_or_else(none)? } else { value.as_bytes() };
+    // What is no text is no key either.
+    if text.is_empty() { Err(none()) } else { Ok(std::str::from_utf8(text).unwrap_or_default()) }
+}
+
+/// A suspended or leaving tenant's own people may still read: what they owe, and what is theirs to take along.
+fn served(directory: &Directory, key: &Key, method: &Method) -> Result<(), Refusal> {
+    let Some(home) = directory.tenants.get(&key.tenant) else { return Ok(()) };
+    match home.service {
+        Service::Suspended | Service::Leaving if method.is_safe() => Ok(()),
+        service => service.admit(method.as_str()),
+    }
 }
 
 impl Caller {
@@ -77,6 +77,12 @@ impl Caller {
     /// Whether the caller belongs to the operator.
     pub fn is_operator(&self) -> bool {
         self.key.tenant == OPERATOR_TENANT
+    }
+
+    /// The scope that a thing addressed by its id alone is looked for in: all for the operator's principals, else the
+    /// caller's own tenant.
+    pub fn home(&self) -> Option<TenantId> {
+        (!self.is_operator()).then_some(self.key.tenant)
     }
 
     /// The directory version that decides this call.

@@ -64,8 +64,8 @@ fn render(refusal: &Refusal, control: &Shared, id: RequestId) -> Response {
     let mut response = (status, problem.to_json()).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-    if refusal.status() == 401 {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
+    if let Some(challenge) = refusal.challenge() {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
     if let Some(seconds) = refusal.retry_after_s() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -3,7 +3,7 @@
 use rowhouse_domain::access::{Principal, PrincipalKind, decide_key};
 use rowhouse_domain::directory::{Directory, Key};
 use rowhouse_domain::id::{OPERATOR_TENANT, TenantId};
-use rowhouse_domain::keys::{self, Peppers};
+use rowhouse_domain::keys::{Peppers, Presented};
 use rowhouse_domain::tenancy::Service;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -53,11 +53,11 @@ pub(super) struct Question<'a> {
 
 /// Answers from the directory: no database.
 pub(super) fn verify(directory: &Directory, peppers: &Peppers, question: Question<'_>) -> Verdict {
-    let checked = keys::check(directory, peppers, question.text, question.now_us);
-    let (key, refused) = match checked {
+    let presented = Presented::read(directory, question.text);
+    let (key, refused) = match presented.verify(peppers, question.now_us) {
         Ok(key) => (key, None),
         // The holder of the text may learn why his key is refused; who only guesses may not.
-        Err(refusal) => match keys::look_up(directory, question.text) {
+        Err(refusal) => match presented.claims() {
             Some(key) if refusal.code() != "keys.invalid" => (key, Some(refusal.code())),
             _ => return not_found(),
         },

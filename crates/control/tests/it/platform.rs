@@ -17,7 +17,7 @@ use rowhouse_domain::access::{self, AccessTable, GrantDefinition, GrantEffect, G
 use rowhouse_domain::access::{PrincipalKind, RoleCatalogue};
 use rowhouse_domain::clock::{Clock, Hand};
 use rowhouse_domain::context::ContextSigner;
-use rowhouse_domain::directory::{Directory, DirectoryWatch, Key, Tenant};
+use rowhouse_domain::directory::{Directory, DirectoryWatch, Key, Naming, Tenant};
 use rowhouse_domain::entropy::Entropy;
 use rowhouse_domain::id::{KeyId, OPERATOR_TENANT, TenantId};
 use rowhouse_domain::keys::{self, Environment, KeyStanding, KeyState, Pepper, Peppers};
@@ -324,7 +324,9 @@ fn control(config: tokio_postgres::Config, clock: Clock, journal: &Journal) -> C
             chunk.copy_from_slice(&mixed[..chunk.len()]);
         }
     });
+    let naming = Naming { region: "eu1".to_owned(), ..Naming::default() };
     let mut directory = Directory::empty();
+    directory.naming = Arc::new(naming.clone());
     directory.permissions = Arc::new(permissions());
     let signer = ContextSigner::new("test", &[7; 32]);
     Control {
@@ -343,7 +345,7 @@ fn control(config: tokio_postgres::Config, clock: Clock, journal: &Journal) -> C
             cursor_key: [3; 32],
             sealing_key: [4; 32],
             deploy: Default::default(),
-            naming: Default::default(),
+            naming,
         },
     }
 }

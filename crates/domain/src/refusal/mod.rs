@@ -115,6 +115,16 @@ impl Refusal {
     pub fn kind(&self) -> &'static Kind {
         self.0.kind
     }
+    /// What a 401 says about how to do better, in `WWW-Authenticate` (RFC 6750 §3); `None` for another status.
+    pub fn challenge(&self) -> Option<&'static str> {
+        match self.0.kind {
+            kind if kind.status != 401 => None,
+            kind if kind.code == kind::NO_CREDENTIALS.code => Some("Bearer"),
+            kind if kind.code == kind::AMBIGUOUS_CREDENTIALS.code => Some("Bearer error=\"invalid_request\""),
+            _ => Some("Bearer error=\"invalid_token\""),
+        }
+    }
+
     /// The stable code.
     pub fn code(&self) -> &'static str {
         self.0.kind.code

@@ -67,8 +67,8 @@ fn answer(stop: &Stop, body: Bytes, recording: &Recording) -> Response<AnswerBod
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     say_ours(headers, recording);
-    if let Some(challenge) = challenge(refusal) {
-        headers.insert(WWW_AUTHENTICATE, challenge);
+    if let Some(challenge) = refusal.challenge() {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
     if let Some(seconds) = refusal.retry_after_s() {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -80,17 +80,6 @@ fn answer(stop: &Stop, body: Bytes, recording: &Recording) -> Response<AnswerBod
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
-}
-
-/// What every 401 says about how to do better (RFC 6750 §3).
-fn challenge(refusal: &Refusal) -> Option<HeaderValue> {
-    let challenge = match refusal.kind() {
-        own if own.status != 401 => return None,
-        own if own.code == kind::NO_CREDENTIALS.code => "Bearer",
-        own if own.code == kind::AMBIGUOUS_CREDENTIALS.code => "Bearer error=\"invalid_request\"",
-        _ => "Bearer error=\"invalid_token\"",
-    };
-    Some(HeaderValue::from_static(challenge))
 }
 
 fn say_ours(headers: &mut HeaderMap, recording: &Recording) {

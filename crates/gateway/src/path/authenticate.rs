@@ -7,8 +7,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 use rowhouse_domain::access::{Principal, PrincipalKind};
 use rowhouse_domain::directory::{Directory, Key, Tenant};
-use rowhouse_domain::id::TenantId;
-use rowhouse_domain::keys::{Environment, KeyText, PublicId};
+use rowhouse_domain::keys::{Environment, Presented, bearer, refuse_other_service};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_domain::routes::{Match, Matched};
 
@@ -20,53 +19,26 @@ use crate::view::View;
 /// `X-API-Key`.
 pub(crate) static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// A credential as it was sent.
-pub(crate) struct Presented<'r, 'v> {
-    text: &'r str,
-    parsed: Option<KeyText<'r>>,
-    pub(crate) key: Option<&'v Arc<Key>>,
-}
-
-impl<'r, 'v> Presented<'r, 'v> {
-    /// Reads the credential, of which there may be one.
-    pub(crate) fn read(headers: &'r HeaderMap, directory: &'v Directory) -> Result<Option<Self>, Refusal> {
-        let mut bearers = headers.get_all(AUTHORIZATION).iter();
-        let mut keys = headers.get_all(&API_KEY).iter();
-        let sent = match (bearers.next(), keys.next(), bearers.next().is_some() || keys.next().is_some()) {
-            (None, None, _) => return Ok(None),
-            (Some(header), None, false) => {
-                // Another scheme is not a credential of ours.
-                let Some(token) = bearer(header.as_bytes()) else { return Ok(None) };
-                token
-            }
-            (None, Some(key), false) => key.as_bytes(),
-            _ => {
-                return Err(Refusal::new(&kind::AMBIGUOUS_CREDENTIALS, "Send one credential, once."));
-            }
-        };
-        // What is no text is no key either.
-        let text = std::str::from_utf8(sent).unwrap_or_default();
-        let parsed = KeyText::parse(text).ok();
-        let key = parsed.and_then(|parsed| directory.keys.get(&parsed.public_id));
-        Ok(Some(Presented { text, parsed, key }))
-    }
-
-    /// The part of it that may be shown.
-    pub(crate) fn public_id(&self) -> Option<PublicId> {
-        self.parsed.map(|parsed| parsed.public_id)
-    }
-
-    /// The tenant that it claims to be of.
-    pub(crate) fn tenant(&self) -> Option<TenantId> {
-        self.key.map(|key| key.tenant)
-    }
-}
-
-/// The token of `Bearer <token>`; the scheme is compared without case (RFC 9110 §11.1).
-fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, token) = value.split_at_checked(6)?;
-    let separated = token.first().is_none_or(|byte| *byte == b' ');
-    (scheme.eq_ignore_ascii_case(b"bearer") && separated).then(|| token.trim_ascii())
+/// The credential, of which there may be one.
+pub(crate) fn presented<'r, 'v>(
+    headers: &'r HeaderMap,
+    directory: &'v Directory,
+) -> Result<Option<Presented<'r, 'v>>, Refusal> {
+    let mut bearers = headers.get_all(AUTHORIZATION).iter();
+    let mut keys = headers.get_all(&API_KEY).iter();
+    let sent = match (bearers.next(), keys.next(), bearers.next().is_some() || keys.next().is_some()) {
+        (None, None, _) => return Ok(None),
+        (Some(header), None, false) => {
+            // Another scheme is not a credential of ours.
+            let Some(token) = bearer(header.as_bytes()) else { return Ok(None) };
+            token
+        }
+        (None, Some(key), false) => key.as_bytes(),
+        _ => return Err(Refusal::new(&kind::AMBIGUOUS_CREDENTIALS, "Send one credential, once.")),
+    };
+    // What is no text is no key either.
+    let text = std::str::from_utf8(sent).unwrap_or_default();
+    Ok(Some(Presented::read(directory, text)))
 }
 
 /// Whether a header is a credential of ours, which no service gets to see.
@@ -98,9 +70,7 @@ impl Known<'_, '_> {
             Principal { kind: PrincipalKind::ApiKey, id: key.id.0 }
         })
     }
-}
 
-impl Known<'_, '_> {
     /// Whether its usage counts: a test key's does not.
     pub(crate) fn counts(&self) -> bool {
         self.key.is_none_or(|key| key.environment == Environment::Live)
@@ -116,7 +86,7 @@ pub(crate) fn authenticate<'r, 'v>(
 ) -> Result<Known<'r, 'v>, Stop> {
     let method = resolved.sound.parts.method.as_str();
     let key = match &resolved.presented {
-        Some(presented) => Some(verify(core, view, presented, recording.started_at_us)?),
+        Some(presented) => Some(presented.verify(&core.shared.peppers, recording.started_at_us)?),
         None => None,
     };
     if let Some(key) = key {
@@ -141,41 +111,9 @@ pub(crate) fn authenticate<'r, 'v>(
         None => return Err(Stop::new(&kind::TENANT_UNRESOLVED, "Nothing in the request names a tenant.")),
     }
     if let (Some(key), Destination::Route(matched)) = (key, &destination) {
-        is_for_service(key, &matched.route.definition.service)?;
+        refuse_other_service(key, &matched.route.definition.service)?;
     }
     Ok(Known { resolved, key, destination })
-}
-
-/// The key, if what was presented is one and may be used now.
-pub(crate) fn verify<'v>(
-    core: &Core,
-    view: &'v View,
-    presented: &Presented<'_, 'v>,
-    now_us: i64,
-) -> Result<&'v Arc<Key>, Refusal> {
-    let Some(parsed) = presented.parsed else { return Err(invalid("malformed")) };
-    if parsed.region != view.directory.naming.region {
-        return Err(Refusal::new(
-            &kind::KEY_WRONG_REGION,
-            format!("The key is of the region `{}`, not of this one.", parsed.region),
-        ));
-    }
-    let peppers = &core.shared.peppers;
-    let Some(key) = presented.key else {
-        peppers.waste(presented.text);
-        return Err(invalid("not_found"));
-    };
-    if !peppers.matches(presented.text, key.pepper, &key.digest) {
-        return Err(invalid("wrong_secret"));
-    }
-    match key.standing.refuses(now_us) {
-        Some(refused) => Err(Refusal::new(refused, format!("{}.", refused.title))),
-        None => Ok(key),
-    }
-}
-
-fn invalid(private: &str) -> Refusal {
-    Refusal::new(&kind::KEY_INVALID, "The API key is not valid here.").private(private)
 }
 
 fn may_be_served(tenant: &Tenant, method: &str, by_key: bool) -> Result<(), Refusal> {
@@ -184,14 +122,4 @@ fn may_be_served(tenant: &Tenant, method: &str, by_key: bool) -> Result<(), Refu
         return Err(Refusal::new(&kind::KEY_NOT_IN_TIER, "The tenant's tier has no API access."));
     }
     Ok(())
-}
-
-fn is_for_service(key: &Key, service: &str) -> Result<(), Refusal> {
-    match &key.services {
-        Some(services) if !services.iter().any(|own| &**own == service) => Err(Refusal::new(
-            &kind::KEY_WRONG_SERVICE,
-            format!("The key is not for the service `{service}`."),
-        )),
-        _ => Ok(()),
-    }
 }

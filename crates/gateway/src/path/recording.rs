@@ -8,13 +8,12 @@ use std::time::Instant;
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use rowhouse_domain::access::{PermissionId, PrincipalKind};
 use rowhouse_domain::id::{KeyId, OPERATOR_TENANT, TenantId};
-use rowhouse_domain::keys::PublicId;
+use rowhouse_domain::keys::{Presented, PublicId};
 use rowhouse_domain::refusal::{Fault, Kind, Refusal};
 use rowhouse_domain::routes::Matched;
 use rowhouse_journal::{AppendError, AuditMark, Class, Outcome, Protocol, RequestRecord, UsagePairs};
 use uuid::Uuid;
 
-use super::authenticate::Presented;
 use super::traceparent;
 use super::usage::Reported;
 use crate::body::{BodyFate, BodyWatch};
@@ -137,7 +136,7 @@ impl Recording {
 
     /// Notes the public id of a key, if that much of it is known.
     pub(crate) fn presented(&mut self, presented: Option<&Presented<'_, '_>>) {
-        let known = presented.filter(|presented| presented.key.is_some());
+        let known = presented.filter(|presented| presented.claims().is_some());
         self.public_id = known.and_then(Presented::public_id);
     }
 

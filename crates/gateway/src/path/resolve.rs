@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
 use rowhouse_domain::directory::Tenant;
+use rowhouse_domain::keys::Presented;
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_domain::tenancy::Service;
 use rowhouse_domain::tenancy::resolution::{Signals, resolve as resolve_tenant};
 
-use super::authenticate::{Presented, verify};
+use super::authenticate::presented;
 use super::examine::Sound;
 use super::{Recording, Stop};
 use crate::core::Core;
@@ -37,14 +38,14 @@ pub(crate) fn resolve<'r, 'v>(
     recording: &mut Recording,
 ) -> Result<Resolved<'r, 'v>, Stop> {
     let headers = &sound.parts.headers;
-    let presented = Presented::read(headers, &view.directory)?;
+    let presented = presented(headers, &view.directory)?;
     recording.presented(presented.as_ref());
     let signals = Signals {
         authority: (!sound.authority.is_empty()).then_some(sound.authority),
         header_id: one(headers, &TENANT_ID)?,
         header_code: one(headers, &TENANT_CODE)?,
         path: &sound.path,
-        token_tenant: presented.as_ref().and_then(|presented| presented.tenant()),
+        token_tenant: presented.and_then(|presented| presented.claims()).map(|key| key.tenant),
     };
     match resolve_tenant(&view.directory, &signals) {
         Ok(resolution) if resolution.tenant.service == Service::Unknown => {
@@ -59,7 +60,7 @@ pub(crate) fn resolve<'r, 'v>(
             Ok(Resolved { sound, tenant: None, path: &sound.path, presented })
         }
         Err(refusal) if refusal.code() == kind::KEY_INVALID.code => {
-            Err(wrong_tenant(core, view, presented, refusal, headers, recording))
+            Err(wrong_tenant(core, presented, refusal, headers, recording))
         }
         Err(refusal) => Err(refusal.into()),
     }
@@ -69,14 +70,13 @@ pub(crate) fn resolve<'r, 'v>(
 /// credential is genuine.
 fn wrong_tenant(
     core: &Core,
-    view: &View,
     presented: Option<Presented<'_, '_>>,
     refusal: Refusal,
     headers: &HeaderMap,
     recording: &mut Recording,
 ) -> Stop {
     let Some(presented) = presented else { return refusal.into() };
-    match verify(core, view, &presented, recording.started_at_us) {
+    match presented.verify(&core.shared.peppers, recording.started_at_us) {
         Err(own_failure) => own_failure.into(),
         Ok(key) => {
             recording.wrong_tenant(key, headers);
