@@ -15,9 +15,9 @@ pub const LIFE_MAX: SignedDuration = SignedDuration::from_hours(365 * 24);
 pub const GRACE_MAX_S: i64 = 7_776_000;
 /// And what it gets if nothing is said: a day.
 pub const GRACE_DEFAULT_S: i64 = 86_400;
-/// Keys of a tenant that were not revoked.
+/// Keys of a tenant that are neither revoked nor over; twice as many by rotation, for the time of their grace.
 pub const TENANT_KEYS_MAX: i64 = 1_000;
-/// Keys of a service account that were not revoked.
+/// The same of a service account.
 pub const ACCOUNT_KEYS_MAX: i64 = 50;
 
 /// Checks every field but rights and owner, which need the database.

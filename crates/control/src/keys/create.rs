@@ -99,7 +99,7 @@ pub async fn create(
     let rights = rules.union(&new.roles, &new.permissions)?;
     rules.refuse_escalation(authority, &rights)?;
     rules.refuse_beyond_owner(transaction, (tenant, new.owner), &rights).await?;
-    refuse_too_many(transaction, tenant, new.owner).await?;
+    refuse_too_many(transaction, (tenant, new.owner), 1).await?;
     let id = KeyId(transaction.store().entropy().uuid_v7(now.as_microsecond()));
     let key = KeyRecord {
         id,
@@ -159,14 +159,15 @@ async fn refuse_without_api_access(transaction: &Transaction, tenant: TenantId) 
 
 async fn refuse_too_many(
     transaction: &Transaction,
-    tenant: TenantId,
-    owner: Principal,
+    (tenant, owner): (TenantId, Principal),
+    times: i64,
 ) -> Result<(), Refusal> {
+    let (tenant_max, owner_max) = (times * TENANT_KEYS_MAX, times * ACCOUNT_KEYS_MAX);
     let (of_tenant, of_owner) = queries::count(transaction, tenant, owner).await?;
-    if of_tenant < TENANT_KEYS_MAX && of_owner < ACCOUNT_KEYS_MAX {
+    if of_tenant < tenant_max && of_owner < owner_max {
         return Ok(());
     }
-    let words = format!("At most {TENANT_KEYS_MAX} keys in a tenant and {ACCOUNT_KEYS_MAX} of one account.");
+    let words = format!("At most {tenant_max} keys in a tenant and {owner_max} of one account.");
     Err(Refusal::new(&kind::KEY_TOO_MANY, words))
 }
 
@@ -175,7 +176,8 @@ async fn refuse_too_many(
 ///
 /// # Errors
 /// 409 `keys.wrong_state` unless the key is in use and was not replaced before; 403 `access.escalation` for rights
-/// that `authority` does not hold; 422 for a grace out of bounds.
+/// that `authority` does not hold; 422 for a grace out of bounds, and `keys.too_many` when all keys could have been
+/// rotated and more are in their grace.
 pub async fn rotate(
     control: &Control,
     transaction: &Transaction,
@@ -202,6 +204,7 @@ pub async fn rotate(
     let rules = Rules::load(transaction).await?;
     let rights = rules.union(&old.roles, &old.permissions)?;
     rules.refuse_escalation(&authority(old.tenant), &rights)?;
+    refuse_too_many(transaction, (old.tenant, old.owner), 2).await?;
     let ends = now + SignedDuration::from_secs(grace_s);
     let ends = old.expires_at.map_or(ends, |own| own.min(ends));
     let new = KeyRecord {

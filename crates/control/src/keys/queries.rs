@@ -183,17 +183,18 @@ pub(super) async fn one(tx: &Transaction, id: KeyId, hold: bool) -> Result<Optio
     row.as_ref().map(record).transpose()
 }
 
-/// How many keys the tenant and the owner have that were not revoked.
+/// How many keys the tenant and the owner have that are neither revoked nor over.
 pub(super) async fn count(
     transaction: &Transaction,
     tenant: TenantId,
     owner: Principal,
 ) -> Result<(i64, i64), StoreError> {
+    let now = transaction.store().clock().now();
     let row = transaction
         .query_one(
             "SELECT count(*), count(*) FILTER (WHERE owner_id = $2) FROM keys.keys \
-             WHERE tenant_id = $1 AND state <> 'revoked'",
-            &[&tenant.0, &owner.id],
+             WHERE tenant_id = $1 AND state <> 'revoked' AND (expires_at IS NULL OR expires_at > $3)",
+            &[&tenant.0, &owner.id, &now],
         )
         .await?;
     Ok((row.get(0), row.get(1)))

@@ -421,3 +421,34 @@ async fn a_service_can_ask_about_a_key_it_has_met() {
         house.platform.call(&viewer.key, "POST", "/v1/keys/verify", Some(json!({ "key": "x" }))).await;
     assert_eq!(outcome(status, &answer), "401 keys.revoked");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rotation_makes_no_more_keys_than_twice_the_bound() {
+    let house = House::start().await;
+    house.tenant("acme", "basic").await;
+    let member = house.member("acme", "admin").await;
+    let mut id = member.id.clone();
+    for _ in 1..100 {
+        let rotated = house.created(&house.root, &format!("/v1/keys/{id}/rotate"), json!({})).await;
+        id = text(&rotated["id"]).to_owned();
+    }
+    let path = format!("/v1/keys/{id}/rotate");
+    assert_eq!(house.refused(&house.root, &path, json!({})).await, "422 keys.too_many");
+    house.platform.hand.advance_us(24 * HOUR_US);
+    house.created(&house.root, &path, json!({})).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_a_suspended_tenant_only_read() {
+    let house = House::start().await;
+    house.tenant("acme", "basic").await;
+    let member = house.member("acme", "admin").await;
+    let blocked = json!({ "mode": "blocked", "reason": "a leak", "cause": "security" });
+    let suspended = house.posted(&house.root, "/v1/tenants/acme/suspend", blocked).await;
+    assert_eq!(suspended["status"], "suspended");
+    house.settled().await;
+    assert_eq!(try_key(&house, &member.key).await, "200 -", "they see what they owe");
+    let another = key_of(&member.account, "admin");
+    assert_eq!(house.refused(&member.key, "/v1/keys", another.clone()).await, "403 tenancy.suspended");
+    house.created(&house.root, "/v1/keys?tenant=acme", another).await;
+}
