@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use rowhouse_domain::access::{GrantEffect, GrantTarget};
-use rowhouse_domain::id::{GrantId, OPERATOR_TENANT, TenantId};
+use rowhouse_domain::id::GrantId;
 use rowhouse_domain::refusal::{Refusal, kind};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -155,8 +155,7 @@ async fn list_grants(
     let page = Page { tenant: asked.tenant, limit: asked.limit, cursor: asked.cursor };
     let size = page.size()?;
     let query = format!("grants {scope:?} {:?}", asked.principal);
-    let after = page.cursor.as_deref().map(|text| cursor::open(&control, &query, text)).transpose()?;
-    let after = after.map(|text| path_id::<GrantId>(&text)).transpose()?;
+    let after: Option<GrantId> = cursor::after(&control, &query, page.cursor.as_deref())?;
     let principal = asked.principal.as_deref().map(principal_id).transpose()?;
     let filter = Filter { tenant: scope.map(|tenant| tenant.0), principal, after: after.map(|id| id.0) };
     let transaction = control.store.read(&permit).await?;
@@ -211,11 +210,6 @@ fn no_such_grant() -> Refusal {
     Refusal::new(&kind::NOT_FOUND, "There is no grant with this id.")
 }
 
-/// The scope that a thing addressed by id alone is looked for in.
-fn home(caller: &Caller) -> Option<TenantId> {
-    (caller.key.tenant != OPERATOR_TENANT).then_some(caller.key.tenant)
-}
-
 /// One grant.
 #[utoipa::path(
     get, path = "/v1/grants/{id}", operation_id = "access.get_grant", tag = "access",
@@ -226,7 +220,7 @@ async fn get_grant(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Answer<Json<GrantAnswer>> {
-    let permit = caller.permit("grant:read", home(&caller))?;
+    let permit = caller.permit("grant:read", caller.home())?;
     let id = path_id::<GrantId>(&id)?;
     let transaction = control.store.read(&permit).await?;
     let row = queries::one(&transaction, id).await?.ok_or_else(no_such_grant)?;
@@ -244,7 +238,7 @@ async fn delete_grant(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Answer<StatusCode> {
-    let permit = caller.permit("grant:delete", home(&caller))?;
+    let permit = caller.permit("grant:delete", caller.home())?;
     let id = path_id::<GrantId>(&id)?;
     let transaction = control.store.write(&permit).await?;
     let authority = |tenant| Authority::of(&caller, tenant);

@@ -1,5 +1,7 @@
 //! Cursors: the last key of a page, sealed with caller, path and filter; worthless to anyone else.
 
+use std::str::FromStr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -25,7 +27,6 @@ pub fn seal(control: &Control, query: &str, last: &str) -> String {
 
 /// The last key that a cursor for the same `query` holds.
 pub fn open(control: &Control, query: &str, cursor: &str) -> Result<String, Refusal> {
-    let invalid = || Refusal::new(&kind::CURSOR_INVALID, "The cursor is not of this query.");
     let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| invalid())?;
     let split = bytes.len().checked_sub(MAC_LENGTH).filter(|&at| at >= 8).ok_or_else(invalid)?;
     let (sealed, given) = bytes.split_at(split);
@@ -37,6 +38,12 @@ pub fn open(control: &Control, query: &str, cursor: &str) -> Result<String, Refu
         return Err(invalid());
     }
     String::from_utf8(sealed[8..].to_vec()).map_err(|_| invalid())
+}
+
+/// The id that a list for `query` goes on after, if there is a cursor.
+pub fn after<T: FromStr>(control: &Control, query: &str, cursor: Option<&str>) -> Result<Option<T>, Refusal> {
+    let last = cursor.map(|cursor| open(control, query, cursor)).transpose()?;
+    last.map(|id| id.parse().map_err(|_| invalid())).transpose()
 }
 
 /// Makes a page of `rows`, of which one more than `size` was asked for: cuts that one off, and answers the cursor to
@@ -52,6 +59,10 @@ pub fn cut<T>(
     let more = rows.len() > size;
     rows.truncate(size);
     rows.last().filter(|_| more).map(|last| seal(control, query, &key(last)))
+}
+
+fn invalid() -> Refusal {
+    Refusal::new(&kind::CURSOR_INVALID, "The cursor is not of this query.")
 }
 
 fn mac(control: &Control, query: &str, sealed: &[u8]) -> [u8; MAC_LENGTH] {

@@ -97,21 +97,13 @@ pub async fn list_subscriptions(
     let permit = caller.permit("subscription:read", tenant)?;
     let limit = page.size()?;
     let seal = format!("subscriptions {tenant:?}");
-    let after = page.cursor.as_deref().map(|text| resumed(&control, &seal, text)).transpose()?;
+    let after: Option<Uuid> = cursor::after(&control, &seal, page.cursor.as_deref())?;
     let transaction = control.store.read(&permit).await?;
     let mut found = subscription::list(&transaction, tenant, after, limit + 1).await?;
     transaction.finish().await?;
-    let more = found.len() as i64 > limit;
-    found.truncate(usize::try_from(limit).expect("checked to be small"));
-    let last = found.last().filter(|_| more);
-    let next_cursor = last.map(|own| cursor::seal(&control, &seal, &own.id.to_string()));
+    let next_cursor = cursor::cut(&control, &seal, &mut found, limit, |own| own.id.to_string());
     let items = found.into_iter().map(SubscriptionAnswer::from).collect();
     Ok(Json(List { items, next_cursor }))
-}
-
-fn resumed(control: &Control, seal: &str, text: &str) -> Result<Uuid, Refusal> {
-    let last = cursor::open(control, seal, text)?;
-    last.parse().map_err(|_| Refusal::new(&kind::CURSOR_INVALID, "The cursor is not of this query."))
 }
 
 /// An invoice that is not issued.

@@ -52,14 +52,10 @@ async fn list_instances(
     let tenant = caller.scope(page.tenant.as_deref())?;
     let size = page.size()?;
     let query = format!("instances {tenant:?}");
-    let after = page.cursor.as_deref().map(|cursor| cursor::open(&control, &query, cursor)).transpose()?;
-    let after = after.and_then(|id| id.parse::<TenantId>().ok()).map(|id| id.0);
+    let after: Option<TenantId> = cursor::after(&control, &query, page.cursor.as_deref())?;
     let transaction = control.store.read(&permit).await?;
-    let mut rows = queries::list(&transaction, tenant, after, size + 1).await?;
+    let mut rows = queries::list(&transaction, tenant, after.map(|id| id.0), size + 1).await?;
     transaction.finish().await?;
-    let more = rows.len() as i64 > size;
-    rows.truncate(size as usize);
-    let last = rows.last().map(|row| row.tenant.to_string()).filter(|_| more);
-    let next_cursor = last.map(|last| cursor::seal(&control, &query, &last));
+    let next_cursor = cursor::cut(&control, &query, &mut rows, size, |row| row.tenant.to_string());
     Ok(Json(List { items: rows.into_iter().map(Instance::from).collect(), next_cursor }))
 }

@@ -11,7 +11,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::account::Account;
-use super::api::home;
 use super::{NewAccount, create_account, queries};
 use crate::Shared;
 use crate::api::idempotency::{Idempotency, Kept};
@@ -78,8 +77,7 @@ async fn list_service_accounts(
     let permit = caller.permit("service_account:read", scope)?;
     let size = page.size()?;
     let query = format!("service_accounts {scope:?}");
-    let after = page.cursor.as_deref().map(|text| cursor::open(&control, &query, text)).transpose()?;
-    let after = after.map(|text| path_id::<ServiceAccountId>(&text)).transpose()?;
+    let after = cursor::after(&control, &query, page.cursor.as_deref())?;
     let transaction = control.store.read(&permit).await?;
     let mut rows = queries::list_accounts(&transaction, scope, after, size + 1).await?;
     transaction.finish().await?;
@@ -124,7 +122,7 @@ async fn get_service_account(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Answer<Json<AccountAnswer>> {
-    let permit = caller.permit("service_account:read", home(&caller))?;
+    let permit = caller.permit("service_account:read", caller.home())?;
     let id = path_id::<ServiceAccountId>(&id)?;
     let transaction = control.store.read(&permit).await?;
     let account = queries::one_account(&transaction, id).await?;

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use rowhouse_domain::id::{KeyId, OPERATOR_TENANT, ServiceAccountId, TenantId};
+use rowhouse_domain::id::{KeyId, ServiceAccountId};
 use rowhouse_domain::refusal::{Refusal, kind};
 use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
@@ -39,11 +39,6 @@ fn no_such_key() -> Refusal {
     Refusal::new(&kind::NOT_FOUND, "There is no key with this id.")
 }
 
-/// The scope that a thing addressed by id alone is looked for in.
-pub(super) fn home(caller: &Caller) -> Option<TenantId> {
-    (caller.key.tenant != OPERATOR_TENANT).then_some(caller.key.tenant)
-}
-
 /// Keys, oldest first.
 #[utoipa::path(
     get, path = "/v1/keys", operation_id = "keys.list_keys", tag = "keys",
@@ -59,8 +54,7 @@ async fn list_keys(
     let page = Page { tenant: asked.tenant, limit: asked.limit, cursor: asked.cursor };
     let size = page.size()?;
     let query = format!("keys {scope:?} {:?}", asked.owner);
-    let after = page.cursor.as_deref().map(|text| cursor::open(&control, &query, text)).transpose()?;
-    let after = after.map(|text| path_id::<KeyId>(&text)).transpose()?;
+    let after: Option<KeyId> = cursor::after(&control, &query, page.cursor.as_deref())?;
     let owner = asked.owner.as_deref().map(path_id::<ServiceAccountId>).transpose()?;
     let filter = Filter {
         tenant: scope.map(|tenant| tenant.0),
@@ -115,7 +109,7 @@ async fn get_key(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Answer<Json<KeyAnswer>> {
-    let permit = caller.permit("api_key:read", home(&caller))?;
+    let permit = caller.permit("api_key:read", caller.home())?;
     let id = path_id::<KeyId>(&id)?;
     let transaction = control.store.read(&permit).await?;
     let key = queries::one(&transaction, id, false).await?.ok_or_else(no_such_key)?;
@@ -179,7 +173,7 @@ async fn turned(
     (id, bytes): (&str, &[u8]),
     (permission, how): (&str, Turn),
 ) -> Answer<Kept> {
-    let permit = caller.permit(permission, home(caller))?;
+    let permit = caller.permit(permission, caller.home())?;
     let id = path_id::<KeyId>(id)?;
     let transaction = control.store.write(&permit).await?;
     if let Some(kept) = idempotency.begin(&transaction, bytes).await? {
@@ -210,7 +204,7 @@ async fn rotate_key(
     Path(id): Path<String>,
     body: Body<RotateBody>,
 ) -> Answer<Kept> {
-    let permit = caller.permit("api_key:create", home(&caller))?;
+    let permit = caller.permit("api_key:create", caller.home())?;
     let id = path_id::<KeyId>(&id)?;
     let grace_s = body.value.grace_seconds.unwrap_or(GRACE_DEFAULT_S);
     let transaction = control.store.write(&permit).await?;
@@ -241,7 +235,7 @@ async fn verify_key(
     caller: Caller,
     body: Body<VerifyBody>,
 ) -> Answer<Json<Verdict>> {
-    caller.permit("access:evaluate", home(&caller))?;
+    caller.permit("access:evaluate", caller.home())?;
     let question = Question {
         text: &body.value.key,
         permission: body.value.permission.as_deref(),

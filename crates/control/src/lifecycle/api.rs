@@ -164,16 +164,13 @@ async fn list_operations(
     let kinds = wanted.kind.as_ref().map(|kinds| kinds.split(',').map(str::to_owned).collect());
     let filter = Filter { tenant, states: states(wanted.state.as_deref())?, kinds };
     let query = format!("operations {filter:?}");
-    let before = wanted.cursor.as_deref().map(|cursor| cursor::open(&control, &query, cursor)).transpose()?;
-    let before = before.and_then(|id| id.parse::<OperationId>().ok()).map(|id| id.0);
+    let before: Option<OperationId> = cursor::after(&control, &query, wanted.cursor.as_deref())?;
     let transaction = control.store.read(&permit).await?;
-    let mut sagas = queries::list(&transaction, &filter, before, size + 1).await?;
-    let more = sagas.len() as i64 > size;
-    sagas.truncate(size as usize);
-    let last = sagas.last().map(|saga| saga.id.to_string()).filter(|_| more);
+    let mut sagas = queries::list(&transaction, &filter, before.map(|id| id.0), size + 1).await?;
+    let next_cursor = cursor::cut(&control, &query, &mut sagas, size, |saga| saga.id.to_string());
     let items = operations::views(&transaction, sagas, caller.is_operator()).await?;
     transaction.finish().await?;
-    Ok(Json(List { items, next_cursor: last.map(|last| cursor::seal(&control, &query, &last)) }))
+    Ok(Json(List { items, next_cursor }))
 }
 
 fn states(wanted: Option<&str>) -> Result<Option<Vec<String>>, Refusal> {

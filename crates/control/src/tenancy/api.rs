@@ -98,14 +98,11 @@ async fn list_tenants(
         text: wanted.q.clone(),
     };
     let query = format!("tenants {scope:?} {filter:?}");
-    let after = wanted.cursor.as_deref().map(|cursor| cursor::open(&control, &query, cursor)).transpose()?;
-    let after = after.and_then(|id| id.parse::<TenantId>().ok()).map(|id| id.0);
+    let after: Option<TenantId> = cursor::after(&control, &query, wanted.cursor.as_deref())?;
     let transaction = control.store.read(&permit).await?;
-    let mut records = queries::list(&transaction, &filter, after, size + 1).await?;
-    let more = records.len() as i64 > size;
-    records.truncate(size as usize);
-    let last = records.last().map(|record| record.tenant.id.to_string());
-    let next_cursor = last.filter(|_| more).map(|last| cursor::seal(&control, &query, &last));
+    let mut records = queries::list(&transaction, &filter, after.map(|id| id.0), size + 1).await?;
+    let next_cursor =
+        cursor::cut(&control, &query, &mut records, size, |record| record.tenant.id.to_string());
     let mut items = Vec::new();
     for record in records {
         items.push(view(&transaction, record, caller.is_operator()).await.map_err(Refusal::from)?);

@@ -74,8 +74,7 @@ async fn list_hosts(
     let scope = caller.scope(page.tenant.as_deref())?;
     let permit = caller.permit("host:read", scope)?;
     let query = format!("hosts {scope:?}");
-    let after = page.cursor.as_deref().map(|c| cursor::open(&control, &query, c)).transpose()?;
-    let after = after.and_then(|id| id.parse::<HostId>().ok()).unwrap_or(HostId::from_u128(0));
+    let after = cursor::after(&control, &query, page.cursor.as_deref())?.unwrap_or(HostId::from_u128(0));
     let size = page.size()?;
     let transaction = control.store.read(&permit).await?;
     let rows = transaction
@@ -88,10 +87,8 @@ async fn list_hosts(
     transaction.finish().await?;
     let mut items: Vec<Host> =
         rows.iter().map(|row| host(HostId(row.get(0)), TenantId(row.get(1)), row.get(2))).collect();
-    let more = items.len() as i64 > size;
-    items.truncate(size as usize);
-    let last = items.last().filter(|_| more).map(|host| host.id.to_string());
-    Ok(Json(List { items, next_cursor: last.map(|last| cursor::seal(&control, &query, &last)) }))
+    let next_cursor = cursor::cut(&control, &query, &mut items, size, |host| host.id.to_string());
+    Ok(Json(List { items, next_cursor }))
 }
 
 fn host(id: HostId, tenant: TenantId, name: String) -> Host {
