@@ -52,3 +52,25 @@ async fn a_job_that_fails_is_tried_again_later_each_time_and_not_for_ever() {
     assert_eq!(attempts, ATTEMPTS_MAX);
     assert_eq!(platform.ask("SELECT last_problem FROM api.jobs").await, "no luck");
 }
+
+#[tokio::test]
+async fn a_try_that_outlived_its_lease_has_no_say_any_more() {
+    let platform = Platform::start().await;
+    let store = &platform.control.store;
+    let tx = store.write(&Permit::for_system(None, "test")).await.expect("a transaction");
+    jobs::enqueue(&tx, Uuid::from_u128(7), "test.unknown", &json!({}), store.clock().now())
+        .await
+        .expect("a job");
+    tx.commit_telemetry().await.expect("committed");
+    let slow = jobs::claim(store).await.expect("a claim").expect("the job");
+    platform.hand.advance_us(61_000_000);
+    let second = jobs::claim(store).await.expect("a claim").expect("its lease has run out");
+    jobs::settle(store, &slow, Err("too late".to_owned())).await.expect("settled");
+    platform.hand.advance_us(10_000_000);
+    assert!(jobs::claim(store).await.expect("a claim").is_none(), "the second try still holds it");
+    jobs::settle(store, &second, Ok(())).await.expect("settled");
+    assert_eq!(
+        platform.ask("SELECT (done_at IS NOT NULL)::text || coalesce(last_problem, '') FROM api.jobs").await,
+        "true"
+    );
+}

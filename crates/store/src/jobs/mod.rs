@@ -64,7 +64,8 @@ pub async fn claim(store: &Store) -> Result<Option<Claimed>, StoreError> {
     Ok(row.map(|row| Claimed { id: row.get(0), kind: row.get(1), payload: row.get(2), attempt: row.get(3) }))
 }
 
-/// Says how a try ended: done, or a problem after which it is tried again, later each time.
+/// Says how a try ended: done, or a problem after which it is tried again, later each time. A try that outlived its
+/// lease and was followed by another says nothing: what counts is how the last one ends.
 pub async fn settle(store: &Store, job: &Claimed, outcome: Result<(), String>) -> Result<(), StoreError> {
     let transaction = store.write(&Permit::for_system(None, "job worker")).await?;
     let now = store.clock().now();
@@ -72,8 +73,8 @@ pub async fn settle(store: &Store, job: &Claimed, outcome: Result<(), String>) -
         Ok(()) => {
             transaction
                 .execute(
-                    "UPDATE api.jobs SET done_at = $2, leased_until = NULL WHERE id = $1",
-                    &[&job.id, &now],
+                    "UPDATE api.jobs SET done_at = $2, leased_until = NULL WHERE id = $1 AND attempts = $3",
+                    &[&job.id, &now, &job.attempt],
                 )
                 .await?;
         }
@@ -82,8 +83,9 @@ pub async fn settle(store: &Store, job: &Claimed, outcome: Result<(), String>) -
             let again = now + jiff::SignedDuration::from_secs(wait_s);
             transaction
                 .execute(
-                    "UPDATE api.jobs SET run_at = $2, leased_until = NULL, last_problem = $3 WHERE id = $1",
-                    &[&job.id, &again, &problem],
+                    "UPDATE api.jobs SET run_at = $2, leased_until = NULL, last_problem = $3 \
+                     WHERE id = $1 AND attempts = $4",
+                    &[&job.id, &again, &problem, &job.attempt],
                 )
                 .await?;
         }
