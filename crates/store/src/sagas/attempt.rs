@@ -135,16 +135,22 @@ impl<C: Send + Sync> Engine<C> {
 
     /// Acts, and renews the lease meanwhile. What cannot be renewed may be another's by now: it is let go of.
     async fn while_renewing(&self, saga: &Saga, act: impl Future<Output = StepResult>) -> StepResult {
-        tokio::pin!(act);
+        // Side by side: a renewal may have to wait for a transaction that `act` has open, and that only `act` ends.
+        tokio::select! {
+            result = act => result,
+            lost = self.renew(saga) => Err(lost),
+        }
+    }
+
+    /// Renews the lease until that fails.
+    async fn renew(&self, saga: &Saga) -> StepError {
         let mut renewals = interval(RENEW);
         renewals.tick().await;
         loop {
-            tokio::select! {
-                result = &mut act => return result,
-                _ = renewals.tick() => match self.hold(saga).await {
-                    Ok(transaction) => transaction.commit_telemetry().await.map_err(|_| StepError::Lost)?,
-                    Err(_) => return Err(StepError::Lost),
-                },
+            renewals.tick().await;
+            let Ok(transaction) = self.hold(saga).await else { return StepError::Lost };
+            if transaction.commit_telemetry().await.is_err() {
+                return StepError::Lost;
             }
         }
     }
