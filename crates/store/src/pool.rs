@@ -1,6 +1,7 @@
 //! Connections to the control database, and the store that hands out transactions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
 use rowhouse_domain::access::Permit;
@@ -70,18 +71,44 @@ impl From<StoreError> for Refusal {
     }
 }
 
-/// Sizes of the pool.
+/// Sizes and times of the pool.
 #[derive(Debug, Clone, Copy)]
 pub struct PoolBounds {
     /// Most connections.
     pub connections_max: usize,
     /// Longest wait for one.
-    pub wait: std::time::Duration,
+    pub wait: Duration,
+    /// Longest time for one statement. The longest there is reads a whole directory.
+    pub statement: Duration,
+    /// Longest wait for a lock; shorter than a statement may take, so that who waits is told.
+    pub lock: Duration,
+    /// Longest time that a transaction may stand open with nothing to do.
+    pub idle: Duration,
 }
 
 impl Default for PoolBounds {
     fn default() -> Self {
-        PoolBounds { connections_max: 20, wait: std::time::Duration::from_secs(5) }
+        PoolBounds {
+            connections_max: 20,
+            wait: Duration::from_secs(5),
+            statement: Duration::from_secs(120),
+            lock: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
+        }
+    }
+}
+
+impl PoolBounds {
+    /// The settings of a session that is bounded so; what `config` says itself comes last and wins.
+    fn session(&self, config: &tokio_postgres::Config) -> String {
+        let millis = |time: Duration| time.as_millis();
+        format!(
+            "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={} {}",
+            millis(self.statement),
+            millis(self.lock),
+            millis(self.idle),
+            config.get_options().unwrap_or_default(),
+        )
     }
 }
 
@@ -96,7 +123,14 @@ pub struct Store {
 
 impl Store {
     /// Connects lazily with `config`, whose user must be a member of `rowhouse_app` and `rowhouse_sequencer`.
-    pub fn new(config: tokio_postgres::Config, bounds: PoolBounds, clock: Clock, entropy: Entropy) -> Self {
+    pub fn new(
+        mut config: tokio_postgres::Config,
+        bounds: PoolBounds,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> Self {
+        let session = bounds.session(&config);
+        config.options(session);
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(config, tokio_postgres::NoTls, recycling);
         let wait = Some(bounds.wait);
