@@ -6,8 +6,8 @@
 
 use deadpool_postgres::Object;
 use rowhouse_domain::access::{Permit, Principal};
+use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
-use tokio_postgres::{Row, RowStream};
 
 use crate::change::{Change, Notice};
 use crate::pool::{Store, StoreError};
@@ -94,26 +94,6 @@ impl Transaction {
     pub async fn execute(&self, sql: &'static str, parameters: Parameters<'_>) -> Result<u64, StoreError> {
         let statement = self.client().prepare_cached(sql).await?;
         Ok(self.client().execute(&statement, parameters).await?)
-    }
-
-    /// Rows of `sql` as they come, for what does not fit memory.
-    pub async fn query_stream(
-        &self,
-        sql: &'static str,
-        parameters: Parameters<'_>,
-    ) -> Result<RowStream, StoreError> {
-        let statement = self.client().prepare_cached(sql).await?;
-        Ok(self.client().query_raw(&statement, parameters.iter().copied()).await?)
-    }
-
-    /// Sets a mark that [`Transaction::rollback_to`] can return to, for one part that may be refused.
-    pub async fn savepoint(&self) -> Result<(), StoreError> {
-        Ok(self.client().batch_execute("SAVEPOINT part").await?)
-    }
-
-    /// Undoes what was done since the mark.
-    pub async fn rollback_to(&self) -> Result<(), StoreError> {
-        Ok(self.client().batch_execute("ROLLBACK TO SAVEPOINT part").await?)
     }
 
     /// Ends the transaction with its change: the audit event and the notices are in the same database

@@ -86,16 +86,6 @@ fn lacking(kind: &ResourceType, declared: &[ResourceType]) -> Option<ResourceTyp
     (actions.len() > there.actions.len()).then(|| ResourceType { actions, ..there.clone() })
 }
 
-impl CatalogFile {
-    /// The same catalogue with other addresses for one of its services, as for a machine of one's own.
-    pub fn with_upstreams(mut self, service: &str, addresses: Vec<String>) -> Self {
-        for own in self.definitions.services.iter_mut().filter(|own| own.name == service) {
-            own.upstreams.clone_from(&addresses);
-        }
-        self
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::compile;

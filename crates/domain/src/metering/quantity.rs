@@ -67,11 +67,6 @@ impl Quantity {
         Self::from_units(self.0.checked_sub(other.0)?)
     }
 
-    /// The exact product; a ratio, because it may need more than twelve digits.
-    pub fn product(self, other: Self) -> Ratio {
-        self.to_ratio() * other.to_ratio()
-    }
-
     /// The same number as a ratio.
     pub fn to_ratio(self) -> Ratio {
         Ratio::from_scaled(self.0, DIGITS)

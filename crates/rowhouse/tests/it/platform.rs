@@ -286,7 +286,7 @@ impl Platform {
 /// tests share is never dropped.
 #[allow(clippy::zombie_processes)] // it outlives this process, on purpose
 fn follow_into_death(pid: u32, data_dir: &Path) {
-    let mut shell = std::process::Command::new("sh")
+    let shell = std::process::Command::new("sh")
         .args(["-c", "cat >/dev/null; kill -9 $0 2>/dev/null; sleep 2; rm -rf \"$1\""])
         .arg(pid.to_string())
         .arg(data_dir)
@@ -295,8 +295,8 @@ fn follow_into_death(pid: u32, data_dir: &Path) {
         .stderr(Stdio::null())
         .spawn()
         .expect("a shell");
-    // Held open for as long as this process lives.
-    std::mem::forget(shell.stdin.take());
+    // Its pipe is open for as long as this process lives; it lives on, so nobody here waits for it.
+    std::mem::forget(shell);
 }
 
 impl Drop for Platform {

@@ -57,11 +57,6 @@ pub struct Run<'a, C> {
 }
 
 impl<C> Run<'_, C> {
-    /// `saga/step`: what makes a call to the outside the same call.
-    pub fn idempotency_key(&self) -> String {
-        format!("{}/{}", self.saga.id, self.step)
-    }
-
     /// What the saga was started with.
     ///
     /// # Errors

@@ -321,11 +321,6 @@ impl PrivateServer {
         &self.layout.data
     }
 
-    /// The bounded log of the server.
-    pub fn log_path(&self) -> PathBuf {
-        self.layout.log()
-    }
-
     /// How to connect to `database` as `role`. No password is needed: the OS user is the proof.
     pub fn connect_config(&self, database: &str, role: &str) -> Config {
         let mut config = Config::new();
