@@ -21,6 +21,9 @@ const TOKEN_MAX: usize = 16 * 1024;
 /// Who calls, for whom, with what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContextClaims {
+    /// The service it is for: no other one believes it (RFC 7519 §4.1.3).
+    #[serde(rename = "aud")]
+    pub audience: String,
     /// The tenant.
     pub tenant: TenantId,
     /// Its code.
@@ -61,6 +64,9 @@ pub enum ContextError {
     /// The signature does not fit.
     #[error("the context's signature is wrong")]
     BadSignature,
+    /// Meant for another service.
+    #[error("the context is for another service")]
+    WrongAudience,
     /// Too old, or from the future.
     #[error("the context is not valid now")]
     Expired,
@@ -135,8 +141,14 @@ struct Header<'a> {
     kid: &'a str,
 }
 
-/// Believes `token` if one of `keys` signed it and it is valid at `now_s` (seconds since 1970).
-pub fn verify(token: &str, keys: &[ContextKey], now_s: i64) -> Result<ContextClaims, ContextError> {
+/// Believes `token` if one of `keys` signed it, for `audience` (the service that asks), and it is valid at `now_s`
+/// (seconds since 1970).
+pub fn verify(
+    token: &str,
+    keys: &[ContextKey],
+    audience: &str,
+    now_s: i64,
+) -> Result<ContextClaims, ContextError> {
     use ContextError::*;
     if token.len() > TOKEN_MAX {
         return Err(Malformed);
@@ -154,6 +166,9 @@ pub fn verify(token: &str, keys: &[ContextKey], now_s: i64) -> Result<ContextCla
     key.key.verify(signed.as_bytes(), &signature).map_err(|_| BadSignature)?;
     let claims = URL_SAFE_NO_PAD.decode(claims).map_err(|_| Malformed)?;
     let claims: ContextClaims = serde_json::from_slice(&claims).map_err(|_| Malformed)?;
+    if claims.audience != audience {
+        return Err(WrongAudience);
+    }
     let valid = claims.issued_at <= now_s + LEEWAY_S && now_s < claims.expires_at + LEEWAY_S;
     if valid { Ok(claims) } else { Err(Expired) }
 }
@@ -164,6 +179,7 @@ mod tests {
 
     fn claims() -> ContextClaims {
         ContextClaims {
+            audience: "stamping".into(),
             tenant: TenantId::from_u128(5),
             code: "acme".into(),
             tier: "basic".into(),
@@ -184,19 +200,20 @@ mod tests {
         let signer = ContextSigner::new("k1", &[3; 32]);
         let keys = [signer.verifier()];
         let token = signer.sign(&claims());
-        assert_eq!(verify(&token, &keys, 1030), Ok(claims()));
-        assert_eq!(verify(&token, &keys, 1066), Err(ContextError::Expired));
-        assert_eq!(verify(&token, &keys, 990), Err(ContextError::Expired));
-        assert_eq!(verify(&token, &[], 1030), Err(ContextError::UnknownKey));
+        assert_eq!(verify(&token, &keys, "stamping", 1030), Ok(claims()));
+        assert_eq!(verify(&token, &keys, "stamping", 1066), Err(ContextError::Expired));
+        assert_eq!(verify(&token, &keys, "stamping", 990), Err(ContextError::Expired));
+        assert_eq!(verify(&token, &[], "stamping", 1030), Err(ContextError::UnknownKey));
+        assert_eq!(verify(&token, &keys, "parking", 1030), Err(ContextError::WrongAudience));
         let other = ContextSigner::new("k1", &[4; 32]);
-        assert_eq!(verify(&other.sign(&claims()), &keys, 1030), Err(ContextError::BadSignature));
+        assert_eq!(verify(&other.sign(&claims()), &keys, "stamping", 1030), Err(ContextError::BadSignature));
         for at in 0..token.len() {
             let mut bytes = token.clone().into_bytes();
             bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
             let altered = String::from_utf8(bytes).expect("ascii");
-            assert!(verify(&altered, &keys, 1030).is_err(), "altered at {at}");
+            assert!(verify(&altered, &keys, "stamping", 1030).is_err(), "altered at {at}");
         }
         let none = token.replacen(&signer.header, &URL_SAFE_NO_PAD.encode(r#"{"alg":"none","kid":"k1"}"#), 1);
-        assert_eq!(verify(&none, &keys, 1030), Err(ContextError::Malformed));
+        assert_eq!(verify(&none, &keys, "stamping", 1030), Err(ContextError::Malformed));
     }
 }

@@ -1,8 +1,9 @@
-//! The signed context that services get: signed once per tenant version and principal, and used again for 30 s,
-//! so that signing is off the path.
+//! The signed context that services get: signed once per service, tenant version and principal, and used again for
+//! 30 s, so that signing is off the path.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
@@ -44,7 +45,7 @@ impl Told {
 
 struct Kept {
     tenant_version: u64,
-    directory_version: u64,
+    audience: Arc<str>,
     signed_at_s: i64,
     told: Told,
 }
@@ -52,7 +53,8 @@ struct Kept {
 /// One core's signed contexts.
 pub(crate) struct ContextDesk {
     signer: ContextSigner,
-    kept: RefCell<HashMap<(TenantId, Principal), Kept, RandomState>>,
+    /// By place of the service in the directory, tenant and principal.
+    kept: RefCell<HashMap<(usize, TenantId, Principal), Kept, RandomState>>,
 }
 
 impl ContextDesk {
@@ -61,18 +63,20 @@ impl ContextDesk {
         ContextDesk { signer, kept: RefCell::default() }
     }
 
-    /// What to tell about `principal` of `tenant`; signed anew only if something changed or 30 s have passed.
+    /// What to tell `service` (its place and name) about `principal` of `tenant`; signed anew only if something of the
+    /// tenant changed or 30 s have passed.
     pub(crate) fn told(
         &self,
+        service: (usize, &Arc<str>),
         tenant: &Tenant,
         principal: Principal,
-        directory_version: u64,
         now_s: i64,
     ) -> Told {
+        let (place, audience) = service;
         let mut kept = self.kept.borrow_mut();
-        if let Some(own) = kept.get(&(tenant.id, principal))
+        if let Some(own) = kept.get(&(place, tenant.id, principal))
             && own.tenant_version == tenant.version
-            && own.directory_version == directory_version
+            && own.audience == *audience
             && (own.signed_at_s..own.signed_at_s + REUSE_S).contains(&now_s)
         {
             return own.told.clone();
@@ -80,18 +84,18 @@ impl ContextDesk {
         if kept.len() >= KEPT_MAX {
             kept.clear();
         }
-        let told = self.sign(tenant, principal, now_s);
+        let told = self.sign(audience, tenant, principal, now_s);
         let own = Kept {
             tenant_version: tenant.version,
-            directory_version,
+            audience: audience.clone(),
             signed_at_s: now_s,
             told: told.clone(),
         };
-        kept.insert((tenant.id, principal), own);
+        kept.insert((place, tenant.id, principal), own);
         told
     }
 
-    fn sign(&self, tenant: &Tenant, principal: Principal, now_s: i64) -> Told {
+    fn sign(&self, audience: &str, tenant: &Tenant, principal: Principal, now_s: i64) -> Told {
         let words = |list: &[Box<str>]| list.iter().map(|word| word.to_string()).collect();
         let roles = tenant.access.rights(&principal).map_or_else(Vec::new, |rights| words(&rights.roles));
         let shown = match principal.kind {
@@ -99,6 +103,7 @@ impl ContextDesk {
             _ => principal.to_string(),
         };
         let claims = ContextClaims {
+            audience: audience.to_owned(),
             tenant: tenant.id,
             code: tenant.code.to_string(),
             tier: tenant.tier.to_string(),

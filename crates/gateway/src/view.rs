@@ -29,6 +29,8 @@ pub(crate) struct View {
 
 /// A service.
 pub(crate) struct ServiceView {
+    /// Its name.
+    pub(crate) name: Arc<str>,
     /// Its shared copies.
     pub(crate) upstreams: Vec<Rc<Upstream>>,
     /// Whose turn it is.
@@ -72,6 +74,7 @@ impl View {
             uses(&|limit| admission(limit) && named(limit))
         };
         let services = directory.services.iter().map(|service| ServiceView {
+            name: Arc::from(service.name.as_str()),
             upstreams: service
                 .upstreams
                 .iter()

@@ -32,13 +32,18 @@ pub struct TenantContext {
 }
 
 impl TenantContext {
-    /// Believes the value of the header `rowhouse-context` if one of `keys` signed it and it is valid at `now_s`
-    /// (seconds since 1970).
+    /// Believes the value of the header `rowhouse-context` if one of `keys` signed it, for `service`, and it is valid
+    /// at `now_s` (seconds since 1970).
     ///
     /// # Errors
-    /// If it is malformed, forged, or not valid now.
-    pub fn from_header(keys: &ContextKeys, header: &str, now_s: i64) -> Result<Self, ContextError> {
-        verify(header, &keys.0, now_s).map(|claims| TenantContext { claims })
+    /// If it is malformed, forged, for another service, or not valid now.
+    pub fn from_header(
+        keys: &ContextKeys,
+        service: &str,
+        header: &str,
+        now_s: i64,
+    ) -> Result<Self, ContextError> {
+        verify(header, &keys.0, service, now_s).map(|claims| TenantContext { claims })
     }
 
     /// The tenant.

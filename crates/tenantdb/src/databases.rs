@@ -66,9 +66,10 @@ impl Databases {
     /// [`TenantContext::from_header`] with the keys as they are now.
     ///
     /// # Errors
-    /// If the header is malformed, forged, or not valid at `now_s`.
+    /// If the header is malformed, forged, for another service, or not valid at `now_s`.
     pub fn context(&self, header: &str, now_s: i64) -> Result<TenantContext, ContextError> {
-        TenantContext::from_header(&self.context_keys(), header, now_s)
+        let view = self.view();
+        TenantContext::from_header(view.context_keys(), view.service(), header, now_s)
     }
 
     /// Begins a transaction of the context's tenant. If its place has changed, waits up to two seconds for the news

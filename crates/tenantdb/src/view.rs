@@ -23,6 +23,11 @@ impl View {
         View { plane, context_keys, databases }
     }
 
+    /// The service whose plane this is.
+    pub fn service(&self) -> &str {
+        &self.plane.service
+    }
+
     pub fn version(&self) -> u64 {
         self.plane.version
     }

@@ -154,8 +154,8 @@ pub(crate) fn prepare(
     }
     headers.insert(REQUEST_ID.clone(), recording.request_id_text.clone());
     if let Some(tenant) = &chosen.tenant {
-        let version = view.directory.version;
-        let told = core.contexts.told(tenant, chosen.principal, version, recording.started_at_s());
+        let service = (chosen.service, &view.services[chosen.service].name);
+        let told = core.contexts.told(service, tenant, chosen.principal, recording.started_at_s());
         headers.insert(CONTEXT.clone(), told.context);
         headers.insert(TENANT.clone(), told.tenant);
         headers.insert(PRINCIPAL.clone(), told.principal);

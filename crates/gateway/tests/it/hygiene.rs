@@ -132,8 +132,13 @@ fn what_the_client_says_in_our_name_never_arrives() {
     }
     let token = all("rowhouse-context");
     let now_s = crate::stage::NOON_US / 1_000_000;
-    let claims =
-        rowhouse_domain::context::verify(token[0], std::slice::from_ref(&stage.context_key), now_s).unwrap();
+    let claims = rowhouse_domain::context::verify(
+        token[0],
+        std::slice::from_ref(&stage.context_key),
+        "stamping",
+        now_s,
+    )
+    .unwrap();
     assert_eq!((claims.tenant, &*claims.code), (crate::directory::ACME, "acme"));
     assert_eq!((&*claims.principal_kind, claims.features), ("api_key", vec!["core".to_owned()]));
     assert_eq!(all("rowhouse-principal"), [claims.principal.as_str()]);

@@ -31,8 +31,8 @@ async fn a_request_arrives_with_a_verified_tenant_and_leaves_without_our_headers
     );
     let context = text(&headers["rowhouse-context"]);
     let now_s = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_secs() as i64;
-    let claims =
-        rowhouse_domain::context::verify(&context, &[key.expect("a key")], now_s).expect("our context");
+    let claims = rowhouse_domain::context::verify(&context, &[key.expect("a key")], "echo", now_s)
+        .expect("our context");
     assert_eq!((claims.tenant.to_string(), claims.code), (tenant.id.clone(), tenant.code.clone()));
     assert!(seen.headers.keys().all(|name| !name.as_str().starts_with("rowhouse-")), "{:?}", seen.headers);
     assert!(seen.headers.contains_key("x-request-id") && seen.headers.contains_key("ratelimit"));

@@ -169,6 +169,7 @@ pub fn signer() -> ContextSigner {
 /// The header that the gateway would send for tenant `number`.
 pub fn header(number: u128) -> String {
     signer().sign(&ContextClaims {
+        audience: SERVICE.to_owned(),
         tenant: tenant(number),
         code: "acme".to_owned(),
         tier: "basic".to_owned(),
@@ -186,5 +187,5 @@ pub fn header(number: u128) -> String {
 
 pub fn context(number: u128) -> TenantContext {
     let keys = ContextKeys::new([signer().verifier()]);
-    TenantContext::from_header(&keys, &header(number), NOW_S).expect("a good header")
+    TenantContext::from_header(&keys, SERVICE, &header(number), NOW_S).expect("a good header")
 }
