@@ -14,7 +14,9 @@ use super::show::show;
 #[derive(Debug, Args)]
 pub struct Resolve {
     /// As in `https://acme.example.com/v1/stamps`; a path alone names no host.
-    url: String,
+    // Not named `url`: that is the control API's, an option of every command.
+    #[arg(value_name = "URL")]
+    target: String,
     /// A header, as in `X-Tenant-Code: acme`; may be repeated. The value of a credential is not sent.
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
@@ -25,7 +27,7 @@ pub struct Resolve {
 
 /// Asks, and prints the answer; what would be refused ends as that refusal does.
 pub async fn resolve(client: &Client, asked: Resolve, json: bool) -> anyhow::Result<ExitCode> {
-    let (authority, path) = split_url(&asked.url);
+    let (authority, path) = split_url(&asked.target);
     let mut headers = Map::new();
     for header in &asked.headers {
         let (name, value) = split_header(header)?;
@@ -61,7 +63,22 @@ fn split_header(header: &str) -> anyhow::Result<(&str, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn the_url_that_is_asked_about_is_not_the_one_that_is_asked() {
+        let parsed =
+            Cli::try_parse_from(["rowhouse", "--url", "http://control:1", "resolve", "http://acme.test/x"]);
+        let parsed = parsed.expect("a command");
+        let Command::Resolve(asked) = parsed.command else { panic!("another command") };
+        assert_eq!(
+            (parsed.global.url.as_str(), asked.target.as_str()),
+            ("http://control:1", "http://acme.test/x")
+        );
+    }
 
     #[test]
     fn urls_are_split_and_credentials_stay_at_home() {
