@@ -20,7 +20,7 @@ async fn told(platform: &Platform, tenant: &Tenant) -> Vec<String> {
     let key = rowhouse_domain::context::ContextKey::from_jwk(&id, &x).expect("a key");
     let context = text(&seen.body["headers"]["rowhouse-context"]);
     let now_s = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_secs() as i64;
-    rowhouse_domain::context::verify(&context, &[key], now_s).expect("our context").features
+    rowhouse_domain::context::verify(&context, &[key], "echo", now_s).expect("our context").features
 }
 
 #[tokio::test]
