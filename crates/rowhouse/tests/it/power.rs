@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rowhouse_journal::{Kind, Reader};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::platform::{Call, Platform, Tenant};
 
@@ -101,14 +102,14 @@ async fn requests_go_on_while_postgresql_stands_still_and_nothing_is_lost() {
     let platform = Platform::start().await;
     let tenant = platform.tenant("still", "basic", "shared").await;
     let server = Server::of(&platform);
-    server.signal("-STOP");
+    server.signal(Signal::STOP);
     for n in 0..200 {
         let seen = platform
             .gateway(Call::get("/v1/notes/1").tenant(&tenant).header("x-usage", "transactions=1"))
             .await;
         assert_eq!(seen.status, 200, "call {n}: {}", seen.body);
     }
-    server.signal("-CONT");
+    server.signal(Signal::CONT);
     platform.counted(&tenant.code, "transactions", 200).await;
 }
 
@@ -131,8 +132,10 @@ impl Server {
         Server(all)
     }
 
-    fn signal(&self, signal: &str) {
-        let status = std::process::Command::new("kill").arg(signal).args(&self.0).status();
-        assert!(status.expect("kill runs").success());
+    fn signal(&self, signal: Signal) {
+        for pid in &self.0 {
+            let pid = Pid::from_raw(pid.parse().expect("a number")).expect("not zero");
+            kill_process(pid, signal).expect("it is there");
+        }
     }
 }
