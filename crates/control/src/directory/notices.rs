@@ -36,3 +36,10 @@ pub(super) async fn after(transaction: &Transaction, id: i64) -> Result<Vec<Touc
     };
     Ok(rows.iter().map(touched).collect())
 }
+
+/// Whether notices after `id` may have been swept away unread, as by who was away for a day: the sweep takes the oldest
+/// and always leaves the newest, so whoever was near the end still finds the notice it read last.
+pub(super) async fn missed(transaction: &Transaction, id: i64) -> Result<bool, StoreError> {
+    let row = transaction.query_one("SELECT coalesce(min(id) > $1, false) FROM api.notices", &[&id]).await?;
+    Ok(row.get(0))
+}

@@ -111,7 +111,10 @@ impl Reconciler {
         let tenants: BTreeSet<_> = named.chain(ended).collect();
         // A whole build is numbered by its last notice: without a new one, tenants are made anew one by one.
         let is_catalog = batch.iter().any(|notice| notice.topic == "catalog");
-        if is_catalog || (tenants.len() > ONE_BY_ONE_MAX && !batch.is_empty()) {
+        let is_large = tenants.len() > ONE_BY_ONE_MAX;
+        if !batch.is_empty()
+            && (is_catalog || is_large || notices::missed(&transaction, self.last_notice).await?)
+        {
             transaction.finish().await?;
             *self = Reconciler::of(build_all(control).await?);
         } else {

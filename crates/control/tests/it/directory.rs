@@ -37,6 +37,9 @@ fn content(directory: &Directory) -> BTreeMap<String, String> {
     for (code, id) in directory.codes.iter() {
         all.insert(format!("code {code}"), id.to_string());
     }
+    for (name, id) in directory.hosts.iter() {
+        all.insert(format!("host {name}"), id.to_string());
+    }
     all.insert("routes".into(), format!("{:?}", directory.routes));
     all.insert("limits".into(), format!("{:?}", directory.limits));
     all
@@ -108,6 +111,21 @@ async fn another_process_follows_by_looking_and_a_restart_goes_on() {
     assert_eq!(outcome(status, &answer), "401 keys.revoked");
     shutdown.send_replace(true);
     timeout(PATIENCE, follower).await.expect("it ends").expect("it does not panic");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_slept_through_a_sweep_makes_all_anew() {
+    let house = House::start().await;
+    house.tenant("acme", "basic").await;
+    let member = house.member("acme", "admin").await;
+    let other = house.platform.beside();
+    let mut sleeper = directory::start(&other.control).await.expect("a directory");
+    house.posted(&house.root, &format!("/v1/keys/{}/revoke", member.id), json!({ "reason": "test" })).await;
+    let swept = "DELETE FROM api.notices; INSERT INTO api.notices (topic, at) VALUES ('other', now())";
+    house.platform.execute(swept).await;
+    assert!(sleeper.catch_up(&other.control).await.expect("it looks"));
+    let (status, answer) = other.call(&member.key, "GET", "/v1/tiers", None).await;
+    assert_eq!(outcome(status, &answer), "401 keys.revoked", "though no notice says so any more");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
