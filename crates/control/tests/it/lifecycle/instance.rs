@@ -25,7 +25,7 @@ async fn instance(stage: &Stage) -> Value {
 
 /// Kills a process that the tests have started.
 fn kill(pid: i64) {
-    let status = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
+    let status = std::process::Command::new("sh").args(["-c", "kill -9 $0", &pid.to_string()]).status();
     assert!(status.expect("kill").success(), "process {pid}");
 }
 
