@@ -211,7 +211,12 @@ const RECORDS: &str = "SELECT concat_ws(' ', \
 fn settings_of(directory: &Path) -> deploy::Settings {
     let tests = std::env::current_exe().expect("the path of the tests");
     let examples = tests.parent().and_then(Path::parent).expect("target/debug/deps").join("examples");
-    let program = deploy::Program { program: examples.join("control_service"), arguments: Vec::new() };
+    // It runs as the server's user, who may not be able to look into the build's folder.
+    let service = directory.join("control_service");
+    std::fs::create_dir_all(directory).expect("a directory");
+    std::fs::copy(examples.join("control_service"), &service)
+        .expect("run: cargo build -p rowhouse-control --examples");
+    let program = deploy::Program { program: service, arguments: Vec::new() };
     deploy::Settings {
         directory: directory.join("instances"),
         plane_socket: directory.join("plane.sock"),
