@@ -187,6 +187,12 @@ impl Platform {
 
     async fn declare_echo(&self) {
         let mut catalog = self.operate(Call::get("/v1/catalog/export")).await;
+        // All stories come from one address; what it may do is told by the gateway's own tests.
+        for limit in catalog["limits"].as_array_mut().expect("a list") {
+            if limit["name"] == "ip-arrival" {
+                (limit["quota"], limit["burst"]) = (json!(1_000_000), json!(1_000_000));
+            }
+        }
         let push = |list: &mut Value, item: Value| list.as_array_mut().expect("a list").push(item);
         push(
             &mut catalog["services"],
@@ -255,7 +261,9 @@ impl Platform {
     /// Calls the gateway until it answers with `status`.
     pub async fn until(&self, status: u16, call: impl Fn() -> Call) {
         let begun = Instant::now();
+        let mut beat = interval(Duration::from_millis(5));
         loop {
+            beat.tick().await;
             let seen = self.gateway(call()).await;
             if seen.status == status {
                 return;

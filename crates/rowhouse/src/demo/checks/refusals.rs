@@ -95,7 +95,9 @@ async fn until<F: Future<Output = anyhow::Result<super::Seen>>>(
     mut call: impl FnMut() -> F,
 ) -> anyhow::Result<super::Seen> {
     let deadline = Instant::now() + 2 * IN_FORCE_WITHIN;
+    let mut beat = tokio::time::interval(Duration::from_millis(5));
     loop {
+        beat.tick().await;
         let seen = call().await?;
         if seen.status == status {
             return Ok(seen);
