@@ -63,12 +63,28 @@ pub(super) struct LaneWork {
     frames_max: usize,
     /// Reading failed the last time.
     is_unreadable: bool,
+    /// What it takes to be complete to an instant.
+    goal: Option<Goal>,
+}
+
+/// Once the position has reached `next_sequence`, everything is taken that was appended by `at_us`.
+#[derive(Debug, Clone, Copy)]
+struct Goal {
+    at_us: i64,
+    next_sequence: u64,
 }
 
 impl LaneWork {
     pub(super) fn new(node: &str, lane: &str) -> Self {
         let source = Source { node: node.to_owned(), lane: lane.to_owned() };
-        LaneWork { source, position: None, tail: None, frames_max: FRAMES_MAX, is_unreadable: false }
+        LaneWork {
+            source,
+            position: None,
+            tail: None,
+            frames_max: FRAMES_MAX,
+            is_unreadable: false,
+            goal: None,
+        }
     }
 
     /// Reads one batch and applies it.
@@ -83,7 +99,7 @@ impl LaneWork {
             Err(error) => return Step::Away(describe(&error)),
         };
         control.projections.moved(projector.name(), &self.source.lane, position, journal);
-        let read_at_us = control.clock().now_us();
+        self.note_completeness(control, journal, projector.name(), position);
         let tail = self.tail.get_or_insert_with(|| journal.reader().tail(&self.source.lane, position));
         let batch = match tail.next_batch(self.frames_max, BYTES_MAX) {
             Ok(batch) => batch,
@@ -91,13 +107,32 @@ impl LaneWork {
         };
         self.is_unreadable = false;
         if batch.is_empty() && batch.gap.is_none() {
-            control.projections.complete_to(projector.name(), &self.source.lane, read_at_us);
             return Step::Idle;
         }
         match self.apply(control, projector, position, &batch).await {
             Ok(()) => self.applied(control, journal, projector, &batch),
             Err(failure) => self.failed(control, projector, position, &batch, failure).await,
         }
+    }
+
+    /// What is read is durable, and what was appended becomes durable a little later. So the end of the lane is noted
+    /// with the time, and the lane is complete to that time when its position has come there.
+    fn note_completeness(
+        &mut self,
+        control: &Control,
+        journal: &Journal,
+        projection: &'static str,
+        position: u64,
+    ) {
+        let goal = self.goal.unwrap_or_else(|| {
+            let at_us = control.clock().now_us();
+            Goal { at_us, next_sequence: end_of(journal, &self.source.lane) }
+        });
+        let is_reached = position.max(1) >= goal.next_sequence;
+        if is_reached {
+            control.projections.complete_to(projection, &self.source.lane, goal.at_us);
+        }
+        self.goal = Some(goal).filter(|_| !is_reached);
     }
 
     /// Says so once; the lane is tried again with every turn.
@@ -286,6 +321,12 @@ impl LaneWork {
             .await?;
         Ok(())
     }
+}
+
+/// The sequence that the next frame of a lane will have; 0 for a lane that is not known here.
+fn end_of(journal: &Journal, lane: &str) -> u64 {
+    let status = journal.status();
+    status.lanes.iter().find(|known| known.lane == lane).map_or(0, |known| known.next_sequence)
 }
 
 fn database_sequence(sequence: u64) -> i64 {

@@ -31,7 +31,7 @@ pub struct Progress {
 struct Standing {
     /// Next sequence to read.
     position: u64,
-    /// At this instant every durable frame had been taken.
+    /// Every frame that was appended by this instant was taken.
     complete_to_us: Option<i64>,
 }
 
@@ -58,13 +58,13 @@ impl Progress {
         }
     }
 
-    /// Notes that at `now_us` nothing durable was left to take on this lane.
-    pub(super) fn complete_to(&self, projection: &'static str, lane: &str, now_us: i64) {
+    /// Notes that all is taken that was appended to this lane by `at_us`.
+    pub(super) fn complete_to(&self, projection: &'static str, lane: &str, at_us: i64) {
         let mut standings = self.standings();
-        standings.entry((projection, lane.to_owned())).or_default().complete_to_us = Some(now_us);
+        standings.entry((projection, lane.to_owned())).or_default().complete_to_us = Some(at_us);
     }
 
-    /// The instant, µs since 1970, to which `projection` is complete: everything durable by then is in its view.
+    /// The instant, µs since 1970, to which `projection` is complete: everything appended by then is in its view.
     /// `None` until it has once caught up with every lane.
     pub fn completeness_us(&self, projection: &str) -> Option<i64> {
         let standings = self.standings();

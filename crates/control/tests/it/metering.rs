@@ -177,6 +177,25 @@ async fn records_become_rows_and_windows_of_their_tenant() {
     assert_eq!(platform.control.usage_changes.take().len(), 4);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_said_to_be_complete_is_counted_while_records_go_on_arriving() {
+    let platform = platform().await;
+    let mut lane = platform.journal.lane("g0").expect("a lane");
+    let running = Running::start(&platform);
+    let mut complete = 0;
+    for n in 1..=300 {
+        // The n-th record is appended n - 1 µs after the start.
+        lane.append_record(Class::R, &record(A, START_US, &[("api_calls", 1)])).expect("room");
+        platform.hand.advance_us(1);
+        let complete_to = platform.control.projections.completeness_us(PROJECTION);
+        complete = complete_to.map_or(0, |at_us| at_us - START_US);
+        let counted: i64 = platform.ask("SELECT count(*) FROM metering.usage").await.parse().expect("a number");
+        assert!(counted >= complete, "{counted} counted, {complete} said, {n} there");
+    }
+    assert!(complete > 0, "it moves on while records arrive");
+    running.stop().await;
+}
+
 /// Stops for ever after the effect of a batch was written and before it is committed.
 struct Hangs {
     inner: UsageProjector,
