@@ -189,7 +189,8 @@ async fn what_is_said_to_be_complete_is_counted_while_records_go_on_arriving() {
         platform.hand.advance_us(1);
         let complete_to = platform.control.projections.completeness_us(PROJECTION);
         complete = complete_to.map_or(0, |at_us| at_us - START_US);
-        let counted: i64 = platform.ask("SELECT count(*) FROM metering.usage").await.parse().expect("a number");
+        let counted: i64 =
+            platform.ask("SELECT count(*) FROM metering.usage").await.parse().expect("a number");
         assert!(counted >= complete, "{counted} counted, {complete} said, {n} there");
     }
     assert!(complete > 0, "it moves on while records arrive");
