@@ -50,7 +50,8 @@ pub async fn turn(control: &Control) -> Result<bool, StoreError> {
             kind = job.kind,
             attempt = job.attempt,
             problem,
-            "a job failed and will be tried again"
+            left = jobs::ATTEMPTS_MAX - job.attempt,
+            "a job failed; it is tried again while tries are left, then left for a person"
         );
     }
     jobs::settle(&control.store, &job, outcome).await?;

@@ -280,6 +280,10 @@ async fn twice_is_once() {
         Call::post("/v1/tenants", json!({"code": "door-other", "company_name": "Other", "tier": "basic"}));
     let mismatch = platform.control(&platform.operator, other.header("idempotency-key", "twice-1")).await;
     assert_eq!(mismatch.code(), (422, "api.idempotency_mismatch"));
+    let noise: String =
+        (0u64..400).map(|n| format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    let long = Call::post(&format!("/v1/tenants?{noise}"), body.clone()).header("idempotency-key", "twice-2");
+    assert_eq!(platform.control(&platform.operator, long).await.code(), (409, "tenancy.code_taken"));
     let taken = platform.control(&platform.operator, Call::post("/v1/tenants", body)).await;
     assert_eq!(taken.code(), (409, "tenancy.code_taken"));
     let unfit = json!({"code": "door-unfit", "company_name": "x", "tier": "basic", "isolation": "instance"});
