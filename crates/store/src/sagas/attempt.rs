@@ -8,7 +8,7 @@ use tokio::time::interval;
 
 use super::engine::{Engine, Flow, Halt, LEASE_S};
 use super::log::{Event, Log, Tries};
-use super::{Action, Done, Run, Saga, State, Step, StepError, StepResult};
+use super::{Action, Done, Kind, Run, Saga, State, Step, StepError, StepResult};
 use crate::pool::StoreError;
 use crate::transaction::Transaction;
 
@@ -61,10 +61,13 @@ impl<C: Send + Sync> Engine<C> {
     pub(super) async fn attempt(
         &self,
         saga: &mut Saga,
-        step: &Step<C>,
+        kind: &Kind<C>,
+        index: usize,
         log: &Log,
         direction: Direction,
     ) -> Result<Flow, Halt> {
+        let step = &kind.steps[index];
+        let way_back = kind.has_way_back(log) && !matches!(step.undo, Action::NoReturn);
         let (events, action) = match direction {
             Direction::Forward => (&FORWARD, &step.action),
             Direction::Back => (&BACK, &step.undo),
@@ -75,7 +78,7 @@ impl<C: Send + Sync> Engine<C> {
             let failure =
                 StepError::never("lifecycle.step_failed", "its executor ended in it again and again");
             let entry = Entry::new(step.name, attempt, events.failure).problem(failure.to_string());
-            return self.failed(saga, entry, &failure, None, direction).await;
+            return self.failed(saga, entry, &failure, None, (direction, way_back)).await;
         }
         let transaction = self.hold(saga).await?;
         self.record(&transaction, saga, Entry::new(step.name, attempt, events.start)).await?;
@@ -96,7 +99,7 @@ impl<C: Send + Sync> Engine<C> {
             Err(failure) => {
                 let wait = self.wait_after(&failure, tries, step.deadline);
                 let entry = Entry::new(step.name, attempt, events.failure).problem(failure.to_string());
-                self.failed(saga, entry, &failure, wait, direction).await
+                self.failed(saga, entry, &failure, wait, (direction, way_back)).await
             }
         }
     }
@@ -123,6 +126,9 @@ impl<C: Send + Sync> Engine<C> {
                 (run.write().await?, done)
             }
             Action::Nothing => (run.write().await?, Done::plainly()),
+            Action::NoReturn => {
+                return Err(StepError::never("lifecycle.step_failed", "this step cannot be undone"));
+            }
         };
         self.record(&transaction, run.saga, success.output(done.output)).await?;
         if done.changes.is_empty() {
@@ -173,24 +179,24 @@ impl<C: Send + Sync> Engine<C> {
         entry: Entry,
         failure: &StepError,
         again: Option<Timestamp>,
-        direction: Direction,
+        (direction, way_back): (Direction, bool),
     ) -> Result<Flow, Halt> {
         let problem = problem(&entry, failure);
         let step = entry.step;
         let transaction = self.hold(saga).await?;
         self.record(&transaction, saga, entry).await?;
         tracing::warn!(saga = %saga.id, step, %failure, again = ?again, "a step of a saga failed");
-        let flow = match (again, direction) {
-            (Some(again), _) => {
+        let flow = match (again, direction, way_back) {
+            (Some(again), _, _) => {
                 self.rest(&transaction, saga, again).await?;
                 Flow::Rest
             }
-            (None, Direction::Forward) => {
+            (None, Direction::Forward, true) => {
                 self.turn(&transaction, saga, State::Unwinding, &problem).await?;
                 saga.state = State::Unwinding;
                 Flow::On
             }
-            (None, Direction::Back) => {
+            (None, Direction::Back, _) | (None, Direction::Forward, false) => {
                 tracing::error!(saga = %saga.id, step, %failure, "a saga is stuck; a person must decide");
                 self.turn(&transaction, saga, State::Stuck, &json!({ "stuck": problem })).await?;
                 saga.state = State::Stuck;
@@ -213,7 +219,7 @@ impl<C: Send + Sync> Engine<C> {
     }
 
     /// Goes over to `state`. Why the saga turned back stays beside why it is stuck.
-    async fn turn(
+    pub(super) async fn turn(
         &self,
         transaction: &Transaction,
         saga: &Saga,

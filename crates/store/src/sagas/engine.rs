@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::TenantId;
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
@@ -28,6 +29,8 @@ pub struct Engine<C> {
     pub(super) context: C,
     kinds: Vec<Kind<C>>,
     pub(super) executor: Uuid,
+    /// Of the machine; executors of one node follow each other, and two never work at once.
+    node: Option<String>,
 }
 
 /// Sagas are under way whose code this binary does not have: it must not start, or they would stand still unseen.
@@ -74,7 +77,32 @@ impl<C: Send + Sync> Engine<C> {
     /// An executor of `kinds`, with `context` for their steps.
     pub fn new(store: Store, context: C, kinds: Vec<Kind<C>>) -> Self {
         let executor = store.entropy().uuid_v7(store.clock().now_us());
-        Engine { store, context, kinds, executor }
+        Engine { store, context, kinds, executor, node: None }
+    }
+
+    /// Says on which node it works: an executor that is started there later may take its sagas over at once.
+    pub fn on_node(self, node: impl Into<String>) -> Self {
+        Engine { node: Some(node.into()), ..self }
+    }
+
+    /// Takes the sagas from executors that worked on this node before: they have ended with their process, and nobody need
+    /// wait for their leases. Should one still be there after all, its generation is over and it changes nothing more.
+    /// How many there were.
+    ///
+    /// # Errors
+    /// If the control database is away.
+    pub async fn take_over(&self) -> Result<u64, StoreError> {
+        let Some(node) = &self.node else { return Ok(0) };
+        let transaction = self.store.write(&Permit::for_system(None, "saga executor")).await?;
+        let taken = transaction
+            .execute(
+                "UPDATE lifecycle.sagas SET executor = NULL, lease_until = NULL, generation = generation + 1 \
+                 WHERE node = $1 AND executor <> $2 AND state IN ('running', 'unwinding')",
+                &[node, &self.executor],
+            )
+            .await?;
+        transaction.commit_telemetry().await?;
+        Ok(taken)
     }
 
     /// Whether every saga that is not over can be continued here.
@@ -148,14 +176,14 @@ impl<C: Send + Sync> Engine<C> {
         let versions: Vec<i32> = self.kinds.iter().map(|kind| kind.version).collect();
         let row = transaction
             .query_opt(
-                "UPDATE lifecycle.sagas SET generation = generation + 1, executor = $1, lease_until = $2 \
+                "UPDATE lifecycle.sagas SET generation = generation + 1, executor = $1, lease_until = $2, node = $6 \
                  WHERE saga_id = (SELECT saga_id FROM lifecycle.sagas \
                      WHERE state IN ('running', 'unwinding') AND run_at <= $3 \
                        AND (lease_until IS NULL OR lease_until < $3) \
                        AND (kind, kind_version) IN (SELECT * FROM unnest($4::text[], $5::int[])) \
                      ORDER BY run_at LIMIT 1 FOR UPDATE SKIP LOCKED) \
                  RETURNING saga_id, kind, kind_version, tenant_id, params, state, generation, created_by",
-                &[&self.executor, &(now + LEASE), &now, &names, &versions],
+                &[&self.executor, &(now + LEASE), &now, &names, &versions, &self.node],
             )
             .await?;
         let saga = row.as_ref().map(claimed).transpose()?;
@@ -186,10 +214,15 @@ impl<C: Send + Sync> Engine<C> {
     async fn drive(&self, saga: &mut Saga) -> Result<(), Halt> {
         let kind = self.kind(&saga.kind, saga.kind_version).expect("only known kinds are claimed");
         loop {
-            let log = self.read_log(saga).await?;
+            let (log, cancelled) = self.read_log(saga).await?;
+            if let Some(problem) =
+                cancelled.filter(|_| saga.state == State::Running && kind.may_be_cancelled(&log))
+            {
+                self.turn_back(saga, &problem).await?;
+            }
             let flow = match next(kind, saga.state, &log) {
-                Next::Do(index) => self.attempt(saga, &kind.steps[index], &log, Direction::Forward).await?,
-                Next::Undo(index) => self.attempt(saga, &kind.steps[index], &log, Direction::Back).await?,
+                Next::Do(index) => self.attempt(saga, kind, index, &log, Direction::Forward).await?,
+                Next::Undo(index) => self.attempt(saga, kind, index, &log, Direction::Back).await?,
                 Next::End(state) => self.end(saga, kind, state, &log).await?,
             };
             if let Flow::Rest = flow {
@@ -198,11 +231,22 @@ impl<C: Send + Sync> Engine<C> {
         }
     }
 
-    async fn read_log(&self, saga: &Saga) -> Result<Log, Halt> {
+    /// The log, and why the saga is to turn back if somebody wants that.
+    async fn read_log(&self, saga: &Saga) -> Result<(Log, Option<Value>), Halt> {
         let transaction = self.store.read(&Permit::for_system(saga.tenant, "log of a saga")).await?;
         let log = Log::read(&transaction, saga.id).await?;
+        let sql = "SELECT cancelled FROM lifecycle.sagas WHERE saga_id = $1";
+        let cancelled = transaction.query_one(sql, &[&saga.id]).await?.get(0);
         transaction.finish().await?;
-        Ok(log)
+        Ok((log, cancelled))
+    }
+
+    async fn turn_back(&self, saga: &mut Saga, problem: &Value) -> Result<(), Halt> {
+        let transaction = self.hold(saga).await?;
+        self.turn(&transaction, saga, State::Unwinding, problem).await?;
+        transaction.commit_telemetry().await?;
+        saga.state = State::Unwinding;
+        Ok(())
     }
 
     async fn end(&self, saga: &Saga, kind: &Kind<C>, state: State, log: &Log) -> Result<Flow, Halt> {
@@ -227,13 +271,15 @@ impl<C: Send + Sync> Engine<C> {
     }
 }
 
-/// Forward: the first step that has not succeeded. Back: the last that was begun and is not gone.
+/// Forward: the first step that has not succeeded and was not done by hand. Back: the last that was begun and is not gone.
 fn next<C>(kind: &Kind<C>, state: State, log: &Log) -> Next {
     match state {
-        State::Running => match kind.steps.iter().position(|step| !log.succeeded(step.name)) {
-            Some(index) => Next::Do(index),
-            None => Next::End(State::Done),
-        },
+        State::Running => {
+            match kind.steps.iter().position(|step| !log.succeeded(step.name) && !log.is_skipped(step.name)) {
+                Some(index) => Next::Do(index),
+                None => Next::End(State::Done),
+            }
+        }
         _ => match kind.steps.iter().rposition(|step| log.began(step.name) && !log.is_gone(step.name)) {
             Some(index) => Next::Undo(index),
             None => Next::End(State::Undone),

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Run;
+use super::log::Log;
 use crate::change::Change;
 use crate::pool::StoreError;
 use crate::transaction::Transaction;
@@ -46,6 +47,9 @@ pub enum Action<C> {
     Outside(for<'a> fn(&'a Run<'a, C>) -> BoxFuture<'a, StepResult>),
     /// There is nothing to do.
     Nothing,
+    /// As an undo: there is no way back. From the step's beginning on its saga only goes forward, and what fails for good
+    /// makes it stuck.
+    NoReturn,
 }
 
 impl<C> Clone for Action<C> {
@@ -54,6 +58,19 @@ impl<C> Clone for Action<C> {
     }
 }
 impl<C> Copy for Action<C> {}
+
+impl<C> Kind<C> {
+    /// Whether everything that was begun can be undone.
+    pub(super) fn has_way_back(&self, log: &Log) -> bool {
+        !self.steps.iter().any(|step| matches!(step.undo, Action::NoReturn) && log.began(step.name))
+    }
+
+    /// Whether a saga with this log may still be cancelled: nothing final has begun, and its last step has not.
+    pub(super) fn may_be_cancelled(&self, log: &Log) -> bool {
+        let last_began = self.steps.last().is_some_and(|step| log.began(step.name));
+        self.has_way_back(log) && !last_began
+    }
+}
 
 /// What an action leaves behind.
 #[derive(Debug, Default)]

@@ -18,7 +18,7 @@ pub(super) enum Event {
     UndoStarted,
     Undone,
     UndoFailed,
-    /// A person undid it by hand.
+    /// A person did or undid it by hand.
     Skipped,
     /// A person asked for another try.
     Resumed,
@@ -114,6 +114,11 @@ impl Log {
 
     pub fn succeeded(&self, step: &str) -> bool {
         self.has(step, Event::Succeeded)
+    }
+
+    /// Whether a person said that the step was done, or undone, by hand.
+    pub fn is_skipped(&self, step: &str) -> bool {
+        self.has(step, Event::Skipped)
     }
 
     /// Whether nothing of the step is left, by an undo or by a person's word.

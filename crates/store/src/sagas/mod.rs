@@ -7,9 +7,12 @@
 //!   shares its transaction with the record, so it is done exactly once. A step outside is done at least once: it reads
 //!   before it makes, and enters what it makes in the inventory before it makes it ([`Run::intend`]).
 //! - **Forward, or back to nothing.** A step that fails is tried again after 1, 5, 25, 60, 60 … s until its deadline; then
-//!   everything that was begun is undone backwards, the interrupted step included.
-//! - **A person decides what cannot be undone.** An undo that fails for good leaves the saga `stuck` until somebody calls
-//!   [`resume`], [`skip`] or [`abandon`], with a reason.
+//!   everything that was begun is undone backwards, the interrupted step included. A step that cannot be undone
+//!   ([`Action::NoReturn`]) ends that: from its beginning on the saga only goes forward.
+//! - **A person decides what cannot be undone.** An undo that fails for good, or a step behind the point of no return,
+//!   leaves the saga `stuck` until somebody calls [`resume`], [`skip`] or [`abandon`], with a reason.
+//! - **Later, or never.** A saga may be scheduled for a time ([`schedule`]) and is begun by [`begin`]; [`cancel`] takes a
+//!   scheduled one back, and turns a running one back before its next step.
 //!
 //! How the log is read is in `log`, what comes next in `engine`, how a step is tried in `attempt`.
 
@@ -19,13 +22,15 @@ mod kind;
 mod log;
 mod orders;
 mod run;
+mod schedule;
 #[cfg(test)]
 mod tests;
 
 pub use engine::{Engine, LEASE_S, UnknownKind};
 pub use kind::{Action, BoxFuture, Done, Kind, Step, StepError, StepResult};
-pub use orders::{OrderError, Reason, Start, StartError, abandon, resume, skip, start};
+pub use orders::{OrderError, Reason, Start, StartError, abandon, cancel, resume, skip, start};
 pub use run::{InventoryKind, Run};
+pub use schedule::{Due, begin, due, schedule};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -34,6 +39,8 @@ use rowhouse_domain::id::{OperationId, TenantId};
 /// Where a saga stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
+    /// Its time has not come.
+    Scheduled,
     /// Going forward.
     Running,
     /// Going back.
@@ -42,19 +49,27 @@ pub enum State {
     Done,
     /// Everything was undone.
     Undone,
-    /// An undo failed for good; a person must decide.
+    /// It can go neither forward nor back; a person must decide.
     Stuck,
     /// A person gave it up; the inventory says what is left.
     Abandoned,
 }
 
 impl State {
-    const ALL: [State; 6] =
-        [State::Running, State::Unwinding, State::Done, State::Undone, State::Stuck, State::Abandoned];
+    const ALL: [State; 7] = [
+        State::Scheduled,
+        State::Running,
+        State::Unwinding,
+        State::Done,
+        State::Undone,
+        State::Stuck,
+        State::Abandoned,
+    ];
 
     /// The word in the table.
     pub fn as_str(self) -> &'static str {
         match self {
+            State::Scheduled => "scheduled",
             State::Running => "running",
             State::Unwinding => "unwinding",
             State::Done => "done",

@@ -9,6 +9,9 @@ use super::log::{Event, Log};
 use crate::pool::StoreError;
 use crate::transaction::Transaction;
 
+/// How often a start is tried anew because what stood in its way has just ended.
+const TRIES_MAX: usize = 5;
+
 /// A saga to be started.
 #[derive(Debug, Clone)]
 pub struct Start {
@@ -47,7 +50,8 @@ pub enum StartError {
 pub async fn start(transaction: &Transaction, start: &Start) -> Result<(), StartError> {
     let now = transaction.store().clock().now();
     let tenant = start.tenant.map(|tenant| tenant.0);
-    let started = transaction
+    for _ in 0..TRIES_MAX {
+        let started = transaction
         .execute(
             "INSERT INTO lifecycle.sagas (saga_id, kind, kind_version, tenant_id, params, state, run_at, created_by, created_at) \
              VALUES ($1, $2, $3, $4, $5, 'running', $6, $7, $6) \
@@ -55,16 +59,22 @@ pub async fn start(transaction: &Transaction, start: &Start) -> Result<(), Start
             &[&start.id, &start.kind, &start.kind_version, &tenant, &start.params, &now, &start.created_by],
         )
         .await?;
-    if started == 1 {
-        return Ok(());
-    }
-    let other = transaction
-        .query_one(
+        if started == 1 {
+            return Ok(());
+        }
+        let other = transaction
+        .query_opt(
             "SELECT saga_id FROM lifecycle.sagas WHERE tenant_id = $1 AND state IN ('running', 'unwinding', 'stuck')",
             &[&tenant],
         )
         .await?;
-    Err(StartError::Busy { other: OperationId(other.get(0)) })
+        // It may have ended between the two statements: then there is room now.
+        if let Some(other) = other {
+            return Err(StartError::Busy { other: OperationId(other.get(0)) });
+        }
+    }
+    Err(StoreError::Stored { what: "the sagas of a tenant: they begin and end faster than they are read" }
+        .into())
 }
 
 /// Why a person decides as they do, and who it is. Goes on record.
@@ -85,6 +95,9 @@ pub enum OrderError {
     /// Only a stuck saga waits for a decision.
     #[error("the operation is {}, not stuck", .0.as_str())]
     NotStuck(State),
+    /// What is over, goes back already or waits for a decision is not cancelled.
+    #[error("the operation is {}; it cannot be cancelled", .0.as_str())]
+    TooLate(State),
     /// It is stuck at another step than the one that was named.
     #[error("the operation is stuck at step `{0}`")]
     OtherStep(String),
@@ -93,7 +106,7 @@ pub enum OrderError {
     Store(#[from] StoreError),
 }
 
-/// Tries the failed undo again, with a fresh deadline. Answers the step.
+/// Tries what failed again, with a fresh deadline. Answers the step.
 ///
 /// # Errors
 /// If it is not stuck, or (when `step` is given) stuck elsewhere.
@@ -103,10 +116,10 @@ pub async fn resume(
     step: Option<&str>,
     reason: Reason<'_>,
 ) -> Result<String, OrderError> {
-    decide(transaction, saga, step, reason, Event::Resumed, State::Unwinding).await
+    decide(transaction, saga, step, reason, Event::Resumed).await
 }
 
-/// Takes the failed undo as done by hand and goes on with the step before. Answers the step.
+/// Takes what failed as done by hand, and goes on behind it: backwards if it was an undo. Answers the step.
 ///
 /// # Errors
 /// As [`resume`].
@@ -116,7 +129,7 @@ pub async fn skip(
     step: Option<&str>,
     reason: Reason<'_>,
 ) -> Result<String, OrderError> {
-    decide(transaction, saga, step, reason, Event::Skipped, State::Unwinding).await
+    decide(transaction, saga, step, reason, Event::Skipped).await
 }
 
 /// Gives the saga up: nothing more is undone, the inventory keeps what is left. Answers the step.
@@ -129,7 +142,7 @@ pub async fn abandon(
     step: Option<&str>,
     reason: Reason<'_>,
 ) -> Result<String, OrderError> {
-    decide(transaction, saga, step, reason, Event::Abandoned, State::Abandoned).await
+    decide(transaction, saga, step, reason, Event::Abandoned).await
 }
 
 async fn decide(
@@ -138,7 +151,6 @@ async fn decide(
     step: Option<&str>,
     reason: Reason<'_>,
     event: Event,
-    next: State,
 ) -> Result<String, OrderError> {
     let row = transaction
         .query_opt("SELECT state, generation FROM lifecycle.sagas WHERE saga_id = $1 FOR UPDATE", &[&saga])
@@ -149,8 +161,14 @@ async fn decide(
         return Err(OrderError::NotStuck(state));
     }
     let log = Log::read(transaction, saga).await?;
-    let failed = log.0.iter().rev().find(|record| record.event == Event::UndoFailed);
-    let failed = failed.ok_or(StoreError::Stored { what: "the log of a stuck saga" })?.step.clone();
+    let failed = log.0.iter().rev().find(|record| matches!(record.event, Event::Failed | Event::UndoFailed));
+    let failed = failed.ok_or(StoreError::Stored { what: "the log of a stuck saga" })?;
+    let next = match (event, failed.event) {
+        (Event::Abandoned, _) => State::Abandoned,
+        (_, Event::Failed) => State::Running,
+        _ => State::Unwinding,
+    };
+    let failed = failed.step.clone();
     if step.is_some_and(|step| step != failed) {
         return Err(OrderError::OtherStep(failed));
     }
@@ -180,4 +198,29 @@ async fn decide(
         )
         .await?;
     Ok(failed)
+}
+
+/// Takes a scheduled saga back, or asks a running one to turn back before its next step; whether that is still possible then
+/// is for its kind to say. Answers the state it was in.
+///
+/// # Errors
+/// If there is nothing to cancel (any more).
+pub async fn cancel(transaction: &Transaction, saga: Uuid, reason: Reason<'_>) -> Result<State, OrderError> {
+    let row = transaction
+        .query_opt("SELECT state FROM lifecycle.sagas WHERE saga_id = $1 FOR UPDATE", &[&saga])
+        .await?
+        .ok_or(OrderError::Unknown)?;
+    let state = State::parse(row.get(0)).ok_or(StoreError::Stored { what: "the state of a saga" })?;
+    let sql = match state {
+        State::Scheduled => {
+            "UPDATE lifecycle.sagas SET state = 'undone', problem = $2, finished_at = $3 WHERE saga_id = $1"
+        }
+        State::Running => {
+            "UPDATE lifecycle.sagas SET cancelled = coalesce(cancelled, $2), run_at = least(run_at, $3) WHERE saga_id = $1"
+        }
+        other => return Err(OrderError::TooLate(other)),
+    };
+    let problem = json!({ "code": "lifecycle.cancelled", "cause": reason.words, "by": reason.by });
+    transaction.execute(sql, &[&saga, &problem, &transaction.store().clock().now()]).await?;
+    Ok(state)
 }

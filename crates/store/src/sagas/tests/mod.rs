@@ -4,6 +4,7 @@
 mod crash;
 mod decisions;
 mod failure;
+mod later;
 mod platform;
 
 use std::sync::Arc;
