@@ -59,6 +59,8 @@ pub struct Control {
 pub struct Settings {
     /// Where the control API is reached from outside, without a slash at the end.
     pub public_url: String,
+    /// Name of this node; no other process that works on the same control database has it.
+    pub node: String,
     /// Short name of the region, as in keys.
     pub region: String,
     /// Seals cursors; random per installation.

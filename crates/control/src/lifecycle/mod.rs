@@ -4,6 +4,8 @@
 //! This feature alone changes a tenant's status. It writes the schema `lifecycle` and asks the other features for the rest.
 
 mod api;
+mod decisions;
+mod explain;
 mod operations;
 pub mod provision;
 mod queries;
@@ -11,12 +13,12 @@ mod suspension;
 
 pub use api::routes;
 pub use operations::{Operation, OperationState};
-pub use suspension::{Suspend, resume, suspend};
+pub use suspension::{Resumption, Suspend, resume, suspend};
 
 use std::time::Duration;
 
 use rowhouse_store::StoreError;
-use rowhouse_store::sagas::{Engine, UnknownKind};
+use rowhouse_store::sagas::{Engine, Kind, UnknownKind};
 use tokio::sync::watch;
 use tokio::time::interval;
 
@@ -37,9 +39,14 @@ pub enum RunError {
     Store(#[from] StoreError),
 }
 
+/// All kinds of sagas that this binary knows.
+pub fn kinds() -> Vec<Kind<Shared>> {
+    vec![provision::kind()]
+}
+
 /// The executor of this process.
 pub fn engine(control: &Shared) -> Engine<Shared> {
-    Engine::new(control.store.clone(), control.clone(), vec![provision::kind()])
+    Engine::new(control.store.clone(), control.clone(), kinds()).on_node(control.settings.node.clone())
 }
 
 /// Executes sagas, two at a time, and brings rights to places, until `shutdown`.
@@ -50,6 +57,10 @@ pub async fn run(control: Shared, shutdown: watch::Receiver<bool>) -> Result<(),
     let engine = engine(&control);
     if let Some(unknown) = engine.check().await? {
         return Err(unknown.into());
+    }
+    let taken = engine.take_over().await?;
+    if taken > 0 {
+        tracing::info!(taken, "long changes that were under way here go on");
     }
     tokio::join!(
         engine.run(shutdown.clone()),

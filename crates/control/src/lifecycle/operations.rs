@@ -1,24 +1,22 @@
 //! Operations: sagas as clients follow them.
 
-use rowhouse_domain::access::Permit;
-use rowhouse_domain::id::{OPERATOR_TENANT, OperationId, RequestId};
+use rowhouse_domain::id::OperationId;
 use rowhouse_domain::refusal::{Refusal, kind};
-use rowhouse_domain::tenancy::Status;
-use rowhouse_store::sagas::{self, OrderError, Reason, State};
-use rowhouse_store::{Change, Notice, StoreError, Transaction};
+use rowhouse_store::sagas::State;
+use rowhouse_store::{StoreError, Transaction};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::provision;
 use super::queries::{self, SagaRow, StepRow};
-use crate::tenancy;
 
 /// Where an operation stands, as it is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OperationState {
+    /// Its time has not come.
+    Scheduled,
     /// Going forward, or back.
     Running,
     /// Everything was done.
@@ -32,8 +30,9 @@ pub enum OperationState {
 }
 
 impl OperationState {
-    fn of(state: State) -> Self {
+    pub fn of(state: State) -> Self {
         match state {
+            State::Scheduled => OperationState::Scheduled,
             State::Running | State::Unwinding => OperationState::Running,
             State::Done => OperationState::Done,
             State::Undone => OperationState::Undone,
@@ -45,6 +44,7 @@ impl OperationState {
     /// The states of sagas that are told as this word; `None` for a word that is none.
     pub fn stored(word: &str) -> Option<&'static [&'static str]> {
         Some(match word {
+            "scheduled" => &["scheduled"],
             "running" => &["running", "unwinding"],
             "done" => &["done"],
             "failed" => &["abandoned"],
@@ -79,6 +79,8 @@ pub struct Operation {
     pub created_by: String,
     /// RFC 3339.
     pub created_at: String,
+    /// When it will begin; RFC 3339, while it is scheduled.
+    pub starts_at: Option<String>,
     /// RFC 3339.
     pub finished_at: Option<String>,
 }
@@ -111,8 +113,22 @@ pub struct OperationProblem {
     pub stuck_at: Option<String>,
 }
 
-fn step_names(kind: &str) -> &'static [&'static str] {
-    if kind == provision::KIND { &provision::STEPS } else { &[] }
+fn step_names(kind: &str) -> Vec<&'static str> {
+    let known = super::kinds().into_iter().find(|known| known.name == kind);
+    known.map(|known| known.steps.iter().map(|step| step.name).collect()).unwrap_or_default()
+}
+
+/// What one saga looks like.
+///
+/// # Errors
+/// 404 if the transaction does not see it.
+pub async fn view_of(
+    transaction: &Transaction,
+    id: OperationId,
+    with_details: bool,
+) -> Result<Operation, Refusal> {
+    let saga = queries::get(transaction, id).await?.ok_or_else(no_such_operation)?;
+    Ok(views(transaction, vec![saga], with_details).await?.remove(0))
 }
 
 /// What sagas look like. `with_details` is for the operator only.
@@ -146,16 +162,19 @@ fn view(saga: SagaRow, log: &[&StepRow], with_details: bool) -> Operation {
         problem: saga.problem.map(|problem| told_problem(&problem, with_details)),
         created_by: saga.created_by,
         created_at: saga.created_at.to_string(),
+        starts_at: (saga.state == State::Scheduled).then(|| saga.run_at.to_string()),
         finished_at: saga.finished_at.map(|at| at.to_string()),
     }
 }
 
 fn told_problem(problem: &Value, with_details: bool) -> OperationProblem {
     let text = |value: &Value| value.as_str().map(str::to_owned);
+    // What went wrong behind the point of no return did not turn it back: it only stands still.
+    let first = if problem["code"].is_string() { problem } else { &problem["stuck"] };
     OperationProblem {
-        code: text(&problem["code"]).unwrap_or_default(),
-        step: text(&problem["step"]).unwrap_or_default(),
-        detail: text(&problem["cause"]).filter(|_| with_details),
+        code: text(&first["code"]).unwrap_or_default(),
+        step: text(&first["step"]).unwrap_or_default(),
+        detail: text(&first["cause"]).filter(|_| with_details),
         stuck_at: text(&problem["stuck"]["step"]),
     }
 }
@@ -167,7 +186,14 @@ fn step(name: &str, log: &[&StepRow], state: State, with_details: bool) -> Opera
     let word = match last.map(|row| row.event.as_str()) {
         None => "waiting",
         Some("started") => "running",
-        Some("failed") if state == State::Running => "retrying",
+        Some("failed" | "resumed") if state == State::Running => "retrying",
+        Some("failed") if state == State::Stuck && !own.iter().any(|row| row.event == "undo_started") => {
+            if log.last().is_some_and(|row| row.step == name) {
+                "stuck"
+            } else {
+                "failed"
+            }
+        }
         Some("failed") => "failed",
         Some("succeeded") => "done",
         Some("undone") => "undone",
@@ -186,74 +212,6 @@ fn step(name: &str, log: &[&StepRow], state: State, with_details: bool) -> Opera
     }
 }
 
-/// What a person decides about an operation that is stuck.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decision {
-    /// The failed undo is tried again.
-    Resume,
-    /// It was done by hand.
-    Skip,
-    /// Nothing more is undone.
-    Abandon,
-}
-
-impl Decision {
-    fn event(self) -> &'static str {
-        match self {
-            Decision::Resume => "lifecycle.operation_resumed",
-            Decision::Skip => "lifecycle.operation_skipped",
-            Decision::Abandon => "lifecycle.operation_abandoned",
-        }
-    }
-}
-
-/// Carries a decision out in `transaction`, which is to be committed with the change that comes back.
-///
-/// # Errors
-/// 404, 409 if the operation is not stuck (there), 422 without a reason.
-pub async fn decide(
-    transaction: &Transaction,
-    permit: &Permit,
-    id: OperationId,
-    (decision, step, reason): (Decision, Option<&str>, &str),
-    request_id: RequestId,
-) -> Result<(Operation, Change), Refusal> {
-    check_reason(reason)?;
-    let by = permit.principal().to_string();
-    let reason = Reason { words: reason, by: &by };
-    let decided = match decision {
-        Decision::Resume => sagas::resume(transaction, id.0, step, reason).await,
-        Decision::Skip => sagas::skip(transaction, id.0, step, reason).await,
-        Decision::Abandon => sagas::abandon(transaction, id.0, step, reason).await,
-    };
-    let step = decided.map_err(order_refusal)?;
-    let saga = queries::get(transaction, id).await?.ok_or_else(no_such_operation)?;
-    if decision == Decision::Abandon {
-        give_tenant_up(transaction, &saga).await?;
-    }
-    let mut change =
-        Change::new(saga.tenant.unwrap_or(OPERATOR_TENANT), decision.event(), "update", permit.principal())
-            .on("operation", id)
-            .details(json!({ "step": step, "reason": reason.words }))
-            .request(request_id);
-    if let Some(tenant) = saga.tenant {
-        change = change.notify(Notice::tenant(tenant));
-    }
-    let shown = views(transaction, vec![saga], true).await?.remove(0);
-    Ok((shown, change))
-}
-
-/// A tenant whose provisioning was given up has failed.
-async fn give_tenant_up(transaction: &Transaction, saga: &SagaRow) -> Result<(), StoreError> {
-    let Some(tenant) = saga.tenant else { return Ok(()) };
-    match tenancy::lock(transaction, tenant).await? {
-        Some(record) if record.tenant.status == Status::Provisioning => {
-            tenancy::set_status(transaction, tenant, Status::Failed, None).await
-        }
-        _ => Ok(()),
-    }
-}
-
 /// A reason has 1 to 500 characters.
 pub fn check_reason(reason: &str) -> Result<(), Refusal> {
     match (1..=500).contains(&reason.trim().chars().count()) {
@@ -268,14 +226,6 @@ pub fn check_reason(reason: &str) -> Result<(), Refusal> {
 
 pub fn no_such_operation() -> Refusal {
     Refusal::new(&kind::NOT_FOUND, "There is no such operation.")
-}
-
-fn order_refusal(error: OrderError) -> Refusal {
-    match error {
-        OrderError::Unknown => no_such_operation(),
-        OrderError::Store(error) => error.into(),
-        other => Refusal::new(&kind::WRONG_STATUS, format!("{other}.")).next("Read the operation again."),
-    }
 }
 
 #[cfg(test)]
@@ -296,6 +246,8 @@ mod tests {
             (&["started"], State::Running, "running"),
             (&["started", "failed"], State::Running, "retrying"),
             (&["started", "failed"], State::Unwinding, "failed"),
+            (&["started", "failed"], State::Stuck, "stuck"),
+            (&["started", "failed", "resumed"], State::Running, "retrying"),
             (&["started", "succeeded"], State::Running, "done"),
             (&["started", "succeeded", "undo_started"], State::Unwinding, "undoing"),
             (&["started", "undo_started", "undo_failed"], State::Stuck, "stuck"),

@@ -8,6 +8,8 @@ use serde_json::Value;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::explain::Thing;
+
 /// A saga.
 #[derive(Debug, Clone)]
 pub struct SagaRow {
@@ -20,6 +22,11 @@ pub struct SagaRow {
     pub created_by: String,
     pub created_at: Timestamp,
     pub finished_at: Option<Timestamp>,
+    pub run_at: Timestamp,
+    pub executor: Option<Uuid>,
+    pub lease_until: Option<Timestamp>,
+    #[allow(dead_code)] // read by what leaves
+    pub params: Value,
 }
 
 /// A line of a saga's log.
@@ -35,7 +42,8 @@ pub struct StepRow {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT saga_id, kind, tenant_id, state, problem, result, created_by, created_at, finished_at \
+            "SELECT saga_id, kind, tenant_id, state, problem, result, created_by, created_at, finished_at, \
+               run_at, executor, lease_until, params \
              FROM lifecycle.sagas ",
             $rest
         )
@@ -53,6 +61,10 @@ fn saga(row: &Row) -> Result<SagaRow, StoreError> {
         created_by: row.get(6),
         created_at: row.get(7),
         finished_at: row.get(8),
+        run_at: row.get(9),
+        executor: row.get(10),
+        lease_until: row.get(11),
+        params: row.get(12),
     })
 }
 
@@ -104,4 +116,16 @@ pub async fn steps(transaction: &Transaction, sagas: &[Uuid]) -> Result<Vec<Step
         at: row.get(4),
     };
     Ok(rows.iter().map(step).collect())
+}
+
+/// What a saga made outside the control database and is not known to be gone.
+pub async fn inventory_of_saga(transaction: &Transaction, id: OperationId) -> Result<Vec<Thing>, StoreError> {
+    let rows = transaction
+        .query(
+            "SELECT kind, external_id, state FROM lifecycle.inventory \
+             WHERE saga_id = $1 AND state <> 'gone' ORDER BY kind, external_id",
+            &[&id.0],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| Thing { kind: row.get(0), id: row.get(1), state: row.get(2) }).collect())
 }

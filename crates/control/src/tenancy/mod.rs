@@ -26,7 +26,7 @@ pub use cells::{LOCAL_CELL, register_local_cell};
 pub use edit::{BillingContact, check_company_name, check_metadata};
 pub use hosts::load_hosts;
 pub use queries::{
-    NewTenant, Suspension, TenantRecord, TenantRow, get, insert, load_tenants, lock, set_status,
+    NewTenant, ResumeAsked, Suspension, TenantRecord, TenantRow, get, insert, load_tenants, lock, set_status,
 };
 pub use seal::{Seal, SealBroken};
 pub use view::{Tenant, view};

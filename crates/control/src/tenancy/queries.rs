@@ -55,6 +55,22 @@ pub struct Suspension {
     /// When.
     #[schema(value_type = String)]
     pub at: Timestamp,
+    /// Who has asked for its end, where one person's word is not enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume_asked: Option<ResumeAsked>,
+}
+
+/// A first person's wish to end a suspension that only two may end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResumeAsked {
+    /// The principal.
+    pub by: String,
+    /// In words.
+    pub reason: String,
+    /// When.
+    #[schema(value_type = String)]
+    pub at: Timestamp,
 }
 
 /// Everything about a tenant.

@@ -341,6 +341,7 @@ fn control(config: tokio_postgres::Config, clock: Clock, journal: &Journal) -> C
         fleet: Default::default(),
         settings: Settings {
             public_url: "http://127.0.0.1:8081".into(),
+            node: "n1".into(),
             region: "eu1".into(),
             cursor_key: [3; 32],
             sealing_key: [4; 32],

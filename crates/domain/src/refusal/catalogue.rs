@@ -63,6 +63,8 @@ catalogue! {
 
     // lifecycle
     WRONG_STATUS = "lifecycle.wrong_status", 409, Caller, "The tenant's status does not permit it", "Wait for the running operation, or choose a change that fits the status.";
+    STEP_FAILED = "lifecycle.step_failed", 500, Ours, "A step of a long change failed", "Read the operation; `rowhouse operation explain` says what may be done.";
+    CANCELLED = "lifecycle.cancelled", 409, Caller, "The operation was cancelled", "Begin it again if it is wanted after all.";
     LIFECYCLE_BUSY = "lifecycle.busy", 409, Caller, "Another change of this tenant runs", "Wait for the operation named in the detail.";
 
     // identity and keys

@@ -84,6 +84,7 @@ fn settings(config: &Config, secrets: &Secrets, data_dir: &Path) -> Settings {
     base_domains.extend(config.tenancy.base_domains.iter().cloned());
     Settings {
         public_url: config.server.public_url(),
+        node: config.server.node.clone(),
         region: config.server.region.clone(),
         cursor_key: secrets.cursor,
         sealing_key: secrets.master,

@@ -101,6 +101,25 @@ impl Stage {
         self.platform.get(&self.operator, path).await
     }
 
+    /// A key of another person who may do what the operator may.
+    pub async fn second_operator(&self) -> String {
+        let tenant = "?tenant=operator";
+        let (_, account) =
+            self.call("POST", &format!("/v1/service_accounts{tenant}"), json!({"name": "second"})).await;
+        let owner = json!({"kind": "service_account", "id": account["id"]});
+        let grant = json!({"principal": owner, "role": "platform_admin"});
+        let (status, granted) = self.call("POST", &format!("/v1/grants{tenant}"), grant).await;
+        assert_eq!(status, 201, "{granted}");
+        let key = json!({"name": "second", "owner": owner, "roles": ["platform_admin"]});
+        let (status, key) = self.call("POST", &format!("/v1/keys{tenant}"), key).await;
+        assert_eq!(status, 201, "{key}");
+        let text = key["key"].as_str().expect("a key").to_owned();
+        while self.platform.call(&text, "GET", "/v1/tenants", None).await.0 != 200 {
+            tokio::task::yield_now().await;
+        }
+        text
+    }
+
     /// A request of the operator with one more header.
     pub async fn call_with(
         &self,

@@ -209,7 +209,14 @@ pub enum OperationVerb {
         /// `operation_…`
         id: String,
     },
-    /// Try the failed undo of a stuck operation again.
+    /// Why it stands where it stands, what would be undone, what may be decided.
+    Explain {
+        /// `operation_…`
+        id: String,
+    },
+    /// Take a scheduled operation back, or turn a running one back while that is possible.
+    Cancel(Decision),
+    /// Try what failed in a stuck operation again.
     Resume(Decision),
     /// Go on without the stuck step; say in the reason what you did by hand.
     Skip(Decision),
@@ -243,12 +250,18 @@ pub async fn operation(client: &Client, verb: OperationVerb, json: bool) -> anyh
         }
         OperationVerb::Show { id } => client.get(&one(&id, "")).await?,
         OperationVerb::Watch { id } => follow(client, &id).await?,
+        OperationVerb::Explain { id } => {
+            show(&client.get(&one(&id, "/explain")).await?, &[], json);
+            return Ok(ExitCode::SUCCESS);
+        }
+        OperationVerb::Cancel(decision) => decide(decision, "/cancel").await?,
         OperationVerb::Resume(decision) => decide(decision, "/resume").await?,
         OperationVerb::Skip(decision) => decide(decision, "/skip").await?,
         OperationVerb::Abandon(decision) => decide(decision, "/abandon").await?,
     };
     show(&answer, &["id", "kind", "state", "created_at", "finished_at"], json);
-    let ended_badly = answer["state"].as_str().is_some_and(|state| !matches!(state, "done" | "running"));
+    let ended_badly =
+        answer["state"].as_str().is_some_and(|state| !matches!(state, "done" | "running" | "scheduled"));
     Ok(if ended_badly { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
