@@ -317,7 +317,7 @@ impl Recording {
         for (meter, units) in unreserved {
             let Some(tenant) = tenant else { continue };
             if let Some(place) = tenant.quotas.iter().position(|quota| &*quota.meter == meter) {
-                self.core.quotas.counter(tenant, place, self.started_at_us).0.correct(units);
+                self.core.quotas.counter(tenant, place, self.started_at_us).0.note(units, 0);
             }
         }
         // Reservations of what did not count are dropped here, which gives them back.

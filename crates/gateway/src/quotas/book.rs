@@ -32,8 +32,8 @@ pub(crate) struct QuotaBook {
 impl QuotaBook {
     fn counter(&self, tenant: TenantId, quota: &Quota, stretch: Stretch) -> Arc<QuotaCounter> {
         let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh =
-            || (stretch, Arc::new(QuotaCounter::new(quota.meter.clone(), known(quota, stretch.from_us))));
+        let made = if quota.window == QuotaWindow::None { QuotaCounter::standing } else { QuotaCounter::new };
+        let fresh = || (stretch, Arc::new(made(quota.meter.clone(), known(quota, stretch.from_us))));
         let entry = counters.entry((tenant, quota.meter.clone())).or_insert_with(fresh);
         // A core whose clock is a little behind at the turn of a window does not bring the old one back.
         if entry.0 != stretch && entry.0.from_us <= stretch.from_us {

@@ -9,6 +9,8 @@ use rowhouse_domain::resources::admits;
 #[derive(Debug)]
 pub(crate) struct QuotaCounter {
     used: AtomicI128,
+    /// Of a standing quota, how much there is: what is reported of it is not added, it replaces this.
+    level: Option<AtomicI128>,
     /// The meter it counts.
     pub(crate) meter: Arc<str>,
 }
@@ -16,7 +18,18 @@ pub(crate) struct QuotaCounter {
 impl QuotaCounter {
     /// Starts with what is already known to be used.
     pub(crate) fn new(meter: Arc<str>, used: i128) -> Self {
-        QuotaCounter { used: AtomicI128::new(used), meter }
+        QuotaCounter { used: AtomicI128::new(used), level: None, meter }
+    }
+
+    /// Of what exists now, as in the number of locations: `used` exist.
+    pub(crate) fn standing(meter: Arc<str>, used: i128) -> Self {
+        QuotaCounter { level: Some(AtomicI128::new(used)), ..QuotaCounter::new(meter, used) }
+    }
+
+    /// Takes note of `units` that a request used, of which `reserved` were reserved before.
+    pub(crate) fn note(&self, units: i128, reserved: i128) {
+        let before = self.level.as_ref().map_or(0, |level| level.swap(units, Ordering::AcqRel));
+        self.correct(units - before - reserved);
     }
 
     /// Reserves `wanted` if it fits `limit`: exactly the limit is reached, never more. `known` is the usage that
@@ -63,7 +76,7 @@ impl Reservation {
 
     /// Replaces what was reserved by what was used.
     pub(crate) fn settle(mut self, used: i128) {
-        self.counter.correct(used - self.reserved);
+        self.counter.note(used, self.reserved);
         self.reserved = 0;
     }
 }
@@ -95,6 +108,24 @@ mod tests {
         });
         assert_eq!(admitted.into_inner(), 100);
         assert_eq!(counter.used(), 110);
+    }
+
+    #[test]
+    fn what_is_reported_of_what_exists_is_not_added() {
+        let counter = Arc::new(QuotaCounter::standing("locations".into(), 2));
+        let reserve = || {
+            assert!(counter.reserve(1, 0, 5));
+            Reservation::new(counter.clone(), 1)
+        };
+        let (third, fourth) = (reserve(), reserve());
+        third.settle(3);
+        assert_eq!(counter.used(), 4, "three exist, one more is under way");
+        fourth.settle(4);
+        assert_eq!(counter.used(), 4);
+        counter.note(3, 0);
+        assert_eq!(counter.used(), 3, "one is gone");
+        drop(reserve());
+        assert_eq!(counter.used(), 3);
     }
 
     #[test]
