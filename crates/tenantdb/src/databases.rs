@@ -14,7 +14,9 @@ use crate::pool::{CellPool, PoolKey, SHARED_POOL};
 use crate::transaction::Entry;
 use crate::view::View;
 use crate::watch::{OpenError, Source};
-use crate::{Access, ContextKeys, DatabaseError, TenantContext, TenantTransaction};
+use crate::{
+    Access, ContextKeys, DatabaseError, RequestError, TenantContext, TenantRequest, TenantTransaction,
+};
 
 /// How long a transaction waits for news of a place that has changed.
 const NEWS: Duration = Duration::from_secs(2);
@@ -28,6 +30,8 @@ pub struct Databases {
 }
 
 struct Inner {
+    /// The only tenant of a process of an instance of its own.
+    only: Option<TenantId>,
     view: watch::Receiver<Arc<View>>,
     pools: Arc<Pools>,
     /// The watcher and the sweeper; they end with this.
@@ -52,10 +56,11 @@ impl Databases {
     /// If there is no plane to be had. Must be called within a Tokio runtime.
     pub async fn open(source: Source) -> Result<Self, OpenError> {
         let mut tasks = JoinSet::new();
+        let only = source.only_tenant();
         let view = source.start(&mut tasks).await?;
         let pools = Arc::new(Pools::default());
         tasks.spawn(sweep(pools.clone(), view.clone()));
-        Ok(Databases { inner: Arc::new(Inner { view, pools, _tasks: tasks }) })
+        Ok(Databases { inner: Arc::new(Inner { only, view, pools, _tasks: tasks }) })
     }
 
     /// The gateway's public keys as they are now.
@@ -70,6 +75,19 @@ impl Databases {
     pub fn context(&self, header: &str, now_s: i64) -> Result<TenantContext, ContextError> {
         let view = self.view();
         TenantContext::from_header(view.context_keys(), view.service(), header, now_s)
+    }
+
+    /// Believes the one header `rowhouse-context` of a request, and answers the way to the rows of its tenant. A process
+    /// that serves one tenant only takes no other's.
+    ///
+    /// # Errors
+    /// If the header is not there once, or is not believed at `now_s` (seconds since 1970).
+    pub fn request(&self, headers: &hyper::HeaderMap, now_s: i64) -> Result<TenantRequest, RequestError> {
+        TenantRequest::believe(self, headers, now_s)
+    }
+
+    pub(crate) fn only_tenant(&self) -> Option<TenantId> {
+        self.inner.only
     }
 
     /// Begins a transaction of the context's tenant. If its place has changed, waits up to two seconds for the news

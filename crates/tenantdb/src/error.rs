@@ -105,6 +105,13 @@ impl DatabaseError {
     }
 }
 
+/// A constraint of the partition `stamps_p3` is reported as `stamps_hash_p3`; a service knows it as `stamps_hash`.
+fn name_of_root<'a>(constraint: &'a str, table: Option<&str>) -> &'a str {
+    let leaf = table.and_then(|table| table.rfind("_p").map(|at| &table[at..]));
+    let is_number = |leaf: &&str| leaf.len() > 2 && leaf[2..].bytes().all(|byte| byte.is_ascii_digit());
+    leaf.filter(is_number).and_then(|leaf| constraint.strip_suffix(leaf)).unwrap_or(constraint)
+}
+
 impl From<tokio_postgres::Error> for DatabaseError {
     fn from(error: tokio_postgres::Error) -> Self {
         let Some(server) = error.as_db_error() else {
@@ -128,7 +135,7 @@ impl From<tokio_postgres::Error> for DatabaseError {
             "25006" => DatabaseError::NotPermitted,
             code if code.starts_with("23") => DatabaseError::Constraint {
                 sqlstate: code.to_owned(),
-                constraint: server.constraint().map(str::to_owned),
+                constraint: server.constraint().map(|name| name_of_root(name, server.table()).to_owned()),
             },
             code if code.starts_with("57P") || code.starts_with("08") => {
                 DatabaseError::Unavailable(Some(Box::new(error)))
@@ -153,6 +160,25 @@ impl From<ConnectError> for DatabaseError {
                 DatabaseError::Moved
             }
             other => DatabaseError::Unavailable(Some(Box::new(other))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_constraint_has_one_name_on_all_levels() {
+        for (constraint, table, name) in [
+            ("stamps_hash_p3", Some("stamps_p3"), "stamps_hash"),
+            ("stamps_hash", Some("stamps"), "stamps_hash"),
+            ("stamps_hash_p3", Some("stamps_p4"), "stamps_hash_p3"),
+            ("stamps_hash_p3", None, "stamps_hash_p3"),
+            ("a_p", Some("b_p"), "a_p"),
+            ("a_plate", Some("b_plate"), "a_plate"),
+        ] {
+            assert_eq!(name_of_root(constraint, table), name, "{constraint}");
         }
     }
 }

@@ -21,6 +21,7 @@ pub mod name;
 pub mod place;
 pub mod plane;
 mod pool;
+mod request;
 mod rights;
 mod statement;
 pub mod tables;
@@ -35,6 +36,7 @@ pub use context::{ContextKeys, TenantContext};
 pub use databases::Databases;
 pub use error::DatabaseError;
 pub use place::Place;
+pub use request::{RequestError, TenantRequest};
 pub use rights::Rights;
 pub use token::{DatabaseKey, KidError, TokenClaims};
 /// What queries answer and take.

@@ -89,6 +89,14 @@ pub enum WatchError {
 }
 
 impl Source {
+    /// The one tenant that is asked for.
+    pub(crate) fn only_tenant(&self) -> Option<TenantId> {
+        match self {
+            Source::Fixed(_) => None,
+            Source::Watch(watch) => watch.tenant,
+        }
+    }
+
     /// The first view, and the task that brings newer ones.
     pub(crate) async fn start(
         self,

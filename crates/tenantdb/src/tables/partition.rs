@@ -32,7 +32,32 @@ pub(super) async fn partition(
             convert(transaction, target.schema, name, count).await?;
         }
     }
-    Ok(())
+    name_leaf_indexes(transaction, target.schema).await
+}
+
+/// The server names the indexes of leaves as it likes, and a violated one is reported by that name. They are named after
+/// the root's (`stamps_hash` → `stamps_hash_p3`), so that a service hears of one constraint on all levels
+/// ([`crate::DatabaseError::Constraint`]). A name that would be too long is left as it is.
+async fn name_leaf_indexes(transaction: &Transaction<'_>, schema: &str) -> Result<(), InstallError> {
+    let doing = "naming the indexes of partitions";
+    let rows = transaction
+        .query(
+            "SELECT format('ALTER INDEX %I.%I RENAME TO %I', n.nspname, leaf.relname, wanted.name)
+               FROM pg_inherits h
+               JOIN pg_class leaf ON leaf.oid = h.inhrelid AND leaf.relkind = 'i'
+               JOIN pg_class root ON root.oid = h.inhparent AND root.relkind = 'I'
+               JOIN pg_namespace n ON n.oid = leaf.relnamespace
+               JOIN pg_index i ON i.indexrelid = leaf.oid
+               JOIN pg_class leaf_table ON leaf_table.oid = i.indrelid
+               CROSS JOIN LATERAL (SELECT root.relname || substring(leaf_table.relname FROM '_p[0-9]+$') AS name) wanted
+              WHERE n.nspname = $1 AND leaf.relname <> wanted.name AND octet_length(wanted.name) <= 63
+                AND NOT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = wanted.name)",
+            &[&schema],
+        )
+        .await
+        .map_err(server(doing))?;
+    let statements: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    transaction.batch_execute(&statements.join(";\n")).await.map_err(server(doing))
 }
 
 async fn is_plain_table(
@@ -65,11 +90,16 @@ async fn convert(
     let (schema_quoted, table_quoted) = (quote(schema)?, quote(table)?);
     let name = format!("{schema_quoted}.{table_quoted}");
     let keys =
-        constraints(transaction, &name, "contype IN ('p', 'u') AND conrelid = $1::text::regclass").await?;
-    let foreign =
-        constraints(transaction, &name, "contype = 'f' AND $1::text::regclass IN (conrelid, confrelid)")
+        constraints(transaction, &name, "contype IN ('p', 'u', 'x') AND conrelid = $1::text::regclass")
             .await?;
+    let foreign = constraints(
+        transaction,
+        &name,
+        "contype = 'f' AND conparentid = 0 AND $1::text::regclass IN (conrelid, confrelid)",
+    )
+    .await?;
     let indexes = indexes(transaction, &name).await?;
+    let triggers = triggers(transaction, &name).await?;
     let views = views(transaction, schema).await?;
     let mut sql = String::new();
     for (view, _) in views.iter().rev() {
@@ -93,8 +123,8 @@ async fn convert(
     for key in keys.iter().chain(&foreign) {
         sql.push_str(&format!("ALTER TABLE {} ADD CONSTRAINT {} {};\n", key.table, key.name, key.definition));
     }
-    for index in indexes {
-        sql.push_str(&format!("{index};\n"));
+    for statement in indexes.iter().chain(&triggers) {
+        sql.push_str(&format!("{statement};\n"));
     }
     for (view, definition) in &views {
         sql.push_str(&format!("CREATE VIEW {view} AS {definition}\nALTER VIEW {view} OWNER TO rh_owner;\n"));
@@ -135,6 +165,19 @@ async fn indexes(transaction: &Transaction<'_>, name: &str) -> Result<Vec<String
         )
         .await
         .map_err(server("reading indexes"))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// The author's triggers, as the statements that make them. Each leaf gets its own from the root.
+async fn triggers(transaction: &Transaction<'_>, name: &str) -> Result<Vec<String>, InstallError> {
+    let rows = transaction
+        .query(
+            "SELECT pg_get_triggerdef(oid) FROM pg_trigger
+              WHERE tgrelid = $1::text::regclass AND NOT tgisinternal ORDER BY tgname",
+            &[&name],
+        )
+        .await
+        .map_err(server("reading triggers"))?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 

@@ -4,8 +4,10 @@ use rowhouse_domain::tenancy::Isolation;
 use rowhouse_tenantdb::cell::{self, SHARED_DATABASE, SHARED_LOGIN};
 use rowhouse_tenantdb::tables::{InstallError, Installed, Migration, ServiceTables, Target, install};
 
+use rowhouse_tenantdb::{Access, DatabaseError, Databases, Source};
+
 use crate::cluster::Cluster;
-use crate::house::{House, MANIFEST, key, service_tables};
+use crate::house::{House, MANIFEST, context, key, service_tables};
 
 fn migration(number: i32, sql: &str) -> Migration {
     Migration { number, name: format!("step_{number}"), sql: sql.to_owned() }
@@ -145,4 +147,99 @@ async fn a_schema_belongs_to_one_service_and_a_level_to_its_kind_of_tenant() {
     let leaving = ServiceTables::parse("s", "", vec![migration(1, "COMMIT; BEGIN")]).expect("well-formed");
     let ended = install(&house.cell, &target("s"), &leaving).await.expect_err("left the transaction");
     assert!(matches!(ended, InstallError::EndedTransaction { number: 1 }), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_backfill_reaches_all_tenants_and_they_are_apart_again_afterwards() {
+    let house = House::full().await;
+    let databases = house.databases().await;
+    for number in [1, 2, 3, 5] {
+        let mut transaction = databases.begin(&context(number), Access::Write).await.expect("begun");
+        let sql = "INSERT INTO stamps (id, hash) VALUES ($1, $2)";
+        let id = uuid::Uuid::from_u128(number);
+        transaction.execute(sql, &[&id, &format!("hash of {number}")]).await.expect("inserted");
+        transaction.commit().await.expect("committed");
+    }
+    let mut newer = service_tables();
+    newer.migrations.push(migration(2, "ALTER TABLE stamps ADD COLUMN label text"));
+    newer.migrations.push(migration(
+        3,
+        "UPDATE stamps SET label = 'label of ' || hash; ALTER TABLE stamps ALTER COLUMN label SET NOT NULL;
+         INSERT INTO notes (tenant_id, id, stamp, body) SELECT tenant_id, id, id, label FROM stamps",
+    ));
+    for number in [1, 3, 4, 5] {
+        let (place, schema, _) = house.place(number);
+        let done = install(&house.cell, &place.target(schema), &newer).await.expect("installed");
+        assert_eq!(done, Installed { version: 3, applied: vec![2, 3] });
+    }
+    for number in [1, 2, 3, 5] {
+        let mut transaction = databases.begin(&context(number), Access::Read).await.expect("begun");
+        for sql in ["SELECT label FROM stamps", "SELECT body FROM notes"] {
+            let rows = transaction.query(sql, &[]).await.expect("read");
+            let labels: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+            assert_eq!(labels, [format!("label of hash of {number}")], "{sql}");
+        }
+        transaction.commit().await.expect("committed");
+    }
+    let findings =
+        rowhouse_tenantdb::doctor::check(&house.cell, SHARED_DATABASE, &[]).await.expect("examined");
+    assert!(findings.iter().all(|finding| finding.code > "D19"), "{findings:?}");
+}
+
+#[tokio::test]
+async fn triggers_and_names_of_constraints_are_the_same_on_all_levels() {
+    let house = House::full().await;
+    let mut newer = service_tables();
+    newer.migrations[0].sql.push_str(
+        "CREATE TABLE orders (tenant_id uuid NOT NULL DEFAULT rh.stamped(), id uuid NOT NULL, parent uuid, touched int NOT NULL DEFAULT 0,
+           code text NOT NULL, CONSTRAINT orders_pkey PRIMARY KEY (tenant_id, id),
+           CONSTRAINT orders_parent_fkey FOREIGN KEY (tenant_id, parent) REFERENCES orders (tenant_id, id),
+           CONSTRAINT orders_code_key UNIQUE (tenant_id, code));
+         CREATE UNIQUE INDEX orders_parentless_key ON orders (tenant_id, touched) WHERE parent IS NULL AND touched > 1;
+         CREATE TABLE lines (tenant_id uuid NOT NULL DEFAULT rh.stamped(), id uuid NOT NULL, order_id uuid NOT NULL,
+           PRIMARY KEY (tenant_id, id),
+           CONSTRAINT lines_order_fkey FOREIGN KEY (tenant_id, order_id) REFERENCES orders (tenant_id, id));
+         CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.touched := NEW.touched + 1; RETURN NEW; END $$;
+         CREATE TRIGGER orders_touch BEFORE INSERT OR UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION touch();",
+    );
+    let manifest = format!(
+        "{MANIFEST}[table.orders]\nkind = \"tenant\"\npartitions = 4\n[table.lines]\nkind = \"tenant\"\npartitions = 4\n"
+    );
+    let tables = ServiceTables::parse("shop", &manifest, newer.migrations).expect("well-formed");
+    let mut plane = house.plane(30);
+    plane.service = "shop".to_owned();
+    for number in [1, 3, 5] {
+        let (place, ..) = house.place(number);
+        let schema = place.schema("shop", false);
+        install(&house.cell, &place.target(&schema), &tables).await.expect("installed");
+        plane.places.get_mut(&place.tenant).expect("a place").schema = schema;
+    }
+    let databases = Databases::open(Source::Fixed(plane)).await.expect("a fixed plane opens");
+    for number in [1, 3, 5] {
+        let insert = async |id: u128, code: &str, parent: Option<u128>, touched: i32| {
+            let mut transaction = databases.begin(&context(number), Access::Write).await.expect("begun");
+            let sql =
+                "INSERT INTO orders (id, code, parent, touched) VALUES ($1, $2, $3, $4) RETURNING touched";
+            let (id, parent) = (uuid::Uuid::from_u128(id), parent.map(uuid::Uuid::from_u128));
+            let row = transaction.query_one(sql, &[&id, &code, &parent, &touched]).await?;
+            transaction.commit().await.expect("committed");
+            Ok::<i32, DatabaseError>(row.get(0))
+        };
+        assert_eq!(insert(1, "a", None, 0).await.expect("inserted"), 1, "the trigger ran");
+        assert_eq!(insert(2, "b", Some(1), 0).await.expect("inserted"), 1);
+        assert_eq!(insert(3, "c", None, 4).await.expect("inserted"), 5);
+        for (id, code, parent, touched, name) in [
+            (1, "x", None, 0, "orders_pkey"),
+            (9, "a", None, 0, "orders_code_key"),
+            (9, "x", Some(77), 0, "orders_parent_fkey"),
+            (9, "x", None, 4, "orders_parentless_key"),
+        ] {
+            match insert(id, code, parent, touched).await {
+                Err(DatabaseError::Constraint { constraint: Some(found), .. }) => {
+                    assert_eq!(found, name, "tenant {number}");
+                }
+                other => panic!("{name}, tenant {number}: {other:?}"),
+            }
+        }
+    }
 }
