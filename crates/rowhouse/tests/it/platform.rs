@@ -62,7 +62,7 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 static PORT: AtomicU16 = AtomicU16::new(0);
 
 /// A port that nobody listens on.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     loop {
         let base = 26_000 + (std::process::id() % 4_000) as u16;
         let port = base + PORT.fetch_add(1, Ordering::Relaxed);
@@ -178,6 +178,11 @@ impl Platform {
         let seen = self.control(&self.operator, call).await;
         assert!((200..300).contains(&seen.status), "{shown}: {} {}", seen.status, seen.body);
         seen.body
+    }
+
+    /// Where the control API is reached.
+    pub fn control_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.control)
     }
 
     /// A page of the admin listener.
@@ -353,7 +358,7 @@ impl Call {
     }
 
     /// `None` if the connection broke.
-    async fn try_send(self, port: u16) -> Option<Seen> {
+    pub async fn try_send(self, port: u16) -> Option<Seen> {
         timeout(PATIENCE, self.exchange(port)).await.ok()?
     }
 
