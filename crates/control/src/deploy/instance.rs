@@ -12,6 +12,18 @@ pub struct Desired {
     pub directory: String,
     /// Its own processes.
     pub applications: Vec<Application>,
+    /// Ids of the operating system that are this tenant's alone, where root runs Rowhouse.
+    #[serde(default)]
+    pub ids: Option<Ids>,
+}
+
+/// User ids without a line in `/etc/passwd`, of one tenant alone: what runs as one of them reaches nothing of anybody else's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Ids {
+    /// The server's user and group.
+    pub server: u32,
+    /// The user of its own processes; their group is the server's.
+    pub processes: u32,
 }
 
 /// A tenant's own process of a service.

@@ -127,7 +127,7 @@ impl Keeper {
             self.server = None;
         }
         if self.server.is_none() {
-            let server = match process::start_server(&settings, &row.desired.directory).await {
+            let server = match process::start_server(&settings, &row.desired).await {
                 Ok(server) => Arc::new(server),
                 Err(error) => return Ok(Err(error)),
             };
@@ -140,7 +140,7 @@ impl Keeper {
             if self.applications.contains_key(&wanted.service) {
                 continue;
             }
-            match process::start_application(&settings, &row.desired.directory, self.tenant, wanted).await {
+            match process::start_application(&settings, &row.desired, self.tenant, wanted).await {
                 Ok(started) => {
                     let started = Arc::new(started);
                     self.supervisors.spawn(started.clone().supervise());
@@ -204,7 +204,7 @@ impl Keeper {
         let settings = self.control.settings.deploy.clone();
         let directory = process::directory(&settings, &desired.directory);
         if self.server.is_none() && directory.join("server/cluster/postmaster.pid").exists() {
-            match process::start_server(&settings, &desired.directory).await {
+            match process::start_server(&settings, desired).await {
                 Ok(server) => self.server = Some(Arc::new(server)),
                 Err(error) => {
                     tracing::warn!(tenant = %self.tenant, %error, "a server that is to go cannot be taken over")

@@ -10,6 +10,11 @@
 //! <data>/instances/<16 hex>/<service>.env      the process's environment, while it runs
 //! <data>/instances/<16 hex>/log/<service>.log  bounded
 //! ```
+//!
+//! Where root runs Rowhouse, a tenant's server and its processes have user ids of their own ([`Ids`]). A process then reaches its own
+//! server, as its own tenant's login, and the plane, which tells it of its own tenant; it listens on its own port only. It
+//! reaches no other tenant's files, sockets or processes, nor those of Rowhouse. Without root all run as one user, and none of this
+//! holds against code that runs in a service's place.
 
 mod api;
 mod fleet;
@@ -24,8 +29,9 @@ use std::path::PathBuf;
 
 pub use api::routes;
 pub use fleet::{Fleet, WaitError, run};
-pub use instance::{Application, Desired, Observed, ObservedApplication, ObservedServer, Phase};
-pub use queries::{count, desire, forget, get, reserve_applications, upstreams};
+pub use instance::{Application, Desired, Ids, Observed, ObservedApplication, ObservedServer, Phase};
+pub use queries::{choose_ids, count, desire, forget, get, reserve_applications, upstreams};
+pub(crate) use queries::{of_process, with_own_process};
 
 /// Settings of this feature.
 #[derive(Debug, Clone)]
@@ -36,8 +42,11 @@ pub struct Settings {
     pub plane_socket: PathBuf,
     /// Service → the program of a tenant's own process of it.
     pub applications: BTreeMap<String, Program>,
-    /// OS user of servers and processes when root runs Rowhouse; else `rowhouse`, else `postgres`.
+    /// OS user of the shared server when root runs Rowhouse; else `rowhouse`, else `postgres`. It makes new clusters.
     pub os_user: Option<String>,
+    /// User ids for servers and processes of instances, two each; for nothing else. `None`: all run as one user, which is so when not
+    /// root runs Rowhouse.
+    pub ids: Option<RangeInclusive<u32>>,
     /// Ports of tenants' own processes; for nothing else.
     pub ports: RangeInclusive<u16>,
     /// Most instances on this machine.
@@ -55,6 +64,7 @@ impl Default for Settings {
             plane_socket: PathBuf::new(),
             applications: BTreeMap::new(),
             os_user: None,
+            ids: None,
             ports: 20_000..=24_999,
             instances_max: 100,
             binaries: None,

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use rowhouse_domain::id::TenantId;
 use rowhouse_store::server::{
-    Account, PrivateServer, ServerSpec, ServiceError, ServiceProcess, ServiceSpec, StartError,
+    Account, Apart, PrivateServer, ServerSpec, ServiceError, ServiceProcess, ServiceSpec, StartError,
 };
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{Application, Settings};
+use super::{Application, Desired, Ids, Settings};
 
 /// A small server: about 40 MB idle.
 const SHARED_BUFFERS_MB: u32 = 16;
@@ -41,14 +41,18 @@ pub(super) fn directory(settings: &Settings, name: &str) -> PathBuf {
 }
 
 /// Makes the instance's server if there is none, and starts it.
-pub(super) async fn start_server(settings: &Settings, name: &str) -> Result<PrivateServer, LaunchError> {
-    let own = directory(settings, name);
+pub(super) async fn start_server(
+    settings: &Settings,
+    desired: &Desired,
+) -> Result<PrivateServer, LaunchError> {
+    let own = directory(settings, &desired.directory);
     make(&own, 0o711, None)?;
     let mut spec = ServerSpec::new(own.join("server"));
     spec.shared_buffers_mb = SHARED_BUFFERS_MB;
     spec.max_connections = CONNECTIONS_MAX;
     spec.max_locks_per_transaction = LOCKS_PER_TRANSACTION;
     spec.os_user.clone_from(&settings.os_user);
+    spec.apart = desired.ids.map(|ids| Apart { user: ids.server, group: ids.server });
     spec.binaries.clone_from(&settings.binaries);
     spec.guard_program.clone_from(&settings.guard_program);
     Ok(PrivateServer::start(spec).await?)
@@ -57,16 +61,16 @@ pub(super) async fn start_server(settings: &Settings, name: &str) -> Result<Priv
 /// Starts a tenant's own process of a service.
 pub(super) async fn start_application(
     settings: &Settings,
-    name: &str,
+    desired: &Desired,
     tenant: TenantId,
     application: &Application,
 ) -> Result<ServiceProcess, LaunchError> {
     let service = &application.service;
     let command =
         settings.applications.get(service).ok_or_else(|| LaunchError::NoProgram(service.clone()))?;
-    let own = directory(settings, name);
+    let own = directory(settings, &desired.directory);
     let (working_dir, log) = (own.join(service), own.join("log"));
-    let account = account(settings);
+    let account = account(settings, desired.ids);
     make(&working_dir, 0o700, account.as_ref())?;
     make(&log, 0o700, None)?;
     let environment = BTreeMap::from([
@@ -83,6 +87,7 @@ pub(super) async fn start_application(
         arguments: command.arguments.iter().map(Into::into).collect(),
         environment,
         os_user: account.map(|account| account.name),
+        port: Some(application.port),
         working_dir: Some(working_dir),
         environment_file: own.join(format!("{service}.env")),
         log: log.join(format!("{service}.log")),
@@ -106,7 +111,10 @@ pub(super) fn remove(settings: &Settings, name: &str) -> io::Result<()> {
 }
 
 /// The account that processes run as, if it is another than our own: they reach the server's socket as that one only.
-fn account(settings: &Settings) -> Option<Account> {
+fn account(settings: &Settings, ids: Option<Ids>) -> Option<Account> {
+    if let Some(ids) = ids {
+        return Some(Account::without_name(ids.processes, ids.server));
+    }
     let account = Account::for_server(settings.os_user.as_deref()).ok()?;
     (Account::current().ok()? != account).then_some(account)
 }

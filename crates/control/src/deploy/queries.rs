@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use super::{Application, Desired, Observed};
+use super::{Application, Desired, Ids, Observed};
 
 /// An instance.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +48,46 @@ pub async fn desire(
         )
         .await?;
     Ok(())
+}
+
+/// The next pair of user ids of the range that no instance has; they go round, so that one is given out again as late as possible. The
+/// transaction must see all instances.
+///
+/// # Errors
+/// If all are in use, beside those of the database.
+pub async fn choose_ids(transaction: &Transaction, range: &RangeInclusive<u32>) -> Result<Ids, StoreError> {
+    let all = list(transaction, None, None, i64::MAX).await?;
+    let taken: Vec<u32> = all.iter().filter_map(|row| row.desired.ids).map(|ids| ids.server).collect();
+    let pairs = i64::from((range.end() - range.start()).div_ceil(2));
+    for _ in 0..=taken.len() {
+        let row = transaction.query_one("SELECT nextval('deploy.user_ids')", &[]).await?;
+        let pair = u32::try_from(row.get::<_, i64>(0) % pairs.max(1)).expect("below the size of the range");
+        let server = range.start() + 2 * pair;
+        if !taken.contains(&server) && range.contains(&(server + 1)) {
+            return Ok(Ids { server, processes: server + 1 });
+        }
+    }
+    Err(StoreError::Stored { what: "user ids of instances (deploy.user_ids: all are in use)" })
+}
+
+/// The instance whose processes run as this user.
+pub(crate) async fn of_process(
+    transaction: &Transaction,
+    user: u32,
+) -> Result<Option<InstanceRow>, StoreError> {
+    let sql = "SELECT tenant_id, cell, desired, observed FROM deploy.instances \
+         WHERE desired -> 'ids' ->> 'processes' = $1 AND (desired ->> 'present')::boolean";
+    Ok(transaction.query_opt(sql, &[&user.to_string()]).await?.as_ref().map(parse))
+}
+
+/// Tenants with a process of their own of `service`.
+pub(crate) async fn with_own_process(
+    transaction: &Transaction,
+    service: &str,
+) -> Result<Vec<TenantId>, StoreError> {
+    let sql = "SELECT tenant_id FROM deploy.instances WHERE (desired ->> 'present')::boolean \
+         AND desired -> 'applications' @> jsonb_build_array(jsonb_build_object('service', $1::text))";
+    Ok(transaction.query(sql, &[&service]).await?.iter().map(|row| TenantId(row.get(0))).collect())
 }
 
 /// Forgets an instance of which nothing is left.

@@ -7,10 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
+use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::IncomingStream;
 use axum::{Json, Router};
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::TenantId;
@@ -25,7 +27,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, interval, timeout_at};
 
 use super::cells;
-use crate::{Control, Shared, catalog};
+use crate::{Control, Shared, catalog, deploy};
 
 /// How often the version is looked at when nothing in this process says that it changed.
 const BACKSTOP: Duration = Duration::from_secs(1);
@@ -38,8 +40,8 @@ pub async fn raise(transaction: &Transaction) -> Result<(), StoreError> {
     transaction.execute("UPDATE tenancy.plane SET version = version + 1", &[]).await.map(drop)
 }
 
-/// Answers services on the socket `path` until `shutdown`. The socket is open to who runs Rowhouse and to the OS user of
-/// the private server, as which services of instances run.
+/// Answers services on the socket `path` until `shutdown`. Everybody on the machine may connect; what is answered depends on
+/// who asks ([`Peer`]), as the kernel says.
 ///
 /// # Errors
 /// If the socket cannot be made.
@@ -59,11 +61,12 @@ pub async fn serve(
     let stopped = async move {
         let _ = shutdown.wait_for(|wanted| *wanted).await;
     };
+    let router = router.into_make_service_with_connect_info::<Caller>();
     axum::serve(listener, router).with_graceful_shutdown(stopped).await
 }
 
 fn listen(path: &Path) -> Result<UnixListener, std::io::Error> {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     if let Some(directory) = path.parent() {
         std::fs::DirBuilder::new().recursive(true).mode(0o711).create(directory)?;
     }
@@ -72,12 +75,59 @@ fn listen(path: &Path) -> Result<UnixListener, std::io::Error> {
         _ => {}
     }
     let listener = UnixListener::bind(path)?;
-    let group = Account::for_server(None).ok().filter(|_| Account::current().is_ok_and(|own| own.uid == 0));
-    if let Some(account) = group {
-        chown(path, None, Some(account.gid))?;
-    }
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
     Ok(listener)
+}
+
+/// The OS user at the other end of a connection, as the kernel took it down when the connection was made (`SO_PEERCRED`,
+/// `unix(7)`); `None`: it did not say.
+#[derive(Debug, Clone, Copy)]
+struct Caller(Option<u32>);
+
+impl Connected<IncomingStream<'_, UnixListener>> for Caller {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        Caller(stream.io().peer_cred().ok().map(|peer| peer.uid()))
+    }
+}
+
+/// Who asks.
+#[derive(Debug, PartialEq, Eq)]
+enum Peer {
+    /// Who runs Rowhouse, root, or the OS user of the shared server: a service for many tenants. It is told of all that have no process of
+    /// their own of that service.
+    Many,
+    /// A process of one tenant's own of these services. It is told of that tenant.
+    One(TenantId, Vec<String>),
+}
+
+/// `None`: nobody who is told anything.
+async fn peer(control: &Control, caller: Caller) -> Result<Option<Peer>, StoreError> {
+    let Caller(Some(user)) = caller else { return Ok(None) };
+    let settings = &control.settings.deploy;
+    let server = Account::for_server(settings.os_user.as_deref()).ok().map(|account| account.uid);
+    if user == 0 || Some(user) == server || Account::current().is_ok_and(|own| own.uid == user) {
+        return Ok(Some(Peer::Many));
+    }
+    let transaction = control.store.read(&Permit::for_system(None, "plane")).await?;
+    let row = deploy::of_process(&transaction, user).await?;
+    transaction.finish().await?;
+    Ok(row.map(|row| {
+        let services = row.desired.applications.into_iter().map(|own| own.service).collect();
+        Peer::One(row.tenant, services)
+    }))
+}
+
+/// The tenant whose place is told; `None`: of all that have no process of their own.
+fn scope(peer: Option<Peer>, wanted: &Wanted) -> Result<Option<TenantId>, StatusCode> {
+    match peer {
+        Some(Peer::Many) => Ok(wanted.tenant),
+        Some(Peer::One(tenant, services))
+            if services.contains(&wanted.service) && wanted.tenant.is_none_or(|named| named == tenant) =>
+        {
+            Ok(Some(tenant))
+        }
+        Some(Peer::One(..)) | None => Err(StatusCode::FORBIDDEN),
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -91,15 +141,27 @@ struct Wanted {
 
 async fn watch_plane(
     State((control, mut shutdown)): State<(Shared, watch::Receiver<bool>)>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
     Query(wanted): Query<Wanted>,
 ) -> Response {
+    let tenant = match peer(&control, caller).await.map(|peer| scope(peer, &wanted)) {
+        Ok(Ok(tenant)) => tenant,
+        Ok(Err(status)) => {
+            tracing::warn!(?caller, service = wanted.service, tenant = ?wanted.tenant, "asked for what is not its own");
+            return status.into_response();
+        }
+        Err(error) => {
+            tracing::error!(%error, "who asks for places cannot be found out");
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        }
+    };
     let deadline = Instant::now() + Duration::from_secs(HOLD_S);
     let newer = tokio::select! {
         newer = timeout_at(deadline, newer_than(&control, wanted.after)) => newer.unwrap_or(Ok(())),
         _ = shutdown.wait_for(|wanted| *wanted) => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
     };
     let plane = match newer {
-        Ok(()) => build(&control, &wanted.service, wanted.tenant).await,
+        Ok(()) => build(&control, &wanted.service, tenant).await,
         Err(error) => Err(error.into()),
     };
     match plane {
@@ -136,7 +198,7 @@ async fn version(transaction: &Transaction) -> Result<u64, StoreError> {
     u64::try_from(row.get::<_, i64>(0)).map_err(|_| StoreError::Stored { what: "the version of the plane" })
 }
 
-/// The plane of `service` as it is now; of one tenant, if one is named.
+/// The plane of `service` as it is now: of one tenant, if one is named; else of all that have no process of their own of it.
 ///
 /// # Errors
 /// If the control database is away, or a key does not open.
@@ -145,7 +207,12 @@ pub async fn build(control: &Control, service: &str, tenant: Option<TenantId>) -
     // Read first: what changes from here on has a later version.
     let version = version(&transaction).await?;
     let tiers = catalog::load(&transaction).await?.tiers;
-    let places = places(&transaction, service, tenant, &tiers).await?;
+    let elsewhere = match tenant {
+        Some(_) => Vec::new(),
+        None => deploy::with_own_process(&transaction, service).await?,
+    };
+    let mut places = places(&transaction, service, tenant, &tiers).await?;
+    places.retain(|tenant, _| !elsewhere.contains(tenant));
     let named: BTreeSet<(&str, &str)> =
         places.values().map(|place| (place.cell.as_str(), place.database.as_str())).collect();
     let mut databases = Vec::new();

@@ -168,13 +168,21 @@ pub struct Deploy {
     pub applications: BTreeMap<String, Application>,
     /// Ports for dedicated applications: first and last.
     pub port_range: (u16, u16),
+    /// User ids for dedicated tenants' servers and processes: first and last.
+    pub user_ids: (u32, u32),
     /// Most instances on this machine.
     pub instances_max: u32,
 }
 
 impl Default for Deploy {
     fn default() -> Self {
-        Deploy { applications: BTreeMap::new(), port_range: (20000, 24999), instances_max: 100 }
+        Deploy {
+            applications: BTreeMap::new(),
+            port_range: (20000, 24999),
+            // Nobody's by the conventions of Linux distributions (systemd, "Users, Groups, UIDs and GIDs").
+            user_ids: (1_900_000_000, 1_900_099_999),
+            instances_max: 100,
+        }
     }
 }
 

@@ -54,6 +54,10 @@ pub static SETTINGS: &[Setting] = &[
         "By service, the program that a dedicated tenant gets a process of: `{ stamping = { program = \"/usr/bin/stamping\", args = [] } }`.",
     ),
     setting("deploy.port_range", "Ports for dedicated tenants' applications: first and last."),
+    setting(
+        "deploy.user_ids",
+        "User ids for dedicated tenants' servers and processes, two each, in no other use: first and last. Taken when root runs Rowhouse; without root, or where the ids do not exist, all run as one user and are not kept apart.",
+    ),
     setting("deploy.instances_max", "Most dedicated tenants on this machine."),
     setting(
         "catalog.path",

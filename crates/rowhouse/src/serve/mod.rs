@@ -108,11 +108,26 @@ fn deploy_settings(config: &Config, data_dir: &Path) -> deploy::Settings {
         plane_socket: assemble::plane_socket(data_dir),
         applications: applications.iter().map(|(name, own)| (name.clone(), program(own))).collect(),
         os_user: config.database.os_user.clone(),
+        ids: user_ids(config),
         ports: config.deploy.port_range.0..=config.deploy.port_range.1,
         instances_max: config.deploy.instances_max,
         binaries: config.database.binaries.clone(),
         guard_program: None,
     }
+}
+
+/// User ids for dedicated tenants, if this process can give them away. Who relies on them must hear that it cannot.
+fn user_ids(config: &Config) -> Option<std::ops::RangeInclusive<u32>> {
+    let (first, last) = config.deploy.user_ids;
+    let may = rowhouse_store::server::may_run_as(&(first..=last));
+    if !may && !config.deploy.applications.is_empty() {
+        tracing::warn!(
+            first,
+            last,
+            "dedicated tenants' processes are not kept apart: only root can run them as user ids of their own (deploy.user_ids)"
+        );
+    }
+    may.then_some(first..=last)
 }
 
 /// What the audit logs' origins begin with: the host of the public address.

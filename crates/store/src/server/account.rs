@@ -1,10 +1,12 @@
 //! Operating-system accounts: who runs Rowhouse, and who PostgreSQL is to run as.
 //!
 //! PostgreSQL refuses to run as root. Started as root, Rowhouse runs it as the configured account, else `rowhouse`, which its package
-//! makes, else `postgres`. Started as anyone else, both run as the same account.
+//! makes, else `postgres`. Started as anyone else, both run as the same account. What must be kept apart from everything else on the
+//! machine runs as ids of its own without a line in `/etc/passwd` ([`Account::without_name`]).
 
 use std::{
     io,
+    ops::RangeInclusive,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
@@ -49,12 +51,26 @@ impl Account {
         entries(&text).find(|account| account.uid == uid).ok_or(AccountError::NoSuchUid(uid))
     }
 
-    /// The account of that name.
+    /// The account of that name; of `#uid:gid`, ids that need no line in `/etc/passwd`.
     pub fn named(name: &str) -> Result<Account, AccountError> {
+        if let Some((uid, gid)) = name.strip_prefix('#').and_then(|ids| ids.split_once(':')) {
+            let number = |text: &str| text.parse().map_err(|_| AccountError::NoSuchName(name.to_owned()));
+            return Ok(Account::without_name(number(uid)?, number(gid)?));
+        }
         let text = passwd()?;
         entries(&text)
             .find(|account| account.name == name)
             .ok_or_else(|| AccountError::NoSuchName(name.to_owned()))
+    }
+
+    /// Ids set aside for one purpose; its name is `#uid:gid`, which [`Account::named`] reads.
+    pub fn without_name(uid: u32, gid: u32) -> Account {
+        Account { name: format!("#{uid}:{gid}"), uid, gid }
+    }
+
+    /// Whether it has no line in `/etc/passwd`: `initdb` and peer authentication need one.
+    pub(super) fn is_nameless(&self) -> bool {
+        self.name.starts_with('#')
     }
 
     /// The account that PostgreSQL is to run as, given the setting and who runs Rowhouse.
@@ -96,6 +112,19 @@ impl Account {
     }
 }
 
+/// Whether this process can start others as any user id of the range: it is root, and the ids exist in its user namespace (`user_namespaces(7)`).
+pub fn may_run_as(ids: &RangeInclusive<u32>) -> bool {
+    let Ok(map) = std::fs::read_to_string("/proc/self/uid_map") else { return false };
+    geteuid().is_root() && map.lines().any(|line| maps_all(line, ids))
+}
+
+/// Lines of `uid_map` are the first id inside, the first outside, and how many.
+fn maps_all(line: &str, ids: &RangeInclusive<u32>) -> bool {
+    let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let [first, _, count] = numbers[..] else { return false };
+    u64::from(*ids.start()) >= first && u64::from(*ids.end()) < first + count
+}
+
 fn passwd() -> Result<String, AccountError> {
     std::fs::read_to_string("/etc/passwd").map_err(AccountError::Unreadable)
 }
@@ -120,6 +149,25 @@ mod tests {
         let text = "root:x:0:0:root:/root:/bin/bash\nbroken\npostgres:x:101:104:PostgreSQL,,,:/var/lib/postgresql:/bin/bash\n";
         let found: Vec<_> = entries(text).map(|account| (account.name, account.uid, account.gid)).collect();
         assert_eq!(found, [("root".to_owned(), 0, 0), ("postgres".to_owned(), 101, 104)]);
+    }
+
+    #[test]
+    fn ids_need_no_line() {
+        let made = Account::without_name(1_900_000_001, 1_900_000_000);
+        assert_eq!(Account::named("#1900000001:1900000000").expect("two numbers"), made);
+        assert!(made.is_nameless());
+        for broken in ["#", "#1", "#1:", "#:1", "#a:b", "#-1:1", "#1:99999999999"] {
+            assert!(Account::named(broken).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_user_namespace_may_lack_ids() {
+        let ids = 1_900_000_000..=1_900_000_999;
+        assert!(maps_all("         0          0 4294967295", &ids));
+        assert!(!maps_all("0 100000 65536", &ids));
+        assert!(maps_all("0 100000 65536", &(60_000..=65_535)));
+        assert!(!maps_all("0 100000 65536", &(60_000..=65_536)));
     }
 
     #[test]

@@ -7,11 +7,17 @@
 //! maps name each role, and roles come with tenants. There the kernel says it instead: the socket's directory is 0700, so that only the
 //! server's account and root reach the socket at all, and every connection that arrives is one of those two. Hence on 15 nobody
 //! else can be named.
+//!
+//! A server that is kept apart ([`super::Apart`]) has clients without a name of the operating system, which no map can hold. There the
+//! socket's directory lets in the server's group, and the map keeps for Rowhouse what administers the server.
 
 use std::fmt::Write as _;
 
 /// First major whose ident maps can say "any role".
 const ANY_ROLE_SINCE: u32 = 16;
+
+/// Roles that administer a server: `initdb`'s, and those that `rowhouse_tenantdb` makes with more than one tenant's rights.
+const ADMINISTRATORS: [&str; 3] = [super::SUPERUSER, "rh_migrator", "rh_mover"];
 
 /// The two files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +57,25 @@ pub(super) fn admission(major: u32, own: &[String], others: &[String]) -> Result
     Ok(Admission { hba: hba.to_owned(), ident })
 }
 
+/// For a server that is kept apart: `own`, who runs Rowhouse, may be anybody; whoever else reaches the socket, anybody but an administrator.
+pub(super) fn apart(own: &str) -> Result<Admission, AdmissionError> {
+    if !is_plain(own) {
+        return Err(AdmissionError::BadName(own.to_owned()));
+    }
+    let administrators = ADMINISTRATORS.join(",");
+    let hba = format!(
+        "# Only the socket, whose directory lets in the server's group and root alone.\n\
+         local all {administrators} peer map=rowhouse\n\
+         local replication all peer map=rowhouse\n\
+         local all all trust\n"
+    );
+    let mut ident = String::from("# map, OS user, role\n");
+    for role in ADMINISTRATORS {
+        writeln!(ident, "rowhouse \"{own}\" {role}").expect("writing to a String cannot fail");
+    }
+    Ok(Admission { hba, ident })
+}
+
 /// A name that means nothing but itself in `pg_ident.conf`: no quote, no space, no leading `/`, `+` or `@`.
 fn is_plain(name: &str) -> bool {
     let first_is_plain = name.starts_with(|letter: char| letter.is_ascii_alphanumeric() || letter == '_');
@@ -80,6 +105,19 @@ mod tests {
         let refused = admission(15, &names(&["root"]), &names(&["web"]));
         assert_eq!(refused, Err(AdmissionError::NeedsSixteen(names(&["web"]))));
         assert!(admission(15, &names(&["root", "postgres"]), &[]).is_ok());
+    }
+
+    #[test]
+    fn apart_an_administrator_is_who_runs_rowhouse() {
+        let made = apart("root").expect("a plain name");
+        let first = made.hba.lines().find(|line| line.starts_with("local")).expect("lines");
+        assert_eq!(first, "local all rowhouse_super,rh_migrator,rh_mover peer map=rowhouse");
+        assert!(
+            made.ident.lines().skip(1).all(|line| line.starts_with("rowhouse \"root\" ")),
+            "{}",
+            made.ident
+        );
+        assert!(apart("a b").is_err());
     }
 
     #[test]

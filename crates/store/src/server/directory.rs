@@ -35,6 +35,36 @@ pub(super) struct Layout {
     pub socket_is_elsewhere: bool,
 }
 
+/// Who reaches a server's socket beside root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OpenTo {
+    /// The server's account.
+    Owner,
+    /// Its group, too.
+    Group,
+    /// Everybody; whom the server lets in, its ident map says.
+    All,
+}
+
+impl OpenTo {
+    fn directory_mode(self) -> u32 {
+        match self {
+            OpenTo::Owner => 0o700,
+            OpenTo::Group => 0o750,
+            OpenTo::All => 0o711,
+        }
+    }
+
+    /// `unix_socket_permissions`.
+    pub fn socket_mode(self) -> &'static str {
+        match self {
+            OpenTo::Owner => "0700",
+            OpenTo::Group => "0770",
+            OpenTo::All => "0777",
+        }
+    }
+}
+
 /// Why a directory cannot hold a private server. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
@@ -102,12 +132,12 @@ pub(super) fn cluster_major(data: &Path) -> Option<String> {
 
 /// Checks that `data` is ours or nobody's, and makes what is missing around the cluster. Safe while another Rowhouse uses it.
 ///
-/// `shared_socket`: OS users beside Rowhouse's and the server's may connect.
+/// Who reaches the socket, `open_to` says.
 pub(super) fn prepare(
     data: &Path,
     socket: Option<&Path>,
     account: &Account,
-    shared_socket: bool,
+    open_to: OpenTo,
 ) -> Result<Layout, DirectoryError> {
     refuse_foreign(data)?;
     let closed = rustix::process::geteuid().as_raw() == account.uid;
@@ -117,7 +147,7 @@ pub(super) fn prepare(
     fs::OpenOptions::new().create(true).append(true).open(&lock).map_err(at("make", &lock))?;
     set_mode(&data, if closed { 0o700 } else { 0o711 })?;
     refuse_unusable_cluster(&data, account)?;
-    let socket_mode = if shared_socket { 0o711 } else { 0o700 };
+    let socket_mode = open_to.directory_mode();
     make_directory(&data.join("settings"), if closed { 0o700 } else { 0o755 }, None)?;
     make_directory(&data.join("log"), 0o700, None)?;
     let (socket, socket_is_elsewhere) = match socket {

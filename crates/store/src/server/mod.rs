@@ -28,7 +28,7 @@ mod tests;
 
 use std::path::PathBuf;
 
-pub use account::{Account, AccountError};
+pub use account::{Account, AccountError, may_run_as};
 pub use admission::AdmissionError;
 pub use binaries::{Binaries, BinariesError, find_binaries};
 pub use directory::DirectoryError;
@@ -41,6 +41,16 @@ pub use version::{BelowFloor, Version};
 /// The role that `initdb` makes: superuser, reachable over the socket alone.
 pub const SUPERUSER: &str = "rowhouse_super";
 
+/// Ids of the operating system that one server and its clients have for themselves, without lines in `/etc/passwd`. Nobody else of the
+/// machine but root reads its files or reaches its socket; members of the group may be any role but those that administer it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Apart {
+    /// User id of the server.
+    pub user: u32,
+    /// Group id of the server and of those who may connect.
+    pub group: u32,
+}
+
 /// What a private server is to be.
 #[derive(Clone, Debug)]
 pub struct ServerSpec {
@@ -52,6 +62,8 @@ pub struct ServerSpec {
     pub binaries: Option<PathBuf>,
     /// OS user of the server when root starts it; else `rowhouse`, else `postgres`.
     pub os_user: Option<String>,
+    /// Keeps it apart from the other servers of this machine; only root can.
+    pub apart: Option<Apart>,
     /// The operator's own lines for `postgresql.conf`. They come last.
     pub settings: Vec<String>,
     pub shared_buffers_mb: u32,
@@ -72,6 +84,7 @@ impl ServerSpec {
             socket_dir: None,
             binaries: None,
             os_user: None,
+            apart: None,
             settings: Vec::new(),
             shared_buffers_mb: shared_buffers_for_this_machine(),
             max_connections: 200,

@@ -14,6 +14,8 @@ pub(super) struct ServerOrder {
     pub binaries: PathBuf,
     /// Whom the server runs as, when that is not who runs the guard.
     pub account: Option<Account>,
+    /// Who makes the cluster, when the server's account has no name, without which `initdb` does not run.
+    pub initialiser: Option<Account>,
     pub postgresql_conf: String,
     pub pg_hba_conf: String,
     pub pg_ident_conf: String,

@@ -17,9 +17,9 @@ use tokio_postgres::{Config, NoTls};
 use super::{
     SUPERUSER, ServerSpec,
     account::{Account, AccountError},
-    admission::{AdmissionError, admission},
+    admission::{self, AdmissionError, admission},
     binaries::{Binaries, BinariesError, find_binaries},
-    directory::{self, DirectoryError, Layout, PORT},
+    directory::{self, DirectoryError, Layout, OpenTo, PORT},
     guard::{Next, Restarts},
     guard_process::{GuardProcess, STOP_MAX, until_true},
     order::{Report, ServerOrder},
@@ -136,13 +136,18 @@ impl PrivateServer {
             }
             .into());
         }
-        let account = Account::for_server(spec.os_user.as_deref())?;
+        let named = Account::for_server(spec.os_user.as_deref())?;
         let current = Account::current()?;
+        let apart = spec.apart.filter(|_| current.uid == 0);
+        let account = apart.map_or_else(|| named.clone(), |ids| Account::without_name(ids.user, ids.group));
         let own = [current.name.clone(), account.name.clone()];
         let own = if current == account { &own[..1] } else { &own[..] };
         let others: Vec<String> = spec.ident.into_iter().filter(|name| !own.contains(name)).collect();
-        let admission = admission(binaries.version.major, own, &others)?;
-        let shared_socket = !others.is_empty();
+        let (admission, open_to) = match apart {
+            Some(_) => (admission::apart(&current.name)?, OpenTo::Group),
+            None if others.is_empty() => (admission(binaries.version.major, own, &others)?, OpenTo::Owner),
+            None => (admission(binaries.version.major, own, &others)?, OpenTo::All),
+        };
         // Settings are judged before the directory is touched; the paths in them follow when it is known.
         let sizes = Sizes {
             shared_buffers_mb: spec.shared_buffers_mb,
@@ -150,12 +155,13 @@ impl PrivateServer {
             max_locks_per_transaction: spec.max_locks_per_transaction,
         };
         super::settings::check_all(&spec.settings)?;
-        let layout = directory::prepare(&spec.data_dir, spec.socket_dir.as_deref(), &account, shared_socket)?;
+        let layout = directory::prepare(&spec.data_dir, spec.socket_dir.as_deref(), &account, open_to)?;
         let order = ServerOrder {
-            postgresql_conf: postgresql_conf(&layout, sizes, shared_socket, &spec.settings)?,
+            postgresql_conf: postgresql_conf(&layout, sizes, open_to, &spec.settings)?,
             pg_hba_conf: admission.hba,
             pg_ident_conf: admission.ident,
             binaries: binaries.directory.clone(),
+            initialiser: account.is_nameless().then_some(named),
             account: (current != account).then_some(account),
             layout: layout.clone(),
         };

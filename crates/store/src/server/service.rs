@@ -32,8 +32,10 @@ pub struct ServiceSpec {
     pub arguments: Vec<OsString>,
     /// All of its environment. It goes through a file of mode 0600, never over a command line.
     pub environment: BTreeMap<String, String>,
-    /// OS user it runs as, if only root starts it; else who runs Rowhouse.
+    /// OS user it runs as, if only root starts it; else who runs Rowhouse. A name, or `#uid:gid`.
     pub os_user: Option<String>,
+    /// The only TCP port that it may listen on, as far as the kernel can see to it (Landlock, from Linux 6.7 on).
+    pub port: Option<u16>,
     /// Where it works; else `/`.
     pub working_dir: Option<PathBuf>,
     /// Absolute path of the file for its environment, ours alone; made here and removed at the stop.
@@ -191,6 +193,9 @@ fn arguments(spec: &ServiceSpec) -> Vec<OsString> {
     let mut words = vec![OsString::from("service")];
     if let Some(user) = &spec.os_user {
         words.extend(["--user".into(), user.into()]);
+    }
+    if let Some(port) = spec.port {
+        words.extend(["--port".into(), port.to_string().into()]);
     }
     if let Some(directory) = &spec.working_dir {
         words.extend(["--directory".into(), directory.into()]);

@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use super::directory::{Layout, PORT};
+use super::directory::{Layout, OpenTo, PORT};
 
 /// Settings that keep acknowledged data, as given on the command line: no file and no `ALTER SYSTEM` overrides them.
 pub(super) const DURABLE: [(&str, &str); 5] = [
@@ -69,13 +69,12 @@ pub(super) struct Sizes {
 pub(super) fn postgresql_conf(
     layout: &Layout,
     sizes: Sizes,
-    shared_socket: bool,
+    open_to: OpenTo,
     operator: &[String],
 ) -> Result<String, SettingError> {
     let mut text =
         String::from("# Written by Rowhouse at every start; put your own lines into [deploy.postgres].\n");
     let settings = layout.settings();
-    let socket_mode = if shared_socket { "0777" } else { "0700" };
     let ours = [
         ("data_directory", layout.cluster().display().to_string()),
         ("hba_file", settings.join("pg_hba.conf").display().to_string()),
@@ -83,7 +82,7 @@ pub(super) fn postgresql_conf(
         ("listen_addresses", String::new()),
         ("port", PORT.to_string()),
         ("unix_socket_directories", quoted_in_list(&layout.socket.display().to_string())),
-        ("unix_socket_permissions", socket_mode.to_owned()),
+        ("unix_socket_permissions", open_to.socket_mode().to_owned()),
         ("max_connections", sizes.max_connections.to_string()),
         ("shared_buffers", format!("{}MB", sizes.shared_buffers_mb)),
         ("max_locks_per_transaction", sizes.max_locks_per_transaction.to_string()),
@@ -181,7 +180,7 @@ mod tests {
         };
         let sizes = Sizes { shared_buffers_mb: 64, max_connections: 50, max_locks_per_transaction: 1024 };
         let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
-        postgresql_conf(&layout, sizes, false, &lines)
+        postgresql_conf(&layout, sizes, OpenTo::Owner, &lines)
     }
 
     #[test]

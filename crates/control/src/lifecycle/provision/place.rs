@@ -8,9 +8,10 @@ use rowhouse_tenantdb::Place;
 use serde::{Deserialize, Serialize};
 
 use super::tenant_of;
+use crate::Shared;
+use crate::deploy::{self, Ids};
 use crate::tenancy::cells::{self, CellAddress};
 use crate::tenancy::{self, places};
-use crate::{Shared, deploy};
 
 /// Where the tenant will lie.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,6 +22,9 @@ pub struct Placed {
     pub place: Place,
     /// Directory of the tenant's own server, on level `instance`.
     pub directory: Option<String>,
+    /// User ids of that server and of the tenant's processes, where root runs Rowhouse.
+    #[serde(default)]
+    pub ids: Option<Ids>,
 }
 
 /// Chooses a cell, or the name of one that will be the tenant's own, and reserves the place.
@@ -34,7 +38,7 @@ pub async fn choose(run: &Run<'_, Shared>, transaction: &Transaction) -> StepRes
         _ => {
             let cell = cells::choose(transaction, &record.tenant.region).await?;
             let full = || StepError::never("tenancy.no_capacity", "no cell of the region is open");
-            Placed { cell: cell.ok_or_else(full)?, place, directory: None }
+            Placed { cell: cell.ok_or_else(full)?, place, directory: None, ids: None }
         }
     };
     places::reserve(transaction, &placed.cell, &placed.place).await?;
@@ -46,24 +50,28 @@ async fn own_cell(
     transaction: &Transaction,
     place: Place,
 ) -> Result<Placed, StepError> {
-    refuse_too_many(run).await?;
+    let ids = reserve_ids(run).await?;
     let directory = format!("{:016x}", u64::from_be_bytes(run.context.entropy().bytes()));
     let cell = format!("instance-{directory}");
     // Its address is not known before its server runs.
     let address = CellAddress { name: &cell, host: "", port: 5432 };
     cells::put(transaction, &address, "instance", "full", &run.context.settings.region).await?;
-    Ok(Placed { cell, place, directory: Some(directory) })
+    Ok(Placed { cell, place, directory: Some(directory), ids })
 }
 
 /// Other tenants' instances are not seen in the saga's own transaction. Two at once may pass: the bound is for the machine's
 /// sake, not exact.
-async fn refuse_too_many(run: &Run<'_, Shared>) -> Result<(), StepError> {
-    let permit = Permit::for_system(None, "the number of instances");
-    let transaction = run.context.store.read(&permit).await?;
-    let count = deploy::count(&transaction).await?;
-    transaction.finish().await?;
-    match count < i64::from(run.context.settings.deploy.instances_max) {
-        true => Ok(()),
+async fn reserve_ids(run: &Run<'_, Shared>) -> Result<Option<Ids>, StepError> {
+    let settings = &run.context.settings.deploy;
+    let transaction = run.context.store.write(&Permit::for_system(None, "ids of instances")).await?;
+    let fits = deploy::count(&transaction).await? < i64::from(settings.instances_max);
+    let ids = match &settings.ids {
+        Some(range) if fits => Some(deploy::choose_ids(&transaction, range).await?),
+        _ => None,
+    };
+    transaction.commit_telemetry().await?;
+    match fits {
+        true => Ok(ids),
         false => {
             Err(StepError::never("tenancy.no_capacity", "this machine has its full number of instances"))
         }

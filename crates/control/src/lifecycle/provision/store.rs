@@ -37,7 +37,7 @@ pub async fn make(run: &Run<'_, Shared>) -> StepResult {
         run.intend(kind, &name).await?;
     }
     if let Some(directory) = &placed.directory {
-        make_server(run, &placed.cell, directory).await?;
+        make_server(run, &placed, directory).await?;
     }
     let cell = reachable(run, &placed.cell).await?;
     if placed.directory.is_some() {
@@ -51,12 +51,13 @@ pub async fn make(run: &Run<'_, Shared>) -> StepResult {
     Ok(Done::with(&json!({ "cell": placed.cell, "database": placed.place.database })))
 }
 
-async fn make_server(run: &Run<'_, Shared>, cell: &str, directory: &str) -> Result<(), StepError> {
+async fn make_server(run: &Run<'_, Shared>, placed: &Placed, directory: &str) -> Result<(), StepError> {
     let tenant = tenant_of(run);
     let transaction = run.write().await?;
     if deploy::get(&transaction, tenant).await?.is_none() {
-        let desired = Desired { present: true, directory: directory.to_owned(), applications: Vec::new() };
-        deploy::desire(&transaction, tenant, cell, &desired).await?;
+        let (directory, ids) = (directory.to_owned(), placed.ids);
+        let desired = Desired { present: true, directory, applications: Vec::new(), ids };
+        deploy::desire(&transaction, tenant, &placed.cell, &desired).await?;
     }
     transaction.commit_telemetry().await?;
     let answers = run.context.fleet.wait_until(tenant, SERVER_MAX, |found| found.server.is_some()).await;
@@ -91,7 +92,7 @@ pub async fn take_away(run: &Run<'_, Shared>) -> StepResult {
         return Ok(Done::plainly());
     }
     match &placed.directory {
-        Some(directory) => take_server_away(run, &placed.cell, directory).await?,
+        Some(directory) => take_server_away(run, &placed, directory).await?,
         None => {
             let cell = reachable(run, &placed.cell).await?;
             place::drop(&cell, &placed.place).await.map_err(place_failure)?;
@@ -103,11 +104,12 @@ pub async fn take_away(run: &Run<'_, Shared>) -> StepResult {
     Ok(Done::plainly())
 }
 
-async fn take_server_away(run: &Run<'_, Shared>, cell: &str, directory: &str) -> Result<(), StepError> {
+async fn take_server_away(run: &Run<'_, Shared>, placed: &Placed, directory: &str) -> Result<(), StepError> {
     let tenant = tenant_of(run);
     let transaction = run.write().await?;
-    let desired = Desired { present: false, directory: directory.to_owned(), applications: Vec::new() };
-    deploy::desire(&transaction, tenant, cell, &desired).await?;
+    let (directory, ids) = (directory.to_owned(), placed.ids);
+    let desired = Desired { present: false, directory, applications: Vec::new(), ids };
+    deploy::desire(&transaction, tenant, &placed.cell, &desired).await?;
     transaction.commit_telemetry().await?;
     let gone = run.context.fleet.wait_until(tenant, SERVER_MAX, |found| found.phase == Phase::Gone).await;
     gone.map(drop).map_err(StepError::again)

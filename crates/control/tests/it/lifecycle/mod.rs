@@ -19,7 +19,7 @@ use http_body_util::Full;
 use hyper::Request;
 use rowhouse_control::{Shared, catalog, deploy, directory, keys, lifecycle, tenancy};
 use rowhouse_store::sagas::{Action, Engine, Kind, Step, StepError};
-use rowhouse_store::server::{PrivateServer, SUPERUSER};
+use rowhouse_store::server::{PrivateServer, SUPERUSER, may_run_as};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -227,6 +227,9 @@ const RECORDS: &str = "SELECT concat_ws(' ', \
     (SELECT count(*) FROM billing.subscriptions s JOIN tenancy.tenants t USING (tenant_id) \
        WHERE t.status <> 'active' AND s.ended_at IS NULL))";
 
+/// Nobody's on any machine of ours.
+const USER_IDS: std::ops::RangeInclusive<u32> = 1_999_000_000..=1_999_000_999;
+
 fn settings_of(directory: &Path) -> deploy::Settings {
     let tests = std::env::current_exe().expect("the path of the tests");
     let examples = tests.parent().and_then(Path::parent).expect("target/debug/deps").join("examples");
@@ -241,6 +244,7 @@ fn settings_of(directory: &Path) -> deploy::Settings {
         plane_socket: directory.join("plane.sock"),
         applications: [("stamping".to_owned(), program)].into(),
         guard_program: Some(examples.join("control_guard")),
+        ids: may_run_as(&USER_IDS).then_some(USER_IDS),
         ..deploy::Settings::default()
     }
 }

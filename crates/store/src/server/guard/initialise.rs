@@ -3,14 +3,15 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, lchown},
+    path::Path,
     process::Command,
 };
 
 use rustix::process::{Pid, Signal};
 
 use super::{children::Children, log::Log};
-use crate::server::{SUPERUSER, directory::give, order::ServerOrder};
+use crate::server::{SUPERUSER, account::Account, directory::give, order::ServerOrder};
 
 const HALF_MADE: &str = "cluster.initialising";
 
@@ -22,7 +23,8 @@ pub(super) fn begin(order: &ServerOrder, children: &mut Children, log: &mut Log)
         _ => {}
     }
     fs::DirBuilder::new().mode(0o700).create(&directory)?;
-    if let Some(account) = &order.account {
+    let account = order.initialiser.as_ref().or(order.account.as_ref());
+    if let Some(account) = account {
         give(&directory, account).map_err(io::Error::other)?;
     }
     let mut command = Command::new(order.binaries.join("initdb"));
@@ -36,11 +38,27 @@ pub(super) fn begin(order: &ServerOrder, children: &mut Children, log: &mut Log)
     command.args(["--locale", "C.UTF-8", "--auth-local", "peer", "--auth-host", "scram-sha-256"]);
     super::postgres::plain_environment(&mut command);
     command.current_dir("/");
-    children.start(&mut command, order.account.as_ref(), log.pipe()?, Signal::KILL)
+    children.start(&mut command, account, log.pipe()?, Signal::KILL)
 }
 
 /// `initdb` has synced all it wrote; the rename is synced here.
 pub(super) fn finish(order: &ServerOrder) -> io::Result<()> {
+    if let (Some(account), Some(_)) = (&order.account, &order.initialiser) {
+        give_all(&order.layout.data.join(HALF_MADE), account)?;
+    }
     fs::rename(order.layout.data.join(HALF_MADE), order.layout.cluster())?;
     File::open(&order.layout.data)?.sync_all()
+}
+
+/// Makes `account` the owner of a directory and of all below it. Nothing of it is followed anywhere else.
+fn give_all(directory: &Path, account: &Account) -> io::Result<()> {
+    lchown(directory, Some(account.uid), Some(account.gid))?;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => give_all(&entry.path(), account)?,
+            false => lchown(entry.path(), Some(account.uid), Some(account.gid))?,
+        }
+    }
+    Ok(())
 }

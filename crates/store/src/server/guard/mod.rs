@@ -12,6 +12,7 @@ mod initialise;
 mod leftovers;
 mod lock;
 mod log;
+mod ports;
 mod postgres;
 mod reins;
 mod remains;
@@ -26,7 +27,7 @@ pub(super) use restarts::{Next, Restarts};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Runs a guard until its child has stopped for good. `arguments` follow the word `guard` on the command line:
-/// `postgres <directory>`, or `service [--user NAME] --env-file FILE --log FILE -- PROGRAM ARGUMENT…`.
+/// `postgres <directory>`, or `service [--user NAME] [--port PORT] --env-file FILE --log FILE -- PROGRAM ARGUMENT…`.
 ///
 /// Call it from a `main` that has started no thread and no runtime.
 pub fn main(arguments: Vec<String>) -> ExitCode {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     children::{Children, describe},
-    initialise,
+    initialise, leftovers,
     lock::{Lock, LockError},
     log::Log,
     reins::Reins,
@@ -119,6 +119,8 @@ impl Keeper {
             () = self.reins.gone() => {
                 self.children.signal(pid, Signal::KILL);
                 self.children.end_of(pid).await;
+                // `initdb` has children of its own, who would still write while the next one clears up.
+                leftovers::end_adopted(&mut self.children).await;
                 return Ok(false);
             }
         };

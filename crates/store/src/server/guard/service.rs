@@ -16,6 +16,7 @@ use super::{
     leftovers::{self, Record},
     lock::Lock,
     log::Log,
+    ports,
     reins::Reins,
     restarts::Restarts,
 };
@@ -29,6 +30,7 @@ const STARTED_WELL: Duration = Duration::from_secs(5);
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Arguments {
     user: Option<String>,
+    port: Option<u16>,
     environment: PathBuf,
     log: PathBuf,
     directory: Option<PathBuf>,
@@ -42,6 +44,7 @@ impl Arguments {
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--user" => parsed.user = Some(words.next()?),
+                "--port" => parsed.port = Some(words.next()?.parse().ok()?),
                 "--env-file" => parsed.environment = words.next()?.into(),
                 "--log" => parsed.log = words.next()?.into(),
                 "--directory" => parsed.directory = Some(words.next()?.into()),
@@ -60,12 +63,19 @@ impl Arguments {
 pub(super) async fn run(words: &[String]) -> io::Result<ExitCode> {
     let invalid = |message: &str| io::Error::new(io::ErrorKind::InvalidInput, message);
     let arguments = Arguments::parse(words)
-        .ok_or_else(|| invalid("usage: guard service [--user NAME] [--directory DIR] --env-file FILE --log FILE -- PROGRAM ARGUMENT…"))?;
+        .ok_or_else(|| invalid("usage: guard service [--user NAME] [--port PORT] [--directory DIR] --env-file FILE --log FILE -- PROGRAM ARGUMENT…"))?;
     let account = match &arguments.user {
         None => None,
         Some(name) => Some(Account::named(name).map_err(io::Error::other)?),
     };
     let account = account.filter(|account| account.uid != rustix::process::geteuid().as_raw());
+    if let Some(port) = arguments.port
+        && !ports::only(port)?
+    {
+        super::complain(
+            "this kernel cannot hold a process to its port: Linux 6.7 or newer with Landlock can",
+        );
+    }
     let mut reins = Reins::take()?;
     let lock = arguments.environment.with_extension("lock");
     let taken = tokio::select! {
@@ -185,10 +195,13 @@ mod tests {
             .expect("whole");
         assert_eq!(parsed.user.as_deref(), Some("web"));
         assert_eq!(parsed.program, ["/bin/serve", "--user", "x"]);
+        let held = Arguments::parse(&words("--port 20001 --env-file /e --log /l -- x")).expect("whole");
+        assert_eq!(held.port, Some(20_001));
         for broken in [
             "--env-file /e --log /l",
             "--env-file /e --log /l --",
             "--log /l -- x",
+            "--port web --env-file /e --log /l -- x",
             "--env-file e --log /l -- x",
             "--what",
         ] {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use landlock::{AccessNet, CompatLevel, Compatible, RulesetAttr};
+
 use super::*;
 
 fn spec(scratch: &Scratch, script: &str) -> ServiceSpec {
@@ -11,6 +13,7 @@ fn spec(scratch: &Scratch, script: &str) -> ServiceSpec {
         arguments: vec!["-c".into(), script.into()],
         environment: [("DATABASE_URL".to_owned(), "postgres://secret@/x".to_owned())].into(),
         os_user: None,
+        port: None,
         working_dir: None,
         environment_file: scratch.0.join("environment"),
         log: scratch.0.join("service.log"),
@@ -121,4 +124,28 @@ async fn a_value_of_two_lines_is_refused() {
     assert!(
         matches!(ServiceProcess::start(spec).await, Err(ServiceError::Environment(name)) if name == "KEY")
     );
+}
+
+#[tokio::test]
+async fn an_application_listens_on_its_own_port_and_on_no_other() {
+    let free = || {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        listener.local_addr().expect("its address").port()
+    };
+    let (own, other) = (free(), free());
+    let scratch = Scratch::new("ports");
+    let listen = |port| {
+        format!(
+            "perl -MIO::Socket::INET -e 'print IO::Socket::INET->new(Listen => 1, LocalAddr => \"127.0.0.1\", LocalPort => {port}) ? \"{port} taken\\n\" : \"{port} refused\\n\"'"
+        )
+    };
+    let mut spec = spec(&scratch, &format!("{}; {}; exec sleep 60", listen(own), listen(other)));
+    spec.environment.insert("PATH".to_owned(), "/usr/bin:/bin".to_owned());
+    spec.port = Some(own);
+    let service = ServiceProcess::start(spec).await.expect("it starts");
+    logged(&scratch, &format!("{own} taken\n")).await;
+    let strict = landlock::Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    let enforced = strict.handle_access(AccessNet::BindTcp).is_ok();
+    logged(&scratch, &format!("{other} {}\n", if enforced { "refused" } else { "taken" })).await;
+    service.stop().await;
 }

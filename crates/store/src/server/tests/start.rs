@@ -140,3 +140,52 @@ async fn a_named_os_user_may_be_any_role_and_no_other_may_be_one() {
     }
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_server_kept_apart_lets_its_group_be_anybody_but_an_administrator() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    use std::os::unix::fs::MetadataExt;
+    let scratch = Scratch::new("apart");
+    let mut spec = scratch.spec();
+    let ids = Apart { user: 1_999_999_990, group: 1_999_999_990 };
+    spec.apart = Some(ids);
+    let server = PrivateServer::start(spec).await.expect("it starts");
+    let config = scratch.config();
+    query(&config, "CREATE ROLE tenant LOGIN; CREATE ROLE rh_mover LOGIN SUPERUSER")
+        .await
+        .expect("root administers it");
+    let found = fs::metadata(scratch.cluster().join("base")).expect("a cluster");
+    assert_eq!((found.uid(), found.gid()), (ids.user, ids.group));
+    // Found in the PATH, the programs may be links to where they are.
+    let programs = fs::canonicalize(server.binaries().join("postgres")).expect("the server's program");
+    let psql = programs.with_file_name("psql");
+    let connect = |uid: u32, gid: u32, role: &str| {
+        let mut command = Command::new(&psql);
+        command
+            .args(["-XAtc", "SELECT current_user", "-d", "postgres", "-U", role, "-h"])
+            .arg(server.socket_dir());
+        std::os::unix::process::CommandExt::gid(&mut command, gid);
+        std::os::unix::process::CommandExt::uid(&mut command, uid);
+        let output = command
+            .env_clear()
+            .current_dir("/")
+            .output()
+            .unwrap_or_else(|error| panic!("{}: {error}", psql.display()));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    let stranger = ids.user + 5;
+    assert_eq!(connect(ids.user + 1, ids.group, "tenant"), "tenant");
+    for role in [SUPERUSER, "rh_mover"] {
+        assert_eq!(connect(ids.user + 1, ids.group, role), "", "{role} of its group");
+        assert_eq!(connect(ids.user, ids.group, role), "", "{role} of its own account");
+    }
+    assert_eq!(connect(stranger, stranger, "tenant"), "", "others do not reach it");
+    server.stop().await;
+    let again = PrivateServer::start(ServerSpec { apart: Some(ids), ..scratch.spec() })
+        .await
+        .expect("it starts again");
+    assert_eq!(answer(&config, "SELECT count(*)::text FROM pg_roles WHERE rolname = 'tenant'").await, "1");
+    again.stop().await;
+}
