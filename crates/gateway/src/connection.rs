@@ -1,6 +1,6 @@
 //! Connections from clients: accepting, speaking HTTP/1.1 or HTTP/2 (h2c, by its preface), ending in good order.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
@@ -18,7 +18,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use crate::addresses::Counted;
 use crate::core::Core;
+use crate::framing::Framing;
 use crate::gateway::Phase;
 use crate::idle::{Found, Use, Watched};
 use crate::metrics::bump;
@@ -46,30 +48,30 @@ pub(crate) struct Peer {
     pub(crate) address_text: HeaderValue,
     /// Whether what it says about addresses before it is believed.
     pub(crate) trusted: bool,
-    /// The start of what it sent since the last request.
+    /// What it says about its requests before they are parsed.
     pub(crate) heard: Heard,
 }
 
-/// Bytes as they arrived, before they were parsed: a parser drops what it is not sure about.
+/// What a connection's bytes say about its requests, and of the one that is being served.
 #[derive(Clone, Default)]
-pub(crate) struct Heard(Rc<RefCell<Vec<u8>>>);
+pub(crate) struct Heard(Rc<HeardCells>);
 
-/// Bytes kept of what was heard.
-const HEARD_MAX: usize = 16 * 1024;
+#[derive(Default)]
+struct HeardCells {
+    framing: RefCell<Framing>,
+    /// Of the request that is being served: HTTP/1 has one at a time, and HTTP/2 frames its requests otherwise.
+    given_twice: Cell<Option<bool>>,
+}
 
 impl Heard {
-    fn hear(&self, bytes: &[u8]) {
-        let mut heard = self.0.borrow_mut();
-        let room = HEARD_MAX - heard.len();
-        heard.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    /// To be called for each request before it is served, in their order.
+    fn next(&self) {
+        self.0.given_twice.set(self.0.framing.borrow_mut().next_was_given_twice());
     }
 
-    /// What was heard since the last call, handed to `look`, and forgotten.
-    pub(crate) fn take<R>(&self, look: impl FnOnce(&[u8]) -> R) -> R {
-        let mut heard = self.0.borrow_mut();
-        let seen = look(&heard);
-        heard.clear();
-        seen
+    /// Whether the request's framing was given twice, or cannot be known to have been given once.
+    pub(crate) fn given_twice(&self) -> bool {
+        self.0.given_twice.get() != Some(false)
     }
 }
 
@@ -137,6 +139,10 @@ async fn pause_after(error: io::Error) {
 
 fn welcome(core: &Rc<Core>, builder: &Rc<auto::Builder<LocalExecutor>>, stream: TcpStream, peer: SocketAddr) {
     let (core, builder) = (core.clone(), builder.clone());
+    let Some(counted) = count(&core, peer.ip().to_canonical()) else {
+        bump(&core.metrics.connections_refused, 1);
+        return;
+    };
     // A failure means that the peer has gone already, which reading will tell.
     let _ = stream.set_nodelay(true);
     bump(&core.metrics.connections, 1);
@@ -151,6 +157,7 @@ fn welcome(core: &Rc<Core>, builder: &Rc<auto::Builder<LocalExecutor>>, stream: 
         let service = service_fn(move |request| {
             let (core, peer) = (serving.0.clone(), peer.clone());
             let answering = serving.1.answer();
+            peer.heard.next();
             async move { Ok::<_, Infallible>(answering.until_sent(serve(core, peer, request).await)) }
         });
         let mut connection = pin!(builder.serve_connection(io, service));
@@ -178,8 +185,17 @@ fn welcome(core: &Rc<Core>, builder: &Rc<auto::Builder<LocalExecutor>>, stream: 
             bump(&core.metrics.connections_malformed, 1);
         }
         bump(&core.metrics.connections_closed, 1);
-        drop(ticket);
+        drop((ticket, counted));
     });
+}
+
+/// Counts the connection with those of its address, if the address is one client's. `None`: it has too many.
+fn count(core: &Core, address: IpAddr) -> Option<Option<Counted>> {
+    let config = &core.shared.config;
+    if config.trusted_proxies.contains(&address) {
+        return Some(None);
+    }
+    core.shared.addresses.open(address, config.connections_per_address_max).map(Some)
 }
 
 /// How long a connection may go on without being used. It is looked at every `header_timeout`; between one and two of
@@ -241,7 +257,7 @@ fn is_malformed(error: &(dyn std::error::Error + 'static)) -> bool {
     error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse)
 }
 
-/// A stream whose first bytes since the last request are remembered.
+/// A stream whose bytes are heard before they are parsed.
 struct Tapped {
     stream: Watched<Stream>,
     heard: Heard,
@@ -256,7 +272,7 @@ impl AsyncRead for Tapped {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if read.is_ready() {
-            self.heard.hear(&buf.filled()[before..]);
+            self.heard.0.framing.borrow_mut().hear(&buf.filled()[before..]);
         }
         read
     }

@@ -14,6 +14,7 @@ use rowhouse_domain::id::TenantId;
 use rowhouse_domain::keys::Peppers;
 use rowhouse_journal::LaneWriter;
 
+use crate::addresses::Addresses;
 use crate::context::ContextDesk;
 use crate::drain::Drain;
 use crate::gateway::{Collaborators, GatewayConfig};
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) limits: LimitTable,
     pub(crate) quotas: Arc<QuotaBook>,
+    pub(crate) addresses: Arc<Addresses>,
     /// Two keyed hashes of counters of limits.
     pub(crate) hashes: [FixedState; 2],
     entropy: rowhouse_domain::entropy::Entropy,
@@ -48,7 +50,18 @@ impl Shared {
         let Collaborators { directory, peppers, signer, clock, entropy } = collaborators;
         let hash = || FixedState::with_seed(u64::from_le_bytes(entropy.bytes()));
         let hashes = [hash(), hash()];
-        Shared { config, directory, peppers, signer, clock, limits, quotas, hashes, entropy }
+        Shared {
+            config,
+            directory,
+            peppers,
+            signer,
+            clock,
+            limits,
+            quotas,
+            addresses: Arc::default(),
+            hashes,
+            entropy,
+        }
     }
 }
 

@@ -41,6 +41,9 @@ pub struct GatewayConfig {
     pub drain_timeout: Duration,
     /// Connections held open at once, per core; more wait in the listener's queue.
     pub connections_max: usize,
+    /// Connections that one client address may hold open, over all cores; further ones are closed at once. Not for
+    /// `trusted_proxies`, which come with the connections of many.
+    pub connections_per_address_max: u32,
 }
 
 impl GatewayConfig {
@@ -56,6 +59,7 @@ impl GatewayConfig {
             whole_timeout: Duration::from_secs(300),
             drain_timeout: Duration::from_secs(30),
             connections_max: 50_000,
+            connections_per_address_max: 4_096,
         }
     }
 }

@@ -9,11 +9,13 @@
 //! [`Gateway::start`] is the way in. The story of one request is told in `path/serve.rs`.
 #![forbid(unsafe_code)]
 
+mod addresses;
 mod body;
 mod connection;
 mod context;
 mod core;
 mod drain;
+mod framing;
 mod gateway;
 mod idle;
 mod limits;

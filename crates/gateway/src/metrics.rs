@@ -45,6 +45,8 @@ pub struct MetricsSnapshot {
     pub connections_open: u64,
     /// Connections that ended because the client spoke no HTTP.
     pub connections_malformed: u64,
+    /// Connections closed at once, because their address has its full number open.
+    pub connections_refused: u64,
     /// Records that the journal could not take.
     pub records_lost: u64,
 }
@@ -90,6 +92,7 @@ pub(crate) struct CoreMetrics {
     pub(crate) connections: AtomicU64,
     pub(crate) connections_closed: AtomicU64,
     pub(crate) connections_malformed: AtomicU64,
+    pub(crate) connections_refused: AtomicU64,
     pub(crate) records_lost: AtomicU64,
 }
 
@@ -106,6 +109,7 @@ impl Default for CoreMetrics {
             connections: AtomicU64::new(0),
             connections_closed: AtomicU64::new(0),
             connections_malformed: AtomicU64::new(0),
+            connections_refused: AtomicU64::new(0),
             records_lost: AtomicU64::new(0),
         }
     }
@@ -159,6 +163,7 @@ impl CoreMetrics {
         sum.connections += opened;
         sum.connections_open += opened.saturating_sub(closed);
         sum.connections_malformed += read(&self.connections_malformed);
+        sum.connections_refused += read(&self.connections_refused);
         sum.records_lost += read(&self.records_lost);
     }
 }

@@ -7,6 +7,7 @@ use rowhouse_domain::limits::LimitScope;
 
 use super::limit::{Counted, settle};
 use super::{Recording, Stop};
+use crate::addresses::counted_as;
 use crate::connection::Peer;
 use crate::core::Core;
 use crate::limits::CounterKey;
@@ -31,7 +32,7 @@ pub(crate) fn arrive<'r>(
         let counted = view.arrival.iter().filter_map(|limit| {
             let bucket = limit.base?;
             let value = match limit.scope {
-                LimitScope::Ip => counted_address(client),
+                LimitScope::Ip => counted_as(client),
                 _ => 0,
             };
             let key = CounterKey::of(&core.shared.hashes, &(limit.seed, bucket.tick_us(), value));
@@ -55,25 +56,4 @@ fn client_address(core: &Core, peer: &Peer, parts: &Parts) -> IpAddr {
         .collect();
     let trusted = &core.shared.config.trusted_proxies;
     listed.iter().rev().find(|address| !trusted.contains(address)).copied().unwrap_or(peer.address)
-}
-
-/// What an address is counted as: an IPv4 address by itself, an IPv6 address by its /64.
-fn counted_address(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(v6) => v6.to_bits() >> 64 << 64,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ipv6_is_counted_by_its_64() {
-        let counted = |text: &str| counted_address(text.parse().expect(text));
-        assert_eq!(counted("2001:db8:1:2::1"), counted("2001:db8:1:2:ffff::9"));
-        assert_ne!(counted("2001:db8:1:2::1"), counted("2001:db8:1:3::1"));
-        assert_ne!(counted("203.0.113.9"), counted("203.0.113.10"));
-    }
 }

@@ -40,40 +40,19 @@ pub(crate) fn examine<'r>(arrived: Arrived<'r>, peer: &Peer) -> Result<Sound<'r>
     Ok(Sound { parts, authority, path })
 }
 
-/// RFC 9112 §6.3: both lengths at once are an attack or a bug. The parser drops one silently, so the bytes as
-/// they were heard are asked.
+/// RFC 9112 §6.3: both lengths at once are an attack or a bug. The parser drops one silently, so what was heard before it
+/// is asked.
 fn check_framing(parts: &Parts, peer: &Peer) -> Result<(), Stop> {
-    let Some(coding) = parts.headers.get(TRANSFER_ENCODING) else {
-        peer.heard.take(|_| ());
-        return Ok(());
-    };
+    let Some(coding) = parts.headers.get(TRANSFER_ENCODING) else { return Ok(()) };
     let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
     let alone = parts.headers.get_all(TRANSFER_ENCODING).iter().count() == 1;
-    let both = peer.heard.take(|bytes| names_content_length(bytes, parts));
     match () {
-        () if both || parts.headers.contains_key(CONTENT_LENGTH) => {
+        () if peer.heard.given_twice() || parts.headers.contains_key(CONTENT_LENGTH) => {
             Err(Stop::malformed("Content-Length and Transfer-Encoding exclude each other."))
         }
         () if !(chunked && alone) => Err(Stop::malformed("The only transfer coding taken is `chunked`.")),
         () => Ok(()),
     }
-}
-
-/// Whether the head of this request, as it was heard, has a Content-Length line.
-fn names_content_length(heard: &[u8], parts: &Parts) -> bool {
-    let start = format!("{} ", parts.method);
-    let lines = |from: usize| {
-        let head = heard[from..].split(|byte| *byte == b'\n');
-        head.map(|line| line.strip_suffix(b"\r").unwrap_or(line)).skip(1).take_while(|line| !line.is_empty())
-    };
-    let request_line = |from: &usize| heard[*from..].starts_with(start.as_bytes());
-    let at = (0..heard.len()).rev().filter(|at| *at == 0 || heard[at - 1] == b'\n').find(request_line);
-    at.is_some_and(|from| {
-        lines(from).any(|line| {
-            let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
-            name.trim_ascii().eq_ignore_ascii_case(b"content-length")
-        })
-    })
 }
 
 fn bound_headers(headers: &HeaderMap) -> Result<(), Stop> {

@@ -38,6 +38,36 @@ fn framing_given_twice_or_oddly() {
 }
 
 #[test]
+fn framing_given_twice_behind_a_long_body_or_in_a_row() {
+    let stage = Stage::start();
+    let head = format!(
+        "POST /v1/stamps HTTP/1.1\r\nHost: acme.example.test\r\nAuthorization: Bearer {}\r\n",
+        stage.acme
+    );
+    let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
+    let twice = format!("{head}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
+    let long = format!("{head}Content-Length: 100000\r\n\r\n{}", "x".repeat(100_000));
+    // With an innocent one of the same method after it, which must not speak for it; and as the second one.
+    for (bytes, good) in [
+        (format!("{long}{twice}"), 1),
+        (format!("{twice}{chunked}"), 0),
+        (format!("{chunked}{twice}{chunked}"), 1),
+    ] {
+        let mut wire = stage.wire();
+        wire.write(bytes.clone());
+        let answers = String::from_utf8_lossy(&wire.rest()).into_owned();
+        let statuses: Vec<&str> = answers.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+        let expected: Vec<&str> = std::iter::repeat_n("200", good).chain(["400"]).collect();
+        assert_eq!(statuses, expected, "{:.300}", bytes);
+    }
+    // What is framed once is served as before, in whatever order.
+    let mut wire = stage.wire();
+    wire.write(format!("{long}{chunked}{}", chunked.replace("\r\nHost", "\r\nConnection: close\r\nHost")));
+    let answers = String::from_utf8_lossy(&wire.rest()).into_owned();
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), 3, "{answers}");
+}
+
+#[test]
 fn hosts_that_disagree() {
     let stage = Stage::start();
     let rest = "Authorization: Bearer KEY\n\n";

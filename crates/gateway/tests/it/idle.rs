@@ -1,5 +1,7 @@
 //! Connections that are not used end; those whose client waits for us do not.
 
+use std::io::Read;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::stage::Stage;
@@ -20,4 +22,35 @@ fn who_says_nothing_is_not_listened_to_for_ever() {
     }
     stage.upstream.gate.notify_one();
     assert_eq!(waiting.answer().status, 200, "an answer may take its time");
+}
+
+#[test]
+fn one_address_holds_its_share_of_connections_and_others_are_not_told() {
+    let stage = Stage::configured(|config| config.connections_per_address_max = 3, |_| {});
+    let held: Vec<_> = (0..3).map(|_| stage.wire()).collect();
+    let connect = || TcpStream::connect(stage.address).expect("the listener takes it");
+    // Accepted and closed: nothing is answered to what is one too many.
+    let closed = |mut stream: TcpStream| stream.read(&mut [0; 1]).map_or(true, |bytes| bytes == 0);
+    assert!(closed(connect()) && closed(connect()));
+    let metrics = stage.gateway.as_ref().expect("it runs").metrics();
+    assert_eq!((metrics.connections_refused, metrics.connections_open), (2, 3));
+    drop(held);
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while stage.gateway.as_ref().expect("it runs").metrics().connections_open > 0 {
+        assert!(std::time::Instant::now() < until, "they are given back");
+        std::thread::yield_now();
+    }
+    assert_eq!(stage.ask("GET", "/v1/stamps").send().status, 200);
+    let proxied = Stage::configured(
+        |config| {
+            config.connections_per_address_max = 0;
+            config.trusted_proxies = vec!["127.0.0.1".parse().expect("an address")];
+        },
+        |_| {},
+    );
+    assert_eq!(
+        proxied.ask("GET", "/v1/stamps").send().status,
+        200,
+        "a proxy comes with many clients' connections"
+    );
 }
