@@ -56,7 +56,7 @@ install_for_build() {
         say "cargo is missing: install Rust (rustup) first"
         return 1
     }
-    install_packages ca-certificates gcc libc6-dev curl
+    install_packages ca-certificates gcc libc6-dev libclang-dev curl
 }
 
 install_for_demo() {
