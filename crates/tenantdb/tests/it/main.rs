@@ -2,6 +2,7 @@
 
 mod attacks;
 mod cluster;
+mod differential;
 mod house;
 mod levels;
 mod places;
