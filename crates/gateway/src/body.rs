@@ -10,8 +10,11 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::path::{Deadline, Recording};
-use crate::upstream::Pooled;
+use tokio::time::Instant;
+
+use crate::alarm::Alarm;
+use crate::path::Recording;
+use crate::upstream::{Exchange, ExchangeError, Upstream};
 
 /// What became of a client's body so far, seen from outside of it.
 #[derive(Debug, Default)]
@@ -41,8 +44,12 @@ pub(crate) enum BodyError {
     TooLarge,
     #[error("reading a body")]
     Read(#[from] hyper::Error),
+    #[error("a body has not the length that was said")]
+    OtherLength,
     #[error("the request took longer than its route allows")]
     TimedOut,
+    #[error("an upstream's answer broke off")]
+    Upstream(#[source] Box<ExchangeError>),
 }
 
 /// A client's body on its way to the upstream.
@@ -108,56 +115,123 @@ impl Body for UpstreamBody {
     }
 }
 
+/// Where the body of an upstream's answer comes from.
+pub(crate) enum AnswerSource {
+    Http1(Box<Exchange>, Rc<Upstream>),
+    Http2(Incoming, Alarm),
+}
+
+impl AnswerSource {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            AnswerSource::Http1(exchange, _) => exchange.poll_data(cx).map(|data| {
+                data.map(|data| data.map(Frame::data).map_err(|error| BodyError::Upstream(Box::new(error))))
+            }),
+            AnswerSource::Http2(incoming, _) => Pin::new(incoming).poll_frame(cx).map_err(BodyError::Read),
+        }
+    }
+
+    fn poll_alarm(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            AnswerSource::Http1(exchange, _) => exchange.wire.alarm.poll(at, cx),
+            AnswerSource::Http2(_, alarm) => alarm.poll(at, cx),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match self {
+            AnswerSource::Http1(exchange, _) => exchange.is_over(),
+            AnswerSource::Http2(incoming, _) => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            AnswerSource::Http1(exchange, _) => exchange.left().map(SizeHint::with_exact).unwrap_or_default(),
+            AnswerSource::Http2(incoming, _) => incoming.size_hint(),
+        }
+    }
+
+    /// Lets the connection take another request, if it can.
+    fn give_back(self) {
+        if let AnswerSource::Http1(exchange, upstream) = self
+            && let Some(wire) = exchange.into_wire()
+        {
+            upstream.put_idle(wire);
+        }
+    }
+}
+
 /// The body of an answer to a client.
 pub(crate) enum AnswerBody {
-    /// The gateway's own; its record has been written.
-    Own(Option<Bytes>),
-    /// The upstream's.
-    Upstream(Box<Passing>),
+    /// All of it is here; its record has been written.
+    Whole(Option<Bytes>),
+    /// The upstream's, as it comes.
+    Passing(Box<Passing>),
 }
 
 /// An upstream's body on its way to the client.
 pub(crate) struct Passing {
-    incoming: Incoming,
-    pooled: Option<Pooled>,
+    source: Option<AnswerSource>,
     recording: Option<Box<Recording>>,
-    deadline: Deadline,
+    until: Instant,
+    /// It broke off; told at the next poll, so that what came before is on its way.
+    broken: Option<BodyError>,
+}
+
+impl AnswerBody {
+    /// Takes over once the head is there. A body that has arrived already is recorded at once.
+    pub(crate) fn passing(mut source: AnswerSource, mut recording: Box<Recording>, until: Instant) -> Self {
+        let whole = match &mut source {
+            AnswerSource::Http1(exchange, _) => exchange.whole(),
+            AnswerSource::Http2(incoming, _) => incoming.is_end_stream().then(Bytes::new),
+        };
+        let Some(whole) = whole else {
+            return AnswerBody::Passing(Box::new(Passing {
+                source: Some(source),
+                recording: Some(recording),
+                until,
+                broken: None,
+            }));
+        };
+        recording.bytes_out = whole.len() as u64;
+        recording.served();
+        source.give_back();
+        AnswerBody::Whole((!whole.is_empty()).then_some(whole))
+    }
 }
 
 impl Passing {
-    /// Takes over once the head is there. An answer without a body is complete already.
-    pub(crate) fn new(
-        incoming: Incoming,
-        pooled: Pooled,
-        recording: Box<Recording>,
-        deadline: Deadline,
-    ) -> Self {
-        let mut passing = Passing { incoming, pooled: Some(pooled), recording: Some(recording), deadline };
-        if passing.incoming.is_end_stream() {
-            passing.complete();
-        }
-        passing
-    }
-
     /// The last frame has been read: the record is written, then the connection is given back.
     fn complete(&mut self) {
         if let Some(recording) = self.recording.take() {
-            let reusable = recording.request_body_is_over();
             recording.served();
-            if let (true, Some(pooled)) = (reusable, self.pooled.take()) {
-                pooled.give_back();
-            }
+        }
+        if let Some(source) = self.source.take() {
+            source.give_back();
         }
     }
 
+    fn broke_off(
+        &mut self,
+        error: BodyError,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(recording) = self.recording.take() {
+            recording.upstream_broke_off();
+        }
+        self.source = None;
+        self.broken = Some(error);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
+        let Some(source) = &mut self.source else { return Poll::Ready(self.broken.take().map(Err)) };
+        match source.poll_frame(cx) {
             Poll::Pending => {
-                std::task::ready!(self.deadline.poll(cx));
-                if let Some(recording) = self.recording.take() {
-                    recording.upstream_broke_off();
-                }
-                Poll::Ready(Some(Err(BodyError::TimedOut)))
+                std::task::ready!(source.poll_alarm(self.until, cx));
+                self.broke_off(BodyError::TimedOut, cx)
             }
             Poll::Ready(None) => {
                 self.complete();
@@ -167,17 +241,12 @@ impl Passing {
                 if let (Some(recording), Some(data)) = (&mut self.recording, frame.data_ref()) {
                     recording.bytes_out += data.len() as u64;
                 }
-                if self.incoming.is_end_stream() {
+                if source.is_over() {
                     self.complete();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => {
-                if let Some(recording) = self.recording.take() {
-                    recording.upstream_broke_off();
-                }
-                Poll::Ready(Some(Err(error.into())))
-            }
+            Poll::Ready(Some(Err(error))) => self.broke_off(error, cx),
         }
     }
 }
@@ -191,23 +260,24 @@ impl Body for AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
-            AnswerBody::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            AnswerBody::Upstream(passing) => passing.poll_frame(cx),
+            AnswerBody::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            AnswerBody::Passing(passing) => passing.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            AnswerBody::Own(bytes) => bytes.is_none(),
-            // Without a record left to write, the last frame has been handed on.
-            AnswerBody::Upstream(passing) => passing.recording.is_none() && passing.incoming.is_end_stream(),
+            AnswerBody::Whole(bytes) => bytes.is_none(),
+            AnswerBody::Passing(passing) => passing.source.is_none() && passing.broken.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            AnswerBody::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
-            AnswerBody::Upstream(passing) => passing.incoming.size_hint(),
+            AnswerBody::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            AnswerBody::Passing(passing) => {
+                passing.source.as_ref().map_or(SizeHint::with_exact(0), AnswerSource::size_hint)
+            }
         }
     }
 }

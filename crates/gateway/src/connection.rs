@@ -87,6 +87,8 @@ pub(crate) async fn accept_loop(
     builder.http1().timer(TokioTimer::new()).header_read_timeout(core.shared.config.header_timeout);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(200).max_header_list_size(64 * 1024);
     let builder = Rc::new(builder);
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let accepted = async {
             core.drain.below(limit).await;
@@ -95,6 +97,7 @@ pub(crate) async fn accept_loop(
         tokio::select! {
             biased;
             _ = stopped.wait_for(|phase| *phase != Phase::Serving) => break,
+            _ = second.tick() => core.pools.look(),
             accepted = accepted => match accepted {
                 Ok((stream, peer)) => welcome(&core, &builder, stream, peer),
                 Err(error) => pause_after(error).await,

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod addresses;
+mod alarm;
 mod body;
 mod connection;
 mod context;

@@ -12,13 +12,13 @@ use super::headers::strip;
 use super::prepare::REQUEST_ID;
 use super::usage::reported;
 use super::{Recording, Stop};
-use crate::body::{AnswerBody, Passing};
+use crate::body::AnswerBody;
 use crate::limits;
 
 /// Passes an upstream's answer on.
 pub(super) fn forwarded(answered: Answered, mut recording: Box<Recording>) -> Response<AnswerBody> {
-    let Answered { response, pooled, deadline, reports_usage } = answered;
-    let (mut parts, incoming) = response.into_parts();
+    let Answered { response, source, until, reports_usage } = answered;
+    let (mut parts, ()) = response.into_parts();
     if reports_usage {
         recording.reported = reported(recording.service(), &parts.headers);
     }
@@ -26,8 +26,7 @@ pub(super) fn forwarded(answered: Answered, mut recording: Box<Recording>) -> Re
     say_ours(&mut parts.headers, &recording);
     // The version is the connection's, not the message's (RFC 9112 §2.3); hyper writes 1.0 to clients that speak it.
     parts.version = Version::HTTP_11;
-    let passing = Passing::new(incoming, pooled, recording, deadline);
-    Response::from_parts(parts, AnswerBody::Upstream(Box::new(passing)))
+    Response::from_parts(parts, AnswerBody::passing(source, recording, until.into()))
 }
 
 /// Answers a refusal as a problem (RFC 9457).
@@ -60,7 +59,7 @@ fn problem(refusal: &Refusal, recording: &Recording) -> Bytes {
 fn answer(stop: &Stop, body: Bytes, recording: &Recording) -> Response<AnswerBody> {
     let refusal = &stop.refusal;
     let length = body.len();
-    let mut response = Response::new(AnswerBody::Own(Some(body)));
+    let mut response = Response::new(AnswerBody::Whole(Some(body)));
     *response.status_mut() =
         StatusCode::from_u16(refusal.status()).expect("the catalogue has statuses of 400 to 599");
     let headers = response.headers_mut();

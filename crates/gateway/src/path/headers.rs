@@ -19,7 +19,7 @@ pub(crate) fn strip(headers: &mut HeaderMap, also: impl Fn(&str) -> bool) {
     }
 }
 
-fn of_the_hop(name: &str) -> bool {
+pub(super) fn of_the_hop(name: &str) -> bool {
     matches!(
         name,
         "transfer-encoding"
@@ -36,7 +36,7 @@ fn of_the_hop(name: &str) -> bool {
 
 /// Services that learn of headers as CGI variables (RFC 3875 §4.1.18) cannot tell `_` from `-`, so that what only
 /// differs by it is ours too.
-fn ours(name: &str) -> bool {
+pub(super) fn ours(name: &str) -> bool {
     let begins = |ours: &str| {
         let same = |(byte, own): (u8, u8)| byte == own || (byte == b'_' && own == b'-');
         name.len() >= ours.len() && name.bytes().zip(ours.bytes()).all(same)
@@ -46,19 +46,24 @@ fn ours(name: &str) -> bool {
 }
 
 fn strip_named_by_connection(headers: &mut HeaderMap) {
-    if !only_the_usual(headers) {
-        let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-        let named: Vec<HeaderName> = values
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-            // Naming what frames or routes the message would let a client take it away from the service.
-            .filter(|name| !matches!(name.as_str(), "host" | "content-length" | "content-type"))
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
+    for name in named_by_connection(headers) {
+        headers.remove(name);
     }
     headers.remove(CONNECTION);
+}
+
+/// What `Connection` says is meant for one connection only.
+pub(super) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    if only_the_usual(headers) {
+        return Vec::new();
+    }
+    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+        // Naming what frames or routes the message would let a client take it away from the service.
+        .filter(|name| !matches!(name.as_str(), "host" | "content-length" | "content-type"))
+        .collect()
 }
 
 /// Whether `Connection` says only what it nearly always says. `Keep-Alive` goes anyway; a header named `Close`

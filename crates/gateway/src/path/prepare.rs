@@ -4,36 +4,26 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, TE};
+use http::header::{CONTENT_LENGTH, COOKIE, HOST};
 use http::request::Parts;
 use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use rowhouse_domain::access::Principal;
 use rowhouse_domain::directory::Tenant;
 use rowhouse_domain::refusal::kind;
 
-use super::authenticate::is_bearer;
-use super::headers::strip;
+use super::onward::Onward;
 use super::quota::Within;
 use super::{Recording, Stop, traceparent};
 use crate::body::{BodyWatch, UpstreamBody};
 use crate::connection::Peer;
 use crate::core::Core;
-use crate::upstream::Upstream;
+use crate::upstream::{Message, Outbound, Upstream};
 use crate::view::View;
 
-static CONTEXT: HeaderName = HeaderName::from_static(rowhouse_domain::context::HEADER);
-static TENANT: HeaderName = HeaderName::from_static("rowhouse-tenant");
-static PRINCIPAL: HeaderName = HeaderName::from_static("rowhouse-principal");
-static PERMISSION: HeaderName = HeaderName::from_static("rowhouse-permission");
 pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-static FORWARDED: HeaderName = HeaderName::from_static("forwarded");
-static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// What is sent where. Nothing in it borrows from the request any more.
 pub(crate) struct Chosen {
@@ -50,7 +40,9 @@ pub(crate) struct Chosen {
 
 /// A request ready to be sent.
 pub(crate) struct Outgoing {
-    pub(crate) request: Request<UpstreamBody>,
+    pub(crate) message: Message,
+    /// Bytes that its body may have.
+    pub(crate) max_bytes: u64,
     pub(crate) candidates: [Rc<Upstream>; 2],
     pub(crate) connect_timeout: Duration,
     pub(crate) first_byte_timeout: Duration,
@@ -138,36 +130,31 @@ pub(crate) fn prepare(
     let body = bounded(&parts.headers, body, route.body_max_bytes, recording)?;
     let http2 = view.services[chosen.service].http2;
 
-    let mut headers = parts.headers;
-    let trailers = http2 && headers.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
-    strip(&mut headers, |name| name == "x-api-key");
-    strip_credential(&mut headers);
-    if trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
-    }
-    if parts.version == Version::HTTP_2 && !http2 {
-        join_cookies(&mut headers);
-    }
-    tell_about_the_client(peer, &chosen.authority, &mut headers);
-    if recording.trace_is_ours {
-        traceparent::begin(&mut headers, recording.trace_id, &core.random);
-    }
-    headers.insert(REQUEST_ID.clone(), recording.request_id_text.clone());
-    if let Some(tenant) = &chosen.tenant {
+    let told = chosen.tenant.as_ref().map(|tenant| {
         let service = (chosen.service, &view.services[chosen.service].name);
-        let told = core.contexts.told(service, tenant, chosen.principal, recording.started_at_s());
-        headers.insert(CONTEXT.clone(), told.context);
-        headers.insert(TENANT.clone(), told.tenant);
-        headers.insert(PRINCIPAL.clone(), told.principal);
-    }
-    if let Some(permission) = chosen.permission {
-        headers.insert(PERMISSION.clone(), permission);
-    }
-
-    let request = addressed(http2, parts.method, chosen.target, chosen.authority, headers, body)?;
+        core.contexts.told(service, tenant, chosen.principal, recording.started_at_s())
+    });
+    let onward = Onward {
+        headers: &parts.headers,
+        peer,
+        authority: &chosen.authority,
+        request_id: &recording.request_id_text,
+        trace: recording.trace_is_ours.then(|| traceparent::begin(recording.trace_id, &core.random)),
+        told: told.as_ref(),
+        permission: chosen.permission.as_ref(),
+        http2,
+        joins_cookies: !http2
+            && parts.version == Version::HTTP_2
+            && parts.headers.get_all(COOKIE).iter().nth(1).is_some(),
+    };
+    let message = match http2 {
+        true => Message::Http2(Box::new(http2_request(&onward, &parts, chosen.target, body)?)),
+        false => Message::Http1(Box::new(http1_request(&onward, &parts, &chosen.target, body))),
+    };
     let millis = |ms: u32| Duration::from_millis(u64::from(ms));
     Ok(Outgoing {
-        request,
+        message,
+        max_bytes: route.body_max_bytes,
         candidates: chosen.candidates,
         connect_timeout: millis(service.connect_timeout_ms),
         first_byte_timeout: millis(service.first_byte_timeout_ms),
@@ -201,83 +188,43 @@ pub(super) fn too_large(max_bytes: u64) -> Stop {
     Stop { close: true, ..Stop::new(&kind::BODY_TOO_LARGE, detail) }
 }
 
-fn strip_credential(headers: &mut HeaderMap) {
-    if headers.get(AUTHORIZATION).is_some_and(is_bearer) {
-        headers.remove(AUTHORIZATION);
-    }
+/// A little more than most heads need.
+const HEAD_BYTES_USUAL: usize = 2048;
+
+fn http1_request(onward: &Onward<'_>, parts: &Parts, target: &PathAndQuery, body: UpstreamBody) -> Outbound {
+    let mut head = Vec::with_capacity(HEAD_BYTES_USUAL);
+    let mut put = |pieces: [&[u8]; 4]| pieces.into_iter().for_each(|piece| head.extend_from_slice(piece));
+    put([parts.method.as_str().as_bytes(), b" ", target.as_str().as_bytes(), b" HTTP/1.1\r\n"]);
+    put([b"host", b": ", onward.authority.as_bytes(), b"\r\n"]);
+    onward.each(|name, value| put([name.as_str().as_bytes(), b": ", value, b"\r\n"]));
+    // RFC 9110 §8.6: methods that usually have a body say that there is none.
+    let sized = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH)
+        || parts.headers.contains_key(CONTENT_LENGTH);
+    Outbound::new(head, body, parts.method == Method::HEAD, sized)
 }
 
-/// HTTP/2 may cut a cookie into several fields; HTTP/1.1 wants one (RFC 9113 §8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
-    if headers.get_all(COOKIE).iter().count() < 2 {
-        return;
-    }
-    let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if let Ok(whole) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
-        headers.insert(COOKIE, whole);
-    }
-}
-
-/// `Forwarded` (RFC 7239) and its older relatives. What the client said of itself counts only from a trusted
-/// proxy, which is then added to.
-fn tell_about_the_client(peer: &Peer, host: &HeaderValue, headers: &mut HeaderMap) {
-    if peer.trusted && headers.contains_key(&FORWARDED_FOR) {
-        let before = headers.get_all(&FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
-        let chain: Vec<&[u8]> = before.chain([peer.address_text.as_bytes()]).collect();
-        if let Ok(chain) = HeaderValue::from_bytes(&chain.join(&b", "[..])) {
-            headers.insert(FORWARDED_FOR.clone(), chain);
-        }
-        headers.entry(&FORWARDED_HOST).or_insert_with(|| host.clone());
-        headers.entry(&FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
-        return;
-    }
-    headers.insert(FORWARDED_FOR.clone(), peer.address_text.clone());
-    headers.insert(FORWARDED_HOST.clone(), host.clone());
-    headers.insert(FORWARDED_PROTO.clone(), HeaderValue::from_static("http"));
-    headers.insert(FORWARDED.clone(), forwarded(peer, host));
-}
-
-fn forwarded(peer: &Peer, host: &HeaderValue) -> HeaderValue {
-    let client = peer.address_text.as_bytes();
-    let mut text = Vec::with_capacity(client.len() + host.len() + 32);
-    let (before, after): (&[u8], &[u8]) = match peer.address {
-        std::net::IpAddr::V4(_) => (b"for=", b";host=\""),
-        std::net::IpAddr::V6(_) => (b"for=\"[", b"]\";host=\""),
-    };
-    for part in [before, client, after] {
-        text.extend_from_slice(part);
-    }
-    // A quoted string takes no quote of its own.
-    for part in host.as_bytes().split(|byte| matches!(byte, b'"' | b'\\')) {
-        text.extend_from_slice(part);
-    }
-    text.extend_from_slice(b"\";proto=http");
-    HeaderValue::from_maybe_shared(Bytes::from(text)).expect("an address and the text of another header")
-}
-
-fn addressed(
-    http2: bool,
-    method: http::Method,
+fn http2_request(
+    onward: &Onward<'_>,
+    parts: &Parts,
     target: PathAndQuery,
-    authority: HeaderValue,
-    mut headers: HeaderMap,
     body: UpstreamBody,
 ) -> Result<Request<UpstreamBody>, Stop> {
     let mut request = Request::new(body);
-    *request.method_mut() = method;
-    if http2 {
-        headers.remove(HOST);
-        let mut uri = http::uri::Parts::default();
-        uri.scheme = Some(Scheme::HTTP);
-        uri.authority =
-            Some(authority.as_bytes().try_into().map_err(|_| Stop::malformed("The Host is malformed."))?);
-        uri.path_and_query = Some(target);
-        *request.uri_mut() = Uri::from_parts(uri).map_err(|_| Stop::malformed("The target is malformed."))?;
-        *request.version_mut() = Version::HTTP_2;
-    } else {
-        headers.insert(HOST, authority);
-        *request.uri_mut() = Uri::from(target);
+    *request.method_mut() = parts.method.clone();
+    *request.version_mut() = Version::HTTP_2;
+    let mut uri = http::uri::Parts::default();
+    let authority = onward.authority.as_bytes().try_into();
+    uri.scheme = Some(Scheme::HTTP);
+    uri.authority = Some(authority.map_err(|_| Stop::malformed("The Host is malformed."))?);
+    uri.path_and_query = Some(target);
+    *request.uri_mut() = Uri::from_parts(uri).map_err(|_| Stop::malformed("The target is malformed."))?;
+    let headers = request.headers_mut();
+    onward.each(|name, value| {
+        let value = HeaderValue::from_bytes(value).expect("made of values of headers");
+        headers.append(name, value);
+    });
+    if let Some(length) = parts.headers.get(CONTENT_LENGTH) {
+        headers.insert(CONTENT_LENGTH, length.clone());
     }
-    *request.headers_mut() = headers;
     Ok(request)
 }

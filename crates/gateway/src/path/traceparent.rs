@@ -1,12 +1,11 @@
 //! `traceparent` (W3C Trace Context §3.2): passed on if it is well-formed, made if there is none.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 
 use crate::random::RandomStock;
 
 /// The header.
 pub(crate) static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// The trace id of a request that carries a well-formed one.
@@ -29,15 +28,13 @@ pub(crate) fn trace_id(headers: &HeaderMap) -> Option<u128> {
     (trace != 0 && span != 0).then_some(trace)
 }
 
-/// Starts a trace for a request that came without one.
-pub(crate) fn begin(headers: &mut HeaderMap, trace_id: u128, random: &RandomStock) {
+/// The header's text for a trace that begins here.
+pub(crate) fn begin(trace_id: u128, random: &RandomStock) -> [u8; 55] {
     let mut text = *b"00-00000000000000000000000000000000-0000000000000000-01";
     hex_into(&mut text[3..35], &trace_id.to_be_bytes());
     let span = u64::from_be_bytes(random.bytes()).max(1);
     hex_into(&mut text[36..52], &span.to_be_bytes());
-    let value = HeaderValue::from_bytes(&text).expect("hexadecimal digits and hyphens");
-    headers.insert(TRACEPARENT.clone(), value);
-    headers.remove(&TRACESTATE);
+    text
 }
 
 fn hex_into(out: &mut [u8], bytes: &[u8]) {
@@ -49,6 +46,8 @@ fn hex_into(out: &mut [u8], bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]

@@ -1,15 +1,20 @@
 //! Opening a connection to an upstream and sending one request over it.
 
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::Upstream;
-use crate::body::UpstreamBody;
+use super::http1::{Exchange, ExchangeError, Outbound, Wire};
+use crate::alarm::Alarm;
+use crate::body::{AnswerSource, UpstreamBody};
 use crate::connection::LocalExecutor;
 use crate::stream::Stream;
 
@@ -25,97 +30,117 @@ pub(crate) enum ConnectError {
 /// Why there is no answer.
 pub(crate) enum SendError {
     /// Nothing was sent: the connection had closed. The request can go elsewhere.
-    NotSent(Box<Request<UpstreamBody>>),
+    NotSent(Message),
     /// It may have been sent.
-    Failed(hyper::Error),
+    Failed(ExchangeError),
 }
 
-/// A connection taken out for one request.
-pub(crate) struct Pooled {
-    pub(crate) upstream: Rc<Upstream>,
-    sender: Sender,
+/// A request as an upstream's protocol has it.
+pub(crate) enum Message {
+    Http1(Box<Outbound>),
+    Http2(Box<Request<UpstreamBody>>),
 }
 
-enum Sender {
-    Http1(http1::SendRequest<UpstreamBody>),
+/// A connection that takes a request.
+pub(crate) enum Connection {
+    Http1(Wire),
     Http2(http2::SendRequest<UpstreamBody>),
 }
 
 impl Upstream {
     /// A connection that is open already.
-    pub(crate) fn open(self: &Rc<Self>) -> Option<Pooled> {
-        let sender = match self.http2 {
-            true => Sender::Http2(self.shared()?),
-            false => Sender::Http1(self.take_idle()?),
-        };
-        Some(Pooled { upstream: self.clone(), sender })
+    pub(crate) fn open(&self) -> Option<Connection> {
+        match self.http2 {
+            true => self.shared().map(Connection::Http2),
+            false => self.take_idle().map(Connection::Http1),
+        }
     }
 
     /// A new connection. Its deadline is the caller's.
-    pub(crate) async fn connect(self: &Rc<Self>) -> Result<Pooled, ConnectError> {
+    pub(crate) async fn connect(&self) -> Result<Connection, ConnectError> {
         let stream = TcpStream::connect(&*self.address).await?;
         stream.set_nodelay(true)?;
-        let io = TokioIo::new(Stream(stream));
-        let sender = match self.http2 {
-            true => {
-                let mut builder = http2::Builder::new(LocalExecutor);
-                let (sender, connection) = builder.timer(TokioTimer::new()).handshake(io).await?;
-                tokio::task::spawn_local(connection);
-                self.share(sender.clone());
-                Sender::Http2(sender)
-            }
-            false => {
-                let (sender, connection) = http1::Builder::new().handshake(io).await?;
-                tokio::task::spawn_local(connection);
-                Sender::Http1(sender)
-            }
-        };
-        Ok(Pooled { upstream: self.clone(), sender })
+        if !self.http2 {
+            return Ok(Connection::Http1(self.wire(stream)));
+        }
+        let mut builder = http2::Builder::new(LocalExecutor);
+        let (sender, connection) =
+            builder.timer(TokioTimer::new()).handshake(TokioIo::new(Stream(stream))).await?;
+        tokio::task::spawn_local(connection);
+        self.share(sender.clone());
+        Ok(Connection::Http2(sender))
     }
 }
 
-impl Pooled {
-    /// Whether it takes a request at once.
-    pub(crate) fn is_ready(&self) -> bool {
-        match &self.sender {
-            Sender::Http1(sender) => sender.is_ready(),
-            Sender::Http2(sender) => sender.is_ready(),
+/// A request on its way, until the head of the answer is there.
+pub(crate) enum Sending {
+    Http1(Option<Box<Exchange>>),
+    Http2(Pin<Box<dyn Future<Output = Result<Response<Incoming>, SendError>>>>, Alarm),
+}
+
+impl Connection {
+    /// Puts `message` on the connection.
+    pub(crate) fn send(self, message: Message) -> Sending {
+        match (self, message) {
+            (Connection::Http1(wire), Message::Http1(outbound)) => {
+                Sending::Http1(Some(Box::new(Exchange::new(wire, *outbound))))
+            }
+            (Connection::Http2(sender), Message::Http2(request)) => {
+                Sending::Http2(Box::pin(send_http2(sender, request)), Alarm::default())
+            }
+            _ => unreachable!("a message is made for the protocol of its service"),
         }
     }
+}
 
-    /// Waits until it takes a request; whether it does.
-    pub(crate) async fn ready(&mut self) -> bool {
-        match &mut self.sender {
-            Sender::Http1(sender) => sender.ready().await.is_ok(),
-            Sender::Http2(sender) => sender.ready().await.is_ok(),
-        }
+async fn send_http2(
+    mut sender: http2::SendRequest<UpstreamBody>,
+    request: Box<Request<UpstreamBody>>,
+) -> Result<Response<Incoming>, SendError> {
+    if !sender.is_ready() && sender.ready().await.is_err() {
+        return Err(SendError::NotSent(Message::Http2(request)));
     }
+    sender.try_send_request(*request).await.map_err(|mut error| match error.take_message() {
+        Some(request) => SendError::NotSent(Message::Http2(Box::new(request))),
+        None => SendError::Failed(ExchangeError::Http2(error.into_error())),
+    })
+}
 
-    /// Hands `request` over at once, so that it is moved no further; then waits for the head of the answer.
-    pub(crate) fn send(
+impl Sending {
+    /// The head of the answer, and where its body comes from.
+    pub(crate) fn poll(
         &mut self,
-        request: Request<UpstreamBody>,
-    ) -> impl Future<Output = Result<Response<Incoming>, SendError>> + use<> {
-        let (http1, http2) = match &mut self.sender {
-            Sender::Http1(sender) => (Some(sender.try_send_request(request)), None),
-            Sender::Http2(sender) => (None, Some(sender.try_send_request(request))),
-        };
-        async move {
-            let sent = match (http1, http2) {
-                (Some(answer), _) => answer.await,
-                (None, answer) => answer.expect("it is one of the two").await,
-            };
-            sent.map_err(|mut error| match error.take_message() {
-                Some(request) => SendError::NotSent(Box::new(request)),
-                None => SendError::Failed(error.into_error()),
-            })
+        cx: &mut Context<'_>,
+        upstream: &Rc<Upstream>,
+    ) -> Poll<Result<(Response<()>, AnswerSource), SendError>> {
+        match self {
+            Sending::Http2(answer, _) => answer.as_mut().poll(cx).map_ok(|response| {
+                let (parts, incoming) = response.into_parts();
+                (Response::from_parts(parts, ()), AnswerSource::Http2(incoming, Alarm::default()))
+            }),
+            Sending::Http1(running) => {
+                let exchange = running.as_mut().expect("nobody asks again after the answer");
+                let head = std::task::ready!(exchange.poll_head(cx));
+                let exchange = running.take().expect("it was there just now");
+                Poll::Ready(match head {
+                    Ok(head) => Ok((head, AnswerSource::Http1(exchange, upstream.clone()))),
+                    Err(error) => Err(match (exchange.untouched(), error) {
+                        (Some(outbound), ExchangeError::Io(_) | ExchangeError::Ended) => {
+                            SendError::NotSent(Message::Http1(Box::new(outbound)))
+                        }
+                        (_, error) => SendError::Failed(error),
+                    }),
+                })
+            }
         }
     }
 
-    /// Gives the connection back: its answer has been read to the end.
-    pub(crate) fn give_back(self) {
-        if let Sender::Http1(sender) = self.sender {
-            self.upstream.put_idle(sender);
+    /// Ready once `at` has passed.
+    pub(crate) fn poll_alarm(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Sending::Http1(Some(exchange)) => exchange.wire.alarm.poll(at, cx),
+            Sending::Http1(None) => Poll::Pending,
+            Sending::Http2(_, alarm) => alarm.poll(at, cx),
         }
     }
 }

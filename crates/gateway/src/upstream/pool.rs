@@ -5,12 +5,16 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
+use tokio::net::TcpStream;
 
+use super::http1::{Scratch, Wire};
 use crate::body::UpstreamBody;
 
 /// Idle HTTP/1.1 connections kept per address and core.
 const IDLE_MAX: usize = 256;
+/// Looks, one a second, after which an idle connection is closed.
+const IDLE_LOOKS_MAX: u32 = 60;
 
 /// One running copy of a service.
 pub(crate) struct Upstream {
@@ -18,28 +22,38 @@ pub(crate) struct Upstream {
     pub(crate) address: Arc<str>,
     /// Whether it is spoken to in HTTP/2, with prior knowledge.
     pub(crate) http2: bool,
-    idle: RefCell<Vec<http1::SendRequest<UpstreamBody>>>,
+    scratch: Scratch,
+    idle: RefCell<Vec<Wire>>,
     shared: RefCell<Option<http2::SendRequest<UpstreamBody>>>,
 }
 
 impl Upstream {
     /// An idle connection that was open when last heard of.
-    pub(crate) fn take_idle(&self) -> Option<http1::SendRequest<UpstreamBody>> {
+    pub(crate) fn take_idle(&self) -> Option<Wire> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(sender) = idle.pop() {
-            if !sender.is_closed() {
-                return Some(sender);
-            }
-        }
-        None
+        std::iter::from_fn(|| idle.pop()).find(Wire::is_quiet)
     }
 
     /// Keeps a connection for the next request.
-    pub(crate) fn put_idle(&self, sender: http1::SendRequest<UpstreamBody>) {
+    pub(crate) fn put_idle(&self, mut wire: Wire) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < IDLE_MAX && !sender.is_closed() {
-            idle.push(sender);
+        if idle.len() < IDLE_MAX {
+            wire.idle_looks = 0;
+            idle.push(wire);
         }
+    }
+
+    /// A connection over a socket that was just connected.
+    pub(crate) fn wire(&self, stream: TcpStream) -> Wire {
+        Wire::new(stream, self.scratch.clone())
+    }
+
+    /// Closes idle connections that the upstream has closed, or that nobody has needed for a minute.
+    fn look(&self) {
+        self.idle.borrow_mut().retain_mut(|wire| {
+            wire.idle_looks += 1;
+            wire.idle_looks < IDLE_LOOKS_MAX && wire.is_quiet()
+        });
     }
 
     /// The HTTP/2 connection, if it is open.
@@ -58,22 +72,35 @@ type Place = (Arc<str>, bool);
 
 /// All upstreams that one core knows.
 #[derive(Default)]
-pub(crate) struct Pools(RefCell<HashMap<Place, Rc<Upstream>>>);
+pub(crate) struct Pools {
+    upstreams: RefCell<HashMap<Place, Rc<Upstream>>>,
+    scratch: Scratch,
+}
 
 impl Pools {
     /// The upstream at an address; its connections outlive versions of the directory.
     pub(crate) fn upstream(&self, address: &str, http2: bool) -> Rc<Upstream> {
         let address: Arc<str> = Arc::from(address);
-        let mut pools = self.0.borrow_mut();
+        let mut upstreams = self.upstreams.borrow_mut();
         let fresh = || {
-            let (address, idle, shared) = (address.clone(), RefCell::default(), RefCell::default());
-            Rc::new(Upstream { address, http2, idle, shared })
+            Rc::new(Upstream {
+                address: address.clone(),
+                http2,
+                scratch: self.scratch.clone(),
+                idle: RefCell::default(),
+                shared: RefCell::default(),
+            })
         };
-        pools.entry((address.clone(), http2)).or_insert_with(fresh).clone()
+        upstreams.entry((address.clone(), http2)).or_insert_with(fresh).clone()
     }
 
     /// Lets go of addresses that nobody uses any more.
     pub(crate) fn forget_unused(&self) {
-        self.0.borrow_mut().retain(|_, upstream| Rc::strong_count(upstream) > 1);
+        self.upstreams.borrow_mut().retain(|_, upstream| Rc::strong_count(upstream) > 1);
+    }
+
+    /// Looks after idle connections; to be called once a second.
+    pub(crate) fn look(&self) {
+        self.upstreams.borrow().values().for_each(|upstream| upstream.look());
     }
 }
