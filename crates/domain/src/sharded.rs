@@ -4,14 +4,15 @@
 //! changing an entry copies one shard. Readers never see a half-made version, because versions are values.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 const SHARDS: usize = 256;
-type Shard<K, V> = HashMap<K, V, FixedState>;
+type Shard<K, V> = HashTable<(K, V)>;
 
 /// A copy-on-write map in 256 shards.
 #[derive(Clone)]
@@ -23,29 +24,37 @@ pub struct Sharded<K, V> {
 impl<K: Hash + Eq + Clone, V: Clone> Default for Sharded<K, V> {
     fn default() -> Self {
         let hasher = FixedState::with_seed(0x0052_6f77_686f_7573);
-        let empty = Arc::new(Shard::with_hasher(hasher.clone()));
+        let empty = Arc::new(Shard::new());
         Sharded { shards: vec![empty; SHARDS].into_boxed_slice(), hasher }
     }
 }
 
-impl<K: Hash + Eq + Clone, V: Clone> Sharded<K, V> {
-    fn shard_of<Q: Hash + ?Sized>(&self, key: &Q) -> usize {
-        (self.hasher.hash_one(key) >> 56) as usize
-    }
+/// The shard of a hash. A table finds its entries by the lowest bits and tells them apart by the highest seven; a
+/// shard chosen by those would leave nothing to tell its entries apart by.
+fn shard_of(hash: u64) -> usize {
+    (hash >> 32) as usize % SHARDS
+}
 
+impl<K: Hash + Eq + Clone, V: Clone> Sharded<K, V> {
     /// The value under `key`, without allocation.
     pub fn get<Q>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.shards[self.shard_of(key)].get(key)
+        let hash = self.hasher.hash_one(key);
+        let found = self.shards[shard_of(hash)].find(hash, |(own, _)| own.borrow() == key);
+        found.map(|(_, value)| value)
     }
 
     /// Puts `value` under `key`; copies the key's shard if another version shares it.
     pub fn insert(&mut self, key: K, value: V) {
-        let index = self.shard_of(&key);
-        Arc::make_mut(&mut self.shards[index]).insert(key, value);
+        let hash = self.hasher.hash_one(&key);
+        let shard = Arc::make_mut(&mut self.shards[shard_of(hash)]);
+        match shard.entry(hash, |(own, _)| *own == key, |(own, _)| self.hasher.hash_one(own)) {
+            Entry::Occupied(mut own) => own.get_mut().1 = value,
+            Entry::Vacant(free) => drop(free.insert((key, value))),
+        }
     }
 
     /// Takes `key` out, if it is there.
@@ -54,15 +63,18 @@ impl<K: Hash + Eq + Clone, V: Clone> Sharded<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let index = self.shard_of(key);
-        if self.shards[index].contains_key(key) {
-            Arc::make_mut(&mut self.shards[index]).remove(key);
+        let hash = self.hasher.hash_one(key);
+        let shard = &mut self.shards[shard_of(hash)];
+        if shard.find(hash, |(own, _)| own.borrow() == key).is_some()
+            && let Ok(own) = Arc::make_mut(shard).find_entry(hash, |(own, _)| own.borrow() == key)
+        {
+            own.remove();
         }
     }
 
     /// All entries, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.shards.iter().flat_map(|shard| shard.iter())
+        self.shards.iter().flat_map(|shard| shard.iter()).map(|(key, value)| (key, value))
     }
 
     /// Number of entries.
@@ -89,6 +101,14 @@ impl<K: Hash + Eq + Clone, V: Clone> FromIterator<(K, V)> for Sharded<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn entries_of_a_shard_differ_in_what_a_table_looks_at() {
+        let hasher = FixedState::with_seed(1);
+        let hashes = (0..10_000u32).map(|key| hasher.hash_one(key)).filter(|hash| shard_of(*hash) == 7);
+        let tags: std::collections::BTreeSet<u64> = hashes.map(|hash| hash >> 57).collect();
+        assert!(tags.len() > 10, "{tags:?}");
+    }
 
     #[test]
     fn an_older_version_does_not_see_a_change() {

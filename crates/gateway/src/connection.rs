@@ -84,7 +84,8 @@ pub(crate) async fn accept_loop(
     let listener = TcpListener::from_std(listener).expect("the listener does not block");
     let limit = core.shared.config.connections_max;
     let mut builder = auto::Builder::new(LocalExecutor);
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(core.shared.config.header_timeout);
+    // The time for heads is ours to watch.
+    builder.http1().header_read_timeout(None);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(200).max_header_list_size(64 * 1024);
     let builder = Rc::new(builder);
     let mut second = tokio::time::interval(Duration::from_secs(1));
@@ -155,7 +156,7 @@ fn welcome(core: &Rc<Core>, builder: &Rc<auto::Builder<LocalExecutor>>, stream: 
         let peer = Rc::new(peer_of(&core, peer, heard.clone()));
         let seen = Rc::new(Use::default());
         let stream = Watched { stream: Stream(stream), seen: seen.clone() };
-        let io = TokioIo::new(Tapped { stream, heard });
+        let io = TokioIo::new(Tapped { stream, heard, greeted: false });
         let serving = (core.clone(), seen.clone());
         let service = service_fn(move |request| {
             let (core, peer) = (serving.0.clone(), peer.clone());
@@ -201,17 +202,22 @@ fn count(core: &Core, address: IpAddr) -> Option<Option<Counted>> {
     core.shared.addresses.open(address, config.connections_per_address_max).map(Some)
 }
 
-/// How long a connection may go on without being used. It is looked at every `header_timeout`; between one and two of
-/// those an unused one is told to end, and cut at the next look. One whose client does not take its answer is cut
-/// after as long as a request may take.
+/// How long a connection may go on without being used, or with a request that does not become whole: for
+/// `header_timeout` and at most a quarter more. An unused one is told to end, and cut after the same time again. One
+/// whose client does not take its answer is cut after as long as a request may take.
 struct Patience {
     look: tokio::time::Interval,
+    unused: u32,
+    incomplete: u32,
     stuck: u32,
     stuck_max: u32,
     told: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Looks within `header_timeout`.
+const LOOKS: u32 = 4;
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Ends {
     No,
     InGoodOrder,
@@ -221,28 +227,41 @@ enum Ends {
 impl Patience {
     fn new(core: &Core) -> Self {
         let config = &core.shared.config;
-        let every = config.header_timeout.max(Duration::from_millis(1));
+        let every = (config.header_timeout / LOOKS).max(Duration::from_millis(1));
         let looks = config.whole_timeout.as_millis().div_ceil(every.as_millis());
+        let stuck_max = u32::try_from(looks).unwrap_or(u32::MAX);
         let mut look = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        Patience { look, stuck: 0, stuck_max: u32::try_from(looks).unwrap_or(u32::MAX), told: false }
+        Patience { look, unused: 0, incomplete: 0, stuck: 0, stuck_max, told: false }
     }
 
     fn ends(&mut self, seen: &Use, cx: &mut Context<'_>) -> Ends {
         let mut ends = Ends::No;
         while self.look.poll_tick(cx).is_ready() {
-            let found = seen.look();
-            self.stuck = if found == Found::Stuck { self.stuck + 1 } else { 0 };
-            ends = match found {
-                _ if self.stuck > self.stuck_max => Ends::AtOnce,
-                // Saying good-bye moved bytes; the client had a whole turn to leave.
-                Found::Idle | Found::InUse if self.told && !seen.answers() => Ends::AtOnce,
-                Found::Idle => Ends::InGoodOrder,
-                _ => Ends::No,
-            };
-            self.told |= ends == Ends::InGoodOrder;
+            ends = ends.max(self.after(seen.look(), seen));
         }
         ends
+    }
+
+    fn after(&mut self, found: Found, seen: &Use) -> Ends {
+        // Saying good-bye moves bytes too.
+        let unused = found == Found::Idle || (self.told && !seen.answers());
+        self.unused = if unused { self.unused + 1 } else { 0 };
+        self.incomplete = match found {
+            Found::Incomplete => self.incomplete + 1,
+            Found::Idle if self.incomplete > 0 => self.incomplete + 1,
+            _ => 0,
+        };
+        self.stuck = if found == Found::Stuck { self.stuck + 1 } else { 0 };
+        match () {
+            () if self.stuck > self.stuck_max || self.incomplete > LOOKS => Ends::AtOnce,
+            () if self.unused <= LOOKS => Ends::No,
+            () if self.told => Ends::AtOnce,
+            () => {
+                (self.told, self.unused) = (true, 0);
+                Ends::InGoodOrder
+            }
+        }
     }
 }
 
@@ -264,6 +283,8 @@ fn is_malformed(error: &(dyn std::error::Error + 'static)) -> bool {
 struct Tapped {
     stream: Watched<Stream>,
     heard: Heard,
+    /// Whether anything was said yet.
+    greeted: bool,
 }
 
 impl AsyncRead for Tapped {
@@ -275,7 +296,13 @@ impl AsyncRead for Tapped {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if read.is_ready() {
-            self.heard.0.framing.borrow_mut().hear(&buf.filled()[before..]);
+            let bytes = &buf.filled()[before..];
+            if !self.greeted && !bytes.is_empty() {
+                // No method of HTTP/1 begins like the preface of HTTP/2 (RFC 9113 §3.4).
+                self.greeted = true;
+                self.stream.seen.http2.set(bytes.starts_with(b"PRI"));
+            }
+            self.heard.0.framing.borrow_mut().hear(bytes);
         }
         read
     }

@@ -1,5 +1,5 @@
-//! Connections that nobody uses end. hyper bounds the time for headers on HTTP/1 only, and not before it knows which
-//! version is spoken: without this, a client that says nothing would keep its connection for ever.
+//! Connections that nobody uses end, and those whose client does not come to the end of a head. hyper could bound the
+//! time for a head, but not before it knows which version is spoken, and with a new timer for every request.
 
 use std::cell::Cell;
 use std::io;
@@ -16,10 +16,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(crate) struct Use {
     /// Bytes came or went since the last look.
     moved: Cell<bool>,
+    /// Bytes came since the last look.
+    heard: Cell<bool>,
     /// The client takes nothing more of what is written.
     stuck: Cell<bool>,
     /// Requests whose answer has not left yet.
     answering: Cell<u32>,
+    /// Requests that came since the last look.
+    came: Cell<u32>,
+    /// Whether HTTP/2 is spoken, where other things than heads of requests are sent.
+    pub(crate) http2: Cell<bool>,
 }
 
 /// What a look found.
@@ -29,6 +35,8 @@ pub(crate) enum Found {
     InUse,
     /// Nothing was said, and nothing is being answered.
     Idle,
+    /// Something was said that has not become a request yet.
+    Incomplete,
     /// An answer does not leave, because the client does not take it.
     Stuck,
 }
@@ -36,7 +44,10 @@ pub(crate) enum Found {
 impl Use {
     /// What happened since the last look.
     pub(crate) fn look(&self) -> Found {
+        let came = self.came.replace(0);
+        let incomplete = self.heard.replace(false) && came == 0 && !self.http2.get();
         match (self.moved.replace(false), self.answering.get(), self.stuck.get()) {
+            (true, 0, _) if incomplete => Found::Incomplete,
             (true, ..) => Found::InUse,
             (false, 0, _) => Found::Idle,
             (false, _, true) => Found::Stuck,
@@ -52,6 +63,7 @@ impl Use {
     /// A request that is being answered until what is returned is dropped.
     pub(crate) fn answer(self: &Rc<Self>) -> Answering {
         self.answering.set(self.answering.get() + 1);
+        self.came.set(self.came.get() + 1);
         Answering(self.clone())
     }
 }
@@ -121,6 +133,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if read.is_ready() {
             self.seen.moved.set(true);
+            self.seen.heard.set(true);
         }
         read
     }
@@ -158,7 +171,17 @@ mod tests {
     fn only_what_nobody_waits_for_is_idle() {
         let seen = Rc::new(Use::default());
         assert_eq!(seen.look(), Found::Idle);
-        seen.moved.set(true);
+        let hear = || {
+            seen.moved.set(true);
+            seen.heard.set(true);
+        };
+        hear();
+        assert_eq!((seen.look(), seen.look()), (Found::Incomplete, Found::Idle));
+        hear();
+        drop(seen.answer());
+        assert_eq!((seen.look(), seen.look()), (Found::InUse, Found::Idle), "it has become a request");
+        seen.http2.set(true);
+        hear();
         assert_eq!((seen.look(), seen.look()), (Found::InUse, Found::Idle));
         let first = seen.answer();
         let second = seen.answer();
