@@ -37,8 +37,7 @@ mod tests {
 
     #[test]
     fn no_deadline_is_missed_and_none_comes_early() {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(async {
             let mut alarm = Alarm::default();
             for ms in [1, 30, 5, 5, 40, 1] {

@@ -15,7 +15,7 @@ use rowhouse_domain::keys::Peppers;
 use rowhouse_journal::LaneWriter;
 
 use crate::addresses::Addresses;
-use crate::context::ContextDesk;
+use crate::context::{ContextBook, ContextDesk};
 use crate::drain::Drain;
 use crate::gateway::{Collaborators, GatewayConfig};
 use crate::limits::LimitTable;
@@ -35,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) limits: LimitTable,
     pub(crate) quotas: Arc<QuotaBook>,
     pub(crate) addresses: Arc<Addresses>,
+    contexts: Arc<ContextBook>,
     /// Two keyed hashes of counters of limits.
     pub(crate) hashes: [FixedState; 2],
     entropy: rowhouse_domain::entropy::Entropy,
@@ -58,6 +59,7 @@ impl Shared {
             clock,
             limits,
             quotas,
+            contexts: Arc::default(),
             addresses: Arc::default(),
             hashes,
             entropy,
@@ -86,7 +88,7 @@ impl Core {
         let view = View::new(shared.directory.current(), &pools, &shared.hashes[0]);
         Core {
             random: RandomStock::new(shared.entropy.clone()),
-            contexts: ContextDesk::new(shared.signer.clone()),
+            contexts: ContextDesk::new(shared.signer.clone(), shared.contexts.clone()),
             quotas: QuotaDesk::new(shared.quotas.clone()),
             drain: Rc::default(),
             view: RefCell::new(Rc::new(view)),

@@ -129,9 +129,7 @@ async fn wait(
         }
         Some(Err(SendError::NotSent(message))) => Err(Failure::NotSent(message)),
         Some(Err(SendError::Failed(error))) => Err(Failure::Stop(failed(&error, max_bytes, recording))),
-        None => {
-            Err(Failure::Stop(Stop::new(&kind::UPSTREAM_TIMEOUT, "The service did not answer in time.")))
-        }
+        None => Err(Failure::Stop(Stop::new(&kind::UPSTREAM_TIMEOUT, "The service did not answer in time."))),
     }
 }
 

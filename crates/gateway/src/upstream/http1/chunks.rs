@@ -137,8 +137,18 @@ mod tests {
     #[test]
     fn what_is_malformed_is_refused() {
         for body in [
-            "\r\n", "x\r\n", "+5\r\nhello\r\n", "5\nhello", "5\r\nhello0\r\n", "5\r\nhello\n", "5;x\nhello",
-            "1000000000000000\r\n", "0x5\r\nhello", "-1\r\n", "0\r\nX: 1\n\r\n", "0\r\n\n",
+            "\r\n",
+            "x\r\n",
+            "+5\r\nhello\r\n",
+            "5\nhello",
+            "5\r\nhello0\r\n",
+            "5\r\nhello\n",
+            "5;x\nhello",
+            "1000000000000000\r\n",
+            "0x5\r\nhello",
+            "-1\r\n",
+            "0\r\nX: 1\n\r\n",
+            "0\r\n\n",
         ] {
             assert_eq!(read(&[body.as_bytes()]), Err(BadAnswer::BadChunk), "{body:?}");
         }

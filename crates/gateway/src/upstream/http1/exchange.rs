@@ -59,7 +59,6 @@ impl Exchange {
         self.outbound.untouched().then_some(self.outbound)
     }
 
-
     /// Sends on, and returns the head of the answer when it is there. Answers of 1xx are passed over, except 101.
     pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, ExchangeError>> {
         let sending = self.poll_send(cx);

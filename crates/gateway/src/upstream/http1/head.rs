@@ -140,7 +140,12 @@ mod tests {
             ("HTTP/1.1 204 x\n\n", false, Framing::Length(0), true),
             ("HTTP/1.1 100 Continue\n\n", false, Framing::Length(0), true),
             ("HTTP/1.1 200 OK\nTransfer-Encoding: Chunked\n\n", false, Framing::Chunked, true),
-            ("HTTP/1.1 200 OK\nConnection: x, Close\nContent-Length: 0\n\n", false, Framing::Length(0), false),
+            (
+                "HTTP/1.1 200 OK\nConnection: x, Close\nContent-Length: 0\n\n",
+                false,
+                Framing::Length(0),
+                false,
+            ),
             ("HTTP/1.1 200 OK\n\n", false, Framing::UntilClose, false),
             ("HTTP/1.0 200 OK\nContent-Length: 1\n\n", false, Framing::Length(1), false),
         ] {
@@ -172,10 +177,7 @@ mod tests {
             assert_eq!(read(head, false).map(|_| ()), Err(expected), "{head}");
         }
         let many = format!("HTTP/1.1 200 OK\n{}\n", "X: 1\n".repeat(101));
-        assert_eq!(
-            read(&many, false).map(|_| ()),
-            Err(BadAnswer::NotHttp(httparse::Error::TooManyHeaders))
-        );
+        assert_eq!(read(&many, false).map(|_| ()), Err(BadAnswer::NotHttp(httparse::Error::TooManyHeaders)));
         let large = format!("HTTP/1.1 200 OK\nX: {}", "x".repeat(HEAD_BYTES_MAX));
         assert_eq!(read(&large, false).map(|_| ()), Err(BadAnswer::TooLarge));
     }
@@ -184,9 +186,16 @@ mod tests {
     fn a_head_that_is_not_all_there_is_waited_for() {
         let whole = "HTTP/1.1 200 OK\r\nX-Own: 1\r\nContent-Length: 5\r\n\r\n";
         for end in 0..whole.len() {
-            assert!(parse(&Bytes::copy_from_slice(&whole.as_bytes()[..end]), false).expect("so far good").is_none());
+            assert!(
+                parse(&Bytes::copy_from_slice(&whole.as_bytes()[..end]), false)
+                    .expect("so far good")
+                    .is_none()
+            );
         }
         let head = parse(&Bytes::from(format!("{whole}hello")), false).expect("good").expect("whole");
-        assert_eq!((head.length, &head.response.headers()["x-own"]), (whole.len(), &HeaderValue::from_static("1")));
+        assert_eq!(
+            (head.length, &head.response.headers()["x-own"]),
+            (whole.len(), &HeaderValue::from_static("1"))
+        );
     }
 }
