@@ -7,6 +7,8 @@
 
 use std::collections::VecDeque;
 
+use memchr::memchr;
+
 /// Longest head that is followed, in bytes; the parser ends connections with longer ones.
 const HEAD_MAX: usize = 512 * 1024;
 /// Longest line that tells a chunk's size, with extensions.
@@ -61,6 +63,17 @@ impl Framing {
             return None;
         }
         match &mut self.at {
+            // Nearly always all of a head comes at once, and there is nothing to keep.
+            At::Head(head) if head.is_empty() && !bytes.starts_with(b"PRI") => {
+                let Some(end) = end_of_head(bytes, 0) else {
+                    head.extend_from_slice(bytes);
+                    return None;
+                };
+                let (twice, next) = read_head(&bytes[..end]);
+                self.heads.push_back(twice);
+                self.at = next;
+                Some(&bytes[end..])
+            }
             At::Head(head) => {
                 let from = head.len();
                 head.extend_from_slice(bytes);
@@ -131,7 +144,7 @@ impl Framing {
 fn end_of_head(head: &[u8], from: usize) -> Option<usize> {
     let begin = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
     let mut at = from.saturating_sub(3).max(begin);
-    while let Some(found) = head[at..].iter().position(|byte| *byte == b'\n') {
+    while let Some(found) = memchr(b'\n', &head[at..]) {
         let after = at + found + 1;
         match head[after..] {
             [b'\n', ..] => return Some(after + 1),
@@ -145,7 +158,14 @@ fn end_of_head(head: &[u8], from: usize) -> Option<usize> {
 /// Whether a head gives the framing twice, and what follows it.
 fn read_head(head: &[u8]) -> (bool, At) {
     let (mut length, mut coded) = (None, false);
-    for line in head.split(|byte| *byte == b'\n').skip(1) {
+    let mut from = 0;
+    while let Some(end) = memchr(b'\n', &head[from..]) {
+        let line = &head[from..from + end];
+        from += end + 1;
+        // Most lines are told by their first byte.
+        if !matches!(line.first(), Some(b'c' | b'C' | b't' | b'T' | b' ' | b'\t')) {
+            continue;
+        }
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
         let (name, value) = (line[..colon].trim_ascii(), line[colon + 1..].trim_ascii());
         if name.eq_ignore_ascii_case(b"content-length") {
