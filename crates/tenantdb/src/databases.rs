@@ -9,6 +9,7 @@ use rowhouse_domain::id::TenantId;
 use rowhouse_domain::tenancy::Isolation;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::pool::{CellPool, PoolKey, SHARED_POOL};
 use crate::transaction::Entry;
@@ -90,8 +91,8 @@ impl Databases {
         self.inner.only
     }
 
-    /// Begins a transaction of the context's tenant. If its place has changed, waits up to two seconds for the news
-    /// and tries once more at the new place.
+    /// Begins a transaction of the context's tenant. If its place has changed, or takes no writers while the tenant is
+    /// being moved, waits up to two seconds for the news and tries again with what they say.
     ///
     /// # Errors
     /// See [`DatabaseError`]; nothing was executed then.
@@ -101,13 +102,19 @@ impl Databases {
         access: Access,
     ) -> Result<TenantTransaction, DatabaseError> {
         use DatabaseError::{Moved, NoContext, UnknownTenant};
-        let view = self.view();
-        match self.begin_at(&view, context.tenant(), access).await {
-            Err(stale @ (Moved | UnknownTenant | NoContext)) => match self.newer_than(view.version()).await {
-                Some(newer) => self.begin_at(&newer, context.tenant(), access).await,
-                None => Err(stale),
-            },
-            other => other,
+        let deadline = Instant::now() + NEWS;
+        let mut view = self.view();
+        loop {
+            match self.begin_at(&view, context.tenant(), access).await {
+                // News of somebody else, or of a move that has only begun, do not end the wait.
+                Err(stale @ (Moved | UnknownTenant | NoContext)) => {
+                    match self.newer_than(view.version(), deadline).await {
+                        Some(newer) => view = newer,
+                        None => return Err(stale),
+                    }
+                }
+                other => return other,
+            }
         }
     }
 
@@ -120,10 +127,10 @@ impl Databases {
         self.inner.view.borrow().clone()
     }
 
-    async fn newer_than(&self, version: u64) -> Option<Arc<View>> {
+    async fn newer_than(&self, version: u64, deadline: Instant) -> Option<Arc<View>> {
         let mut receiver = self.inner.view.clone();
         let newer = receiver.wait_for(|view| view.version() > version);
-        Some(tokio::time::timeout(NEWS, newer).await.ok()?.ok()?.clone())
+        Some(tokio::time::timeout_at(deadline, newer).await.ok()?.ok()?.clone())
     }
 
     async fn begin_at(

@@ -14,6 +14,7 @@
 pub mod cell;
 mod connect;
 mod context;
+pub mod copy;
 mod databases;
 pub mod doctor;
 mod error;

@@ -8,8 +8,8 @@ use rowhouse_domain::directory::{Key, Quota, Tenant};
 use rowhouse_domain::id::TenantId;
 use rowhouse_domain::limits::Bucket;
 use rowhouse_domain::resources::QuotaWindow;
-use rowhouse_domain::tenancy::Tier;
 use rowhouse_domain::tenancy::features::{self, Flag, FlagType, FlagValue};
+use rowhouse_domain::tenancy::{Isolation, Tier};
 
 use crate::catalog::{Compiled, QuotaLimit};
 use crate::keys::KeyRow;
@@ -59,7 +59,8 @@ impl<'a> Compiler<'a> {
             access: Arc::new(self.access(row.id)),
             limits: self.limits(&row.tier),
             quotas: self.quotas(row, tier),
-            upstreams: self.upstreams(row.id),
+            // While a tenant moves to or from a server of its own, its processes are there and are not its way in.
+            upstreams: if row.isolation == Isolation::Instance { self.upstreams(row.id) } else { Vec::new() },
             version: self.version,
         }
     }

@@ -9,6 +9,7 @@ mod explain;
 mod operations;
 pub mod provision;
 mod queries;
+pub mod relocate;
 mod suspension;
 
 pub use api::routes;
@@ -41,7 +42,7 @@ pub enum RunError {
 
 /// All kinds of sagas that this binary knows.
 pub fn kinds() -> Vec<Kind<Shared>> {
-    vec![provision::kind()]
+    vec![provision::kind(), relocate::kind()]
 }
 
 /// The executor of this process.

@@ -129,3 +129,16 @@ pub async fn inventory_of_saga(transaction: &Transaction, id: OperationId) -> Re
         .await?;
     Ok(rows.iter().map(|row| Thing { kind: row.get(0), id: row.get(1), state: row.get(2) }).collect())
 }
+
+/// Says that none of a tenant's own processes and their ports are there any more, whichever saga made them.
+pub async fn processes_are_gone(transaction: &Transaction, tenant: TenantId) -> Result<(), StoreError> {
+    let now = transaction.store().clock().now();
+    transaction
+        .execute(
+            "UPDATE lifecycle.inventory SET state = 'gone', at = $2 \
+             WHERE tenant_id = $1 AND kind IN ('process', 'port') AND state <> 'gone'",
+            &[&tenant.0, &now],
+        )
+        .await?;
+    Ok(())
+}

@@ -5,6 +5,7 @@
 
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::OPERATOR_TENANT;
+use rowhouse_domain::tenancy::residency::Resident;
 use rowhouse_store::server::SUPERUSER;
 use rowhouse_store::{Change, StoreError, Transaction};
 use rowhouse_tenantdb::cell::{self, SCHEMAS_DATABASE, SHARED_DATABASE};
@@ -133,12 +134,24 @@ pub async fn with_shared_tables(transaction: &Transaction) -> Result<Vec<String>
     Ok(transaction.query(sql, &[]).await?.iter().map(|row| row.get(0)).collect())
 }
 
-/// The open cell of `region` with the fewest tenants, for a tenant that needs no server of its own.
-pub async fn choose(transaction: &Transaction, region: &str) -> Result<Option<String>, StoreError> {
+/// The open cell with the fewest tenants where this one may lie, for a tenant that needs no server of its own.
+pub async fn choose(transaction: &Transaction, resident: &Resident) -> Result<Option<String>, StoreError> {
     let sql = "SELECT c.name FROM tenancy.cells c LEFT JOIN tenancy.places p ON p.cell = c.name \
          WHERE c.region = $1 AND c.state = 'open' AND c.kind <> 'instance' \
          GROUP BY c.name ORDER BY count(p.tenant_id), c.name LIMIT 1";
-    Ok(transaction.query_opt(sql, &[&region]).await?.map(|row| row.get(0)))
+    Ok(transaction.query_opt(sql, &[&resident.region()]).await?.map(|row| row.get(0)))
+}
+
+/// The open cell of this name, if the tenant may lie there.
+pub async fn named(
+    transaction: &Transaction,
+    name: &str,
+    resident: &Resident,
+) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT name FROM tenancy.cells \
+         WHERE name = $1 AND region = $2 AND state = 'open' AND kind <> 'instance'";
+    let row = transaction.query_opt(sql, &[&name, &resident.region()]).await?;
+    Ok(row.map(|row| row.get(0)))
 }
 
 /// The key that signs contexts for `database`; made when it is first asked for.

@@ -17,8 +17,10 @@ mod hosts;
 pub mod places;
 pub mod plane;
 mod queries;
+pub mod residency;
 mod seal;
 pub mod service_tables;
+mod tenant_keys;
 mod view;
 
 pub use api::{named, routes};
@@ -29,4 +31,5 @@ pub use queries::{
     NewTenant, ResumeAsked, Suspension, TenantRecord, TenantRow, get, insert, load_tenants, lock, set_status,
 };
 pub use seal::{Seal, SealBroken};
+pub use tenant_keys::{TenantKey, TenantKeyError, destroy_tenant_key, tenant_key};
 pub use view::{Tenant, view};

@@ -107,6 +107,78 @@ pub async fn forget(transaction: &Transaction, tenant: TenantId) -> Result<(), S
     super::plane::raise(transaction).await
 }
 
+/// Marks a place whose writers are about to be kept out for a move: nobody else may give it rights or tables meanwhile.
+pub async fn mark_fenced(transaction: &Transaction, tenant: TenantId) -> Result<(), StoreError> {
+    let sql = "UPDATE tenancy.places SET state = 'fenced' WHERE tenant_id = $1 AND state = 'settled'";
+    transaction.execute(sql, &[&tenant.0]).await.map(drop)
+}
+
+/// The place of a tenant, if it is fenced.
+pub async fn fenced(transaction: &Transaction, tenant: TenantId) -> Result<Option<PlaceRow>, StoreError> {
+    let row =
+        transaction.query_opt(select!("WHERE p.tenant_id = $1 AND p.state = 'fenced'"), &[&tenant.0]).await?;
+    row.as_ref().map(parse).transpose()
+}
+
+/// Ends a fence without a move: the place has been given `rights`, at `epoch`. Services are told.
+pub async fn unfence(
+    transaction: &Transaction,
+    tenant: TenantId,
+    rights: Rights,
+    epoch: u64,
+) -> Result<(), StoreError> {
+    let epoch = i64::try_from(epoch).expect("an epoch counts moves");
+    transaction
+        .execute(
+            "UPDATE tenancy.places SET state = 'settled', rights_applied = $2, epoch = $3 \
+             WHERE tenant_id = $1 AND state = 'fenced'",
+            &[&tenant.0, &rights.letters(), &epoch],
+        )
+        .await?;
+    super::plane::raise(transaction).await
+}
+
+/// The decision of a move: from this transaction on the tenant lies at `place`, which was given `rights`. Services are
+/// told.
+pub async fn decide(
+    transaction: &Transaction,
+    cell: &str,
+    place: &Place,
+    rights: Rights,
+) -> Result<(), StoreError> {
+    let epoch = i64::try_from(place.epoch).expect("an epoch counts moves");
+    transaction
+        .execute(
+            "UPDATE tenancy.places SET cell = $2, database = $3, login = $4, epoch = $5, rights_applied = $6, \
+               state = 'settled' WHERE tenant_id = $1",
+            &[&place.tenant.0, &cell, &place.database, &place.login, &epoch, &rights.letters()],
+        )
+        .await?;
+    transaction
+        .execute(
+            "UPDATE tenancy.tenants SET isolation = $2, updated_at = $3, version = version + 1 WHERE tenant_id = $1",
+            &[&place.tenant.0, &place.isolation.as_str(), &transaction.store().clock().now()],
+        )
+        .await?;
+    super::plane::raise(transaction).await
+}
+
+/// Forgets what was installed in a place that is not the tenant's (any more), and the key of its database if that was
+/// made for it.
+pub async fn forget_other(transaction: &Transaction, cell: &str, place: &Place) -> Result<(), StoreError> {
+    transaction
+        .execute(
+            "DELETE FROM tenancy.installations WHERE tenant_id = $1 AND cell = $2 AND database = $3",
+            &[&place.tenant.0, &cell, &place.database],
+        )
+        .await?;
+    if rowhouse_tenantdb::name::is_tenant_login(&place.database) {
+        let sql = "DELETE FROM tenancy.context_keys WHERE cell = $1 AND database = $2";
+        transaction.execute(sql, &[&cell, &place.database]).await?;
+    }
+    Ok(())
+}
+
 /// The place of a tenant, in whatever state.
 pub async fn get(transaction: &Transaction, tenant: TenantId) -> Result<Option<PlaceRow>, StoreError> {
     let row = transaction.query_opt(select!("WHERE p.tenant_id = $1"), &[&tenant.0]).await?;

@@ -250,7 +250,7 @@ async fn places(
              JOIN tenancy.tenants t ON t.tenant_id = p.tenant_id \
              JOIN tenancy.installations i ON i.cell = p.cell AND i.database = p.database AND i.service = $1 \
                AND i.tenant_id IS NOT DISTINCT FROM CASE WHEN t.isolation = 'shared' THEN NULL ELSE p.tenant_id END \
-             WHERE p.state = 'settled' AND ($2::uuid IS NULL OR p.tenant_id = $2)",
+             WHERE p.state IN ('settled', 'fenced') AND ($2::uuid IS NULL OR p.tenant_id = $2)",
             &[&service, &tenant.map(|tenant| tenant.0)],
         )
         .await?;

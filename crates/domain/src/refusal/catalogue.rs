@@ -59,6 +59,7 @@ catalogue! {
     TABLES_INVALID = "tenancy.tables_invalid", 422, Caller, "The service's tables do not fit the rules", "Correct each finding in `errors`.";
     CONFIGURATION_INVALID = "tenancy.configuration_invalid", 422, Caller, "The value does not fit", "Correct the fields in `errors`.";
     UNKNOWN_FEATURE = "tenancy.unknown_feature", 422, Caller, "There is no such feature flag", "Use a flag of the catalogue, or declare it there.";
+    RESIDENCY = "tenancy.residency", 422, Caller, "The tenant's data may not rest there", "Choose one of the regions named in `errors`, or agree on another by contract.";
     SEALED_UNAVAILABLE = "tenancy.sealed_unavailable", 503, Ours, "A sealed value cannot be opened just now", "Ask the operator; what is not sealed can be read.";
 
     // lifecycle
@@ -66,6 +67,7 @@ catalogue! {
     STEP_FAILED = "lifecycle.step_failed", 500, Ours, "A step of a long change failed", "Read the operation; `rowhouse operation explain` says what may be done.";
     CANCELLED = "lifecycle.cancelled", 409, Caller, "The operation was cancelled", "Begin it again if it is wanted after all.";
     LIFECYCLE_BUSY = "lifecycle.busy", 409, Caller, "Another change of this tenant runs", "Wait for the operation named in the detail.";
+    NOTHING_TO_DO = "lifecycle.nothing_to_do", 422, Caller, "It is so already", "Nothing needs to be done.";
 
     // identity and keys
     NO_CREDENTIALS = "identity.no_credentials", 401, Caller, "No credential was sent", "Send `Authorization: Bearer <API key>`.";

@@ -2,6 +2,7 @@
 
 mod code;
 pub mod features;
+pub mod residency;
 pub mod resolution;
 mod status;
 mod tier;

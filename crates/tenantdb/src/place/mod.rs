@@ -3,6 +3,7 @@
 //! them before it calls.
 
 mod create;
+mod fence;
 mod retire;
 mod rights;
 mod verify;
@@ -12,6 +13,7 @@ use rowhouse_domain::tenancy::Isolation;
 use serde::{Deserialize, Serialize};
 
 pub use create::create;
+pub use fence::{end_writers, fence, wait_for_readers};
 pub use retire::drop;
 pub use rights::{set_epoch, set_rights};
 pub use verify::{Verified, VerifyError, verify};

@@ -1,14 +1,15 @@
 //! The HTTP face of this feature.
 
-mod frame;
+pub(super) mod frame;
 mod operations;
 mod tenants;
 
 use utoipa_axum::router::OpenApiRouter;
 
+use super::relocate;
 use crate::Shared;
 
 /// The routes of this feature.
 pub fn routes() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new().merge(tenants::routes()).merge(operations::routes())
+    OpenApiRouter::new().merge(tenants::routes()).merge(operations::routes()).merge(relocate::routes())
 }

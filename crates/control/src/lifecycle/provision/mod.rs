@@ -2,9 +2,9 @@
 //! back everything that was made.
 
 mod begin;
-mod place;
-mod proof;
-mod store;
+pub(in crate::lifecycle) mod place;
+pub(in crate::lifecycle) mod proof;
+pub(in crate::lifecycle) mod store;
 mod tenant;
 
 use std::time::Duration;
@@ -99,12 +99,12 @@ pub fn kind() -> Kind<Shared> {
 }
 
 /// Whom the saga is about.
-fn tenant_of(run: &Run<'_, Shared>) -> TenantId {
+pub(in crate::lifecycle) fn tenant_of(run: &Run<'_, Shared>) -> TenantId {
     run.saga.tenant.expect("provisioning is about a tenant: `begin` says which")
 }
 
 /// A refusal of another feature as the failure of a step: what is our fault may pass.
-fn failure(refusal: Refusal) -> StepError {
+pub(in crate::lifecycle) fn failure(refusal: Refusal) -> StepError {
     let detail = match refusal.private_detail() {
         Some(private) => format!("{} ({private})", refusal.detail()),
         None => refusal.detail().to_owned(),

@@ -2,16 +2,17 @@
 
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::tenancy::Isolation;
+use rowhouse_domain::tenancy::residency::Resident;
 use rowhouse_store::Transaction;
 use rowhouse_store::sagas::{Done, Run, StepError, StepResult};
 use rowhouse_tenantdb::Place;
 use serde::{Deserialize, Serialize};
 
-use super::tenant_of;
+use super::{failure, tenant_of};
 use crate::Shared;
 use crate::deploy::{self, Ids};
 use crate::tenancy::cells::{self, CellAddress};
-use crate::tenancy::{self, places};
+use crate::tenancy::{self, places, residency};
 
 /// Where the tenant will lie.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -33,10 +34,11 @@ pub async fn choose(run: &Run<'_, Shared>, transaction: &Transaction) -> StepRes
     let record = tenancy::get(transaction, tenant).await?;
     let record = record.ok_or_else(|| StepError::never("api.not_found", "the tenant is gone"))?;
     let place = Place::new(tenant, record.tenant.isolation, run.context.entropy().bytes());
+    let resident = residency::at_home(run.context, transaction, tenant).await.map_err(failure)?;
     let placed = match record.tenant.isolation {
-        Isolation::Instance => own_cell(run, transaction, place).await?,
+        Isolation::Instance => own_cell(run, transaction, place, &resident).await?,
         _ => {
-            let cell = cells::choose(transaction, &record.tenant.region).await?;
+            let cell = cells::choose(transaction, &resident).await?;
             let full = || StepError::never("tenancy.no_capacity", "no cell of the region is open");
             Placed { cell: cell.ok_or_else(full)?, place, directory: None, ids: None }
         }
@@ -45,17 +47,19 @@ pub async fn choose(run: &Run<'_, Shared>, transaction: &Transaction) -> StepRes
     Ok(Done::with(&placed))
 }
 
-async fn own_cell(
+/// Reserves the name of a cell that will be the tenant's own.
+pub(in crate::lifecycle) async fn own_cell(
     run: &Run<'_, Shared>,
     transaction: &Transaction,
     place: Place,
+    resident: &Resident,
 ) -> Result<Placed, StepError> {
     let ids = reserve_ids(run).await?;
     let directory = format!("{:016x}", u64::from_be_bytes(run.context.entropy().bytes()));
     let cell = format!("instance-{directory}");
     // Its address is not known before its server runs.
     let address = CellAddress { name: &cell, host: "", port: 5432 };
-    cells::put(transaction, &address, "instance", "full", &run.context.settings.region).await?;
+    cells::put(transaction, &address, "instance", "full", resident.region()).await?;
     Ok(Placed { cell, place, directory: Some(directory), ids })
 }
 

@@ -12,17 +12,23 @@ use crate::tenancy::{cells, service_tables};
 
 /// Writes, reads and deletes as the tenant, makes the probes that must be refused, and asks the doctor.
 pub async fn verify(run: &Run<'_, Shared>) -> StepResult {
-    let Placed { cell: name, place, .. } = run.expect_output("place")?;
+    let placed: Placed = run.expect_output("place")?;
+    verify_at(run, &placed).await
+}
+
+/// The same for any place that has full rights.
+pub(in crate::lifecycle) async fn verify_at(run: &Run<'_, Shared>, placed: &Placed) -> StepResult {
+    let Placed { cell: name, place, .. } = placed;
     let permit = Permit::for_system(run.saga.tenant, "proof of a place");
     let transaction = run.context.store.read(&permit).await?;
-    let cell = cells::get(&transaction, &name).await?;
-    let installed = service_tables::installed(&transaction, &name, &place).await?;
+    let cell = cells::get(&transaction, name).await?;
+    let installed = service_tables::installed(&transaction, name, place).await?;
     transaction.finish().await?;
     let cell = cell.ok_or_else(|| StepError::Again(format!("cell {name} has no address")))?;
-    let key = cells::context_key(run.context, &name, &place.database).await.map_err(StepError::again)?;
+    let key = cells::context_key(run.context, name, &place.database).await.map_err(StepError::again)?;
     let mut refused = 0;
     for installation in &installed {
-        let verified = place::verify(&cell, &place, &installation.schema, &key).await;
+        let verified = place::verify(&cell, place, &installation.schema, &key).await;
         refused += verified.map_err(proof_failure)?.refused.len();
     }
     let schemas: Vec<&str> = installed.iter().map(|installation| installation.schema.as_str()).collect();

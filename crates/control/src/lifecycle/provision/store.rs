@@ -20,7 +20,7 @@ const SERVER_MAX: Duration = Duration::from_secs(60);
 const PROCESS_MAX: Duration = Duration::from_secs(30);
 
 /// What a place of this level consists of, by the names that the saga has chosen.
-fn parts(placed: &Placed) -> Vec<(InventoryKind, String)> {
+pub(in crate::lifecycle) fn parts(placed: &Placed) -> Vec<(InventoryKind, String)> {
     let Placed { place, directory, .. } = placed;
     let (login, database) = (place.login.clone(), place.database.clone());
     match place.isolation {
@@ -33,7 +33,12 @@ fn parts(placed: &Placed) -> Vec<(InventoryKind, String)> {
 
 pub async fn make(run: &Run<'_, Shared>) -> StepResult {
     let placed: Placed = run.expect_output("place")?;
-    for (kind, name) in parts(&placed) {
+    make_at(run, &placed).await
+}
+
+/// Makes what `placed` names. Twice is once.
+pub(in crate::lifecycle) async fn make_at(run: &Run<'_, Shared>, placed: &Placed) -> StepResult {
+    for (kind, name) in parts(placed) {
         run.intend(kind, &name).await?;
     }
     if let Some(directory) = &placed.directory {
@@ -45,7 +50,7 @@ pub async fn make(run: &Run<'_, Shared>) -> StepResult {
     }
     let key = cells::context_key(run.context, &placed.cell, &placed.place.database).await;
     place::create(&cell, &placed.place, &key.map_err(StepError::again)?).await.map_err(place_failure)?;
-    for (kind, name) in parts(&placed) {
+    for (kind, name) in parts(placed) {
         run.observed(kind, &name).await?;
     }
     Ok(Done::with(&json!({ "cell": placed.cell, "database": placed.place.database })))
@@ -64,7 +69,7 @@ async fn make_server(run: &Run<'_, Shared>, placed: &Placed, directory: &str) ->
     answers.map(drop).map_err(StepError::again)
 }
 
-async fn reachable(run: &Run<'_, Shared>, name: &str) -> Result<Cell, StepError> {
+pub(in crate::lifecycle) async fn reachable(run: &Run<'_, Shared>, name: &str) -> Result<Cell, StepError> {
     let permit = Permit::for_system(run.saga.tenant, "a cell");
     let transaction = run.context.store.read(&permit).await?;
     let cell = cells::get(&transaction, name).await?;
@@ -72,7 +77,7 @@ async fn reachable(run: &Run<'_, Shared>, name: &str) -> Result<Cell, StepError>
     cell.ok_or_else(|| StepError::Again(format!("cell {name} has no address yet")))
 }
 
-fn place_failure(error: PlaceError) -> StepError {
+pub(in crate::lifecycle) fn place_failure(error: PlaceError) -> StepError {
     match error {
         PlaceError::Malformed(_) => StepError::never("api.internal", error.to_string()),
         other => StepError::again(other),
@@ -82,15 +87,18 @@ fn place_failure(error: PlaceError) -> StepError {
 /// Only what the inventory says this saga made, or was about to make.
 pub async fn take_away(run: &Run<'_, Shared>) -> StepResult {
     let Some(placed) = run.output::<Placed>("place")? else { return Ok(Done::plainly()) };
-    let mut made = Vec::new();
+    let mut made = false;
     for (kind, name) in parts(&placed) {
-        if run.made(kind).await?.contains(&name) {
-            made.push((kind, name));
-        }
+        made |= run.made(kind).await?.contains(&name);
     }
-    if made.is_empty() {
-        return Ok(Done::plainly());
+    match made {
+        true => take_away_at(run, &placed).await,
+        false => Ok(Done::plainly()),
     }
+}
+
+/// Removes what `placed` names, whoever made it. Twice is once.
+pub(in crate::lifecycle) async fn take_away_at(run: &Run<'_, Shared>, placed: &Placed) -> StepResult {
     match &placed.directory {
         Some(directory) => take_server_away(run, &placed, directory).await?,
         None => {
@@ -98,7 +106,7 @@ pub async fn take_away(run: &Run<'_, Shared>) -> StepResult {
             place::drop(&cell, &placed.place).await.map_err(place_failure)?;
         }
     }
-    for (kind, name) in made {
+    for (kind, name) in parts(placed) {
         run.gone(kind, &name).await?;
     }
     Ok(Done::plainly())
@@ -118,6 +126,11 @@ async fn take_server_away(run: &Run<'_, Shared>, placed: &Placed, directory: &st
 /// Each service's recorded tables: installed in a place of its own, there already on `shared`.
 pub async fn install_tables(run: &Run<'_, Shared>) -> StepResult {
     let placed: Placed = run.expect_output("place")?;
+    install_at(run, &placed).await
+}
+
+/// The same in any place.
+pub(in crate::lifecycle) async fn install_at(run: &Run<'_, Shared>, placed: &Placed) -> StepResult {
     let permit = Permit::for_system(run.saga.tenant, "tables of a place");
     let transaction = run.context.store.read(&permit).await?;
     let recorded = service_tables::all(&transaction).await?;
@@ -148,6 +161,11 @@ pub async fn install_tables(run: &Run<'_, Shared>) -> StepResult {
 /// The tenant's own process of each service that has a program set, on level `instance`.
 pub async fn deploy(run: &Run<'_, Shared>) -> StepResult {
     let placed: Placed = run.expect_output("place")?;
+    deploy_at(run, &placed).await
+}
+
+/// The same for any place.
+pub(in crate::lifecycle) async fn deploy_at(run: &Run<'_, Shared>, placed: &Placed) -> StepResult {
     let services: Vec<&str> = run.context.settings.deploy.applications.keys().map(String::as_str).collect();
     if placed.directory.is_none() || services.is_empty() {
         return Ok(Done::plainly());

@@ -6,6 +6,7 @@ mod edit;
 mod failure;
 mod instance;
 mod levels;
+mod moving;
 mod plane;
 mod stuck;
 mod suspension;
@@ -91,6 +92,17 @@ impl Stage {
     pub fn run_lifecycle(&mut self) {
         let (control, stop) = (self.control().clone(), self.shutdown.subscribe());
         self.tasks.spawn(async move { lifecycle::run(control, stop).await.expect("known sagas") });
+    }
+
+    /// Serves services' processes their plane, once; the socket.
+    pub fn serve_plane(&mut self) -> PathBuf {
+        let socket = self.directory.join("run/plane.sock");
+        if !socket.exists() {
+            let (control, path, stop) = (self.control().clone(), socket.clone(), self.shutdown.subscribe());
+            self.tasks
+                .spawn(async move { tenancy::plane::serve(control, &path, stop).await.expect("a socket") });
+        }
+        socket
     }
 
     pub async fn call(&self, method: &str, path: &str, body: Value) -> (u16, Value) {

@@ -1,0 +1,123 @@
+//! The writing half: rows into a place, in one transaction that is seen by nobody until it is committed.
+
+use bytes::Bytes;
+use futures_util::{SinkExt, Stream, StreamExt};
+use rowhouse_domain::id::TenantId;
+
+use super::{CopyError, SESSION, ServiceShape, Sum, Table, failed, sum};
+use crate::cell::Cell;
+use crate::connect::Connected;
+use crate::name::quote;
+use crate::place::Place;
+
+/// Rows that a counter leaves free after the greatest that was copied.
+const GAP: i64 = 1_000;
+
+/// An open load. Dropped without [`commit`](Loading::commit), it leaves nothing.
+pub struct Loading {
+    client: Connected,
+    tenant: TenantId,
+}
+
+impl Loading {
+    /// Begins to load into `place`. Triggers and foreign keys rest: the rows come from one consistent snapshot, in which
+    /// they held.
+    ///
+    /// # Errors
+    /// If the server is away.
+    pub async fn begin(cell: &Cell, place: &Place) -> Result<Self, CopyError> {
+        let client = cell.connect(&place.database).await?;
+        let sql = format!(
+            "BEGIN; {SESSION}; SET LOCAL session_replication_role = replica; SET LOCAL lock_timeout = '10s'"
+        );
+        client.batch_execute(&sql).await.map_err(failed("beginning to load", None))?;
+        Ok(Loading { client, tenant: place.tenant })
+    }
+
+    /// Removes the tenant's rows of `table`: what a load that was cut short may have committed before.
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub async fn clear(&self, table: &Table) -> Result<(), CopyError> {
+        let sql = format!("DELETE FROM {} WHERE tenant_id = $1", table.qualified()?);
+        let cleared = self.client.execute(&sql, &[&self.tenant.0]).await;
+        cleared.map(drop).map_err(failed("clearing a table", Some(table)))
+    }
+
+    /// Writes rows in the text format of COPY; how many they were. Another tenant's row is refused before the end.
+    ///
+    /// # Errors
+    /// If the server refuses a row, or `rows` fails; nothing can be loaded after that.
+    pub async fn load<E: std::fmt::Display>(
+        &self,
+        table: &Table,
+        mut rows: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    ) -> Result<u64, CopyError> {
+        let sql = format!("COPY {} ({}) FROM STDIN", table.qualified()?, table.column_list()?);
+        let doing = "writing a table";
+        let sink = self.client.copy_in::<_, Bytes>(&sql).await.map_err(failed(doing, Some(table)))?;
+        let mut sink = Box::pin(sink);
+        while let Some(piece) = rows.next().await {
+            let piece = piece.map_err(|error| CopyError::Source(error.to_string()))?;
+            sink.feed(piece).await.map_err(failed(doing, Some(table)))?;
+        }
+        sink.as_mut().finish().await.map_err(failed(doing, Some(table)))
+    }
+
+    /// What the tenant's rows of `table` sum up to now.
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub async fn sum(&self, table: &Table) -> Result<Sum, CopyError> {
+        sum(&self.client, table, self.tenant).await
+    }
+
+    /// Sets counters of `table` beyond what was copied, with a gap of 1,000. They are not undone with the transaction,
+    /// and never go back.
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub async fn advance_counters(&self, table: &Table) -> Result<(), CopyError> {
+        let doing = "advancing counters";
+        let qualified = table.qualified()?;
+        for column in &table.columns {
+            let row = self
+                .client
+                .query_one("SELECT pg_get_serial_sequence($1, $2)", &[&qualified, column])
+                .await
+                .map_err(failed(doing, Some(table)))?;
+            let Some(sequence) = row.get::<_, Option<String>>(0) else { continue };
+            // The server has quoted this name itself.
+            let sql = format!(
+                "SELECT setval($1::text::regclass, greatest((SELECT last_value FROM {sequence}), \
+                   (SELECT max({}) FROM {qualified} WHERE tenant_id = $2)::bigint + {GAP})) \
+                 WHERE EXISTS (SELECT FROM {qualified} WHERE tenant_id = $2)",
+                quote(column)?
+            );
+            let set = self.client.query(&sql, &[&sequence, &self.tenant.0]).await;
+            set.map_err(failed(doing, Some(table)))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the rows permanent.
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub async fn commit(self) -> Result<(), CopyError> {
+        self.client.batch_execute("COMMIT").await.map_err(failed("committing a load", None))?;
+        self.client.close().await;
+        Ok(())
+    }
+}
+
+/// What `place` has installed; for who must know where to load into.
+///
+/// # Errors
+/// If the server is away.
+pub async fn shapes(cell: &Cell, place: &Place) -> Result<Vec<ServiceShape>, CopyError> {
+    let snapshot = super::Snapshot::open(cell, place).await?;
+    let shapes = snapshot.services().to_vec();
+    snapshot.close().await;
+    Ok(shapes)
+}

@@ -1,0 +1,162 @@
+//! The reading half: everything that a tenant has in a place, as it was at one instant.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use rowhouse_domain::id::TenantId;
+use tokio_postgres::Client;
+
+use super::{CopyError, SESSION, ServiceShape, Sum, Table, failed, sum};
+use crate::cell::Cell;
+use crate::connect::Connected;
+use crate::place::Place;
+use crate::tables::{PROBE_TABLE, TableKind};
+
+/// How often the tables are looked at anew when they change between being listed and being held.
+const TRIES: usize = 5;
+/// Longest wait for somebody who changes a table.
+const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '10s'";
+
+const SHAPES: &str = "SELECT i.service, i.schema, coalesce((SELECT max(v.number) FROM rh.version v WHERE v.schema = i.schema), 0), \
+       r.name, r.kind, \
+       (SELECT array_agg(a.attname::text ORDER BY a.attnum) FROM pg_attribute a \
+          JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = i.schema AND c.relname = r.name AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '') \
+  FROM rh.installed i LEFT JOIN rh.relation r ON r.schema = i.schema AND r.name <> $2 \
+ WHERE i.login = $1 ORDER BY i.service, i.schema, r.name";
+
+/// An open snapshot. It holds the tables against changes of their shape until it is closed or dropped; rows may change.
+pub struct Snapshot {
+    client: Connected,
+    tenant: TenantId,
+    shapes: Vec<ServiceShape>,
+}
+
+impl Snapshot {
+    /// Opens one of everything that the tenant of `place` has there.
+    ///
+    /// # Errors
+    /// If the server is away, or a migration holds a table for longer than ten seconds.
+    pub async fn open(cell: &Cell, place: &Place) -> Result<Self, CopyError> {
+        let client = cell.connect(&place.database).await?;
+        let mut expected = shapes(&client, &place.login).await?;
+        for _ in 0..TRIES {
+            hold(&client, &expected).await?;
+            // The first look of the transaction makes its snapshot: nothing can change shape from here on.
+            let found = shapes(&client, &place.login).await?;
+            if found == expected {
+                return Ok(Snapshot { client, tenant: place.tenant, shapes: found });
+            }
+            client.batch_execute("ROLLBACK").await.map_err(failed("letting go of the tables", None))?;
+            expected = found;
+        }
+        Err(CopyError::Changing)
+    }
+
+    /// What is there, in the order of services.
+    pub fn services(&self) -> &[ServiceShape] {
+        &self.shapes
+    }
+
+    /// All tenant tables.
+    pub fn tables(&self) -> impl Iterator<Item = &Table> {
+        self.shapes.iter().flat_map(|shape| &shape.tables)
+    }
+
+    /// The tenant's rows of a table in the text format of COPY, in pieces as the server sends them.
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub async fn rows(
+        &self,
+        table: &Table,
+    ) -> Result<impl Stream<Item = Result<Bytes, CopyError>> + Send + Unpin + use<>, CopyError> {
+        let select = format!("SELECT {} FROM {}", table.column_list()?, table.qualified()?);
+        self.stream(table, &select).await
+    }
+
+    /// The same as one JSON object a line (the backslashes of COPY are still doubled: [`super::RowSplitter`]).
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub async fn json(
+        &self,
+        table: &Table,
+    ) -> Result<impl Stream<Item = Result<Bytes, CopyError>> + Send + Unpin + use<>, CopyError> {
+        let select = format!("SELECT to_json(rh_row) FROM {} AS rh_row", table.qualified()?);
+        self.stream(table, &select).await
+    }
+
+    async fn stream(
+        &self,
+        table: &Table,
+        select: &str,
+    ) -> Result<impl Stream<Item = Result<Bytes, CopyError>> + Send + Unpin + use<>, CopyError> {
+        // COPY takes no parameters; a UUID of our own type is hexadecimal digits and hyphens.
+        let sql = format!("COPY ({select} WHERE tenant_id = '{}') TO STDOUT", self.tenant.0);
+        let doing = "reading a table";
+        let stream = self.client.copy_out(&sql).await.map_err(failed(doing, Some(table)))?;
+        let table = table.clone();
+        Ok(Box::pin(stream.map(move |piece| piece.map_err(failed(doing, Some(&table))))))
+    }
+
+    /// What the tenant's rows of `table` sum up to.
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub async fn sum(&self, table: &Table) -> Result<Sum, CopyError> {
+        sum(&self.client, table, self.tenant).await
+    }
+
+    /// Lets go of the tables.
+    pub async fn close(self) {
+        self.client.close().await;
+    }
+}
+
+/// `LOCK` makes no snapshot, so what comes after it sees what the waiting was for.
+async fn hold(client: &Client, shapes: &[ServiceShape]) -> Result<(), CopyError> {
+    let mut sql = format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {SESSION}; {LOCK_TIMEOUT}");
+    for table in shapes.iter().flat_map(|shape| &shape.tables) {
+        sql.push_str(&format!("; LOCK TABLE {} IN ACCESS SHARE MODE", table.qualified()?));
+    }
+    client.batch_execute(&sql).await.map_err(failed("holding the tables", None))
+}
+
+async fn shapes(client: &Client, login: &str) -> Result<Vec<ServiceShape>, CopyError> {
+    let rows = client
+        .query(SHAPES, &[&login, &PROBE_TABLE])
+        .await
+        .map_err(failed("listing what is installed", None))?;
+    let mut shapes: Vec<ServiceShape> = Vec::new();
+    for row in &rows {
+        let (service, schema): (String, String) = (row.get(0), row.get(1));
+        if shapes.last().is_none_or(|last| last.schema != schema) {
+            let version = row.get(2);
+            shapes.push(ServiceShape {
+                service: service.clone(),
+                schema: schema.clone(),
+                version,
+                kinds: BTreeMap::new(),
+                tables: Vec::new(),
+            });
+        }
+        let Some(name) = row.get::<_, Option<String>>(3) else { continue };
+        let kind = kind(row.get(4))?;
+        let shape = shapes.last_mut().expect("one was just put there");
+        shape.kinds.insert(name.clone(), kind);
+        if kind == TableKind::Tenant {
+            let columns = row.get::<_, Option<Vec<String>>>(5).unwrap_or_default();
+            shape.tables.push(Table { service, schema, name, columns });
+        }
+    }
+    Ok(shapes)
+}
+
+fn kind(word: &str) -> Result<TableKind, CopyError> {
+    [TableKind::Tenant, TableKind::Reference, TableKind::Internal]
+        .into_iter()
+        .find(|kind| kind.as_str() == word)
+        .ok_or(CopyError::Stored("the kind of a table"))
+}
