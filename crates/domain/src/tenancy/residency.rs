@@ -175,10 +175,8 @@ mod tests {
             more in names(),
             asked in names(),
         ) {
-            let residence = |residency, by_contract| Residence { home, residency, by_contract };
-            let free = allowed(&regions, &residence(&[], false));
-            let own = allowed(&regions, &residence(&residency, false));
-            let bought = allowed(&regions, &residence(&residency, true));
+            let of = |residency: &[String], by_contract| allowed(&regions, &Residence { home, residency, by_contract });
+            let (free, own, bought) = (of(&[], false), of(&residency, false), of(&residency, true));
             prop_assert!(free.contains(home));
             prop_assert!(own.is_subset(&free), "what is not permitted needs a contract");
             let in_list = |name: &String| residency.contains(name) || residency.contains(&regions[name].zone);
@@ -190,10 +188,10 @@ mod tests {
                 prop_assert!(own.is_subset(&bought));
                 let mut longer = residency.clone();
                 longer.push(more);
-                prop_assert!(own.is_subset(&allowed(&regions, &residence(&longer, false))));
+                prop_assert!(own.is_subset(&of(&longer, false)));
             }
             for by_contract in [false, true] {
-                let residence = residence(&residency, by_contract);
+                let residence = Residence { home, residency: &residency, by_contract };
                 let proof = reside(&regions, TenantId::from_u128(7), &residence, &asked);
                 prop_assert_eq!(proof.is_ok(), allowed(&regions, &residence).contains(&asked));
                 if let Ok(proof) = proof {
