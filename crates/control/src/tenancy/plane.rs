@@ -144,7 +144,9 @@ async fn watch_plane(
     ConnectInfo(caller): ConnectInfo<Caller>,
     Query(wanted): Query<Wanted>,
 ) -> Response {
-    let tenant = match peer(&control, caller).await.map(|peer| scope(peer, &wanted)) {
+    let peer = peer(&control, caller).await;
+    let is_own_process = matches!(peer, Ok(Some(Peer::One(..))));
+    let tenant = match peer.map(|peer| scope(peer, &wanted)) {
         Ok(Ok(tenant)) => tenant,
         Ok(Err(status)) => {
             tracing::warn!(?caller, service = wanted.service, tenant = ?wanted.tenant, "asked for what is not its own");
@@ -165,7 +167,12 @@ async fn watch_plane(
         Err(error) => Err(error.into()),
     };
     match plane {
-        Ok(plane) if plane.version > wanted.after => Json(plane).into_response(),
+        Ok(mut plane) if plane.version > wanted.after => {
+            if is_own_process {
+                keep_instances(&mut plane);
+            }
+            Json(plane).into_response()
+        }
         Ok(_) => StatusCode::NO_CONTENT.into_response(),
         Err(refusal) => {
             let cause = refusal.private_detail().unwrap_or_default();
@@ -173,6 +180,17 @@ async fn watch_plane(
             StatusCode::SERVICE_UNAVAILABLE.into_response()
         }
     }
+}
+
+/// A tenant's own process may run before the tenant has moved to its own server: it learns nothing of the server that is
+/// everybody's.
+fn keep_instances(plane: &mut Plane) {
+    plane.places.retain(|_, place| place.isolation == Isolation::Instance);
+    let (places, databases) = (&plane.places, &mut plane.databases);
+    databases.retain(|own| {
+        places.values().any(|place| (&place.cell, &place.database) == (&own.cell, &own.database))
+    });
+    plane.cells.retain(|cell, _| places.values().any(|place| place.cell == *cell));
 }
 
 /// Returns when the version is above `after`.
@@ -212,7 +230,8 @@ pub async fn build(control: &Control, service: &str, tenant: Option<TenantId>) -
         None => deploy::with_own_process(&transaction, service).await?,
     };
     let mut places = places(&transaction, service, tenant, &tiers).await?;
-    places.retain(|tenant, _| !elsewhere.contains(tenant));
+    // While a tenant moves, its own processes are there and do not serve it.
+    places.retain(|tenant, place| place.isolation != Isolation::Instance || !elsewhere.contains(tenant));
     let named: BTreeSet<(&str, &str)> =
         places.values().map(|place| (place.cell.as_str(), place.database.as_str())).collect();
     let mut databases = Vec::new();

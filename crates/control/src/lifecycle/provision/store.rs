@@ -42,7 +42,7 @@ pub(in crate::lifecycle) async fn make_at(run: &Run<'_, Shared>, placed: &Placed
         run.intend(kind, &name).await?;
     }
     if let Some(directory) = &placed.directory {
-        make_server(run, &placed, directory).await?;
+        make_server(run, placed, directory).await?;
     }
     let cell = reachable(run, &placed.cell).await?;
     if placed.directory.is_some() {
@@ -100,7 +100,7 @@ pub async fn take_away(run: &Run<'_, Shared>) -> StepResult {
 /// Removes what `placed` names, whoever made it. Twice is once.
 pub(in crate::lifecycle) async fn take_away_at(run: &Run<'_, Shared>, placed: &Placed) -> StepResult {
     match &placed.directory {
-        Some(directory) => take_server_away(run, &placed, directory).await?,
+        Some(directory) => take_server_away(run, placed, directory).await?,
         None => {
             let cell = reachable(run, &placed.cell).await?;
             place::drop(&cell, &placed.place).await.map_err(place_failure)?;

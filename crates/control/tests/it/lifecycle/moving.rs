@@ -25,7 +25,7 @@ impl Service {
             tokio::task::yield_now().await;
         }
         let cache = stage.directory.join(format!("plane-{tenant}.json"));
-        let watch = Watch { socket, service: "stamping".to_owned(), tenant: None, cache };
+        let watch = Watch { socket, service: "stamping".to_owned(), tenant: Some(tenant), cache };
         let databases = Databases::open(Source::Watch(watch)).await.expect("a plane");
         let claims = ContextClaims {
             audience: "stamping".to_owned(),
