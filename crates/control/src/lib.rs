@@ -14,6 +14,7 @@ pub mod deploy;
 pub mod directory;
 pub mod keys;
 pub mod lifecycle;
+pub mod messages;
 pub mod metering;
 pub mod projection;
 pub mod resources;
@@ -50,6 +51,8 @@ pub struct Control {
     pub ingestion: metering::Ingestion,
     /// What was found of tenants' own servers and processes.
     pub fleet: deploy::Fleet,
+    /// How messages to people leave.
+    pub messages: messages::Post,
     /// Settings that do not change while it runs.
     pub settings: Settings,
 }

@@ -111,6 +111,8 @@ ids! {
     RequestId = "request";
     /// A domain of a tenant's own.
     HostId = "host";
+    /// An e-mail.
+    MessageId = "message";
     /// An invoice.
     InvoiceId = "invoice";
     /// A line of an invoice.

@@ -16,6 +16,7 @@ pub mod entropy;
 pub mod id;
 pub mod keys;
 pub mod limits;
+pub mod messages;
 pub mod metering;
 pub mod refusal;
 pub mod resources;

@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{Answer, assemble};
-use crate::{Shared, access, audit, billing, catalog, deploy, keys, lifecycle, metering, resources, tenancy};
+use crate::{Shared, access, audit, billing, catalog, deploy, keys, lifecycle, messages, metering, resources, tenancy};
 
 /// The control API, ready to be served.
 pub fn router(control: Shared) -> Router {
@@ -46,6 +46,7 @@ fn documented() -> (Router<Shared>, OpenApi) {
         .merge(resources::routes())
         .merge(billing::routes())
         .merge(audit::routes())
+        .merge(messages::routes())
         .routes(routes!(version))
         .routes(routes!(explain))
         .split_for_parts()

@@ -5,6 +5,7 @@
 //! What changes a tenant's status or place is `lifecycle`; it calls the functions here, which write this schema.
 
 mod api;
+mod branding;
 pub mod cells;
 mod configuration;
 mod configuration_api;
@@ -24,6 +25,7 @@ mod tenant_keys;
 mod view;
 
 pub use api::{named, routes};
+pub use branding::brand;
 pub use cells::{LOCAL_CELL, register_local_cell};
 pub use edit::{BillingContact, check_company_name, check_metadata};
 pub use hosts::load_hosts;

@@ -11,6 +11,7 @@ mod house;
 mod ingestion;
 mod keys;
 mod lifecycle;
+mod messages;
 mod metering;
 mod platform;
 mod quotas;

@@ -194,7 +194,7 @@ impl Platform {
         options.segment_bytes = 1024 * 1024;
         let (journal, _) = Journal::open(&directory, options).expect("a journal");
         let journal = Arc::new(journal);
-        let control = Arc::new(control(config.clone(), clock, &journal));
+        let control = Arc::new(control(config.clone(), clock, &journal, directory.join("messages")));
         Platform { control, journal, hand, config, _directory: Scratch(directory), address: OnceCell::new() }
     }
 
@@ -243,6 +243,11 @@ impl Platform {
         directory.keys.insert(public_id, Arc::new(key));
         self.control.directory.publish(directory);
         (id, text)
+    }
+
+    /// Where messages to people are put.
+    pub fn mail_folder(&self) -> PathBuf {
+        self._directory.0.join("messages")
     }
 
     /// The operator, with every permission.
@@ -314,7 +319,12 @@ async fn serve(control: &Shared) -> SocketAddr {
     address
 }
 
-fn control(config: tokio_postgres::Config, clock: Clock, journal: &Journal) -> Control {
+fn control(
+    config: tokio_postgres::Config,
+    clock: Clock,
+    journal: &Journal,
+    messages: PathBuf,
+) -> Control {
     // Repeatable and never the same twice: a counter, mixed.
     let counter = AtomicU64::new(1);
     let entropy = Entropy::new(move |bytes| {
@@ -339,6 +349,7 @@ fn control(config: tokio_postgres::Config, clock: Clock, journal: &Journal) -> C
         usage_changes: Default::default(),
         ingestion: rowhouse_control::metering::Ingestion::open(journal).expect("the lane of reported events"),
         fleet: Default::default(),
+        messages: rowhouse_control::messages::Post::to_folder(messages),
         settings: Settings {
             public_url: "http://127.0.0.1:8081".into(),
             node: "n1".into(),
@@ -353,9 +364,10 @@ fn control(config: tokio_postgres::Config, clock: Clock, journal: &Journal) -> C
 
 fn permissions() -> access::Permissions {
     let kinds =
-        ["usage", "meter", "quota", "plan", "subscription", "invoice", "tenant", "key", "role", "audit"];
+        ["usage", "meter", "quota", "plan", "subscription", "invoice", "tenant", "key", "role", "audit", "user"];
     let actions = ["read", "create", "update", "delete"].map(str::to_owned).to_vec();
     let mut all: BTreeMap<_, _> = kinds.into_iter().map(|kind| (kind.to_owned(), actions.clone())).collect();
+    all.insert("message".to_owned(), ["read", "send"].map(str::to_owned).to_vec());
     all.insert("audit".to_owned(), ["read", "export"].map(str::to_owned).to_vec());
     access::Permissions::new(&all).expect("few permissions")
 }

@@ -236,6 +236,8 @@ pub const EVENTS: &[EventName] = &[
     name("lifecycle.tenant_resumed", T::TenantChanged),
     name("lifecycle.tenant_suspended", T::TenantChanged),
     name("limits.limit_changed", T::ConfigChanged),
+    name("messages.message_resent", T::DataUpdated),
+    name("messages.test_sent", T::DataCreated),
     name("metering.meter_changed", T::ConfigChanged),
     name("resources.quota_changed", T::ConfigChanged),
     name("routes.route_changed", T::ConfigChanged),

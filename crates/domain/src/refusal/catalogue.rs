@@ -122,6 +122,9 @@ catalogue! {
     OUT_OF_RANGE = "billing.out_of_range", 422, Caller, "An amount is out of range", "Keep amounts below 10^15 minor units.";
     NO_SUBSCRIPTION = "billing.no_subscription", 404, Caller, "The tenant has no subscription", "Subscribe the tenant to a plan.";
 
+    // messages
+    MESSAGE_NOT_RESENDABLE = "messages.not_resendable", 409, Caller, "The message cannot be sent again", "Have a new one made by what caused it.";
+
     // audit
     AUDIT_UNAVAILABLE = "audit.unavailable", 503, Ours, "The change cannot be audited", "Try again shortly; nothing was changed.";
     AUDIT_RECOVERING = "audit.recovering", 503, Ours, "The audit log is being recovered", "An operator must run `rowhouse audit recover`.";

@@ -3,6 +3,7 @@
 
 mod duration;
 mod load;
+mod messages;
 mod origin;
 mod settings;
 
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 
 pub use duration::Span;
 pub use load::{load, strangers};
+pub use messages::{MailTls, MailTransport, Messages};
 pub use origin::{Shown, origins};
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +31,8 @@ pub struct Config {
     pub tenancy: Tenancy,
     /// What we run ourselves.
     pub deploy: Deploy,
+    /// How messages to people leave.
+    pub messages: Messages,
     /// The catalogue applied at start.
     pub catalog: Catalog,
     /// Logs.

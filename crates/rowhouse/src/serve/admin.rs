@@ -1,6 +1,7 @@
 //! The admin listener: metrics and health, on loopback unless told otherwise.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use axum::extract::State;
@@ -47,6 +48,7 @@ async fn page(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
         journal: admin.journal.status(),
         lags: control.projections.lags(&admin.journal, control.clock().now_us()),
         directory_version: control.directory.current().version,
+        messages: admin.messages(),
     });
     ([("content-type", "text/plain; version=0.0.4")], text)
 }
@@ -66,6 +68,21 @@ async fn ready(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
 }
 
 impl Admin {
+    fn messages(&self) -> metrics::Messages {
+        let counts = &self.control.messages.counts;
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        metrics::Messages {
+            ended: [
+                ("sent", of(&counts.sent)),
+                ("deferred", of(&counts.deferred)),
+                ("failed", of(&counts.failed)),
+                ("suppressed", of(&counts.suppressed)),
+            ],
+            waiting: of(&counts.waiting),
+            dead: of(&counts.dead),
+        }
+    }
+
     /// What is not as it should be: part, detail, and whether requests cannot be served because of it. The
     /// gateway serves without PostgreSQL, so that is degraded, not down.
     fn reasons(&self) -> Vec<(&'static str, String, bool)> {

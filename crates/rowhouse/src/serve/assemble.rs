@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rowhouse_control::{
-    Shared, api, audit, deploy, directory, lifecycle, metering, projection, resources, tenancy,
+    Shared, api, audit, deploy, directory, lifecycle, messages, metering, projection, resources, tenancy,
 };
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::OPERATOR_TENANT;
@@ -107,6 +107,7 @@ fn spawn_work(
     let checkpoints = data_dir.join("audit");
     work.spawn(audit::run(control.clone(), journal.clone(), checkpoints, stop.clone()));
     work.spawn(deploy::run(control.clone(), stop.clone()));
+    work.spawn(messages::run(control.clone(), stop.clone()));
     work.spawn(serve_plane(control.clone(), plane_socket(data_dir), stop.clone()));
 }
 

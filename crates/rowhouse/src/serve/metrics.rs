@@ -16,11 +16,24 @@ pub struct Readings {
     pub lags: Vec<Lag>,
     /// The version in force.
     pub directory_version: u64,
+    /// Messages to people.
+    pub messages: Messages,
+}
+
+/// How messages to people stand.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Messages {
+    /// By how they ended: outcome and number.
+    pub ended: [(&'static str, u64); 4],
+    /// Not sent yet.
+    pub waiting: u64,
+    /// Left for a person.
+    pub dead: u64,
 }
 
 /// Everything, in the text format (version 0.0.4).
 pub fn render(readings: &Readings) -> String {
-    let Readings { gateway, journal, lags, directory_version } = readings;
+    let Readings { gateway, journal, lags, directory_version, messages } = readings;
     let mut page = Page::default();
     page.family("rowhouse_routes_requests_total", "counter", "Requests by how they ended");
     for (outcome, count) in gateway.by_outcome {
@@ -79,6 +92,12 @@ pub fn render(readings: &Readings) -> String {
         page.sample("rowhouse_journal_lag_seconds", &labels, lag.seconds);
     }
     page.single("rowhouse_api_directory_version", "gauge", "Version in force", *directory_version);
+    page.family("rowhouse_messages_tries_total", "counter", "Tries to send a message to people, by how they ended");
+    for (outcome, count) in messages.ended {
+        page.sample("rowhouse_messages_tries_total", &[("outcome", outcome)], count);
+    }
+    page.single("rowhouse_messages_waiting", "gauge", "Messages that are not sent yet", messages.waiting);
+    page.single("rowhouse_messages_dead", "gauge", "Messages left for a person after their last try", messages.dead);
     page.0
 }
 

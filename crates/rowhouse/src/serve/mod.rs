@@ -8,6 +8,7 @@ mod admin;
 mod assemble;
 mod database;
 mod first_start;
+mod mail;
 mod metrics;
 mod telemetry;
 
@@ -73,6 +74,7 @@ async fn start(config: &Config) -> anyhow::Result<assemble::House> {
         usage_changes: Default::default(),
         ingestion: rowhouse_control::metering::Ingestion::open(&journal)?,
         fleet: Default::default(),
+        messages: mail::open(&config.messages, &data_dir)?,
         settings: settings(config, &secrets, &data_dir),
     });
     first_start::run(&control, config, &data_dir, database.cell).await?;

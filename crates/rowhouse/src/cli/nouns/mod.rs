@@ -3,6 +3,7 @@
 mod access;
 mod ask;
 mod call;
+mod messages;
 mod money;
 mod tables;
 mod tenants;
@@ -56,6 +57,9 @@ pub enum Noun {
     /// Invoices.
     #[command(subcommand)]
     Invoice(money::InvoiceVerb),
+    /// E-mails to people.
+    #[command(subcommand)]
+    Message(messages::MessageVerb),
     /// A service's tables in tenants' databases.
     #[command(subcommand)]
     Tables(tables::TablesVerb),
@@ -115,6 +119,7 @@ pub async fn run(client: &Client, noun: Noun, json: bool) -> anyhow::Result<Exit
         Noun::Quota(verb) => money::quota(client, verb, json).await?,
         Noun::Subscription(verb) => money::subscription(client, verb, json).await?,
         Noun::Invoice(verb) => money::invoice(client, verb, json).await?,
+        Noun::Message(verb) => messages::message(client, verb, json).await?,
         Noun::Service(verb) => {
             look("services", verb, &["name", "upstreams", "protocol", "reports_usage"]).await?
         }

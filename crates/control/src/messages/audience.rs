@@ -1,0 +1,102 @@
+//! To whom: found when a message is sent, so that it reaches who is there then.
+
+use rowhouse_domain::id::{OPERATOR_TENANT, TenantId, UserId};
+use rowhouse_domain::messages::Address;
+use rowhouse_store::{StoreError, Transaction};
+
+use crate::{Control, tenancy};
+
+/// To whom a message goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum To {
+    /// An address.
+    Address(Address),
+    /// A person, at the address that is theirs when it is sent.
+    User(UserId),
+    /// Who administers the tenant; while nobody does, its billing contact.
+    Administrators,
+    /// The tenant's billing contact; without one, its administrators.
+    BillingContact,
+    /// The operator's administrators, and the addresses in `messages.operators`.
+    Operators,
+}
+
+impl To {
+    /// As it is stored and shown.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            To::Address(_) => "address",
+            To::User(_) => "user",
+            To::Administrators => "administrators",
+            To::BillingContact => "billing_contact",
+            To::Operators => "operators",
+        }
+    }
+
+    /// The person, if it is for one.
+    pub fn user(&self) -> Option<UserId> {
+        match self {
+            To::User(user) => Some(*user),
+            _ => None,
+        }
+    }
+
+    /// What was stored; addresses are not: they lie sealed.
+    pub(super) fn stored(word: &str, user: Option<UserId>) -> Option<To> {
+        match (word, user) {
+            ("user", Some(user)) => Some(To::User(user)),
+            ("administrators", None) => Some(To::Administrators),
+            ("billing_contact", None) => Some(To::BillingContact),
+            ("operators", None) => Some(To::Operators),
+            _ => None,
+        }
+    }
+}
+
+/// The addresses that a message about `tenant` would go to now, each once. The transaction must see the tenant; for
+/// [`To::Operators`], the platform.
+///
+/// # Errors
+/// If the database fails.
+pub async fn addresses(
+    control: &Control,
+    transaction: &Transaction,
+    tenant: TenantId,
+    to: &To,
+) -> Result<Vec<Address>, StoreError> {
+    let mut found = match to {
+        To::Address(address) => vec![address.clone()],
+        To::User(user) => identity_address(transaction, *user).await?,
+        To::Administrators => {
+            let own = administrators(transaction, tenant).await?;
+            if own.is_empty() { billing_contact(transaction, tenant).await? } else { own }
+        }
+        To::BillingContact => {
+            let own = billing_contact(transaction, tenant).await?;
+            if own.is_empty() { administrators(transaction, tenant).await? } else { own }
+        }
+        To::Operators => {
+            let mut own = administrators(transaction, OPERATOR_TENANT).await?;
+            own.extend(control.messages.settings.operators.iter().cloned());
+            own
+        }
+    };
+    found.sort_by_key(Address::key);
+    found.dedup_by_key(|address| address.key());
+    Ok(found)
+}
+
+async fn billing_contact(transaction: &Transaction, tenant: TenantId) -> Result<Vec<Address>, StoreError> {
+    let record = tenancy::get(transaction, tenant).await?;
+    let email = record.as_ref().and_then(|record| record.billing_contact["email"].as_str());
+    Ok(email.and_then(|text| Address::parse(text).ok()).into_iter().collect())
+}
+
+/// Nobody yet: tenants have no people so far.
+async fn administrators(_: &Transaction, _: TenantId) -> Result<Vec<Address>, StoreError> {
+    Ok(Vec::new())
+}
+
+async fn identity_address(_: &Transaction, _: UserId) -> Result<Vec<Address>, StoreError> {
+    Ok(Vec::new())
+}
