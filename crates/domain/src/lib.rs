@@ -1,7 +1,7 @@
 //! The facts and rules of Rowhouse, without I/O, async, clock or randomness: those come in as values.
 //! Both planes decide with the functions here, so they cannot disagree.
 //!
-//! One module per feature word (`tenancy`, `access`, `keys`, `limits`, `routes`, `resources`, `metering`,
+//! One module per feature word (`tenancy`, `lifecycle`, `access`, `keys`, `limits`, `routes`, `resources`, `metering`,
 //! `billing`, `audit`), and what all of them share: `id`, `refusal`, `clock`, `entropy`, `sharded`,
 //! `context` (what a service is told about its caller) and `directory` (what the gateway decides from).
 #![forbid(unsafe_code)]
@@ -15,6 +15,7 @@ pub mod directory;
 pub mod entropy;
 pub mod id;
 pub mod keys;
+pub mod lifecycle;
 pub mod limits;
 pub mod messages;
 pub mod metering;

@@ -93,13 +93,23 @@ impl VerifierKey {
         self.key.to_bytes()
     }
 
+    /// Name and id, as in `audit.example.com+1a2b3c4d`: which key it is, without the key.
+    pub fn key_name(&self) -> String {
+        format!("{}+{}", self.name, self.id_hex())
+    }
+
+    /// Whether `signature` is this key's over `message`.
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        let signature = Signature::from_slice(signature);
+        signature.is_ok_and(|signature| self.key.verify_strict(message, &signature).is_ok())
+    }
+
     fn id_hex(&self) -> String {
         self.id.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     fn accepts(&self, text: &str, signature: &[u8]) -> bool {
-        let signature = Signature::from_slice(signature);
-        signature.is_ok_and(|signature| self.key.verify_strict(text.as_bytes(), &signature).is_ok())
+        self.verifies(text.as_bytes(), signature)
     }
 }
 
@@ -120,6 +130,11 @@ impl SignerKey {
 
     pub fn verifier(&self) -> &VerifierKey {
         &self.verifier
+    }
+
+    /// The signature over `message`, which says by its form that it is no checkpoint.
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.key.sign(message).to_bytes()
     }
 
     /// One signature line, with its line end: `— <name> <base64 of id and signature>`.

@@ -3,9 +3,11 @@
 //! them before it calls.
 
 mod create;
+pub mod erase;
 mod fence;
 mod retire;
 mod rights;
+mod search;
 mod verify;
 
 use rowhouse_domain::id::TenantId;
