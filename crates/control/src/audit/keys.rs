@@ -28,6 +28,14 @@ impl Keys {
         &self.standing
     }
 
+    /// The platform's own key, for documents that are not logs, named `<name>/platform`. `None` for a name that no key can
+    /// have.
+    pub fn platform(&self) -> Option<SignerKey> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.seed).expect("HMAC takes keys of any length");
+        mac.update(b"rowhouse platform key v1");
+        SignerKey::from_seed(&format!("{}/platform", self.name), &mac.finalize().into_bytes().into())
+    }
+
     /// The origin of a log opened today: `<name>/t/<tenant id>`.
     pub fn origin(&self, log: TenantId) -> String {
         format!("{}/t/{log}", self.name)

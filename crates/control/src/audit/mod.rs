@@ -31,7 +31,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use keys::Keys;
+use rowhouse_domain::id::TenantId;
 use rowhouse_journal::Journal;
+use rowhouse_store::{StoreError, Transaction};
+pub use read::LogState;
 pub use standing::{Paused, Standing};
 use tokio::sync::watch;
 use utoipa_axum::router::OpenApiRouter;
@@ -44,6 +47,21 @@ const BEAT: Duration = Duration::from_secs(1);
 /// All paths of the feature.
 pub fn routes() -> OpenApiRouter<Shared> {
     api::routes().merge(logs_api::routes())
+}
+
+/// How a tenant's log stands, once `event` is its last one and a checkpoint covers it; `None` until then.
+///
+/// # Errors
+/// If the control database failed.
+pub async fn ended_with(
+    transaction: &Transaction,
+    tenant: TenantId,
+    event: &str,
+) -> Result<Option<LogState>, StoreError> {
+    let Some(state) = read::log(transaction, tenant).await? else { return Ok(None) };
+    let last = transaction.query_opt(queries::LAST_EVENT, &[&tenant.0]).await?;
+    let is_last = last.is_some_and(|row| row.get::<_, &str>(0) == event);
+    Ok(Some(state).filter(|state| is_last && state.covered == state.size))
 }
 
 /// Sequences and signs until `shutdown` says true. `checkpoints` is the directory that keeps each log's newest

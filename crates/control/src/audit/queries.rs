@@ -97,3 +97,6 @@ pub const SEARCH_BACK: &str = "SELECT idx, id, leaf, leaf_hash FROM audit.events
      ORDER BY idx DESC LIMIT $11";
 /// One event by its id.
 pub const EVENT: &str = "SELECT tenant_id, idx, id, leaf, leaf_hash FROM audit.events WHERE id = $1 LIMIT 1";
+
+/// The name of a log's last event.
+pub const LAST_EVENT: &str = "SELECT ev FROM audit.events WHERE tenant_id = $1 ORDER BY idx DESC LIMIT 1";

@@ -6,6 +6,7 @@
 mod api;
 mod explain;
 mod period;
+mod plan_change;
 pub mod queries;
 mod running;
 mod simulate;
@@ -13,5 +14,6 @@ mod subscription;
 
 pub use api::routes;
 pub use period::{PeriodError, period_of};
+pub use plan_change::{PlanChange, period_end, preview as preview_change};
 pub use running::{DraftError, Running, draft};
-pub use subscription::{SubscribeError, Subscription, cancel, current, list, subscribe};
+pub use subscription::{SubscribeError, Subscription, cancel, current, end, list, subscribe};

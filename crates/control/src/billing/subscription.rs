@@ -124,6 +124,28 @@ pub async fn cancel(transaction: &Transaction, tenant: TenantId) -> Result<bool,
     Ok(true)
 }
 
+/// Ends the running subscription with the minute of `now`; its plan, if there was one.
+pub async fn end(
+    transaction: &Transaction,
+    tenant: TenantId,
+    now: Timestamp,
+) -> Result<Option<String>, StoreError> {
+    let Some(row) = transaction.query_opt(queries::LOCK_CURRENT, &[&tenant.0]).await? else {
+        return Ok(None);
+    };
+    let running = subscription(&row)?;
+    let minute = Timestamp::from_microsecond(now.as_microsecond().div_euclid(MINUTE_US) * MINUTE_US)
+        .expect("the start of a minute is as near as the minute");
+    transaction.execute(queries::END, &[&running.id, &minute.max(running.started_at)]).await?;
+    Ok(Some(running.plan.name))
+}
+
+/// A plan as it is declared now.
+pub(super) async fn read_declared(transaction: &Transaction, plan: &str) -> Result<Plan, SubscribeError> {
+    let (_, snapshot) = declared(transaction, plan).await?;
+    read_plan(plan, &snapshot)
+}
+
 async fn declared(transaction: &Transaction, plan: &str) -> Result<(i64, Value), SubscribeError> {
     let row = transaction.query_opt(queries::PLAN, &[&plan]).await?;
     let row = row.ok_or_else(|| SubscribeError::UnknownPlan { plan: plan.to_owned() })?;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::directory::Directory;
 use rowhouse_domain::id::TenantId;
+use rowhouse_domain::tenancy::Status;
 use rowhouse_store::{StoreError, Transaction};
 
 use super::notices;
@@ -91,6 +92,11 @@ pub(super) async fn put(
         forget(directory, gone);
     }
     for row in &tenants {
+        // As if it had never been.
+        if row.status == Status::Terminated {
+            forget(directory, row.id);
+            continue;
+        }
         forget_code(directory, row.id, &row.code);
         directory.put_tenant(compiler.tenant(row));
     }
@@ -128,13 +134,17 @@ fn by_tenant<T>(rows: impl IntoIterator<Item = (TenantId, T)>) -> HashMap<Tenant
     all
 }
 
-/// A tenant's row is gone: it never was served, or its code would stay for ever.
+/// A tenant has left, or its row is gone because it never was served.
 fn forget(directory: &mut Directory, tenant: TenantId) {
     let Some(entry) = directory.tenants.get(&tenant).cloned() else { return };
     directory.tenants.remove(&tenant);
     let own = directory.keys.iter().filter(|(_, key)| key.tenant == tenant).map(|(id, _)| *id);
     for public_id in own.collect::<Vec<_>>() {
         directory.keys.remove(&public_id);
+    }
+    let own = directory.hosts.iter().filter(|(_, owner)| **owner == tenant).map(|(name, _)| name.clone());
+    for name in own.collect::<Vec<_>>() {
+        directory.hosts.remove(&name);
     }
     if directory.codes.get(&entry.code) == Some(&tenant) {
         directory.codes.remove(&entry.code);

@@ -112,7 +112,7 @@ pub fn may_be_cancelled(saga: &SagaRow, log: &[StepRow]) -> bool {
         kind.and_then(|kind| kind.steps.last().map(|step| began(log, step.name))).unwrap_or(true)
     };
     match saga.state {
-        State::Scheduled => saga.kind != "decommission",
+        State::Scheduled => saga.kind != super::decommission::KIND,
         State::Running => has_way_back(saga, log) && !last_began(),
         _ => false,
     }

@@ -4,7 +4,10 @@
 //! This feature alone changes a tenant's status. It writes the schema `lifecycle` and asks the other features for the rest.
 
 mod api;
+pub mod change_tier;
 mod decisions;
+pub mod decommission;
+mod due;
 mod explain;
 mod operations;
 pub mod provision;
@@ -13,6 +16,7 @@ pub mod relocate;
 mod suspension;
 
 pub use api::routes;
+pub use due::begin_due;
 pub use operations::{Operation, OperationState};
 pub use suspension::{Resumption, Suspend, resume, suspend};
 
@@ -42,7 +46,7 @@ pub enum RunError {
 
 /// All kinds of sagas that this binary knows.
 pub fn kinds() -> Vec<Kind<Shared>> {
-    vec![provision::kind(), relocate::kind()]
+    vec![provision::kind(), relocate::kind(), change_tier::kind(), decommission::kind()]
 }
 
 /// The executor of this process.
@@ -66,6 +70,7 @@ pub async fn run(control: Shared, shutdown: watch::Receiver<bool>) -> Result<(),
     tokio::join!(
         engine.run(shutdown.clone()),
         engine.run(shutdown.clone()),
+        due::run(&control, shutdown.clone()),
         bring_rights(&control, shutdown)
     );
     Ok(())

@@ -2,12 +2,15 @@
 
 use jiff::Timestamp;
 use rowhouse_domain::id::{OperationId, TenantId};
+use rowhouse_domain::lifecycle::envelope::Envelope;
 use rowhouse_store::sagas::State;
 use rowhouse_store::{StoreError, Transaction};
 use serde_json::Value;
 use tokio_postgres::Row;
+use tokio_postgres::types::Json;
 use uuid::Uuid;
 
+use super::decommission::Issued;
 use super::explain::Thing;
 
 /// A saga.
@@ -25,7 +28,6 @@ pub struct SagaRow {
     pub run_at: Timestamp,
     pub executor: Option<Uuid>,
     pub lease_until: Option<Timestamp>,
-    #[allow(dead_code)] // read by what leaves
     pub params: Value,
 }
 
@@ -141,4 +143,52 @@ pub async fn processes_are_gone(transaction: &Transaction, tenant: TenantId) -> 
         )
         .await?;
     Ok(())
+}
+
+/// Removes the rows of a tenant that is leaving from all tables but the `kept` ones: table, number of rows.
+pub async fn erase_rows(
+    transaction: &Transaction,
+    tenant: TenantId,
+    kept: &[&str],
+) -> Result<Vec<(String, i64)>, StoreError> {
+    let sql = "SELECT relation, erased FROM lifecycle.erase_rows($1, $2) ORDER BY 1";
+    let rows = transaction.query(sql, &[&tenant.0, &kept]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// Rows of a tenant in all tables but the `kept` ones, those without any too.
+pub async fn rows_left(
+    transaction: &Transaction,
+    tenant: TenantId,
+    kept: &[&str],
+) -> Result<Vec<(String, i64)>, StoreError> {
+    let sql = "SELECT relation, remaining FROM lifecycle.rows_left($1, $2) ORDER BY 1";
+    let rows = transaction.query(sql, &[&tenant.0, &kept]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// Keeps a certificate.
+pub async fn keep_certificate(
+    transaction: &Transaction,
+    tenant: TenantId,
+    number: i32,
+    envelope: &Envelope,
+) -> Result<(), StoreError> {
+    let now = transaction.store().clock().now();
+    let sql = "INSERT INTO lifecycle.certificates (tenant_id, number, envelope, at) VALUES ($1, $2, $3, $4)";
+    transaction.execute(sql, &[&tenant.0, &number, &Json(envelope), &now]).await.map(drop)
+}
+
+/// The last certificate of a tenant.
+pub async fn newest_certificate(
+    transaction: &Transaction,
+    tenant: TenantId,
+) -> Result<Option<Issued>, StoreError> {
+    let sql = "SELECT number, envelope, at FROM lifecycle.certificates WHERE tenant_id = $1 ORDER BY number DESC LIMIT 1";
+    let row = transaction.query_opt(sql, &[&tenant.0]).await?;
+    Ok(row.map(|row| Issued {
+        number: row.get(0),
+        envelope: row.get::<_, Json<Envelope>>(1).0,
+        at: row.get(2),
+    }))
 }

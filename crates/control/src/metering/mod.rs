@@ -21,6 +21,9 @@ mod read;
 mod reported;
 mod span;
 
+use rowhouse_domain::id::TenantId;
+use rowhouse_store::{StoreError, Transaction};
+
 pub use api::routes;
 pub use changes::{Changes, Growth};
 pub use ingestion::{Ingestion, LANE as INGESTION_LANE};
@@ -43,4 +46,13 @@ const EVENTS_BODY_MAX: usize = 4 * 1024 * 1024;
 pub fn complete_to(control: &crate::Control) -> Option<jiff::Timestamp> {
     let at_us = control.projections.completeness_us(PROJECTION)?;
     jiff::Timestamp::from_microsecond(at_us).ok()
+}
+
+/// Forgets what services reported with the usage of a tenant that leaves; the figures stay. How many reports there were.
+///
+/// # Errors
+/// If the control database failed.
+pub async fn forget_details(transaction: &Transaction, tenant: TenantId) -> Result<i64, StoreError> {
+    let sql = "SELECT metering.forget_details($1)";
+    Ok(transaction.query_one(sql, &[&tenant.0]).await?.get(0))
 }

@@ -34,13 +34,17 @@ pub async fn limits_of(
     let mut limits = BTreeMap::new();
     for (quotas, source) in sources {
         for (meter, text) in quotas {
-            limits.insert(meter, (read(&text)?, source));
+            limits.insert(meter, (read_limit(&text)?, source));
         }
     }
     Ok(limits)
 }
 
-fn read(text: &str) -> Result<Option<i128>, Refusal> {
+/// A quota as it is written, in units of 10⁻¹²; `None` is unlimited.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn read_limit(text: &str) -> Result<Option<i128>, Refusal> {
     match QuotaLimit::parse(text) {
         Some(QuotaLimit::Unlimited) => Ok(None),
         Some(QuotaLimit::Units(units)) => Ok(Some(units)),

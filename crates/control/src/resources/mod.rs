@@ -11,5 +11,5 @@ mod used;
 pub use api::routes;
 pub use check::QuotaCheck;
 pub use follow::run;
-pub use limits::{QuotaSource, limits_of};
+pub use limits::{QuotaSource, limits_of, read_limit};
 pub use used::{Used, used};

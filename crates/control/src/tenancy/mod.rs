@@ -22,6 +22,7 @@ pub mod residency;
 mod seal;
 pub mod service_tables;
 mod tenant_keys;
+pub mod tombstones;
 mod view;
 
 pub use api::{named, routes};
@@ -31,6 +32,7 @@ pub use edit::{BillingContact, check_company_name, check_metadata};
 pub use hosts::load_hosts;
 pub use queries::{
     NewTenant, ResumeAsked, Suspension, TenantRecord, TenantRow, get, insert, load_tenants, lock, set_status,
+    set_tier,
 };
 pub use seal::{Seal, SealBroken};
 pub use tenant_keys::{TenantKey, TenantKeyError, destroy_tenant_key, tenant_key};

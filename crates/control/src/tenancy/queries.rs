@@ -12,6 +12,8 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
+use super::tombstones;
+
 /// What the directory needs of a tenant.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TenantRow {
@@ -169,8 +171,14 @@ pub async fn lock(transaction: &Transaction, tenant: TenantId) -> Result<Option<
 pub async fn find(transaction: &Transaction, name: &str) -> Result<Option<TenantId>, StoreError> {
     let id = name.parse::<TenantId>().ok().map(|id| id.0);
     let sql = "SELECT tenant_id FROM tenancy.tenants WHERE tenant_id = $1 OR code = $2";
-    let row = transaction.query_opt(sql, &[&id, &name]).await?;
-    Ok(row.map(|row| TenantId(row.get(0))))
+    match transaction.query_opt(sql, &[&id, &name]).await? {
+        Some(row) => Ok(Some(TenantId(row.get(0)))),
+        // The operator finds who had the code, for its certificate.
+        None => match tombstones::find(transaction, name).await? {
+            Some(gone) => Ok(get(transaction, gone).await?.map(|record| record.tenant.id)),
+            None => Ok(None),
+        },
+    }
 }
 
 /// Which tenants to list; an absent filter lets all through.
@@ -233,8 +241,8 @@ pub struct NewTenant {
     pub created_by: String,
 }
 
-/// Enters a tenant as `provisioning`; whether its code was free. The code of one that failed more than a day ago, and
-/// so was never served, is free again.
+/// Enters a tenant as `provisioning`; whether its code was free: else the transaction is to be rolled back. The code of one
+/// that failed more than a day ago, and so was never served, is free again; that of one that has left never is.
 pub async fn insert(transaction: &Transaction, new: &NewTenant) -> Result<bool, StoreError> {
     let now = transaction.store().clock().now();
     transaction
@@ -264,7 +272,8 @@ pub async fn insert(transaction: &Transaction, new: &NewTenant) -> Result<bool, 
             ],
         )
         .await?;
-    Ok(inserted == 1)
+    // Asked last: a tenant that leaves just now gives its code to the tombstone in the transaction that frees it.
+    Ok(inserted == 1 && !tombstones::is_taken(transaction, &new.code).await?)
 }
 
 /// Changes the status; the caller has locked the row and asked `Status::may_become`.
@@ -291,6 +300,14 @@ pub async fn set_status(
         )
         .await?;
     Ok(())
+}
+
+/// Puts a tenant on another tier; the caller has locked the row.
+pub async fn set_tier(transaction: &Transaction, tenant: TenantId, tier: &str) -> Result<(), StoreError> {
+    let now = transaction.store().clock().now();
+    let sql =
+        "UPDATE tenancy.tenants SET tier = $2, updated_at = $3, version = version + 1 WHERE tenant_id = $1";
+    transaction.execute(sql, &[&tenant.0, &tier, &now]).await.map(drop)
 }
 
 /// What may be edited.

@@ -65,7 +65,9 @@ catalogue! {
     // lifecycle
     WRONG_STATUS = "lifecycle.wrong_status", 409, Caller, "The tenant's status does not permit it", "Wait for the running operation, or choose a change that fits the status.";
     STEP_FAILED = "lifecycle.step_failed", 500, Ours, "A step of a long change failed", "Read the operation; `rowhouse operation explain` says what may be done.";
+    NOT_ERASED = "lifecycle.not_erased", 500, Ours, "Something of an erased tenant is left", "Remove what the operation names, then resume it.";
     CANCELLED = "lifecycle.cancelled", 409, Caller, "The operation was cancelled", "Begin it again if it is wanted after all.";
+    OVER_QUOTA = "lifecycle.over_quota", 422, Caller, "More is used than the new tier gives", "Let the tenant use less, choose another tier, or send `allow_over_quota`.";
     LIFECYCLE_BUSY = "lifecycle.busy", 409, Caller, "Another change of this tenant runs", "Wait for the operation named in the detail.";
     NOTHING_TO_DO = "lifecycle.nothing_to_do", 422, Caller, "It is so already", "Nothing needs to be done.";
 

@@ -34,6 +34,9 @@ pub struct Tier {
     pub weight: u32,
     /// The plan that a new tenant of this tier is subscribed to.
     pub plan: String,
+    /// Days that the data of a leaving tenant is kept; 0 to 3,650, 30 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_days: Option<u16>,
 }
 
 impl Tier {
@@ -77,6 +80,7 @@ pub fn shipped_tiers() -> Vec<Tier> {
             connection_pool_size: pool,
             weight: 1 << (rank - 1),
             plan: name.to_owned(),
+            retention_days: None,
         })
         .collect()
 }

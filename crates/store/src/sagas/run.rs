@@ -30,6 +30,17 @@ pub enum InventoryKind {
 }
 
 impl InventoryKind {
+    /// All kinds.
+    pub const ALL: [InventoryKind; 7] = [
+        InventoryKind::Role,
+        InventoryKind::Schema,
+        InventoryKind::Database,
+        InventoryKind::Server,
+        InventoryKind::Process,
+        InventoryKind::Port,
+        InventoryKind::Rows,
+    ];
+
     /// The word in the table.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -133,6 +144,25 @@ impl<C> Run<'_, C> {
                 "SELECT external_id FROM lifecycle.inventory \
                  WHERE saga_id = $1 AND kind = $2 AND state <> 'gone' ORDER BY at DESC, external_id",
                 &[&self.saga.id, &kind.as_str()],
+            )
+            .await?;
+        transaction.finish().await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    /// What is in the inventory of the saga's tenant and not known to be gone, whichever saga made it.
+    ///
+    /// # Errors
+    /// If the control database is away.
+    pub async fn held(&self, kind: InventoryKind) -> Result<Vec<String>, StepError> {
+        let tenant = self.saga.tenant.expect("only sagas of a tenant have an inventory");
+        let permit = Permit::for_system(self.saga.tenant, "inventory of a tenant");
+        let transaction = self.store.read(&permit).await?;
+        let rows = transaction
+            .query(
+                "SELECT external_id FROM lifecycle.inventory \
+                 WHERE tenant_id = $1 AND kind = $2 AND state <> 'gone' ORDER BY at DESC, external_id",
+                &[&tenant.0, &kind.as_str()],
             )
             .await?;
         transaction.finish().await?;

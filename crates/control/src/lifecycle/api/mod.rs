@@ -1,5 +1,7 @@
 //! The HTTP face of this feature.
 
+mod change_tier;
+mod decommission;
 pub(super) mod frame;
 mod operations;
 mod tenants;
@@ -11,5 +13,10 @@ use crate::Shared;
 
 /// The routes of this feature.
 pub fn routes() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new().merge(tenants::routes()).merge(operations::routes()).merge(relocate::routes())
+    OpenApiRouter::new()
+        .merge(tenants::routes())
+        .merge(operations::routes())
+        .merge(change_tier::routes())
+        .merge(decommission::routes())
+        .merge(relocate::routes())
 }

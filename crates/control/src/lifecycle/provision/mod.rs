@@ -14,6 +14,7 @@ use rowhouse_domain::id::TenantId;
 use rowhouse_domain::refusal::Refusal;
 use rowhouse_store::sagas::{Action, Kind, Run, Step, StepError};
 use serde::{Deserialize, Serialize};
+pub(in crate::lifecycle) use tenant::wait_until_entry;
 
 use crate::Shared;
 
@@ -100,7 +101,7 @@ pub fn kind() -> Kind<Shared> {
 
 /// Whom the saga is about.
 pub(in crate::lifecycle) fn tenant_of(run: &Run<'_, Shared>) -> TenantId {
-    run.saga.tenant.expect("provisioning is about a tenant: `begin` says which")
+    run.saga.tenant.expect("the saga is about a tenant: who started it said which")
 }
 
 /// A refusal of another feature as the failure of a step: what is our fault may pass.

@@ -115,6 +115,11 @@ pub(in crate::lifecycle) async fn take_away_at(run: &Run<'_, Shared>, placed: &P
 async fn take_server_away(run: &Run<'_, Shared>, placed: &Placed, directory: &str) -> Result<(), StepError> {
     let tenant = tenant_of(run);
     let transaction = run.write().await?;
+    // Never made, or taken away before a crash: nobody keeps it who could tell.
+    let row = deploy::get(&transaction, tenant).await?;
+    if row.is_none_or(|row| !row.desired.present && row.observed.phase == Phase::Gone) {
+        return Ok(transaction.rollback().await?);
+    }
     let (directory, ids) = (directory.to_owned(), placed.ids);
     let desired = Desired { present: false, directory, applications: Vec::new(), ids };
     deploy::desire(&transaction, tenant, &placed.cell, &desired).await?;
@@ -191,9 +196,21 @@ pub(in crate::lifecycle) async fn deploy_at(run: &Run<'_, Shared>, placed: &Plac
 }
 
 pub async fn take_processes_away(run: &Run<'_, Shared>) -> StepResult {
+    stop_processes(run).await?;
+    for kind in [InventoryKind::Process, InventoryKind::Port] {
+        for name in run.made(kind).await? {
+            run.gone(kind, &name).await?;
+        }
+    }
+    Ok(Done::plainly())
+}
+
+/// Ends the tenant's own processes, if it has any. Twice is once.
+pub(in crate::lifecycle) async fn stop_processes(run: &Run<'_, Shared>) -> Result<(), StepError> {
     let tenant = tenant_of(run);
     let transaction = run.write().await?;
-    if let Some(row) = deploy::get(&transaction, tenant).await? {
+    let row = deploy::get(&transaction, tenant).await?;
+    if let Some(row) = row.filter(|row| row.desired.present || row.observed.phase != Phase::Gone) {
         let desired = Desired { applications: Vec::new(), ..row.desired };
         deploy::desire(&transaction, tenant, &row.cell, &desired).await?;
         transaction.commit_telemetry().await?;
@@ -202,10 +219,5 @@ pub async fn take_processes_away(run: &Run<'_, Shared>) -> StepResult {
     } else {
         transaction.rollback().await?;
     }
-    for kind in [InventoryKind::Process, InventoryKind::Port] {
-        for name in run.made(kind).await? {
-            run.gone(kind, &name).await?;
-        }
-    }
-    Ok(Done::plainly())
+    Ok(())
 }

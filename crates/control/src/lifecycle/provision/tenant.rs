@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rowhouse_domain::access::{Principal, PrincipalKind};
+use rowhouse_domain::directory::Tenant as Entry;
 use rowhouse_domain::id::GrantId;
 use rowhouse_domain::tenancy::Status;
 use rowhouse_store::sagas::{Done, Run, StepError, StepResult};
@@ -147,12 +148,17 @@ async fn refuse_old_tables(run: &Run<'_, Shared>, transaction: &Transaction) -> 
 /// The gateway of this process reads the directory it is published in; whether it has the tenant by now. The tenant is
 /// active either way: a gateway that is late learns of it with its next version.
 async fn wait_until_in_force(run: &Run<'_, Shared>) -> bool {
+    wait_until_entry(run, |entry| entry.status == Status::Active).await
+}
+
+/// Waits a little until the directory of this process has the tenant as `wanted` says; whether it has.
+pub async fn wait_until_entry(run: &Run<'_, Shared>, wanted: impl Fn(&Entry) -> bool + Send + Sync) -> bool {
     let tenant = tenant_of(run);
     let mut look = interval(IN_FORCE_LOOK);
     let known = async {
         loop {
             let directory = run.context.directory.current();
-            if directory.tenants.get(&tenant).is_some_and(|entry| entry.status == Status::Active) {
+            if directory.tenants.get(&tenant).is_some_and(|entry| wanted(entry)) {
                 return;
             }
             look.tick().await;

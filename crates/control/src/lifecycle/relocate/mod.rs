@@ -87,12 +87,7 @@ pub fn steps() -> Vec<Step<Shared>> {
             Action::Outside(|run| Box::pin(decide::decide(run))),
             Action::Outside(|run| Box::pin(decide::undo(run))),
         ),
-        step(
-            STEPS[6],
-            24 * 3600,
-            Action::Outside(|run| Box::pin(remove::remove(run))),
-            Action::NoReturn,
-        ),
+        step(STEPS[6], 24 * 3600, Action::Outside(|run| Box::pin(remove::remove(run))), Action::NoReturn),
     ]
 }
 

@@ -117,7 +117,12 @@ pub async fn check(run: &Run<'_, Shared>, transaction: &Transaction) -> StepResu
     let resident = resident.map_err(super::super::provision::failure)?;
     let target = match wanted.isolation {
         Isolation::Instance => own_cell(run, transaction, target, &resident).await?,
-        _ => Placed { cell: choose(transaction, &wanted, &resident).await?, place: target, directory: None, ids: None },
+        _ => Placed {
+            cell: choose(transaction, &wanted, &resident).await?,
+            place: target,
+            directory: None,
+            ids: None,
+        },
     };
     Ok(Done::with(&Plan { source, target, on_long_transactions: wanted.on_long_transactions }))
 }

@@ -8,7 +8,7 @@ use rowhouse_store::sagas::LEASE_S;
 use super::*;
 
 /// Drives `future` until it has waited `waits` times, then drops it: what `kill -9` leaves of an executor.
-async fn killed_after<T>(waits: usize, future: impl Future<Output = T>) -> Option<T> {
+pub async fn killed_after<T>(waits: usize, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     let mut left = waits;
     std::future::poll_fn(move |context| match future.as_mut().poll(context) {

@@ -1,7 +1,9 @@
 //! The life of tenants on real PostgreSQL: provisioning on every level, its failures and crashes, suspension, what
 //! services are told.
 
+mod change_tier;
 mod crash;
+mod decommission;
 mod edit;
 mod failure;
 mod instance;

@@ -1,0 +1,50 @@
+//! Begins what was scheduled when its time has come, and tells people of what is stuck.
+
+use std::time::Duration;
+
+use rowhouse_domain::access::Permit;
+use rowhouse_store::{StoreError, sagas};
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::Shared;
+
+/// How often it looks.
+const LOOK: Duration = Duration::from_secs(1);
+/// Sagas begun in one look.
+const BATCH: i64 = 100;
+
+/// Looks every second until `shutdown`.
+pub async fn run(control: &Shared, mut shutdown: watch::Receiver<bool>) {
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = look.tick() => {}
+            _ = shutdown.wait_for(|wanted| *wanted) => return,
+        }
+        if let Err(error) = begin_due(control).await {
+            tracing::error!(%error, "what is due could not be begun");
+        }
+    }
+}
+
+/// Begins every scheduled saga whose time has come and whose tenant is not busy. How many.
+///
+/// # Errors
+/// With the first that failed; the others wait for the next look.
+pub async fn begin_due(control: &Shared) -> Result<usize, StoreError> {
+    let permit = Permit::for_system(None, "what is due");
+    let transaction = control.store.read(&permit).await?;
+    let due = sagas::due(&transaction, BATCH).await?;
+    transaction.finish().await?;
+    let mut begun = 0;
+    for saga in due {
+        let transaction = control.store.write(&permit).await?;
+        if sagas::begin(&transaction, saga.id).await? {
+            begun += 1;
+        }
+        transaction.commit_telemetry().await?;
+    }
+    Ok(begun)
+}
