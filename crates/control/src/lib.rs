@@ -47,6 +47,8 @@ pub struct Control {
     pub projections: projection::Progress,
     /// Whose usage has changed.
     pub usage_changes: metering::Changes,
+    /// How measuring of levels goes.
+    pub resources: resources::Measuring,
     /// The way in for reported usage.
     pub ingestion: metering::Ingestion,
     /// What was found of tenants' own servers and processes.

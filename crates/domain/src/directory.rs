@@ -11,7 +11,7 @@ use crate::access::{AccessTable, PermissionSet, Permissions, Principal};
 use crate::id::{KeyId, TenantId};
 use crate::keys::{Environment, KeyStanding, PublicId};
 use crate::limits::{Bucket, LimitDefinition};
-use crate::resources::QuotaWindow;
+use crate::resources::{Action, Calendar, QuotaRule, QuotaWindow};
 use crate::routes::{RouteTable, ServiceDefinition};
 use crate::sharded::Sharded;
 use crate::tenancy::{Isolation, Service, Status};
@@ -73,8 +73,10 @@ pub struct Tenant {
     pub api_access: bool,
     /// Features that are on.
     pub features: Vec<Box<str>>,
-    /// What is imposed on it.
+    /// What is imposed on it, as services are told.
     pub enforcements: Vec<Box<str>>,
+    /// The same, as the gateway acts on it.
+    pub imposed: Vec<Imposed>,
     /// Who may do what in it.
     pub access: Arc<AccessTable>,
     /// Its value of each limit of the directory; `None` is unlimited.
@@ -87,6 +89,21 @@ pub struct Tenant {
     pub version: u64,
 }
 
+/// Something that is imposed on a tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imposed {
+    /// For which meter.
+    pub meter: Arc<str>,
+    /// What is done.
+    pub action: Action,
+    /// What services see.
+    pub flag: Box<str>,
+    /// When it ends by itself, µs since 1970.
+    pub until_us: Option<i64>,
+    /// Services (by index) whose writing routes it stops when they do not say so themselves: those with tables.
+    pub services: Box<[usize]>,
+}
+
 /// A quota of a tenant, with the usage known when this version was made.
 #[derive(Debug, Clone)]
 pub struct Quota {
@@ -94,12 +111,61 @@ pub struct Quota {
     pub meter: Arc<str>,
     /// In units of 10⁻¹²; `None` is unlimited.
     pub limit: Option<i128>,
-    /// When it starts anew.
-    pub window: QuotaWindow,
+    /// When it counts anew, what is done, and how strictly.
+    pub rule: Arc<QuotaRule>,
+    /// Whose clock its windows follow.
+    pub calendar: Arc<Calendar>,
     /// Usage counted so far in the window that began at `used_from_us`.
     pub used: i128,
     /// Start of that window, µs since 1970.
     pub used_from_us: i64,
+    /// When a level was measured, µs since 1970; 0 for what was not.
+    pub as_of_us: i64,
+    /// Lifted by hand: nothing is stopped for it, whatever was used.
+    pub is_lifted: bool,
+}
+
+impl Quota {
+    /// A quota as the meter ships, in UTC, of which nothing is used.
+    pub fn of_meter(meter: impl Into<Arc<str>>, limit: Option<i128>) -> Self {
+        let meter = meter.into();
+        Quota {
+            rule: Arc::new(QuotaRule::of_meter(&meter)),
+            meter,
+            limit,
+            calendar: Arc::default(),
+            used: 0,
+            used_from_us: 0,
+            as_of_us: 0,
+            is_lifted: false,
+        }
+    }
+
+    /// Up to where usage is admitted; `None` is no end.
+    pub fn ceiling(&self) -> Option<i128> {
+        if self.is_lifted { None } else { self.rule.ceiling(self.limit) }
+    }
+
+    /// When it counts anew.
+    pub fn window(&self) -> QuotaWindow {
+        self.rule.window
+    }
+
+    /// First instant of its window that holds `now_us`, and of the one after it.
+    pub fn bounds_us(&self, now_us: i64) -> (i64, i64) {
+        self.calendar.bounds_us(self.rule.window, now_us)
+    }
+
+    /// When it counts from nothing again; `None` for what exists.
+    pub fn window_ends_at(&self, now_us: i64) -> Option<jiff::Timestamp> {
+        let (_, until_us) = self.bounds_us(now_us);
+        (until_us < i64::MAX).then(|| jiff::Timestamp::from_microsecond(until_us).ok()).flatten()
+    }
+
+    /// What is known to be used in the window that begins at `from_us`.
+    pub fn known(&self, from_us: i64) -> i128 {
+        if self.rule.window.is_standing() || self.used_from_us == from_us { self.used } else { 0 }
+    }
 }
 
 /// An API key, compiled.

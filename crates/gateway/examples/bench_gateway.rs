@@ -25,7 +25,6 @@ use rowhouse_domain::id::{KeyId, TenantId};
 use rowhouse_domain::keys::{Environment, KeyStanding, KeyState, Pepper, Peppers, generate};
 use rowhouse_domain::limits::{LimitDefinition, LimitScope};
 use rowhouse_domain::metering::quantity::SCALE;
-use rowhouse_domain::resources::QuotaWindow;
 use rowhouse_domain::routes::{AuditPolicy, MeteringRule, RouteDefinition, RouteTable, ServiceDefinition};
 use rowhouse_domain::tenancy::{Isolation, Service, Status};
 use rowhouse_gateway::{Collaborators, Gateway, GatewayConfig};
@@ -155,6 +154,7 @@ fn routes(whole: bool) -> Vec<RouteDefinition> {
             false => vec![],
         },
         audit: AuditPolicy::Changes,
+        writes: None,
         body_max_bytes: 10 << 20,
         timeout_ms: None,
     };
@@ -203,15 +203,10 @@ fn tenant(number: u128, limits: &[LimitDefinition], permissions: &Permissions) -
         api_access: true,
         features: vec!["core".into(), "api_access".into()],
         enforcements: vec![],
+        imposed: vec![],
         access: Arc::new(compile(1, &grants, &RoleCatalogue::default(), permissions)),
         limits: limits.iter().map(|limit| limit.bucket(None).unwrap()).collect(),
-        quotas: vec![Quota {
-            meter: "api_calls".into(),
-            limit: Some(1_000_000_000_000 * SCALE),
-            window: QuotaWindow::Month,
-            used: 0,
-            used_from_us: 0,
-        }],
+        quotas: vec![Quota::of_meter("api_calls", Some(1_000_000_000_000 * SCALE))],
         upstreams: vec![],
         version: 1,
     }

@@ -10,7 +10,7 @@ use foldhash::quality::FixedState;
 use rowhouse_domain::clock::Clock;
 use rowhouse_domain::context::ContextSigner;
 use rowhouse_domain::directory::DirectoryWatch;
-use rowhouse_domain::id::TenantId;
+use rowhouse_domain::id::{OPERATOR_TENANT, TenantId};
 use rowhouse_domain::keys::Peppers;
 use rowhouse_journal::LaneWriter;
 
@@ -24,6 +24,9 @@ use crate::quotas::{QuotaBook, QuotaDesk};
 use crate::random::RandomStock;
 use crate::upstream::Pools;
 use crate::view::View;
+
+/// With fewer counters of audit events nothing is swept; never more than tenants are in the directory, then doubled.
+const AUDIT_COUNTERS_SWEPT: usize = 1_024;
 
 /// What all cores share.
 pub(crate) struct Shared {
@@ -124,6 +127,12 @@ impl Core {
     /// The next number for a log's event from this lane, from 1, gapless while the process lives.
     pub(crate) fn next_audit_counter(&self, log: TenantId) -> u64 {
         let mut counters = self.audit_counters.borrow_mut();
+        if counters.len() >= AUDIT_COUNTERS_SWEPT && counters.len() == counters.capacity() {
+            // Before it grows: who is not in the directory any more has no events.
+            let directory = self.shared.directory.current();
+            let is_known = |log: u128| log == OPERATOR_TENANT.as_u128() || directory.tenants.get(&TenantId::from_u128(log)).is_some();
+            counters.retain(|log, _| is_known(*log));
+        }
         let counter = counters.entry(log.as_u128()).or_insert(0);
         *counter += 1;
         *counter

@@ -4,6 +4,7 @@
 #![deny(clippy::float_arithmetic)]
 
 mod api;
+mod calendar;
 mod explain;
 mod period;
 mod plan_change;
@@ -13,6 +14,7 @@ mod simulate;
 mod subscription;
 
 pub use api::routes;
+pub use calendar::calendars;
 pub use period::{PeriodError, period_of};
 pub use plan_change::{PlanChange, period_end, preview as preview_change};
 pub use running::{DraftError, Running, draft};

@@ -13,6 +13,7 @@ use rowhouse_store::{StoreError, Transaction};
 use super::notices;
 use super::tenant::{Belongings, Compiler};
 use crate::catalog::{self, Compiled, LoadError};
+use crate::tenancy::TenantRow;
 use crate::{Control, access, deploy, keys, resources, tenancy};
 
 /// The directory could not be built.
@@ -85,7 +86,7 @@ pub(super) async fn put(
     (tenant, now): (Option<TenantId>, Timestamp),
 ) -> Result<(), StoreError> {
     let tenants = tenancy::load_tenants(transaction, tenant).await?;
-    let belongings = load(transaction, tenant, now).await?;
+    let belongings = load(transaction, (&tenants, catalogue), tenant, now).await?;
     let keys = keys::load_keys(transaction, tenant).await?;
     let mut compiler = Compiler::new(catalogue, &belongings, directory.version);
     if let Some(gone) = tenant.filter(|_| tenants.is_empty()) {
@@ -112,18 +113,30 @@ pub(super) async fn put(
 
 async fn load(
     transaction: &Transaction,
+    (tenants, catalogue): (&[TenantRow], &Compiled),
     tenant: Option<TenantId>,
     now: Timestamp,
 ) -> Result<Belongings, StoreError> {
     let upstreams = deploy::upstreams(transaction, tenant).await?;
-    let used = resources::used(transaction, tenant, now).await?;
+    let quotas = resources::quotas(transaction, tenants, &catalogue.tiers, tenant, now).await?;
+    let enforcements = resources::load_enforcements(transaction, tenant, now).await?;
+    let storing = if enforcements.is_empty() { Box::default() } else { storing(transaction, catalogue).await? };
     Ok(Belongings {
         grants: by_tenant(access::load_grants(transaction, tenant).await?),
         versions: access::load_versions(transaction, tenant).await?.into_iter().collect(),
         overrides: by_tenant(tenancy::features::load_overrides(transaction, tenant, now).await?),
         upstreams: by_tenant(upstreams.into_iter().map(|(tenant, service, at)| (tenant, (service, at)))),
-        used: by_tenant(used.into_iter().map(|used| (used.tenant, used))),
+        quotas,
+        enforcements: by_tenant(enforcements.into_iter().map(|own| (own.tenant, own))),
+        storing,
     })
+}
+
+/// Services with tables, by their place in the directory.
+async fn storing(transaction: &Transaction, catalogue: &Compiled) -> Result<Box<[usize]>, StoreError> {
+    let names = tenancy::service_tables::services(transaction).await?;
+    let services = catalogue.services.iter().enumerate();
+    Ok(services.filter(|(_, service)| names.contains(&service.name)).map(|(index, _)| index).collect())
 }
 
 fn by_tenant<T>(rows: impl IntoIterator<Item = (TenantId, T)>) -> HashMap<TenantId, Vec<T>> {

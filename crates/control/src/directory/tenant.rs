@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use rowhouse_domain::access::{AccessTable, GrantDefinition, PermissionSet, compile};
-use rowhouse_domain::directory::{Key, Quota, Tenant};
+use rowhouse_domain::directory::{Imposed, Key, Quota, Tenant};
 use rowhouse_domain::id::TenantId;
 use rowhouse_domain::limits::Bucket;
-use rowhouse_domain::resources::QuotaWindow;
+use rowhouse_domain::resources::Action;
 use rowhouse_domain::tenancy::features::{self, Flag, FlagType, FlagValue};
 use rowhouse_domain::tenancy::{Isolation, Tier};
 
-use crate::catalog::{Compiled, QuotaLimit};
+use crate::catalog::Compiled;
 use crate::keys::KeyRow;
-use crate::resources::Used;
+use crate::resources::Enforcement;
 use crate::tenancy::TenantRow;
 use crate::tenancy::features::Override;
 
@@ -24,7 +25,10 @@ pub(super) struct Belongings {
     pub versions: HashMap<TenantId, u64>,
     pub overrides: HashMap<TenantId, Vec<Override>>,
     pub upstreams: HashMap<TenantId, Vec<(String, String)>>,
-    pub used: HashMap<TenantId, Vec<Used>>,
+    pub quotas: HashMap<TenantId, Vec<Quota>>,
+    pub enforcements: HashMap<TenantId, Vec<Enforcement>>,
+    /// Services (by index) with tables.
+    pub storing: Box<[usize]>,
 }
 
 /// Compiles entries against one catalogue. Most tenants and keys look alike; what is alike is made once.
@@ -33,18 +37,22 @@ pub(super) struct Compiler<'a> {
     belongings: &'a Belongings,
     version: u64,
     permits: HashMap<(Vec<String>, Vec<String>), PermissionSet>,
-    meters: HashMap<String, Arc<str>>,
 }
 
 impl<'a> Compiler<'a> {
     pub(super) fn new(catalogue: &'a Compiled, belongings: &'a Belongings, version: u64) -> Self {
-        Compiler { catalogue, belongings, version, permits: HashMap::new(), meters: HashMap::new() }
+        Compiler { catalogue, belongings, version, permits: HashMap::new() }
     }
 
     /// A tenant's entry.
     pub(super) fn tenant(&mut self, row: &TenantRow) -> Tenant {
         let tier = self.catalogue.tiers.get(&row.tier);
         let features = self.features(row.id, tier);
+        let imposed = self.imposed(row.id);
+        let mut enforcements: Vec<Box<str>> =
+            imposed.iter().filter(|own| own.action != Action::Notify).map(|own| own.flag.clone()).collect();
+        enforcements.sort();
+        enforcements.dedup();
         Tenant {
             id: row.id,
             code: row.code.as_str().into(),
@@ -55,10 +63,11 @@ impl<'a> Compiler<'a> {
             service: row.status.service(row.suspension_mode, row.status_before),
             api_access: features.iter().any(|feature| &**feature == "api_access"),
             features,
-            enforcements: Vec::new(),
+            enforcements,
+            imposed,
             access: Arc::new(self.access(row.id)),
             limits: self.limits(&row.tier),
-            quotas: self.quotas(row, tier),
+            quotas: self.belongings.quotas.get(&row.id).cloned().unwrap_or_default(),
             // While a tenant moves to or from a server of its own, its processes are there and are not its way in.
             upstreams: if row.isolation == Isolation::Instance { self.upstreams(row.id) } else { Vec::new() },
             version: self.version,
@@ -90,30 +99,21 @@ impl<'a> Compiler<'a> {
         self.catalogue.limits.iter().map(bucket).collect()
     }
 
-    fn quotas(&mut self, row: &TenantRow, tier: Option<&Tier>) -> Vec<Quota> {
-        let mut values: BTreeMap<&str, &str> = BTreeMap::new();
-        let of_tier = tier.iter().flat_map(|tier| &tier.quotas);
-        values.extend(
-            of_tier.chain(&row.quota_overrides).map(|(meter, value)| (meter.as_str(), value.as_str())),
-        );
-        let used = self.belongings.used.get(&row.id).map(Vec::as_slice).unwrap_or_default();
-        let quota = |(meter, value): (&str, &str)| {
-            // An override is checked when it is written; one that cannot be read leaves the meter without room.
-            let limit = QuotaLimit::parse(value).unwrap_or(QuotaLimit::Units(0));
-            let used = used.iter().find(|used| used.meter == meter);
-            let name = self.meters.entry(meter.to_owned()).or_insert_with(|| Arc::from(meter));
-            Quota {
-                meter: name.clone(),
-                limit: match limit {
-                    QuotaLimit::Unlimited => None,
-                    QuotaLimit::Units(units) => Some(units),
-                },
-                window: QuotaWindow::of_meter(meter),
-                used: used.map_or(0, |used| used.used),
-                used_from_us: used.map_or(0, |used| used.from_us),
-            }
+    /// What is imposed, as the gateway acts on it.
+    fn imposed(&self, tenant: TenantId) -> Vec<Imposed> {
+        let own = self.belongings.enforcements.get(&tenant).map(Vec::as_slice).unwrap_or_default();
+        let storing = |action| match action {
+            Action::BlockWrites => self.belongings.storing.clone(),
+            _ => Box::default(),
         };
-        values.into_iter().map(quota).collect()
+        let imposed = own.iter().filter(|own| own.is_in_force()).map(|own| Imposed {
+            meter: Arc::from(own.meter.as_str()),
+            action: own.action,
+            flag: own.flag.as_str().into(),
+            until_us: own.until.map(Timestamp::as_microsecond),
+            services: storing(own.action),
+        });
+        imposed.collect()
     }
 
     fn upstreams(&self, tenant: TenantId) -> Vec<(usize, Vec<Arc<str>>)> {

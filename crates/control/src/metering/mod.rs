@@ -19,6 +19,7 @@ mod projector;
 pub mod queries;
 mod read;
 mod reported;
+mod sample;
 mod span;
 
 use rowhouse_domain::id::TenantId;
@@ -34,6 +35,7 @@ pub use read::{
     Bucket, RowOrigin, RowPlace, Total, UsageRow, at_one_instant, buckets, levels, rows, total, totals,
     totals_since,
 };
+pub use sample::{Sample, level_records, levels_at, minutes, post_samples, totals_of, totals_within};
 pub use span::{Span, Step};
 
 /// Most events of one call.

@@ -123,3 +123,26 @@ pub const KEEP_LEFT_OUT: &str = "INSERT INTO metering.left_out \
      FROM unnest($3::uuid[], $4::timestamptz[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[], \
              $10::text[]) AS row (tenant_id, at, sequence, source, event_id, type, meters, reason) \
      ON CONFLICT DO NOTHING";
+
+/// Σ of the windows of pairs of tenant and meter, each from an instant of its own.
+pub const TOTALS_OF: &str = "SELECT wanted.tenant_id, wanted.meter, own.quantity::text \
+     FROM unnest($1::uuid[], $2::text[], $3::timestamptz[]) AS wanted (tenant_id, meter, since), \
+     LATERAL (SELECT sum(quantity) AS quantity FROM metering.windows AS counted \
+         WHERE counted.tenant_id = wanted.tenant_id AND counted.meter = wanted.meter \
+           AND counted.minute >= wanted.since) AS own \
+     WHERE own.quantity IS NOT NULL";
+
+/// Σ of all windows in a stretch, by tenant and meter, and the last minute of each.
+pub const ALL_WITHIN: &str = "SELECT tenant_id, meter, sum(quantity)::text, max(minute) \
+     FROM metering.windows \
+     WHERE minute >= $1 AND minute < $2 AND ($3::uuid IS NULL OR tenant_id = $3) \
+     GROUP BY 1, 2";
+
+/// A tenant's windows of one meter, for a simulation.
+pub const MINUTES: &str = "SELECT minute, sum(quantity)::text FROM metering.windows \
+     WHERE tenant_id = $1 AND meter = $2 AND minute >= $3 AND minute < $4 \
+     GROUP BY 1 ORDER BY 1 LIMIT $5";
+
+/// The values that hold now, and since when.
+pub const LEVELS_AT: &str = "SELECT tenant_id, meter, quantity::text, at FROM metering.levels \
+     WHERE meter = ANY ($1) AND ($2::uuid IS NULL OR tenant_id = $2)";

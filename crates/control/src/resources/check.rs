@@ -1,13 +1,15 @@
 //! Where a tenant stands against one quota, as it is shown.
 
-use jiff::Timestamp;
+use jiff::{Timestamp, ToSpan};
+use rowhouse_domain::directory::Quota;
 use rowhouse_domain::metering::quantity::Quantity;
-use rowhouse_domain::metering::ratio::Ratio;
-use rowhouse_domain::resources::{QuotaState, QuotaWindow, evaluate};
+use rowhouse_domain::resources::{Action, Facts, QuotaMode, QuotaState, evaluate, exhaustion};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::limits::QuotaSource;
+use super::agreed::QuotaSource;
+use super::assess::quantity;
+use super::enforcement::Enforcement;
 
 /// A tenant's standing against one quota. Quantities are decimal strings; without a limit, everything that is
 /// measured against it is `null`.
@@ -17,7 +19,7 @@ pub struct QuotaCheck {
     pub resource_type: String,
     /// What it is counted in.
     pub unit: String,
-    /// `hour`, `day` or `month`; `null` for what exists now.
+    /// `hour`, `day`, `month` or `billing_period`; `null` for what exists now.
     pub window: Option<&'static str>,
     /// When usage counts from nothing again.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -25,6 +27,9 @@ pub struct QuotaCheck {
     /// Used in the window.
     #[schema(value_type = String)]
     pub current_usage: Quantity,
+    /// Promised outside of gateways and not used yet.
+    #[schema(value_type = String)]
+    pub reserved: Quantity,
     /// The most that may be used; `null` is unlimited.
     #[schema(value_type = Option<String>)]
     pub limit: Option<Quantity>,
@@ -37,66 +42,129 @@ pub struct QuotaCheck {
     pub utilization_percentage: Option<String>,
     /// Whether more than the limit was used.
     pub is_over_limit: bool,
-    /// 80 % of the limit.
+    /// The first threshold's part of the limit.
     #[schema(value_type = Option<String>)]
     pub warning_threshold: Option<Quantity>,
-    /// Whether more than 80 % was used.
+    /// Whether more than that was used.
     pub is_near_limit: bool,
     /// `ok`, `warning`, `alert` or `enforced`.
     #[schema(value_type = String)]
     pub state: QuotaState,
+    /// `hard`, `soft` or `grace`.
+    #[schema(value_type = String)]
+    pub mode: QuotaMode,
+    /// How much more was asked about.
+    #[schema(value_type = String)]
+    pub quantity: Quantity,
+    /// Whether that would be admitted now.
+    pub would_allow: bool,
+    /// What is in force for the meter.
+    pub enforcement: Option<EnforcementShown>,
+    /// When the limit is reached at the pace of the last seven closed days; `null` when usage is flat or falls.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub projected_exhaustion_at: Option<Timestamp>,
+    /// When the level was measured; `null` for what is counted as it happens.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub sampled_at: Option<Timestamp>,
+    /// Whether measuring has failed for so long that nothing is imposed or lifted by it.
+    pub stale: bool,
+}
+
+/// What is in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct EnforcementShown {
+    /// `block_writes`, `throttle`, `block_creation`, `refuse` or `notify`.
+    #[schema(value_type = String)]
+    pub action: Action,
+    /// What services see.
+    pub flag: String,
+    /// `quota`, `operator` or `billing`.
+    pub cause: String,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// When it ends by itself.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Timestamp>,
+}
+
+/// What a check is made of, besides the quota.
+#[derive(Debug, Clone, Copy)]
+pub struct Around<'a> {
+    /// The meter's unit.
+    pub unit: &'a str,
+    /// Where the limit comes from.
+    pub from: QuotaSource,
+    /// How much more is asked about.
+    pub quantity: Quantity,
+    /// What is imposed on the tenant.
+    pub enforcements: &'a [Enforcement],
+    /// Growth of the last closed days, newest first.
+    pub growth: &'a [i128],
+    /// Whether the level is too old.
+    pub stale: bool,
 }
 
 impl QuotaCheck {
-    /// Measures `used` of `meter` against `limit` (both in units of 10⁻¹²) at `now`.
-    pub fn new(
-        meter: &str,
-        unit: &str,
-        used: i128,
-        (limit, from): (Option<i128>, QuotaSource),
-        now: Timestamp,
-    ) -> Self {
-        let window = QuotaWindow::of_meter(meter);
-        let quantity = |units: i128| Quantity::from_units(units).unwrap_or_default();
-        let warning = limit.map(|limit| Ratio::from_scaled(limit, 12) * Ratio::from_scaled(8, 1));
+    /// How `quota` stands at `now`.
+    pub fn new(quota: &Quota, around: &Around<'_>, now: Timestamp) -> Self {
+        let facts =
+            Facts { usage: quota.used, reserved: 0, limit: quota.limit, quantity: around.quantity.units() };
+        let found = evaluate(&facts, &quota.rule);
+        let in_force = around
+            .enforcements
+            .iter()
+            .find(|own| *own.meter == *quota.meter && own.is_in_force());
+        let stops = in_force.is_some_and(|own| own.action != Action::Notify);
         QuotaCheck {
-            resource_type: meter.to_owned(),
-            unit: unit.to_owned(),
-            window: word(window),
-            window_ends_at: end(window, now),
-            current_usage: quantity(used),
-            limit: limit.map(quantity),
-            limit_from: from,
-            available: limit.map(|limit| quantity(limit - used)),
-            utilization_percentage: limit.and_then(|limit| percentage(used, limit)),
-            is_over_limit: limit.is_some_and(|limit| used > limit),
-            is_near_limit: warning.as_ref().is_some_and(|warning| Ratio::from_scaled(used, 12) > *warning),
-            warning_threshold: warning.and_then(|warning| Quantity::rounded(&warning)),
-            state: evaluate(used, limit),
+            resource_type: quota.meter.to_string(),
+            unit: around.unit.to_owned(),
+            window: quota.window().word(),
+            window_ends_at: quota.window_ends_at(now.as_microsecond()),
+            current_usage: quantity(quota.used),
+            reserved: Quantity::ZERO,
+            limit: quota.limit.map(quantity),
+            limit_from: around.from,
+            available: found.available.map(quantity),
+            utilization_percentage: found.utilization_hundredths.map(hundredths),
+            is_over_limit: found.is_over_limit,
+            warning_threshold: found.warning_threshold.map(quantity),
+            is_near_limit: found.is_near_limit,
+            state: found.state,
+            mode: quota.rule.mode,
+            quantity: around.quantity,
+            would_allow: (found.would_allow || quota.is_lifted) && !stops,
+            enforcement: in_force.map(EnforcementShown::of),
+            projected_exhaustion_at: projected(quota, around.growth, now),
+            sampled_at: (quota.as_of_us != 0).then(|| Timestamp::from_microsecond(quota.as_of_us).ok()).flatten(),
+            stale: around.stale,
         }
     }
 }
 
-fn word(window: QuotaWindow) -> Option<&'static str> {
-    match window {
-        QuotaWindow::None => None,
-        QuotaWindow::Hour => Some("hour"),
-        QuotaWindow::Day => Some("day"),
-        QuotaWindow::Month => Some("month"),
+impl EnforcementShown {
+    fn of(own: &Enforcement) -> Self {
+        EnforcementShown {
+            action: own.action,
+            flag: own.flag.clone(),
+            cause: own.cause.clone(),
+            since: own.since,
+            until: own.until,
+        }
     }
 }
 
-fn end(window: QuotaWindow, now: Timestamp) -> Option<Timestamp> {
-    let (_, end_us) = window.bounds_us(now.as_microsecond());
-    word(window).and_then(|_| Timestamp::from_microsecond(end_us).ok())
+/// When the limit is reached: only what exists or what the window still has time for.
+fn projected(quota: &Quota, growth: &[i128], now: Timestamp) -> Option<Timestamp> {
+    let days = exhaustion(quota.used, quota.limit?, growth)?;
+    let at = now.to_zoned(quota.calendar.zone().clone()).checked_add(days.days()).ok()?.timestamp();
+    quota.window_ends_at(now.as_microsecond()).is_none_or(|end| at < end).then_some(at)
 }
 
-/// 100 · used ÷ limit with two digits.
-fn percentage(used: i128, limit: i128) -> Option<String> {
-    let share = Ratio::from_scaled(used, 12).checked_div(&Ratio::from_scaled(limit, 12))?;
-    let hundredths = share.round_scaled(4)?;
-    let (sign, magnitude) = (if hundredths < 0 { "-" } else { "" }, hundredths.unsigned_abs());
-    Some(format!("{sign}{}.{:02}", magnitude / 100, magnitude % 100))
+/// Hundredths as a decimal with two digits.
+pub(super) fn hundredths(value: i128) -> String {
+    let (sign, magnitude) = (if value < 0 { "-" } else { "" }, value.unsigned_abs());
+    format!("{sign}{}.{:02}", magnitude / 100, magnitude % 100)
 }
 
 #[cfg(test)]
@@ -105,28 +173,41 @@ mod tests {
 
     const UNIT: i128 = 1_000_000_000_000;
 
-    fn check(used: i128, limit: Option<i128>) -> QuotaCheck {
+    fn check_of(meter: &str, used: i128, limit: Option<i128>, growth: &[i128]) -> QuotaCheck {
         let now = "2026-11-21T10:00:00Z".parse().expect("an instant");
-        QuotaCheck::new("stamps_created", "stamp", used, (limit, QuotaSource::Tier), now)
+        let quota = Quota { used, ..Quota::of_meter(meter, limit) };
+        let around = Around {
+            unit: "stamp",
+            from: QuotaSource::Tier,
+            quantity: Quantity::ONE,
+            enforcements: &[],
+            growth,
+            stale: false,
+        };
+        QuotaCheck::new(&quota, &around, now)
+    }
+
+    fn check(used: i128, limit: Option<i128>) -> QuotaCheck {
+        check_of("stamps_created", used, limit, &[])
     }
 
     #[test]
     fn fields_around_the_thresholds() {
         let limit = Some(50 * UNIT);
         let table = [
-            (40 * UNIT, "80.00", QuotaState::Ok, false, false, "10"),
-            (40 * UNIT + 1, "80.00", QuotaState::Warning, true, false, "9.999999999999"),
-            (41 * UNIT, "82.00", QuotaState::Warning, true, false, "9"),
-            (475 * UNIT / 10, "95.00", QuotaState::Alert, true, false, "2.5"),
-            (50 * UNIT, "100.00", QuotaState::Enforced, true, false, "0"),
-            (50 * UNIT + 1, "100.00", QuotaState::Enforced, true, true, "-0.000000000001"),
+            (40 * UNIT, "80.00", QuotaState::Ok, false, false, "10", true),
+            (40 * UNIT + 1, "80.00", QuotaState::Warning, true, false, "9.999999999999", true),
+            (41 * UNIT, "82.00", QuotaState::Warning, true, false, "9", true),
+            (475 * UNIT / 10, "95.00", QuotaState::Alert, true, false, "2.5", true),
+            (50 * UNIT, "100.00", QuotaState::Enforced, true, false, "0", false),
+            (50 * UNIT + 1, "100.00", QuotaState::Enforced, true, true, "-0.000000000001", false),
         ];
-        for (used, percentage, state, near, over, available) in table {
+        for (used, percentage, state, near, over, available, allows) in table {
             let check = check(used, limit);
             assert_eq!(check.utilization_percentage.as_deref(), Some(percentage), "{used}");
             assert_eq!(
-                (check.state, check.is_near_limit, check.is_over_limit),
-                (state, near, over),
+                (check.state, check.is_near_limit, check.is_over_limit, check.would_allow),
+                (state, near, over, allows),
                 "{used}"
             );
             assert_eq!(check.available.map(|left| left.to_string()).as_deref(), Some(available), "{used}");
@@ -152,5 +233,15 @@ mod tests {
         let check = check(0, Some(UNIT));
         let midnight = "2026-11-22T00:00:00Z".parse().expect("an instant");
         assert_eq!((check.window, check.window_ends_at), (Some("day"), Some(midnight)));
+    }
+
+    #[test]
+    fn exhaustion_is_told_when_the_pace_and_the_window_lead_there() {
+        let growth = [UNIT; 7];
+        let users = check_of("users", 41 * UNIT, Some(50 * UNIT), &growth);
+        assert_eq!(users.projected_exhaustion_at, Some("2026-11-30T10:00:00Z".parse().expect("an instant")));
+        assert_eq!(check_of("users", 41 * UNIT, Some(50 * UNIT), &[0; 7]).projected_exhaustion_at, None);
+        let month = check_of("transactions", 41 * UNIT, Some(55 * UNIT), &growth);
+        assert_eq!(month.projected_exhaustion_at, None, "the month is over before");
     }
 }

@@ -20,6 +20,7 @@ fn tenant(id: u128, code: &str) -> Tenant {
         api_access: true,
         features: vec![],
         enforcements: vec![],
+        imposed: vec![],
         access: Arc::default(),
         limits: vec![],
         quotas: vec![],

@@ -15,6 +15,7 @@ mod explain;
 pub mod features;
 mod features_api;
 mod hosts;
+mod overrides;
 pub mod places;
 pub mod plane;
 mod queries;
@@ -30,6 +31,7 @@ pub use branding::brand;
 pub use cells::{LOCAL_CELL, register_local_cell};
 pub use edit::{BillingContact, check_company_name, check_metadata};
 pub use hosts::load_hosts;
+pub use overrides::{change_override, end_override};
 pub use queries::{
     NewTenant, ResumeAsked, Suspension, TenantRecord, TenantRow, get, insert, load_tenants, lock, set_status,
     set_tier,

@@ -197,9 +197,38 @@ pub async fn set_rights(
     tenant: TenantId,
     rights: Rights,
 ) -> Result<(), StoreError> {
-    let sql = "UPDATE tenancy.places SET rights = $2 WHERE tenant_id = $1";
+    // A place that may not grow keeps to that whatever else happens to the tenant.
+    let sql = "UPDATE tenancy.places SET rights = CASE WHEN may_grow THEN $2 ELSE replace($2, 'w', '') END \
+         WHERE tenant_id = $1";
     transaction.execute(sql, &[&tenant.0, &rights.letters()]).await?;
     super::plane::raise(transaction).await
+}
+
+/// Says whether a tenant's place may grow: without that it may read and delete, and write nothing. Twice is once.
+pub async fn set_growth(
+    transaction: &Transaction,
+    tenant: TenantId,
+    may_grow: bool,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE tenancy.places SET may_grow = $2, rights = CASE \
+             WHEN $2 AND rights = 'rd' THEN 'rwd' WHEN NOT $2 THEN replace(rights, 'w', '') ELSE rights END \
+         WHERE tenant_id = $1 AND may_grow <> $2";
+    match transaction.execute(sql, &[&tenant.0, &may_grow]).await? {
+        0 => Ok(()),
+        _ => super::plane::raise(transaction).await,
+    }
+}
+
+/// Says of all places whether they may grow, where that was otherwise: all but those of `full`. How many were.
+pub async fn settle_growth(transaction: &Transaction, full: &[uuid::Uuid]) -> Result<u64, StoreError> {
+    let sql = "UPDATE tenancy.places SET may_grow = NOT may_grow, rights = CASE \
+             WHEN may_grow THEN replace(rights, 'w', '') WHEN rights = 'rd' THEN 'rwd' ELSE rights END \
+         WHERE may_grow = (tenant_id = ANY ($1))";
+    let settled = transaction.execute(sql, &[&full]).await?;
+    if settled > 0 {
+        super::plane::raise(transaction).await?;
+    }
+    Ok(settled)
 }
 
 /// Brings the rights of places to what is recorded, the oldest tenants first; of one tenant, or of all. How many differed.

@@ -53,6 +53,12 @@ pub async fn all(transaction: &Transaction) -> Result<Vec<ServiceTables>, StoreE
     parsed.collect()
 }
 
+/// Names of all services with tables.
+pub async fn services(transaction: &Transaction) -> Result<Vec<String>, StoreError> {
+    let sql = "SELECT service FROM tenancy.service_tables ORDER BY service";
+    Ok(transaction.query(sql, &[]).await?.iter().map(|row| row.get(0)).collect())
+}
+
 /// Versions of all services' tables; they stay until the transaction ends.
 pub async fn hold_versions(transaction: &Transaction) -> Result<Vec<(String, i32)>, StoreError> {
     let sql = "SELECT service, version FROM tenancy.service_tables ORDER BY service FOR SHARE";

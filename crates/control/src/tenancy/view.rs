@@ -208,7 +208,7 @@ pub(super) fn context(
 ) -> Context {
     // Usage of a window that is over is nothing in the one that runs.
     let used = |quota: &rowhouse_domain::directory::Quota| {
-        let (from_us, _) = quota.window.bounds_us(now_us);
+        let (from_us, _) = quota.bounds_us(now_us);
         if quota.used_from_us < from_us { 0 } else { quota.used }
     };
     let usage = compiled.quotas.iter().map(|quota| (quota.meter.to_string(), decimal(used(quota)))).collect();

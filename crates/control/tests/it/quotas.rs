@@ -1,13 +1,10 @@
 //! Quotas: where a tenant stands, and notices that keep the directory's figures fresh without flooding it.
 
-use std::sync::Arc;
-
-use rowhouse_control::resources;
+use rowhouse_control::{resources, tenancy};
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::directory::Quota;
 use rowhouse_domain::id::TenantId;
 use rowhouse_domain::metering::quantity::SCALE;
-use rowhouse_domain::resources::QuotaWindow;
 use rowhouse_domain::tenancy::shipped_tiers;
 use rowhouse_journal::Class;
 use serde_json::{Value, json};
@@ -104,14 +101,17 @@ async fn a_tenant_sees_where_it_stands_in_the_current_window() {
     assert_eq!(quota(&list, "stamps_created")["current_usage"], "0", "a new day");
     let everyone =
         platform.control.store.read(&Permit::for_system(None, "test")).await.expect("a transaction");
-    let used = resources::used(&everyone, None, platform.control.clock().now()).await.expect("usage");
+    let tenants = tenancy::load_tenants(&everyone, None).await.expect("tenants");
+    let tiers = shipped_tiers().into_iter().map(|tier| (tier.name.clone(), tier)).collect();
+    let now = platform.control.clock().now();
+    let all = resources::quotas(&everyone, &tenants, &tiers, None, now).await.expect("quotas");
     everyone.finish().await.expect("it ends");
-    assert!(used.iter().all(|own| own.tenant == TenantId::from_u128(A)), "{used:?}");
-    let of = |meter: &str| used.iter().find(|own| own.meter == meter).map(|own| own.used);
-    assert_eq!(
-        (of("transactions"), of("users"), of("stamps_created")),
-        (Some(7 * SCALE), Some(2 * SCALE), None)
-    );
+    let of = |tenant: u128, meter: &str| {
+        let own = &all[&TenantId::from_u128(tenant)];
+        own.iter().find(|quota| *quota.meter == *meter).map(|quota| quota.used / SCALE)
+    };
+    assert_eq!((of(A, "transactions"), of(A, "users"), of(A, "stamps_created")), (Some(7), Some(2), Some(0)));
+    assert_eq!((of(B, "transactions"), of(B, "users"), of(B, "stamps_created")), (Some(0), Some(0), Some(0)));
 }
 
 /// Gives tenants a quota of stamps in the directory, as its reconciler would.
@@ -120,11 +120,9 @@ fn publish_quota(platform: &Platform, tenant: u128, used: i128) {
     directory.version += 1;
     let mut entry = (**directory.tenants.get(&TenantId::from_u128(tenant)).expect("a tenant")).clone();
     entry.quotas = vec![Quota {
-        meter: Arc::from("stamps_created"),
-        limit: Some(50 * SCALE),
-        window: QuotaWindow::Day,
         used: used * SCALE,
         used_from_us: START_US,
+        ..Quota::of_meter("stamps_created", Some(50 * SCALE))
     }];
     directory.put_tenant(entry);
     platform.control.directory.publish(directory);

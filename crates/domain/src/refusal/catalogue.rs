@@ -101,6 +101,11 @@ catalogue! {
     LIMIT_EXCEEDED = "limits.exceeded", 429, Caller, "Quota Exceeded", "Slow down; come back after the time in `Retry-After`.";
     LIMIT_COST_TOO_LARGE = "limits.cost_too_large", 413, Caller, "The cost can never fit the limit", "Split the request.";
     LIMIT_BAD_VALUE = "limits.bad_value", 422, Caller, "The limit's numbers are out of bounds", "Correct the numbers in `errors`.";
+    STORAGE_BLOCKED = "resources.storage_blocked", 403, Caller, "The plan's storage is full", "Delete something, or choose a larger tier.";
+    CREATION_BLOCKED = "resources.creation_blocked", 403, Caller, "The plan has room for no more of these", "Remove one, or choose a larger tier.";
+    UNKNOWN_RESOURCE_METER = "resources.unknown_meter", 404, Caller, "There is no such meter", "Use a meter of the catalogue.";
+    INVALID_QUANTITY = "resources.invalid_quantity", 422, Caller, "The quantity is not one", "Send a decimal string that is not negative, below 10^20, with at most 12 fraction digits.";
+    NOT_PUSHED = "resources.not_pushed", 409, Caller, "The meter's level is not pushed", "It is measured or counted by itself; ask for a measurement instead.";
     QUOTA_EXCEEDED = "resources.quota_exceeded", 429, Caller, "The plan's quota is used up", "Wait for the next window, or choose a larger tier.";
 
     // routes

@@ -8,7 +8,10 @@ mod problem;
 
 pub use catalogue::{ALL, kind, kind_by_code};
 pub use problem::{MEDIA_TYPE, Problem};
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Whose fault a failure is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +64,7 @@ struct Parts {
     retry_after_s: Option<u32>,
     violated: Vec<String>,
     private: Option<String>,
+    members: BTreeMap<&'static str, Value>,
 }
 
 impl Refusal {
@@ -74,6 +78,7 @@ impl Refusal {
             retry_after_s: None,
             violated: Vec::new(),
             private: None,
+            members: BTreeMap::new(),
         }))
     }
 
@@ -102,6 +107,12 @@ impl Refusal {
     /// Names a limit or quota that refused.
     pub fn violates(mut self, policy: impl Into<String>) -> Self {
         self.0.violated.push(policy.into());
+        self
+    }
+
+    /// Adds a member to the problem, as figures that explain it (RFC 9457 §3.2).
+    pub fn member(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.0.members.insert(name, value.into());
         self
     }
 

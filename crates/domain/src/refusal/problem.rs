@@ -1,6 +1,9 @@
 //! The body of a refusal: `application/problem+json` (RFC 9457).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Fault, FieldError, Refusal};
 
@@ -37,6 +40,9 @@ pub struct Problem {
     pub next: String,
     /// When to come back, in seconds.
     pub retry_after_s: Option<u32>,
+    /// What else this refusal tells (RFC 9457 §3.2).
+    #[serde(flatten)]
+    pub members: BTreeMap<String, Value>,
 }
 
 impl Problem {
@@ -59,6 +65,7 @@ impl Problem {
             violated_policies: parts.violated.clone(),
             next: parts.next.clone().unwrap_or_else(|| parts.kind.cure.to_owned()),
             retry_after_s: parts.retry_after_s,
+            members: parts.members.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
         }
     }
 

@@ -109,6 +109,16 @@ impl AuditPolicy {
     }
 }
 
+/// What a route's writing methods add to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Writes {
+    /// The tenant's storage: they are stopped when it is full.
+    Storage,
+    /// Nothing that is kept.
+    Nothing,
+}
+
 /// Maps requests to a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -143,6 +153,10 @@ pub struct RouteDefinition {
     /// Which requests become audit events.
     #[serde(default)]
     pub audit: AuditPolicy,
+    /// Whether requests other than GET, HEAD, OPTIONS and DELETE store something; if not said, POST, PUT and PATCH do
+    /// when the service has tables.
+    #[serde(default)]
+    pub writes: Option<Writes>,
     /// Largest body, in bytes.
     #[serde(default = "body_default")]
     pub body_max_bytes: u64,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{CountWhen, RouteDefinition, ServiceDefinition, action_of_method};
+use super::{CountWhen, RouteDefinition, ServiceDefinition, Writes, action_of_method};
 use crate::access::{PermissionId, Permissions};
 use crate::metering::quantity::Quantity;
 
@@ -32,6 +32,15 @@ impl Route {
     /// `GET /v1/stamps/{stamp_id}`; never the raw path.
     pub fn endpoint(&self, method: &str) -> &str {
         self.endpoints.get(method).map_or(&self.definition.path, |endpoint| endpoint)
+    }
+
+    /// Whether a request with `method` stores something; `storing` are services (by index) with tables.
+    pub fn writes(&self, method: &str, storing: &[usize]) -> bool {
+        match self.definition.writes {
+            Some(Writes::Storage) => !matches!(method, "GET" | "HEAD" | "OPTIONS" | "DELETE"),
+            Some(Writes::Nothing) => false,
+            None => matches!(method, "POST" | "PUT" | "PATCH") && storing.contains(&self.service),
+        }
     }
 
     fn takes(&self, method: &str) -> bool {

@@ -18,6 +18,7 @@ fn route(name: &str, methods: &[&str], path: &str) -> RouteDefinition {
         resource_from: None,
         metering: vec![],
         audit: AuditPolicy::default(),
+        writes: None,
         body_max_bytes: 1,
         timeout_ms: None,
     }

@@ -19,6 +19,7 @@ fn tenant(id: TenantId, code: &str) -> Tenant {
         api_access: true,
         features: vec![],
         enforcements: vec![],
+        imposed: vec![],
         access: Arc::default(),
         limits: vec![],
         quotas: vec![],

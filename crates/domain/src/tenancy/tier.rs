@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Isolation;
+use crate::resources::QuotaRuleDraft;
 
 /// How much of a meter a tier gives: a decimal string, or `unlimited`.
 pub type QuotaValue = String;
@@ -25,6 +26,9 @@ pub struct Tier {
     /// Meter → how much, as a decimal string or `unlimited`.
     #[serde(default)]
     pub quotas: BTreeMap<String, QuotaValue>,
+    /// Meter → how its quota counts and what is done at its end, where that is not as the meter ships.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub quota_rules: BTreeMap<String, QuotaRuleDraft>,
     /// Features that are on.
     #[serde(default)]
     pub features: Vec<String>,
@@ -76,6 +80,7 @@ pub fn shipped_tiers() -> Vec<Tier> {
             isolation,
             isolation_allowed,
             quotas: meters.iter().zip(quotas).map(|(m, q)| ((*m).to_owned(), q.to_owned())).collect(),
+            quota_rules: BTreeMap::new(),
             features: features[..rank as usize].concat().iter().map(|f| (*f).to_owned()).collect(),
             connection_pool_size: pool,
             weight: 1 << (rank - 1),

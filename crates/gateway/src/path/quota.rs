@@ -1,14 +1,13 @@
-//! Step 6: how much. What the route will count is reserved before it is done, so that exactly the limit is
-//! reached and never more; what was reserved is corrected when the answer is known.
+//! Step 6: how much. What is imposed on the tenant is kept to; then what the route will count is reserved before it is
+//! done, so that exactly the limit is reached and never more. What was reserved is corrected when the answer is known.
 
-use rowhouse_domain::directory::{Quota, Tenant};
-use rowhouse_domain::refusal::{Refusal, kind};
-use rowhouse_domain::resources::QuotaWindow;
+use rowhouse_domain::directory::Tenant;
+use rowhouse_domain::resources::Action;
 
 use super::authorise::Permitted;
 use super::{Recording, Stop};
 use crate::core::Core;
-use crate::quotas::{Reservation, known};
+use crate::quotas::{Asked, Reservation, enforce, refusal, trickle};
 
 /// Proof that the tenant's plan still allows what is asked.
 pub(crate) struct Within<'r, 'v> {
@@ -22,45 +21,46 @@ pub(crate) fn reserve<'r, 'v>(
     recording: &mut Recording,
 ) -> Result<Within<'r, 'v>, Stop> {
     let route = permitted.matched().route;
-    if let (Some(tenant), false) = (&permitted.known.resolved.tenant, route.usage.is_empty())
-        && permitted.known.counts()
-    {
-        for (meter, quantity, _) in &route.usage {
-            let place = tenant.quotas.iter().position(|quota| quota.meter == *meter);
-            let Some(place) = place.filter(|place| tenant.quotas[*place].limit.is_some()) else { continue };
+    let counts = permitted.known.counts();
+    if let Some(tenant) = &permitted.known.resolved.tenant {
+        let mut trickles = false;
+        if !tenant.imposed.is_empty() {
+            let method = permitted.known.resolved.sound.parts.method.as_str();
+            trickles = enforce(core, tenant, Asked { route, method, counts }, recording)?;
+        }
+        for (meter, quantity, _) in route.usage.iter().filter(|_| counts) {
+            let Some(place) = tenant.quotas.iter().position(|quota| quota.meter == *meter) else { continue };
             // On a refusal the reservations made so far are dropped, which gives them back.
-            reserve_one(core, tenant, place, quantity.units(), recording)?;
+            trickles = reserve_one(core, tenant, place, (quantity.units(), trickles), recording)?;
         }
     }
     Ok(Within { permitted })
 }
 
+/// Reserves of one quota. Answers whether the request is part of a trickle by now.
 fn reserve_one(
     core: &Core,
     tenant: &Tenant,
     place: usize,
-    wanted: i128,
+    (wanted, trickles): (i128, bool),
     recording: &mut Recording,
-) -> Result<(), Stop> {
+) -> Result<bool, Stop> {
     let quota = &tenant.quotas[place];
-    let Some(limit) = quota.limit else { return Ok(()) };
-    let now_us = recording.started_at_us;
-    let (counter, from_us) = core.quotas.counter(tenant, place, now_us);
-    if counter.reserve(wanted, known(quota, from_us), limit) {
-        recording.reservations.push(Reservation::new(counter, wanted));
-        return Ok(());
+    let Some(ceiling) = quota.ceiling() else { return Ok(trickles) };
+    let (counter, from_us) = core.quotas.counter(tenant, place, recording.started_at_us);
+    let is_throttle = quota.rule.action == Action::Throttle;
+    let fits = counter.reserve(wanted, quota.known(from_us), ceiling);
+    if !fits && is_throttle {
+        if !trickles && let Err(refused) = trickle(core, tenant, &quota.meter, recording) {
+            recording.reservations.clear();
+            return Err(refused.into());
+        }
+        counter.correct(wanted);
+    } else if !fits {
+        let refused = refusal(quota.rule.action, Some(quota), &quota.meter, recording);
+        recording.reservations.clear();
+        return Err(refused.into());
     }
-    recording.reservations.clear();
-    Err(used_up(quota, now_us, recording).into())
-}
-
-#[cold]
-fn used_up(quota: &Quota, now_us: i64, recording: &Recording) -> Refusal {
-    let refusal = Refusal::new(&kind::QUOTA_EXCEEDED, format!("The quota of `{}` is used up.", quota.meter))
-        .violates(&*quota.meter);
-    if quota.window == QuotaWindow::None {
-        return refusal;
-    }
-    let (_, until_us) = quota.window.bounds_us(now_us);
-    refusal.retry_after(recording.spread((until_us - now_us).div_euclid(1_000_000) + 1))
+    recording.reservations.push(Reservation::new(counter, wanted));
+    Ok(trickles || !fits)
 }

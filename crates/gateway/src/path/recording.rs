@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use rowhouse_domain::access::{PermissionId, PrincipalKind};
+use rowhouse_domain::directory::Quota;
 use rowhouse_domain::id::{KeyId, OPERATOR_TENANT, TenantId};
 use rowhouse_domain::keys::{Presented, PublicId};
 use rowhouse_domain::refusal::{Fault, Kind, Refusal};
@@ -321,6 +322,24 @@ impl Recording {
             }
         }
         // Reservations of what did not count are dropped here, which gives them back.
+        let made = self.upstream_status.is_some_and(|status| status < 400) && self.method != Method::DELETE;
+        for reservation in reservations.into_iter().filter(|_| made) {
+            reservation.keep_if_standing();
+        }
+    }
+
+    /// What this gateway has admitted of a quota of the request's tenant.
+    pub(crate) fn usage_of(&self, quota: &Quota) -> i128 {
+        let tenant = self.tenant.and_then(|tenant| self.view.directory.tenants.get(&tenant));
+        let place = tenant.and_then(|own| own.quotas.iter().position(|known| known.meter == quota.meter));
+        let (Some(tenant), Some(place)) = (tenant, place) else { return 0 };
+        self.core.quotas.counter(tenant, place, self.started_at_us).0.used()
+    }
+
+    /// How much of a meter the route would count.
+    pub(crate) fn asked_of(&self, meter: &str) -> i128 {
+        let usage = self.route.map_or(&[][..], |index| &self.view.directory.routes.routes()[index].usage);
+        usage.iter().filter(|(known, _, _)| **known == *meter).map(|(_, quantity, _)| quantity.units()).sum()
     }
 }
 

@@ -50,7 +50,6 @@ impl QuotaCounter {
     }
 
     /// What is used and reserved.
-    #[cfg(test)]
     pub(crate) fn used(&self) -> i128 {
         self.used.load(Ordering::Acquire)
     }
@@ -69,12 +68,21 @@ impl Reservation {
         Reservation { counter, reserved }
     }
 
+    /// The service has made what was reserved, and nobody has measured it yet: of what exists it stays reserved until
+    /// that is done. Otherwise more could be made between two measurements than there is room for.
+    pub(crate) fn keep_if_standing(mut self) {
+        if let Some(level) = &self.counter.level {
+            level.fetch_add(self.reserved, Ordering::AcqRel);
+            self.reserved = 0;
+        }
+    }
+
     /// The meter it counts.
     pub(crate) fn meter(&self) -> &str {
         &self.counter.meter
     }
 
-    /// Replaces what was reserved by what was used.
+    /// Replaces what was reserved by what was used; of what exists, by the level that was reported.
     pub(crate) fn settle(mut self, used: i128) {
         self.counter.note(used, self.reserved);
         self.reserved = 0;
@@ -141,6 +149,22 @@ mod tests {
         assert_eq!(counter.used(), 5);
         reserve().settle(0);
         assert_eq!(counter.used(), 5);
+    }
+
+    #[test]
+    fn what_was_made_of_a_standing_quota_stays_reserved_until_it_is_measured() {
+        for (made, used) in [(QuotaCounter::new as fn(Arc<str>, i128) -> QuotaCounter, 4), (QuotaCounter::standing, 5)] {
+            let counter = Arc::new(made("locations".into(), 4));
+            assert!(counter.reserve(1, 0, 5));
+            Reservation::new(counter.clone(), 1).keep_if_standing();
+            assert_eq!(counter.used(), used);
+        }
+        let counter = Arc::new(QuotaCounter::standing("locations".into(), 4));
+        assert!(counter.reserve(1, 0, 5));
+        Reservation::new(counter.clone(), 1).keep_if_standing();
+        assert!(!counter.reserve(1, 0, 5));
+        counter.note(5, 0);
+        assert_eq!(counter.used(), 5, "what is reported then is the same, not one more");
     }
 
     #[test]

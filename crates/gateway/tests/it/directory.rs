@@ -12,7 +12,6 @@ use rowhouse_domain::id::{KeyId, TenantId};
 use rowhouse_domain::keys::{Environment, KeyStanding, KeyState, Pepper, generate};
 use rowhouse_domain::limits::{Bucket, LimitDefinition, LimitScope};
 use rowhouse_domain::metering::quantity::SCALE;
-use rowhouse_domain::resources::QuotaWindow;
 use rowhouse_domain::routes::{AuditPolicy, MeteringRule, RouteDefinition, RouteTable, ServiceDefinition};
 use rowhouse_domain::tenancy::{Isolation, Service, Status};
 
@@ -111,6 +110,7 @@ impl Plan {
             api_access: true,
             features: vec!["core".into()],
             enforcements: vec![],
+            imposed: vec![],
             access: Arc::new(compile(1, &grants, &RoleCatalogue::default(), &self.permissions)),
             limits: vec![],
             quotas: vec![],
@@ -172,11 +172,9 @@ impl Plan {
     /// Gives a tenant a daily quota in whole units.
     pub fn quota(&mut self, tenant: TenantId, meter: &str, limit: i64, used: i64, window_from_us: i64) {
         self.tenant_mut(tenant).quotas.push(Quota {
-            meter: meter.into(),
-            limit: Some(i128::from(limit) * SCALE),
-            window: QuotaWindow::Day,
             used: i128::from(used) * SCALE,
             used_from_us: window_from_us,
+            ..Quota::of_meter(meter, Some(i128::from(limit) * SCALE))
         });
     }
 
@@ -228,6 +226,7 @@ pub fn route(name: &str, methods: &[&str], path: &str) -> RouteDefinition {
         resource_from: None,
         metering: vec![],
         audit: AuditPolicy::Changes,
+        writes: None,
         body_max_bytes: 100_000,
         timeout_ms: None,
     }

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use rowhouse_control::Shared;
+use rowhouse_control::{Shared, resources};
 use rowhouse_gateway::MetricsReader;
 use rowhouse_journal::Journal;
 use rowhouse_store::server::{PrivateServer, ServerState};
@@ -49,6 +49,9 @@ async fn page(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
         lags: control.projections.lags(&admin.journal, control.clock().now_us()),
         directory_version: control.directory.current().version,
         messages: admin.messages(),
+        stopped: resources::stopped(&control.directory.current()),
+        collectors: control.resources.collectors(),
+        stale: control.resources.stale(),
     });
     ([("content-type", "text/plain; version=0.0.4")], text)
 }

@@ -1,6 +1,8 @@
 //! Prometheus metrics. Labels come from closed sets: outcomes, status classes, codes of the catalogue, lanes.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::time::Duration;
 
 use rowhouse_control::projection::Lag;
 use rowhouse_gateway::{Histogram, LATENCY_BOUNDS_US, MetricsSnapshot};
@@ -18,6 +20,12 @@ pub struct Readings {
     pub directory_version: u64,
     /// Messages to people.
     pub messages: Messages,
+    /// How many tenants are stopped, by meter and action.
+    pub stopped: BTreeMap<(String, &'static str), u64>,
+    /// Measurements of levels, and how long they took in all, by collector.
+    pub collectors: Vec<(String, u64, Duration)>,
+    /// Levels that are too old to act on.
+    pub stale: u64,
 }
 
 /// How messages to people stand.
@@ -33,7 +41,7 @@ pub struct Messages {
 
 /// Everything, in the text format (version 0.0.4).
 pub fn render(readings: &Readings) -> String {
-    let Readings { gateway, journal, lags, directory_version, messages } = readings;
+    let Readings { gateway, journal, lags, directory_version, messages, .. } = readings;
     let mut page = Page::default();
     page.family("rowhouse_routes_requests_total", "counter", "Requests by how they ended");
     for (outcome, count) in gateway.by_outcome {
@@ -98,7 +106,28 @@ pub fn render(readings: &Readings) -> String {
     }
     page.single("rowhouse_messages_waiting", "gauge", "Messages that are not sent yet", messages.waiting);
     page.single("rowhouse_messages_dead", "gauge", "Messages left for a person after their last try", messages.dead);
+    quotas(&mut page, readings);
     page.0
+}
+
+fn quotas(page: &mut Page, readings: &Readings) {
+    page.family("rowhouse_resources_enforced", "gauge", "Tenants on whom something is imposed, by meter");
+    for ((meter, action), count) in &readings.stopped {
+        page.sample("rowhouse_resources_enforced", &[("meter", meter), ("action", action)], *count);
+    }
+    page.single(
+        "rowhouse_resources_stale",
+        "gauge",
+        "Levels that could not be measured for too long to act on",
+        readings.stale,
+    );
+    let name = "rowhouse_resources_collect_seconds";
+    page.family(name, "summary", "Measuring levels, by collector");
+    for (collector, count, took) in &readings.collectors {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let _ = writeln!(page.0, "{name}_sum{{collector=\"{collector}\"}} {}", seconds(us));
+        page.sample(&format!("{name}_count"), &[("collector", collector)], *count);
+    }
 }
 
 fn lanes(page: &mut Page, journal: &JournalStatus) {

@@ -72,6 +72,7 @@ async fn start(config: &Config) -> anyhow::Result<assemble::House> {
         audit: audit::Keys::new(secrets.audit, audit_name(config)),
         projections: Default::default(),
         usage_changes: Default::default(),
+        resources: Default::default(),
         ingestion: rowhouse_control::metering::Ingestion::open(&journal)?,
         fleet: Default::default(),
         messages: mail::open(&config.messages, &data_dir)?,

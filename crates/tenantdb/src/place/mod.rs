@@ -5,6 +5,7 @@
 mod create;
 pub mod erase;
 mod fence;
+mod gauge;
 mod retire;
 mod rights;
 mod search;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use create::create;
 pub use fence::{end_writers, fence, wait_for_readers};
+pub use gauge::{Counted, Gauge, count};
 pub use retire::drop;
 pub use rights::{set_epoch, set_rights};
 pub use verify::{Verified, VerifyError, verify};

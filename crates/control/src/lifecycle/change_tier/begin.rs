@@ -1,5 +1,7 @@
 //! Asking for another tier: what is wanted is made sense of, compared with what is, and started or scheduled.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::{OperationId, RequestId, TenantId};
@@ -17,7 +19,7 @@ use super::{KIND, Params, VERSION};
 use crate::lifecycle::decommission::refuse_busy;
 use crate::lifecycle::relocate;
 use crate::lifecycle::suspension::wrong_status;
-use crate::tenancy::{self, TenantRecord};
+use crate::tenancy::{self, TenantRecord, TenantRow};
 use crate::{Control, billing, catalog, resources};
 
 /// Another tier is wanted.
@@ -132,12 +134,12 @@ pub async fn above(
     tier: &Tier,
     now: Timestamp,
 ) -> Result<Vec<OverQuota>, Refusal> {
-    let mut quotas = tier.quotas.clone();
-    quotas.extend(record.tenant.quota_overrides.clone());
-    let limits =
-        quotas.into_iter().filter_map(|(meter, text)| Some((meter, resources::read_limit(&text).ok()?)));
-    let used = resources::used(transaction, Some(record.tenant.id), now).await?;
-    Ok(over_quota(used.into_iter().map(|used| (used.meter, used.used)), &limits.collect()))
+    let row = TenantRow { tier: tier.name.clone(), ..record.tenant.clone() };
+    let tiers = BTreeMap::from([(tier.name.clone(), tier.clone())]);
+    let all = resources::quotas(transaction, std::slice::from_ref(&row), &tiers, Some(row.id), now).await?;
+    let own = || all.values().flatten();
+    let limits = own().map(|quota| (quota.meter.to_string(), quota.limit)).collect();
+    Ok(over_quota(own().map(|quota| (quota.meter.to_string(), quota.used)), &limits))
 }
 
 /// A quantity of 10⁻¹² units as it is written.
