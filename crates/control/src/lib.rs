@@ -76,6 +76,8 @@ pub struct Settings {
     pub deploy: deploy::Settings,
     /// How requests are resolved to tenants.
     pub naming: Naming,
+    /// Domains of tenants' own.
+    pub hosts: tenancy::hosts::Settings,
 }
 
 /// The control plane as handlers share it.

@@ -170,6 +170,9 @@ fn tier(tier: &Tier, known: &Known<'_>, findings: &mut Vec<Finding>) {
     if !(1..=1_000).contains(&tier.weight) {
         find("weight", "out_of_bounds", "1 to 1,000".into());
     }
+    if tier.hosts > 1_000 {
+        find("hosts", "out_of_bounds", "at most 1,000".into());
+    }
     if !known.plans.contains(tier.plan.as_str()) {
         find("plan", "unknown", unknown("plan", &tier.plan, &known.plans));
     }

@@ -14,7 +14,7 @@ mod edit;
 mod explain;
 pub mod features;
 mod features_api;
-mod hosts;
+pub mod hosts;
 mod overrides;
 pub mod places;
 pub mod plane;

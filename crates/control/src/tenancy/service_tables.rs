@@ -236,6 +236,10 @@ async fn enter(
 fn refusal(error: InstallError) -> Refusal {
     let invalid = |words: String| Refusal::new(&kind::TABLES_INVALID, words);
     match &error {
+        // What the author wrote could not be partitioned or granted: the server says why.
+        InstallError::Server { source, doing } if is_of_the_text(source) => {
+            invalid(format!("{doing} failed.")).field("/migrations", "failed", said(source))
+        }
         InstallError::Connect(_) | InstallError::Server { .. } => {
             Refusal::new(&kind::UNAVAILABLE, "A tenants' database could not be reached.")
                 .private(with_cause(&error))
@@ -248,12 +252,28 @@ fn refusal(error: InstallError) -> Refusal {
             },
         ),
         InstallError::Migration { source, .. } => {
-            let words =
-                source.as_db_error().map_or_else(|| source.to_string(), |error| error.message().to_owned());
-            invalid(format!("{error}.")).field("/migrations", "failed", words)
+            invalid(format!("{error}.")).field("/migrations", "failed", said(source))
         }
         _ => invalid(format!("{error}.")),
     }
+}
+
+/// What the server said, to the author of the tables: there is no tenant's row in it yet, or it is the operator's.
+fn said(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(server) => match server.detail() {
+            Some(detail) => format!("{}: {detail}", server.message()),
+            None => server.message().to_owned(),
+        },
+        None => error.to_string(),
+    }
+}
+
+/// Classes 0A (not supported), 22 (data), 23 (constraints) and 42 (syntax, privileges), 2B (others depend on it).
+fn is_of_the_text(error: &tokio_postgres::Error) -> bool {
+    let class =
+        |code: &tokio_postgres::error::SqlState| ["0A", "22", "23", "2B", "42"].contains(&&code.code()[..2]);
+    error.code().is_some_and(class)
 }
 
 fn with_cause(error: &dyn std::error::Error) -> String {

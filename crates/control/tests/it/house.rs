@@ -1,5 +1,6 @@
 //! A whole control plane as an operator has it: the shipped catalogue, the first key, a directory that follows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use http::Request;
 use http_body_util::Full;
 use rowhouse_control::catalog::{self, CatalogFile};
 use rowhouse_control::tenancy::{self, NewTenant};
-use rowhouse_control::{directory, keys};
+use rowhouse_control::{Settings, directory, keys};
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::TenantId;
 use rowhouse_domain::tenancy::{Isolation, Status};
@@ -47,7 +48,13 @@ impl House {
 
     /// With a catalogue of the test's own.
     pub async fn with(catalogue: &CatalogFile) -> House {
-        let platform = Platform::start().await;
+        House::set(catalogue, |_| ()).await
+    }
+
+    /// With settings of the test's own.
+    pub async fn set(catalogue: &CatalogFile, change: impl FnOnce(&mut Settings)) -> House {
+        let mut platform = Platform::start().await;
+        change(&mut Arc::get_mut(&mut platform.control).expect("nobody else has it yet").settings);
         let control = &platform.control;
         assert!(catalog::prepare(control, catalogue).await.expect("it applies"), "the tables were empty");
         let root = keys::bootstrap_operator(control).await.expect("a first key").expect("the first start");

@@ -359,6 +359,7 @@ fn control(
             sealing_key: [4; 32],
             deploy: Default::default(),
             naming,
+            hosts: Default::default(),
         },
     }
 }

@@ -3,6 +3,7 @@
 mod code;
 pub mod features;
 pub mod residency;
+pub mod hosts;
 pub mod resolution;
 mod status;
 mod tier;

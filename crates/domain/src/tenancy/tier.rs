@@ -36,11 +36,18 @@ pub struct Tier {
     pub connection_pool_size: u32,
     /// Share in fair queues.
     pub weight: u32,
+    /// How many domains of its own a tenant may claim, at most 1,000.
+    #[serde(default = "one_host")]
+    pub hosts: u32,
     /// The plan that a new tenant of this tier is subscribed to.
     pub plan: String,
     /// Days that the data of a leaving tenant is kept; 0 to 3,650, 30 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_days: Option<u16>,
+}
+
+fn one_host() -> u32 {
+    1
 }
 
 impl Tier {
@@ -84,6 +91,7 @@ pub fn shipped_tiers() -> Vec<Tier> {
             features: features[..rank as usize].concat().iter().map(|f| (*f).to_owned()).collect(),
             connection_pool_size: pool,
             weight: 1 << (rank - 1),
+            hosts: [1, 5, 20, 50][rank as usize - 1],
             plan: name.to_owned(),
             retention_days: None,
         })

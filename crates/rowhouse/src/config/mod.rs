@@ -145,11 +145,20 @@ pub struct Tenancy {
     pub base_domains: Vec<String>,
     /// Hosts that name no tenant and are served all the same.
     pub platform_hosts: Vec<String>,
+    /// Resolvers that are asked for the proofs of tenants' domains: two or more, who must agree.
+    pub resolvers: Vec<SocketAddr>,
+    /// How long a domain that was served is kept from other tenants.
+    pub host_quarantine: Span,
 }
 
 impl Default for Tenancy {
     fn default() -> Self {
-        Tenancy { base_domains: Vec::new(), platform_hosts: vec!["localhost".to_owned()] }
+        Tenancy {
+            base_domains: Vec::new(),
+            platform_hosts: vec!["localhost".to_owned()],
+            resolvers: vec![SocketAddr::from(([1, 1, 1, 1], 53)), SocketAddr::from(([9, 9, 9, 9], 53))],
+            host_quarantine: Span::seconds(30 * 24 * 3600),
+        }
     }
 }
 

@@ -50,6 +50,11 @@ pub static SETTINGS: &[Setting] = &[
     setting("tenancy.base_domains", "More base domains beside `server.base_domain`."),
     setting("tenancy.platform_hosts", "Hosts that name no tenant and are served all the same."),
     setting(
+        "tenancy.resolvers",
+        "DNS resolvers that are asked for the proofs of tenants' domains: two or more, who must agree.",
+    ),
+    setting("tenancy.host_quarantine", "How long a domain that was served is kept from other tenants."),
+    setting(
         "deploy.applications",
         "By service, the program that a dedicated tenant gets a process of: `{ stamping = { program = \"/usr/bin/stamping\", args = [] } }`.",
     ),

@@ -108,6 +108,7 @@ fn spawn_work(
     work.spawn(audit::run(control.clone(), journal.clone(), checkpoints, stop.clone()));
     work.spawn(deploy::run(control.clone(), stop.clone()));
     work.spawn(messages::run(control.clone(), stop.clone()));
+    work.spawn(tenancy::hosts::run(control.clone(), stop.clone()));
     work.spawn(serve_plane(control.clone(), plane_socket(data_dir), stop.clone()));
 }
 

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use rowhouse_control::{Control, Settings, audit, deploy};
+use rowhouse_control::{Control, Settings, audit, deploy, tenancy};
 use rowhouse_domain::clock::Clock;
 use rowhouse_domain::context::ContextSigner;
 use rowhouse_domain::directory::{DirectoryWatch, Naming};
@@ -96,6 +96,10 @@ fn settings(config: &Config, secrets: &Secrets, data_dir: &Path) -> Settings {
             base_domains,
             platform_hosts: config.tenancy.platform_hosts.clone(),
             region: config.server.region.clone(),
+        },
+        hosts: tenancy::hosts::Settings {
+            resolvers: config.tenancy.resolvers.clone(),
+            quarantine: Some(config.tenancy.host_quarantine.duration()),
         },
     }
 }

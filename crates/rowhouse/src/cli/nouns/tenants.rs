@@ -294,16 +294,41 @@ pub enum HostVerb {
         #[command(flatten)]
         page: Page,
     },
-    /// Serve a tenant under a domain of its own.
-    Create {
+    /// One, with the record that proves it.
+    Show {
+        /// `host_…`
+        id: String,
+    },
+    /// Claim a domain for a tenant; the answer says which TXT record proves it.
+    Claim {
+        /// As in `portal.acme.com`.
+        name: String,
+        /// A tenant's id or code; a tenant's own key has one already.
+        #[arg(long)]
+        tenant: Option<String>,
+    },
+    /// Serve a tenant under a domain of its own on the operator's word; nothing has to be proven.
+    #[command(alias = "create")]
+    Vouch {
         /// As in `portal.acme.com`.
         name: String,
         /// A tenant's id or code.
         #[arg(long)]
         tenant: String,
     },
-    /// Take it back.
-    Delete {
+    /// Look for the proof now.
+    Verify {
+        /// `host_…`
+        id: String,
+    },
+    /// What DNS says of it, and what is to be done.
+    Diagnose {
+        /// `host_…`
+        id: String,
+    },
+    /// Give it up.
+    #[command(alias = "delete")]
+    Remove {
         /// `host_…`
         id: String,
     },
@@ -311,17 +336,30 @@ pub enum HostVerb {
 
 /// Runs `rowhouse host …`.
 pub async fn host(client: &Client, verb: HostVerb, json: bool) -> anyhow::Result<()> {
+    let one = |id: &str, what: &str| format!("/v1/hosts/{}{what}", escape(id));
+    let columns: &[&str] = match verb {
+        HostVerb::List { .. } => &["id", "name", "tenant", "state", "last_problem"],
+        _ => &[],
+    };
     let answer = match verb {
         HostVerb::List { tenant, page } => page.of(client, "/v1/hosts", &[("tenant", tenant)]).await?,
-        HostVerb::Create { name, tenant } => {
-            client.post(&at("/v1/hosts", &[("tenant", Some(tenant))]), json!({"name": name})).await?
+        HostVerb::Show { id } => client.get(&one(&id, "")).await?,
+        HostVerb::Claim { name, tenant } => {
+            client
+                .post(&at("/v1/hosts", &[("tenant", tenant)]), json!({"name": name, "vouch": false}))
+                .await?
         }
-        HostVerb::Delete { id } => {
-            client.json(Method::DELETE, &format!("/v1/hosts/{}", escape(&id)), None).await?
+        HostVerb::Vouch { name, tenant } => {
+            client
+                .post(&at("/v1/hosts", &[("tenant", Some(tenant))]), json!({"name": name, "vouch": true}))
+                .await?
         }
+        HostVerb::Verify { id } => client.post(&one(&id, "/verify"), json!({})).await?,
+        HostVerb::Diagnose { id } => client.get(&one(&id, "/diagnose")).await?,
+        HostVerb::Remove { id } => client.json(Method::DELETE, &one(&id, ""), None).await?,
     };
     if !answer.is_null() {
-        show(&answer, &["id", "name", "tenant", "state"], json);
+        show(&answer, columns, json);
     }
     Ok(())
 }
