@@ -9,6 +9,7 @@ mod outside;
 mod parking;
 mod platform;
 mod power;
+mod registration;
 mod services;
 mod source;
 mod tenancy;

@@ -126,6 +126,30 @@ fn check_declared(relations: &[Relation], manifest: &Manifest) -> Result<(), Ins
     Ok(())
 }
 
+/// A default that calls nextval, as `serial` has it, would fail for every tenant, who may use no sequence; an identity
+/// column needs no privilege.
+pub(super) async fn refuse_sequences(
+    transaction: &Transaction<'_>,
+    schema: &str,
+    manifest: &Manifest,
+) -> Result<(), InstallError> {
+    let rows = transaction
+        .query(
+            "SELECT c.relname::text, a.attname::text
+               FROM pg_attrdef d JOIN pg_class c ON c.oid = d.adrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+               JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+              WHERE n.nspname = $1 AND pg_get_expr(d.adbin, d.adrelid) LIKE '%nextval(%' ORDER BY 1, 2",
+            &[&schema],
+        )
+        .await
+        .map_err(server("reading defaults"))?;
+    let tenants = |row: &&tokio_postgres::Row| kind_of(manifest, row.get(0)) == TableKind::Tenant;
+    match rows.iter().find(tenants) {
+        Some(row) => Err(InstallError::SequenceDefault { table: row.get(0), column: row.get(1) }),
+        None => Ok(()),
+    }
+}
+
 async fn record(
     transaction: &Transaction<'_>,
     schema: &str,

@@ -5,7 +5,7 @@ use rowhouse_domain::tenancy::Isolation;
 use sha2::{Digest, Sha256};
 use tokio_postgres::Transaction;
 
-use super::generate::{GENERATOR_VERSION, generate};
+use super::generate::{GENERATOR_VERSION, generate, refuse_sequences};
 use super::manifest::hexadecimal;
 use super::{PROBE_TABLE, ServiceTables, partition};
 use crate::cell::{Cell, LOCK_CLASS};
@@ -94,6 +94,16 @@ pub enum InstallError {
     /// A tenant table without the column that says whose the row is.
     #[error("tenant table `{0}` has no column tenant_id of type uuid")]
     NoTenantId(String),
+    /// A default that no tenant could compute: rows would be refused one by one in production.
+    #[error(
+        "column `{column}` of tenant table `{table}` takes its default from a sequence, which tenants may not use; make it GENERATED ALWAYS AS IDENTITY, or a UUID"
+    )]
+    SequenceDefault {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+    },
     /// A table with rows was to be partitioned.
     #[error("table `{0}` is not partitioned and has been installed before; partition it in a migration")]
     TooLateToPartition(String),
@@ -181,6 +191,7 @@ async fn install_in(
     let current = before.iter().any(|(number, checksum)| *number == 0 && *checksum == generated);
     if anew || !applied.is_empty() || !current {
         transaction.batch_execute("RESET ROLE").await.map_err(server("resetting the role"))?;
+        refuse_sequences(transaction, target.schema, &tables.manifest).await?;
         partition::partition(transaction, target, &tables.manifest).await?;
         generate(transaction, target, &tables.manifest).await?;
         note(transaction, target.schema, 0, "generated", &generated).await?;

@@ -102,8 +102,8 @@ async fn convert(
     let triggers = triggers(transaction, &name).await?;
     let views = views(transaction, schema).await?;
     let mut sql = String::new();
-    for (view, _) in views.iter().rev() {
-        sql.push_str(&format!("DROP VIEW {view};\n"));
+    for View { kind, name, .. } in views.iter().rev() {
+        sql.push_str(&format!("DROP {kind} {name};\n"));
     }
     for key in &foreign {
         sql.push_str(&format!("ALTER TABLE {} DROP CONSTRAINT {};\n", key.table, key.name));
@@ -126,8 +126,11 @@ async fn convert(
     for statement in indexes.iter().chain(&triggers) {
         sql.push_str(&format!("{statement};\n"));
     }
-    for (view, definition) in &views {
-        sql.push_str(&format!("CREATE VIEW {view} AS {definition}\nALTER VIEW {view} OWNER TO rh_owner;\n"));
+    for View { kind, name, definition, indexes } in &views {
+        sql.push_str(&format!(
+            "CREATE {kind} {name} AS {definition}\nALTER {kind} {name} OWNER TO rh_owner;\n"
+        ));
+        indexes.iter().for_each(|index| sql.push_str(&format!("{index};\n")));
     }
     transaction.batch_execute(&sql).await.map_err(server("partitioning a table"))
 }
@@ -181,17 +184,35 @@ async fn triggers(transaction: &Transaction<'_>, name: &str) -> Result<Vec<Strin
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
+/// A view, plain or materialised, as it has to be made anew.
+struct View {
+    kind: &'static str,
+    /// Quoted and qualified.
+    name: String,
+    definition: String,
+    /// Statements that make its indexes.
+    indexes: Vec<String>,
+}
+
 /// All views of the schema with their queries, each after those it uses: they cling to the plain table and are made
 /// anew on the partitioned one. The generator sets their options and grants afterwards.
-async fn views(transaction: &Transaction<'_>, schema: &str) -> Result<Vec<(String, String)>, InstallError> {
+async fn views(transaction: &Transaction<'_>, schema: &str) -> Result<Vec<View>, InstallError> {
     let rows = transaction
         .query(
-            "SELECT format('%I.%I', n.nspname, c.relname), pg_get_viewdef(c.oid)
+            "SELECT c.relkind = 'm', format('%I.%I', n.nspname, c.relname), pg_get_viewdef(c.oid),
+                    ARRAY(SELECT pg_get_indexdef(i.indexrelid) FROM pg_index i WHERE i.indrelid = c.oid)
                FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-              WHERE n.nspname = $1 AND c.relkind = 'v' ORDER BY c.oid",
+              WHERE n.nspname = $1 AND c.relkind IN ('v', 'm') ORDER BY c.oid",
             &[&schema],
         )
         .await
         .map_err(server("reading views"))?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    let kind = |materialised| if materialised { "MATERIALIZED VIEW" } else { "VIEW" };
+    let view = |row: &tokio_postgres::Row| View {
+        kind: kind(row.get(0)),
+        name: row.get(1),
+        definition: row.get(2),
+        indexes: row.get(3),
+    };
+    Ok(rows.iter().map(view).collect())
 }
