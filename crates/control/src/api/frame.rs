@@ -1,6 +1,8 @@
 //! The frame around every call: a request id, problems rendered in one place, headers that all answers have,
 //! one log line for what was our fault.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -11,6 +13,7 @@ use rowhouse_domain::refusal::{MEDIA_TYPE, Problem, Refusal, kind};
 
 use crate::Shared;
 use crate::api::ApiError;
+use crate::api::pace::Pace;
 
 /// Puts the frame around all routes.
 pub fn assemble(routes: Router<Shared>, control: Shared) -> Router {
@@ -19,7 +22,7 @@ pub fn assemble(routes: Router<Shared>, control: Shared) -> Router {
         .method_not_allowed_fallback(|| async {
             ApiError(Refusal::new(&kind::METHOD_NOT_ALLOWED, "This path has no such method."))
         })
-        .layer(axum::middleware::from_fn_with_state(control.clone(), frame))
+        .layer(axum::middleware::from_fn_with_state((control.clone(), Arc::new(Pace::default())), frame))
         .with_state(control)
 }
 
@@ -31,11 +34,22 @@ pub fn request_id(headers: &HeaderMap, control: &Shared) -> RequestId {
         .unwrap_or_else(|| RequestId(control.entropy().uuid_v7(control.clock().now_us())))
 }
 
-async fn frame(State(control): State<Shared>, mut request: Request, next: Next) -> Response {
+async fn frame(
+    State((control, pace)): State<(Shared, Arc<Pace>)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let id = request_id(request.headers(), &control);
     request.extensions_mut().insert(id);
     let line = format!("{} {}", request.method(), request.uri().path());
-    let mut response = next.run(request).await;
+    let mut response = match pace.admit(request.headers(), control.clock().now_us()) {
+        Ok(paced) => {
+            let response = next.run(request).await;
+            paced.inspect(|paced| pace.learn(*paced, response.status()));
+            response
+        }
+        Err(refusal) => ApiError(refusal).into_response(),
+    };
     if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
         log(&line, id, &refusal);
         let allow = response.headers_mut().remove(header::ALLOW);

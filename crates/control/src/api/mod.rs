@@ -7,6 +7,7 @@ mod etag;
 mod frame;
 pub mod idempotency;
 mod ids;
+mod pace;
 mod problem;
 mod query;
 mod router;

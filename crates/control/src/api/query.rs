@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::ApiError;
+use super::body::in_plain_words;
 
 /// Parameters of a query; wire types say `deny_unknown_fields`.
 #[derive(Debug)]
@@ -19,7 +20,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         match axum::extract::Query::<T>::try_from_uri(&parts.uri) {
             Ok(query) => Ok(Parameters(query.0)),
-            Err(error) => Err(Refusal::new(&kind::UNKNOWN_PARAMETER, error.body_text()).into()),
+            Err(error) => {
+                Err(Refusal::new(&kind::UNKNOWN_PARAMETER, in_plain_words(&error.body_text())).into())
+            }
         }
     }
 }
