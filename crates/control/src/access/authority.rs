@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use rowhouse_domain::access::{
-    GrantDefinition, GrantTarget, PermissionSet, Permissions, Principal, Reason, RoleCatalogue, compile, may,
+    GrantDefinition, GrantTarget, PermissionSet, Permissions, Principal, Reason, RoleCatalogue, compile,
+    key_permits, may,
 };
 use rowhouse_domain::id::TenantId;
 use rowhouse_domain::refusal::{Refusal, kind};
@@ -77,6 +78,12 @@ impl Rules {
             set.extend(&self.permission(pattern)?);
         }
         Ok(set)
+    }
+
+    /// What a key with these roles and permissions will permit; 422 for those that do not exist.
+    pub fn of_key(&self, roles: &[String], permissions: &[String]) -> Result<PermissionSet, Refusal> {
+        self.union(roles, permissions)?;
+        Ok(key_permits(roles, permissions, &self.roles, &self.permissions))
     }
 
     /// 403 `access.escalation` unless `authority` holds all of `given`.

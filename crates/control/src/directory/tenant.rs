@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rowhouse_domain::access::{AccessTable, GrantDefinition, PermissionSet, compile};
+use rowhouse_domain::access::{AccessTable, GrantDefinition, PermissionSet, compile, key_permits};
 use rowhouse_domain::directory::{Imposed, Key, Quota, Tenant};
 use rowhouse_domain::id::TenantId;
 use rowhouse_domain::limits::Bucket;
@@ -147,18 +147,11 @@ impl<'a> Compiler<'a> {
     /// What roles and permissions permit together; those that do not exist (any more) permit nothing.
     fn permits(&mut self, roles: Vec<String>, permissions: Vec<String>) -> PermissionSet {
         let catalogue = self.catalogue;
-        let union = |(roles, permissions): &(Vec<String>, Vec<String>)| {
-            let of_roles = roles.iter().filter_map(|role| catalogue.roles.permissions(role).copied());
-            let of_patterns = permissions.iter().filter_map(|own| catalogue.permissions.matching(own));
-            let mut set = PermissionSet::default();
-            of_roles.chain(of_patterns).for_each(|part| set.extend(&part));
-            set
-        };
         let key = (roles, permissions);
         if let Some(set) = self.permits.get(&key) {
             return *set;
         }
-        let set = union(&key);
+        let set = key_permits(&key.0, &key.1, &catalogue.roles, &catalogue.permissions);
         self.permits.insert(key, set);
         set
     }

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use jiff::Timestamp;
 use rowhouse_domain::id::{KeyId, ServiceAccountId};
 use rowhouse_domain::refusal::{Refusal, kind};
 use serde_json::json;
@@ -83,7 +84,10 @@ async fn create_key(
 ) -> Answer<Kept> {
     let tenant = caller.one_tenant(asked.tenant.as_deref())?;
     let permit = caller.permit("api_key:create", Some(tenant))?;
-    let new = body.value.parse()?;
+    let mut new = body.value.parse()?;
+    // Whoever holds a key of the tenant for a day gets no other one for a year. The operator's keys serve all tenants' lives.
+    let ends_us = caller.key.standing.expires_at_us.filter(|_| caller.key.tenant == tenant);
+    new.maker_ends = ends_us.and_then(|us| Timestamp::from_microsecond(us).ok());
     bounds::within_maker(&caller.key, new.environment, new.services.as_deref())?;
     let transaction = control.store.write(&permit).await?;
     if let Some(kept) = idempotency.begin(&transaction, &body.bytes).await? {

@@ -1,6 +1,6 @@
 //! The first key: at the first start nobody exists who could make one.
 
-use rowhouse_domain::access::{Permit, Principal, PrincipalKind};
+use rowhouse_domain::access::{BY_NAME_ONLY, Permit, Principal, PrincipalKind};
 use rowhouse_domain::id::OPERATOR_TENANT;
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_domain::tenancy::{Isolation, Status};
@@ -8,7 +8,7 @@ use rowhouse_store::{Change, Notice, Transaction};
 use serde_json::json;
 
 use super::{Created, NewAccount, NewKey, create, create_account, queries};
-use crate::access::{Authority, NewGrant, grant};
+use crate::access::{Authority, NewGrant, Rules, grant};
 use crate::tenancy::{self, NewTenant};
 use crate::{Control, catalog};
 
@@ -63,7 +63,11 @@ async fn root_key(
     transaction: &Transaction,
     owner: Principal,
 ) -> Result<(Created, Change), Refusal> {
-    let new = NewKey::new(ROOT, owner, &[ROOT_ROLE]);
+    let mut new = NewKey::new(ROOT, owner, &[ROOT_ROLE]);
+    let rules = Rules::load(transaction).await?;
+    // By name: its role is a pattern, and a pattern makes no keys and grants.
+    let exist = BY_NAME_ONLY.iter().filter(|name| rules.permission(name).is_ok());
+    new.permissions = exist.map(|name| (*name).to_owned()).collect();
     create(control, transaction, OPERATOR_TENANT, new, &Authority::System).await
 }
 

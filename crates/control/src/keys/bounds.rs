@@ -70,9 +70,14 @@ pub(super) fn within_maker(
     }
 }
 
-/// When the key ends: as asked, within the longest life, or the longest life.
-pub(super) fn expiry(new: &NewKey, now: Timestamp) -> Result<Timestamp, Refusal> {
+/// When the key ends: as asked, within the longest life and that of the key it is made with, or as late as possible.
+pub(super) fn expiry(
+    new: &NewKey,
+    now: Timestamp,
+    maker_ends: Option<Timestamp>,
+) -> Result<Timestamp, Refusal> {
     let latest = now + LIFE_MAX;
+    let latest = maker_ends.map_or(latest, |ends| ends.min(latest));
     let bad = |detail: String| {
         Refusal::new(&kind::KEY_BAD_EXPIRY, "The expiry is not allowed.").field(
             "/expires_at",

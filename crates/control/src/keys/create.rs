@@ -39,6 +39,8 @@ pub struct NewKey {
     pub not_before: Option<Timestamp>,
     /// Not at or after; 365 days from now if not said.
     pub expires_at: Option<Timestamp>,
+    /// When the key ends that it is made with: it cannot outlive that one.
+    pub maker_ends: Option<Timestamp>,
 }
 
 impl NewKey {
@@ -56,6 +58,7 @@ impl NewKey {
             metadata: json!({}),
             not_before: None,
             expires_at: None,
+            maker_ends: None,
         }
     }
 }
@@ -89,14 +92,14 @@ pub async fn create(
 ) -> Result<(Created, Change), Refusal> {
     let now = transaction.store().clock().now();
     bounds::check(&new)?;
-    let expires_at = bounds::expiry(&new, now)?;
+    let expires_at = bounds::expiry(&new, now, new.maker_ends)?;
     refuse_without_api_access(transaction, tenant).await?;
     let account = account::service_account_of(transaction, tenant, new.owner.id).await?;
     if account.disabled {
         return Err(Refusal::new(&kind::KEY_WRONG_STATE, "The service account is disabled."));
     }
     let rules = Rules::load(transaction).await?;
-    let rights = rules.union(&new.roles, &new.permissions)?;
+    let rights = rules.of_key(&new.roles, &new.permissions)?;
     rules.refuse_escalation(authority, &rights)?;
     rules.refuse_beyond_owner(transaction, (tenant, new.owner), &rights).await?;
     refuse_too_many(transaction, (tenant, new.owner), 1).await?;
@@ -202,7 +205,7 @@ pub async fn rotate(
         ));
     }
     let rules = Rules::load(transaction).await?;
-    let rights = rules.union(&old.roles, &old.permissions)?;
+    let rights = rules.of_key(&old.roles, &old.permissions)?;
     rules.refuse_escalation(&authority(old.tenant), &rights)?;
     refuse_too_many(transaction, (old.tenant, old.owner), 2).await?;
     let ends = now + SignedDuration::from_secs(grace_s);

@@ -65,6 +65,7 @@ impl KeyBody {
             metadata: self.metadata,
             not_before: self.not_before,
             expires_at: self.expires_at,
+            maker_ends: None,
         })
     }
 }

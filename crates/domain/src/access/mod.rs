@@ -15,7 +15,9 @@ pub use compile::{
 pub use decide::{Decision, Permit, Reason, decide, decide_key, may};
 pub use permission::{PermissionId, PermissionSet, Permissions};
 pub use resource_type::{ResourceType, RoleDefaults, with_standard_actions};
-pub use role::{RoleCatalogue, RoleDefinition, RoleError, shipped_roles, standard_actions};
+pub use role::{
+    BY_NAME_ONLY, RoleCatalogue, RoleDefinition, RoleError, key_permits, shipped_roles, standard_actions,
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 

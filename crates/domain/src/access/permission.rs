@@ -23,6 +23,10 @@ impl PermissionSet {
     pub fn insert(&mut self, id: PermissionId) {
         self.0[usize::from(id.0 / 64)] |= 1 << (id.0 % 64);
     }
+    /// Takes a bit out.
+    pub fn remove(&mut self, id: PermissionId) {
+        self.0[usize::from(id.0 / 64)] &= !(1 << (id.0 % 64));
+    }
     /// Puts all bits of `other` in.
     pub fn extend(&mut self, other: &PermissionSet) {
         for (mine, theirs) in self.0.iter_mut().zip(other.0) {

@@ -39,7 +39,15 @@ pub enum RoleError {
 
 /// Roles with their closed permissions.
 #[derive(Debug, Clone, Default)]
-pub struct RoleCatalogue(BTreeMap<String, PermissionSet>);
+pub struct RoleCatalogue(BTreeMap<String, Closed>);
+
+/// What a role permits, inherited included.
+#[derive(Debug, Clone, Copy, Default)]
+struct Closed {
+    all: PermissionSet,
+    /// Of these, what is listed by its name and not only by a pattern.
+    by_name: PermissionSet,
+}
 
 impl RoleCatalogue {
     /// Closes every role over what it inherits.
@@ -50,7 +58,7 @@ impl RoleCatalogue {
         for role in roles {
             let mut path = Vec::new();
             let mut seen = BTreeSet::new();
-            let mut set = PermissionSet::default();
+            let mut set = Closed::default();
             collect(role, &by_name, permissions, &mut path, &mut seen, &mut set)?;
             closed.0.insert(role.name.clone(), set);
         }
@@ -59,7 +67,12 @@ impl RoleCatalogue {
 
     /// What a role permits, inherited included.
     pub fn permissions(&self, role: &str) -> Option<&PermissionSet> {
-        self.0.get(role)
+        self.0.get(role).map(|closed| &closed.all)
+    }
+
+    /// Of these, what the role or one that it inherits lists by name.
+    fn by_name(&self, role: &str) -> Option<&PermissionSet> {
+        self.0.get(role).map(|closed| &closed.by_name)
     }
 }
 
@@ -69,7 +82,7 @@ fn collect(
     permissions: &Permissions,
     path: &mut Vec<String>,
     seen: &mut BTreeSet<String>,
-    set: &mut PermissionSet,
+    set: &mut Closed,
 ) -> Result<(), RoleError> {
     if path.contains(&role.name) {
         path.push(role.name.clone());
@@ -83,7 +96,10 @@ fn collect(
             role: role.name.clone(),
             permission: permission.clone(),
         })?;
-        set.extend(&bits);
+        set.all.extend(&bits);
+        if permissions.id(permission).is_some() {
+            set.by_name.extend(&bits);
+        }
     }
     path.push(role.name.clone());
     for parent in &role.inherits {
@@ -94,6 +110,49 @@ fn collect(
     }
     path.pop();
     Ok(())
+}
+
+/// What a key holds only if it, or a role of its, lists it by name: what makes more power out of power, and what is billed. A pattern
+/// such as `*:*` is written once and then stands for what nobody thought of.
+pub const BY_NAME_ONLY: &[&str] = &[
+    "api_key:create",
+    "api_key:update",
+    "grant:bind",
+    "grant:create",
+    "grant:delete",
+    "grant:deny",
+    "grant:update",
+    "role:create",
+    "role:delete",
+    "role:update",
+    "usage:create",
+];
+
+/// What a key with these roles and permissions permits. Those that do not exist (any more) permit nothing.
+pub fn key_permits(
+    roles: &[String],
+    listed: &[String],
+    catalogue: &RoleCatalogue,
+    permissions: &Permissions,
+) -> PermissionSet {
+    let (mut set, mut by_name) = (PermissionSet::default(), PermissionSet::default());
+    for role in roles {
+        set.extend(&catalogue.permissions(role).copied().unwrap_or_default());
+        by_name.extend(&catalogue.by_name(role).copied().unwrap_or_default());
+    }
+    for pattern in listed {
+        let bits = permissions.matching(pattern).unwrap_or_default();
+        set.extend(&bits);
+        if permissions.id(pattern).is_some() {
+            by_name.extend(&bits);
+        }
+    }
+    for bit in BY_NAME_ONLY.iter().filter_map(|name| permissions.id(name)) {
+        if !by_name.contains(bit) {
+            set.remove(bit);
+        }
+    }
+    set
 }
 
 /// The shipped roles of tenants and of the operator's own people. `standard` resource types of services add
@@ -201,5 +260,39 @@ mod tests {
             role("d", &["tenant:read"], &[]),
         ];
         assert!(RoleCatalogue::new(&diamond, &permissions).is_ok());
+    }
+
+    #[test]
+    fn a_key_makes_keys_and_grants_only_if_that_is_listed_by_name() {
+        let types = [("api_key", vec!["create", "read"]), ("grant", vec!["create", "read"])];
+        let types =
+            types.map(|(kind, actions)| (kind.to_owned(), actions.into_iter().map(str::to_owned).collect()));
+        let permissions = Permissions::new(&BTreeMap::from(types)).expect("few");
+        let role = |name: &str, permissions: &[&str], inherits: &[&str]| RoleDefinition {
+            name: name.to_owned(),
+            title: String::new(),
+            permissions: permissions.iter().map(|one| (*one).to_owned()).collect(),
+            inherits: inherits.iter().map(|one| (*one).to_owned()).collect(),
+        };
+        let roles = [
+            role("all", &["*:*"], &["maker"]),
+            role("maker", &["api_key:create"], &[]),
+            role("any", &["*:create"], &[]),
+        ];
+        let roles = RoleCatalogue::new(&roles, &permissions).expect("roles");
+        let holds = |own: &[&str], listed: &[&str]| {
+            let words = |list: &[&str]| list.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>();
+            let set = key_permits(&words(own), &words(listed), &roles, &permissions);
+            permissions.names_of(&set).join(" ")
+        };
+        assert_eq!(holds(&[], &["*:*"]), "api_key:read grant:read");
+        assert_eq!(holds(&["any"], &[]), "");
+        assert_eq!(
+            holds(&["all"], &[]),
+            "api_key:create api_key:read grant:read",
+            "named by a role that it inherits"
+        );
+        assert_eq!(holds(&["any"], &["grant:create"]), "grant:create");
+        assert_eq!(holds(&["nobody"], &["x:y"]), "");
     }
 }
