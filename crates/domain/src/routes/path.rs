@@ -30,6 +30,9 @@ pub fn normalise(path: &str) -> Result<Cow<'_, str>, PathError> {
         return Err(PathError::Malformed);
     }
     let plain = !path.contains("//") && !path.contains("/.") && !path.contains('%');
+    if !plain && !begins_plainly(path) {
+        return Err(PathError::TwoReadings);
+    }
     if plain { Ok(Cow::Borrowed(path)) } else { rewrite(path).map(Cow::Owned) }
 }
 
@@ -40,6 +43,10 @@ fn rewrite(path: &str) -> Result<String, PathError> {
     for segment in decoded.split('/') {
         match segment {
             "" | "." => {}
+            // Never out of the tenant that the path names.
+            ".." if segments.len() <= 2 && segments.first() == Some(&"t") => {
+                return Err(PathError::TwoReadings);
+            }
             ".." => {
                 segments.pop().ok_or(PathError::AboveRoot)?;
             }
@@ -56,6 +63,16 @@ fn rewrite(path: &str) -> Result<String, PathError> {
         out.push('/');
     }
     Ok(out)
+}
+
+/// The first two segments may name the tenant: in them is no dot segment, and no escaped slash, backslash, dot or NUL.
+fn begins_plainly(path: &str) -> bool {
+    let mut first = path.split('/').filter(|segment| !segment.is_empty()).take(2);
+    first.all(|segment| {
+        let lower = segment.to_ascii_lowercase();
+        let escaped = ["%2f", "%5c", "%2e", "%00"].iter().any(|escape| lower.contains(escape));
+        !escaped && segment != "." && segment != ".."
+    })
 }
 
 /// Some servers decode `%2F` before they split a path, and some take `..;x` for `..`. What they would see must not
@@ -102,13 +119,14 @@ mod tests {
         let rows = [
             ("/v1/stamps", "/v1/stamps"),
             ("/v1//stamps/", "/v1/stamps/"),
-            ("/v1/./stamps", "/v1/stamps"),
+            ("/v1/stamps/./1", "/v1/stamps/1"),
             ("/v1/x/../stamps", "/v1/stamps"),
             ("/v1/%73tamps", "/v1/stamps"),
-            ("/v1/%2e%2e/admin", "/admin"),
-            ("/v1/a%2fb", "/v1/a%2Fb"),
+            ("/v1/x/%2e%2e/admin", "/v1/admin"),
+            ("/v1/x/a%2fb", "/v1/x/a%2Fb"),
             ("/", "/"),
-            ("/v1/..", "/"),
+            ("/v1/x/../..", "/"),
+            ("/t/acme/v1/../v2", "/t/acme/v2"),
             ("/v1/a;b=c/d%2Fe.;f", "/v1/a;b=c/d%2Fe.;f"),
         ];
         for (path, expected) in rows {
@@ -130,6 +148,17 @@ mod tests {
             "/ä",
         ] {
             assert!(normalise(bad).is_err(), "{bad}");
+        }
+        for hidden in [
+            "/t/acme/../bolt",
+            "/t/acme/x/../../../bolt",
+            "/t/./acme",
+            "/t%2facme/x",
+            "/t/a%2e",
+            "/../t",
+            "//./t",
+        ] {
+            assert_eq!(normalise(hidden), Err(PathError::TwoReadings), "{hidden}");
         }
         for hidden in
             ["/a/..;/b", "/a/..;x=y", "/a/..%2fb", "/a/b%2f..%2fc", "/a/%2e%2e%2fb", "/a/.;", "/a/..%3b/b"]
