@@ -61,6 +61,7 @@ async fn start(config: &Config) -> anyhow::Result<assemble::House> {
     let data_dir = config.server.data_dir();
     std::fs::create_dir_all(&data_dir).with_context(|| format!("cannot make {}", data_dir.display()))?;
     let data_dir = std::fs::canonicalize(&data_dir)?;
+    keep_private(&data_dir).with_context(|| format!("cannot close {}", data_dir.display()))?;
     let secrets = Secrets::open(&data_dir, &entropy)?;
     let journal = Arc::new(open_journal(config, &data_dir)?);
     let database = database::open(config, &data_dir, clock.clone(), entropy.clone()).await?;
@@ -122,6 +123,23 @@ fn deploy_settings(config: &Config, data_dir: &Path) -> deploy::Settings {
         guard_program: None,
     }
 }
+
+/// What is kept is nobody else's to read, nor to know the names of. Servers and processes that run as other users pass through to what
+/// is theirs.
+fn keep_private(data_dir: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let close = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
+    close(data_dir, 0o711)?;
+    for name in PRIVATE {
+        let directory = data_dir.join(name);
+        std::fs::create_dir_all(&directory)?;
+        close(&directory, 0o700)?;
+    }
+    Ok(())
+}
+
+/// Directories that only this process reads.
+const PRIVATE: [&str; 2] = ["audit", "messages"];
 
 /// User ids for dedicated tenants, if this process can give them away. Who relies on them must hear that it cannot.
 fn user_ids(config: &Config) -> Option<std::ops::RangeInclusive<u32>> {

@@ -145,10 +145,17 @@ pub(super) fn prepare(
     let data = fs::canonicalize(data).map_err(at("find", data))?;
     let lock = data.join("rowhouse.lock");
     fs::OpenOptions::new().create(true).append(true).open(&lock).map_err(at("make", &lock))?;
+    // Whoever can open it can lock it.
+    set_mode(&lock, 0o600)?;
     set_mode(&data, if closed { 0o700 } else { 0o711 })?;
     refuse_unusable_cluster(&data, account)?;
     let socket_mode = open_to.directory_mode();
-    make_directory(&data.join("settings"), if closed { 0o700 } else { 0o755 }, None)?;
+    let settings = data.join("settings");
+    make_directory(&settings, if closed { 0o700 } else { 0o750 }, None)?;
+    if !closed {
+        let readable = chown(&settings, None, Some(Gid::from_raw(account.gid)));
+        readable.map_err(|error| at("change the group of", &settings)(error.into()))?;
+    }
     make_directory(&data.join("log"), 0o700, None)?;
     let (socket, socket_is_elsewhere) = match socket {
         Some(named) => (std::path::absolute(named).map_err(at("find", named))?, false),

@@ -5,6 +5,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -38,7 +39,8 @@ impl Record {
     /// Notes the group of a service just started by this guard.
     pub fn write(&self, leader: Pid) -> io::Result<()> {
         let group = Group { group: leader.as_raw_nonzero().get(), session: getpid().as_raw_nonzero().get() };
-        fs::write(&self.0, serde_json::to_vec(&group)?)
+        let file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&self.0)?;
+        serde_json::to_writer(file, &group).map_err(io::Error::other)
     }
 
     /// Ends what a killed guard's service left, if anything.

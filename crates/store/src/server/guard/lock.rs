@@ -6,6 +6,7 @@
 use std::{
     fs::File,
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
     time::Duration,
 };
@@ -48,7 +49,9 @@ pub(super) enum LockError {
 impl Lock {
     /// Takes the lock for the process that started this guard.
     pub async fn take(path: &Path) -> Result<Lock, LockError> {
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+        // Whoever can open it can lock it.
+        let file =
+            File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         let deadline = Instant::now() + WAIT_MAX;
         while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
             if error != rustix::io::Errno::WOULDBLOCK {
