@@ -11,7 +11,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{Answer, assemble};
-use crate::{Shared, access, audit, billing, catalog, deploy, keys, lifecycle, messages, metering, resources, tenancy};
+use crate::{
+    Shared, access, audit, billing, catalog, deploy, keys, lifecycle, messages, metering, resources, tenancy,
+};
 
 /// The control API, ready to be served.
 pub fn router(control: Shared) -> Router {

@@ -319,12 +319,7 @@ async fn serve(control: &Shared) -> SocketAddr {
     address
 }
 
-fn control(
-    config: tokio_postgres::Config,
-    clock: Clock,
-    journal: &Journal,
-    messages: PathBuf,
-) -> Control {
+fn control(config: tokio_postgres::Config, clock: Clock, journal: &Journal, messages: PathBuf) -> Control {
     // Repeatable and never the same twice: a counter, mixed.
     let counter = AtomicU64::new(1);
     let entropy = Entropy::new(move |bytes| {
@@ -365,8 +360,19 @@ fn control(
 }
 
 fn permissions() -> access::Permissions {
-    let kinds =
-        ["usage", "meter", "quota", "plan", "subscription", "invoice", "tenant", "key", "role", "audit", "user"];
+    let kinds = [
+        "usage",
+        "meter",
+        "quota",
+        "plan",
+        "subscription",
+        "invoice",
+        "tenant",
+        "key",
+        "role",
+        "audit",
+        "user",
+    ];
     let actions = ["read", "create", "update", "delete"].map(str::to_owned).to_vec();
     let mut all: BTreeMap<_, _> = kinds.into_iter().map(|kind| (kind.to_owned(), actions.clone())).collect();
     all.insert("message".to_owned(), ["read", "send"].map(str::to_owned).to_vec());

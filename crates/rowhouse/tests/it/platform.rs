@@ -152,9 +152,25 @@ impl Platform {
         child.expect("it runs").kill().await.expect("it dies");
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        let child = self.child.lock().expect("no panic while held");
+        child.as_ref().and_then(Child::id).expect("it runs")
+    }
+
     /// Its data directory.
     pub fn data_dir(&self) -> &Path {
         &self.data_dir
+    }
+
+    /// Where the gateway listens, for who sends bytes of its own.
+    pub fn gateway_port(&self) -> u16 {
+        self.gateway
+    }
+
+    /// Where the control API, and metrics and health, listen.
+    pub fn other_ports(&self) -> [u16; 2] {
+        [self.control, self.admin]
     }
 
     /// A call through the gateway.

@@ -141,7 +141,9 @@ async fn what_fails_is_tried_eight_times_over_a_day_then_left_and_sent_again_by_
     assert_eq!(items.len(), 2);
     let late = items.iter().find(|item| item["problem"].to_string().contains("451")).expect("it says why");
     assert!(
-        items.iter().all(|item| !item.to_string().contains("later@acme") && !item.to_string().contains("never@acme")),
+        items
+            .iter()
+            .all(|item| !item.to_string().contains("later@acme") && !item.to_string().contains("never@acme")),
         "{dead}"
     );
     let path = format!("/v1/messages/{}/resend", late["id"].as_str().expect("an id"));

@@ -69,6 +69,17 @@ async fn what_is_the_operators_is_refused_to_a_tenants_administrator() {
         (patch(own, json!({"metadata": {"a": 1}})), &[403]),
         (Call::post(&format!("{own}/suspend"), json!({"reason": "x", "mode": "blocked"})), &[403, 404]),
         (Call::post(&format!("{own}/resume"), reason()), &[403, 404]),
+        (Call::post(&format!("{own}/change_tier"), json!({"tier": "premium"})), &[403, 404]),
+        (Call::post(&format!("{own}/change_tier?dry_run=true"), json!({"tier": "premium"})), &[403, 404]),
+        (Call::post(&format!("{own}/move"), json!({"isolation": "database"})), &[403, 404]),
+        (
+            Call::post(&format!("{own}/decommission"), json!({"retention_days": 0, "reason": "mine"})),
+            &[403, 404],
+        ),
+        (Call::post(&format!("{own}/reinstate"), reason()), &[403, 404]),
+        (Call::post("/v1/templates/welcome/send_test", json!({"to": "me@example.com"})), &[403, 404]),
+        (Call::post(&format!("/v1/operations/{operation}/cancel"), reason()), &[403, 404]),
+        (Call::get(&format!("/v1/operations/{operation}/explain")), &[403, 404]),
         (Call::post(&format!("/v1/operations/{operation}/resume"), reason()), &[403, 404]),
         (Call::post(&format!("/v1/operations/{operation}/skip"), reason()), &[403, 404]),
         (Call::post(&format!("/v1/operations/{operation}/abandon"), reason()), &[403, 404]),
@@ -144,4 +155,54 @@ async fn sql_of_the_shared_login_stops_no_other_tenant_from_coming() {
     }
     platform.tenant("attack-sql-b", "basic", "shared").await;
     assert_eq!(platform.gateway(note("1", &served)).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_key_makes_power_only_if_that_is_listed_by_name_and_none_that_outlives_it() {
+    let platform = shared().await;
+    let tenant = platform.tenant("attack-power", "basic", "shared").await;
+    let owner = json!({"kind": "service_account", "id": tenant.owner});
+    let grant = || json!({"principal": owner, "role": "readonly", "reason": "mine"});
+    let by_pattern = platform.control(&tenant.key, Call::post("/v1/grants", grant())).await;
+    assert_eq!(by_pattern.code(), (403, "access.denied"), "{}", by_pattern.body);
+    let usage = json!([{"specversion": "1.0", "id": "a", "source": "s", "type": "api_calls", "data": {"quantity": "1"}}]);
+    let reported = platform.control(&tenant.key, Call::post("/v1/usage/events", usage)).await;
+    assert_eq!(reported.code(), (403, "access.denied"), "{}", reported.body);
+    // The operator gives a key that lists it; its administrator could not make one.
+    let body = json!({"name": "by name", "owner": owner, "roles": ["tenant_admin"], "permissions": ["grant:create"]});
+    let refused = platform.control(&tenant.key, Call::post("/v1/keys", body.clone())).await;
+    assert_eq!(refused.code(), (403, "access.escalation"), "{}", refused.body);
+    let named = text(&platform.operate(Call::post("/v1/keys?tenant=attack-power", body)).await["key"]);
+    platform
+        .until(200, || {
+            Call::get("/v1/notes/1").header("host", "attack-power.localhost").header("x-api-key", &named)
+        })
+        .await;
+    assert_eq!(platform.control(&named, Call::post("/v1/grants", grant())).await.status, 201);
+    // A key for an hour makes no key for a year.
+    let ends = (jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(24 * 365 * 40)).to_string();
+    let short = json!({"name": "short", "owner": owner, "roles": ["tenant_admin"], "expires_at": soon(platform).await});
+    let short = platform.operate(Call::post("/v1/keys?tenant=attack-power", short)).await;
+    let (key, expires_at) = (text(&short["key"]), text(&short["expires_at"]));
+    platform
+        .until(200, || {
+            Call::get("/v1/notes/1").header("host", "attack-power.localhost").header("x-api-key", &key)
+        })
+        .await;
+    let made = |fields: Value| {
+        let mut body = json!({"name": "k", "owner": owner, "roles": ["readonly"]});
+        body.as_object_mut().expect("an object").extend(fields.as_object().expect("an object").clone());
+        Call::post("/v1/keys", body)
+    };
+    let same = platform.control(&key, made(json!({}))).await;
+    assert_eq!((same.status, text(&same.body["expires_at"])), (201, expires_at), "as late as possible");
+    let longer = platform.control(&key, made(json!({"expires_at": ends}))).await;
+    assert_eq!(longer.code(), (422, "keys.bad_expiry"), "{}", longer.body);
+}
+
+/// An hour from now, by the platform's clock.
+async fn soon(platform: &crate::platform::Platform) -> String {
+    let seen = platform.operate(Call::get("/v1/tenants/attack-power")).await;
+    let created: jiff::Timestamp = text(&seen["created_at"]).parse().expect("a time");
+    (created + jiff::SignedDuration::from_hours(1)).to_string()
 }
