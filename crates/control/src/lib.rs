@@ -14,6 +14,7 @@ pub mod deploy;
 pub mod directory;
 pub mod keys;
 pub mod lifecycle;
+pub mod limits;
 pub mod messages;
 pub mod metering;
 pub mod projection;

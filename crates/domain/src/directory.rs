@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use crate::access::{AccessTable, PermissionSet, Permissions, Principal};
 use crate::id::{KeyId, TenantId};
 use crate::keys::{Environment, KeyStanding, PublicId};
-use crate::limits::{Bucket, LimitDefinition};
+use crate::limits::{LimitDefinition, Rule};
 use crate::resources::{Action, Calendar, QuotaRule, QuotaWindow};
 use crate::routes::{RouteTable, ServiceDefinition};
 use crate::sharded::Sharded;
@@ -80,7 +80,7 @@ pub struct Tenant {
     /// Who may do what in it.
     pub access: Arc<AccessTable>,
     /// Its value of each limit of the directory; `None` is unlimited.
-    pub limits: Vec<Option<Bucket>>,
+    pub limits: Vec<Option<Rule>>,
     /// What it may use.
     pub quotas: Vec<Quota>,
     /// Its own upstreams of services (by index), for level `instance`; they win over the shared ones.

@@ -23,7 +23,7 @@ use rowhouse_domain::directory::{Directory, DirectoryWatch, Key, Naming, Quota, 
 use rowhouse_domain::entropy::Entropy;
 use rowhouse_domain::id::{KeyId, TenantId};
 use rowhouse_domain::keys::{Environment, KeyStanding, KeyState, Pepper, Peppers, generate};
-use rowhouse_domain::limits::{LimitDefinition, LimitScope};
+use rowhouse_domain::limits::{Algorithm, LimitDefinition, LimitScope};
 use rowhouse_domain::metering::quantity::SCALE;
 use rowhouse_domain::routes::{AuditPolicy, MeteringRule, RouteDefinition, RouteTable, ServiceDefinition};
 use rowhouse_domain::tenancy::{Isolation, Service, Status};
@@ -127,6 +127,7 @@ fn service(upstream: &str) -> ServiceDefinition {
         name: "stamping".to_owned(),
         upstreams: vec![upstream.to_owned()],
         protocol: "http1".to_owned(),
+        balancing: Default::default(),
         reports_usage: true,
         connect_timeout_ms: 1_000,
         first_byte_timeout_ms: 30_000,
@@ -154,6 +155,7 @@ fn routes(whole: bool) -> Vec<RouteDefinition> {
             false => vec![],
         },
         audit: AuditPolicy::Changes,
+        cost: 1,
         writes: None,
         body_max_bytes: 10 << 20,
         timeout_ms: None,
@@ -164,15 +166,17 @@ fn routes(whole: bool) -> Vec<RouteDefinition> {
 
 /// Address, tenant, user and key. None is reached while all keys take turns; a flood with one key meets the last.
 fn limits() -> Vec<LimitDefinition> {
-    let limit = |name: &str, quota: i64, scope| LimitDefinition {
+    let limit = |name: &str, quota: i64, scope: LimitScope| LimitDefinition {
         name: name.to_owned(),
-        algorithm: "token_bucket".to_owned(),
+        algorithm: Algorithm::TokenBucket,
         quota,
         window_ms: 1_000,
         burst: None,
-        scope,
+        scope: scope.into(),
+        matches: Default::default(),
         tiers: BTreeMap::new(),
         services: vec![],
+        enforcement: Default::default(),
         visible: true,
     };
     vec![
@@ -205,7 +209,7 @@ fn tenant(number: u128, limits: &[LimitDefinition], permissions: &Permissions) -
         enforcements: vec![],
         imposed: vec![],
         access: Arc::new(compile(1, &grants, &RoleCatalogue::default(), permissions)),
-        limits: limits.iter().map(|limit| limit.bucket(None).unwrap()).collect(),
+        limits: limits.iter().map(|limit| limit.rule(None).unwrap()).collect(),
         quotas: vec![Quota::of_meter("api_calls", Some(1_000_000_000_000 * SCALE))],
         upstreams: vec![],
         version: 1,

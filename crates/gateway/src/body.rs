@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::alarm::Alarm;
 use crate::path::Recording;
-use crate::upstream::{Exchange, ExchangeError, Upstream};
+use crate::upstream::{Exchange, ExchangeError, Message, Upstream};
 
 /// What became of a client's body so far, seen from outside of it.
 #[derive(Debug, Default)]
@@ -150,6 +150,21 @@ impl AnswerSource {
             AnswerSource::Http1(exchange, _) => exchange.left().map(SizeHint::with_exact).unwrap_or_default(),
             AnswerSource::Http2(incoming, _) => incoming.size_hint(),
         }
+    }
+
+    /// The request once more, in place of this answer.
+    pub(crate) fn again(self) -> Option<Message> {
+        let AnswerSource::Http1(exchange, upstream) = self else { return None };
+        let (outbound, wire) = exchange.again();
+        if let Some(wire) = wire {
+            upstream.put_idle(wire);
+        }
+        outbound.map(|outbound| Message::Http1(Box::new(outbound)))
+    }
+
+    /// Whether [`again`](Self::again) has a request.
+    pub(crate) fn can_repeat(&self) -> bool {
+        matches!(self, AnswerSource::Http1(exchange, _) if exchange.can_repeat())
     }
 
     /// Lets the connection take another request, if it can.

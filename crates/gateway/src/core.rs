@@ -88,7 +88,7 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new(shared: Arc<Shared>, lane: LaneWriter, metrics: Arc<CoreMetrics>) -> Self {
         let pools = Pools::default();
-        let view = View::new(shared.directory.current(), &pools, &shared.hashes[0]);
+        let view = View::new(shared.directory.current(), &pools, &metrics, &shared.hashes[0]);
         Core {
             random: RandomStock::new(shared.entropy.clone()),
             contexts: ContextDesk::new(shared.signer.clone(), shared.contexts.clone()),
@@ -108,7 +108,8 @@ impl Core {
     pub(crate) fn view(&self) -> Rc<View> {
         let mut own = self.view.borrow_mut();
         if own.directory.version != self.shared.directory.version() {
-            *own = Rc::new(View::new(self.shared.directory.current(), &self.pools, &self.shared.hashes[0]));
+            let directory = self.shared.directory.current();
+            *own = Rc::new(View::new(directory, &self.pools, &self.metrics, &self.shared.hashes[0]));
             self.pools.forget_unused();
         }
         own.clone()

@@ -1,10 +1,13 @@
 //! What the gateway did, as plain numbers. Each core counts for itself; a reader adds them up.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rowhouse_domain::refusal::{ALL, Kind};
 use rowhouse_journal::Outcome;
+
+use crate::limits::{LimitCounts, LimitFigures};
 
 /// Upper bounds of the histogram's buckets in µs; what is above falls into one more.
 pub const LATENCY_BOUNDS_US: [u64; 17] = [
@@ -49,6 +52,8 @@ pub struct MetricsSnapshot {
     pub connections_refused: u64,
     /// Records that the journal could not take.
     pub records_lost: u64,
+    /// What each limit decided, by name.
+    pub limits: BTreeMap<String, LimitCounts>,
 }
 
 /// Reads the metrics of a gateway; cheap to clone.
@@ -94,6 +99,7 @@ pub(crate) struct CoreMetrics {
     pub(crate) connections_malformed: AtomicU64,
     pub(crate) connections_refused: AtomicU64,
     pub(crate) records_lost: AtomicU64,
+    limits: Mutex<BTreeMap<String, Arc<LimitFigures>>>,
 }
 
 impl Default for CoreMetrics {
@@ -111,6 +117,7 @@ impl Default for CoreMetrics {
             connections_malformed: AtomicU64::new(0),
             connections_refused: AtomicU64::new(0),
             records_lost: AtomicU64::new(0),
+            limits: Mutex::default(),
         }
     }
 }
@@ -165,6 +172,15 @@ impl CoreMetrics {
         sum.connections_malformed += read(&self.connections_malformed);
         sum.connections_refused += read(&self.connections_refused);
         sum.records_lost += read(&self.records_lost);
+        for (name, figures) in self.limits.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            figures.add_to(sum.limits.entry(name.clone()).or_default());
+        }
+    }
+
+    /// What a limit decides on this core.
+    pub(crate) fn limit(&self, name: &str) -> Arc<LimitFigures> {
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        limits.entry(name.to_owned()).or_default().clone()
     }
 }
 

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use foldhash::quality::FixedState;
 use http::HeaderValue;
 use rowhouse_domain::access::PermissionId;
-use rowhouse_domain::directory::Directory;
-use rowhouse_domain::limits::{Bucket, LimitDefinition, LimitScope};
-use rowhouse_domain::routes::{Route, ServiceDefinition};
+use rowhouse_domain::directory::{Directory, Tenant};
+use rowhouse_domain::limits::{Enforcement, LimitDefinition, LimitScope, Rule};
+use rowhouse_domain::routes::{Balancing, Route, ServiceDefinition};
 
-use crate::upstream::{Pools, Upstream};
+use crate::limits::{LimitFigures, Policies};
+use crate::metrics::CoreMetrics;
+use crate::upstream::{Care, Pools, Upstream};
 
 /// A directory version, as one core sees it.
 pub(crate) struct View {
@@ -25,6 +27,8 @@ pub(crate) struct View {
     pub(crate) arrival: Vec<LimitUse>,
     /// Limits after it that hold whatever the service.
     pub(crate) unrouted: Vec<LimitUse>,
+    /// What answers tell of limits.
+    pub(crate) policies: Policies,
 }
 
 /// A service.
@@ -35,6 +39,9 @@ pub(crate) struct ServiceView {
     pub(crate) upstreams: Vec<Rc<Upstream>>,
     /// Whose turn it is.
     pub(crate) turn: Cell<usize>,
+    pub(crate) balancing: Balancing,
+    /// What is known of its shared copies.
+    pub(crate) care: Rc<Care>,
     /// Limits after authentication, for requests to it.
     pub(crate) admission: Vec<LimitUse>,
     /// Whether it is spoken to in HTTP/2.
@@ -50,28 +57,43 @@ pub(crate) struct RouteView {
 pub(crate) struct LimitUse {
     /// Place in the directory's list.
     pub(crate) index: usize,
-    pub(crate) scope: LimitScope,
+    /// What it counts by, one to three.
+    pub(crate) scopes: Box<[LimitScope]>,
+    /// Whether it counts within a tenant, which may then have a value of its own.
+    pub(crate) within_tenant: bool,
     /// The value that holds where no tenant has its own.
-    pub(crate) base: Option<Bucket>,
+    pub(crate) base: Option<Rule>,
     /// Hash of its name.
     pub(crate) seed: u64,
     pub(crate) visible: bool,
+    /// It counts and refuses nothing.
+    pub(crate) watches: bool,
+    /// Methods and endpoints it is for; empty is all.
+    pub(crate) methods: Box<[Box<str>]>,
+    pub(crate) endpoints: Box<[Box<str>]>,
+    /// Tenants it is for, by code and tier; empty is all.
+    pub(crate) tenants: Box<[Box<str>]>,
+    pub(crate) tiers: Box<[Box<str>]>,
+    pub(crate) figures: Arc<LimitFigures>,
 }
 
 impl View {
-    pub(crate) fn new(directory: Arc<Directory>, pools: &Pools, hash: &FixedState) -> Self {
+    pub(crate) fn new(
+        directory: Arc<Directory>,
+        pools: &Pools,
+        metrics: &CoreMetrics,
+        hash: &FixedState,
+    ) -> Self {
         let uses = |wanted: &dyn Fn(&LimitDefinition) -> bool| -> Vec<LimitUse> {
             let limits = directory.limits.iter().enumerate();
             limits
-                .filter(|(_, limit)| wanted(limit))
-                .map(|(index, limit)| limit_use(index, limit, hash))
+                .filter(|(_, limit)| limit.enforcement != Enforcement::Off && wanted(limit))
+                .map(|(index, limit)| limit_use(index, limit, metrics, hash))
                 .collect()
         };
-        let admission = |limit: &LimitDefinition| !at_arrival(limit.scope);
+        let admission = |limit: &LimitDefinition| !limit.scope.at_arrival();
         let of_service = |service: &ServiceDefinition| {
-            let named =
-                |limit: &LimitDefinition| limit.services.is_empty() || limit.services.contains(&service.name);
-            uses(&|limit| admission(limit) && named(limit))
+            uses(&|limit| admission(limit) && limit.is_for_service(&service.name))
         };
         let services = directory.services.iter().map(|service| ServiceView {
             name: Arc::from(service.name.as_str()),
@@ -81,14 +103,17 @@ impl View {
                 .map(|a| pools.upstream(a, service.protocol == "http2"))
                 .collect(),
             turn: Cell::new(0),
+            balancing: service.balancing,
+            care: pools.care(&Arc::from(service.name.as_str()), None),
             admission: of_service(service),
             http2: service.protocol == "http2",
         });
         View {
             services: services.collect(),
             routes: directory.routes.routes().iter().map(|route| route_view(route, &directory)).collect(),
-            arrival: uses(&|limit| at_arrival(limit.scope) && limit.services.is_empty()),
-            unrouted: uses(&|limit| admission(limit) && limit.services.is_empty()),
+            arrival: uses(&|limit| limit.scope.at_arrival()),
+            unrouted: uses(&|limit| admission(limit) && limit.is_for_unrouted()),
+            policies: Policies::default(),
             directory,
         }
     }
@@ -106,18 +131,40 @@ impl RouteView {
     }
 }
 
-fn at_arrival(scope: LimitScope) -> bool {
-    matches!(scope, LimitScope::Global | LimitScope::Ip)
+impl LimitUse {
+    /// Whether it is for such a request.
+    pub(crate) fn is_for(&self, method: &str, endpoint: Option<&str>, tenant: Option<&Tenant>) -> bool {
+        let holds = |names: &[Box<str>], own: Option<&str>| {
+            names.is_empty() || own.is_some_and(|own| names.iter().any(|name| **name == *own))
+        };
+        holds(&self.methods, Some(method))
+            && holds(&self.endpoints, endpoint)
+            && holds(&self.tenants, tenant.map(|tenant| &*tenant.code))
+            && holds(&self.tiers, tenant.map(|tenant| &*tenant.tier))
+    }
 }
 
-fn limit_use(index: usize, limit: &LimitDefinition, hash: &FixedState) -> LimitUse {
-    // A value that fits no bucket cannot get into a directory; if it did, the limit would not hold.
-    let base = limit.bucket(None).unwrap_or_else(|error| {
+fn limit_use(index: usize, limit: &LimitDefinition, metrics: &CoreMetrics, hash: &FixedState) -> LimitUse {
+    // A value that fits no rule cannot get into a directory; if it did, the limit would not hold.
+    let base = limit.rule(None).unwrap_or_else(|error| {
         tracing::error!(limit = limit.name, %error, "a limit in the directory has impossible numbers");
         None
     });
-    let seed = hash.hash_one(limit.name.as_str());
-    LimitUse { index, scope: limit.scope, base, seed, visible: limit.visible }
+    let names = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
+    LimitUse {
+        index,
+        scopes: limit.scope.all().into(),
+        within_tenant: limit.scope.within_tenant(),
+        base,
+        seed: hash.hash_one(limit.name.as_str()),
+        visible: limit.visible && limit.enforcement == Enforcement::Enforce,
+        watches: limit.enforcement == Enforcement::Shadow,
+        methods: names(&limit.matches.methods),
+        endpoints: names(&limit.matches.endpoints),
+        tenants: names(&limit.matches.tenants),
+        tiers: names(&limit.matches.tiers),
+        figures: metrics.limit(&limit.name),
+    }
 }
 
 fn route_view(route: &Route, directory: &Directory) -> RouteView {

@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use axum::http::{HeaderMap, StatusCode, header};
-use rowhouse_domain::limits::{Bucket, BucketState};
+use rowhouse_domain::limits::{Algorithm, Rule, State};
 use rowhouse_domain::refusal::{Refusal, kind};
 
 /// Calls in a second, and at once.
@@ -19,7 +19,7 @@ const KEPT_MAX: usize = 65_536;
 /// The counters of one process.
 #[derive(Debug)]
 pub(super) struct Pace {
-    bucket: Bucket,
+    bucket: Rule,
     hash: RandomState,
     counters: Mutex<Counters>,
 }
@@ -27,8 +27,8 @@ pub(super) struct Pace {
 #[derive(Debug, Default)]
 struct Counters {
     /// By the keyed hash of a credential that was good.
-    known: HashMap<u64, BucketState>,
-    unknown: BucketState,
+    known: HashMap<u64, State>,
+    unknown: State,
 }
 
 /// Whose call it is.
@@ -38,7 +38,8 @@ pub(super) struct Paced(u64);
 impl Default for Pace {
     fn default() -> Self {
         let (quota, burst) = EACH;
-        let bucket = Bucket::new(quota, 1_000, burst).expect("numbers within a bucket's bounds");
+        let bucket = Rule::new(Algorithm::TokenBucket, quota, 1_000, Some(burst));
+        let bucket = bucket.expect("numbers within a bucket's bounds");
         Pace { bucket, hash: RandomState::new(), counters: Mutex::default() }
     }
 }
@@ -72,7 +73,7 @@ impl Pace {
             if known.len() >= KEPT_MAX {
                 known.clear();
             }
-            known.insert(paced.0, BucketState::default());
+            known.insert(paced.0, State::default());
         }
     }
 

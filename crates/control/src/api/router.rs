@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 
 use super::{Answer, assemble};
 use crate::{
-    Shared, access, audit, billing, catalog, deploy, keys, lifecycle, messages, metering, resources, tenancy,
+    Shared, access, audit, billing, catalog, deploy, keys, lifecycle, limits, messages, metering, resources, tenancy,
 };
 
 /// The control API, ready to be served.
@@ -46,6 +46,7 @@ fn documented() -> (Router<Shared>, OpenApi) {
         .merge(keys::routes())
         .merge(metering::routes())
         .merge(resources::routes())
+        .merge(limits::routes())
         .merge(billing::routes())
         .merge(audit::routes())
         .merge(messages::routes())

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use rowhouse_domain::access::{Permissions, ResourceType, RoleDefinition, RoleError};
-use rowhouse_domain::limits::LimitDefinition;
+use rowhouse_domain::limits::{BadLimit, BadNumbers, LimitDefinition};
 use rowhouse_domain::routes::{RouteDefinition, ServiceDefinition, TableError};
 use rowhouse_domain::tenancy::Tier;
 use rowhouse_domain::tenancy::features::{Flag, FlagType};
@@ -15,6 +15,8 @@ use super::{Definitions, Finding, Kind};
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 /// Largest body that a route may take: 1 GiB.
 const BODY_MAX: u64 = 1 << 30;
+/// Units that one request can cost.
+const COST_MAX: u32 = 1_000_000;
 
 /// Names that others refer to.
 struct Known<'a> {
@@ -182,16 +184,25 @@ fn limit(limit: &LimitDefinition, known: &Known<'_>, findings: &mut Vec<Finding>
     let mut find = |field: &str, code, detail: String| {
         findings.push(Finding::new(Kind::Limit, &limit.name, field, code).detail(detail));
     };
-    if limit.algorithm != "token_bucket" {
-        find("algorithm", "unknown", "token_bucket".into());
-    }
     if let Err(error) = limit.check() {
-        find("quota", "out_of_bounds", error.to_string());
+        let (field, code) = match &error {
+            BadLimit::Numbers(BadNumbers::OutOfBounds { name, .. }) => (*name, "out_of_bounds"),
+            BadLimit::Numbers(BadNumbers::TooSlow { .. }) => ("burst", "too_slow"),
+            BadLimit::Numbers(BadNumbers::TooFine { .. }) => ("window_ms", "too_fine"),
+            BadLimit::Scopes => ("scope", "out_of_bounds"),
+            BadLimit::BurstOfWindow => ("burst", "malformed"),
+            BadLimit::MatchAtArrival => ("match", "malformed"),
+        };
+        find(field, code, error.to_string());
     }
     for tier in limit.tiers.keys().filter(|tier| !known.tiers.contains(tier.as_str())) {
         find("tiers", "unknown", unknown("tier", tier, &known.tiers));
     }
-    for service in limit.services.iter().filter(|service| !known.services.contains(service.as_str())) {
+    for tier in limit.matches.tiers.iter().filter(|tier| !known.tiers.contains(tier.as_str())) {
+        find("match", "unknown", unknown("tier", tier, &known.tiers));
+    }
+    let services = limit.services.iter().chain(&limit.matches.services);
+    for service in services.filter(|service| !known.services.contains(service.as_str())) {
         find("services", "unknown", unknown("service", service, &known.services));
     }
 }
@@ -210,6 +221,9 @@ fn route(route: &RouteDefinition, known: &Known<'_>, findings: &mut Vec<Finding>
         && !route.path.contains(&format!("{{{capture}}}"))
     {
         find("resource_from", "unknown", format!("the path has no `{{{capture}}}`"));
+    }
+    if route.cost > COST_MAX {
+        find("cost", "out_of_bounds", format!("at most {COST_MAX}"));
     }
     if route.body_max_bytes > BODY_MAX {
         find("body_max_bytes", "out_of_bounds", format!("at most {BODY_MAX}"));

@@ -14,7 +14,7 @@ use super::notices;
 use super::tenant::{Belongings, Compiler};
 use crate::catalog::{self, Compiled, LoadError};
 use crate::tenancy::TenantRow;
-use crate::{Control, access, deploy, keys, resources, tenancy};
+use crate::{Control, access, deploy, keys, limits, resources, tenancy};
 
 /// The directory could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -68,9 +68,30 @@ pub(super) async fn build_all(control: &Control) -> Result<Built, BuildError> {
         ..Directory::empty()
     };
     put(&mut directory, &catalogue, &transaction, (None, as_of)).await?;
-    let next_expiry = tenancy::features::next_expiry(&transaction, as_of).await?;
+    let next_expiry = next_expiry(&transaction, as_of).await?;
     transaction.finish().await?;
     Ok(Built { directory, catalogue, last_notice, as_of, next_expiry })
+}
+
+/// When the next override of a tenant ends by itself, after `now`.
+pub(super) async fn next_expiry(
+    transaction: &Transaction,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
+    let of_features = tenancy::features::next_expiry(transaction, now).await?;
+    let of_limits = limits::next_expiry(transaction, now).await?;
+    Ok(of_features.into_iter().chain(of_limits).min())
+}
+
+/// The tenants that had an override which ended after `since`, and not after `now`.
+pub(super) async fn expired(
+    transaction: &Transaction,
+    since: Timestamp,
+    now: Timestamp,
+) -> Result<Vec<TenantId>, StoreError> {
+    let mut tenants = tenancy::features::expired(transaction, since, now).await?;
+    tenants.extend(limits::expired(transaction, since, now).await?);
+    Ok(tenants)
 }
 
 async fn compiled(transaction: &Transaction) -> Result<Compiled, LoadError> {
@@ -125,6 +146,7 @@ async fn load(
         grants: by_tenant(access::load_grants(transaction, tenant).await?),
         versions: access::load_versions(transaction, tenant).await?.into_iter().collect(),
         overrides: by_tenant(tenancy::features::load_overrides(transaction, tenant, now).await?),
+        limits: by_tenant(limits::load_overrides(transaction, tenant, now).await?),
         upstreams: by_tenant(upstreams.into_iter().map(|(tenant, service, at)| (tenant, (service, at)))),
         quotas,
         enforcements: by_tenant(enforcements.into_iter().map(|own| (own.tenant, own))),

@@ -9,10 +9,9 @@ use rowhouse_domain::directory::Directory;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::build::{BuildError, Built, begin, build_all, put, version};
+use super::build::{BuildError, Built, begin, build_all, expired, next_expiry, put, version};
 use super::notices;
 use crate::catalog::Compiled;
-use crate::tenancy::features;
 use crate::{Control, Shared};
 
 /// How often it looks without being woken.
@@ -100,7 +99,7 @@ impl Reconciler {
         let transaction = begin(control).await?;
         let batch = notices::after(&transaction, self.last_notice).await?;
         let ended = match self.next_expiry {
-            Some(at) if at <= now => features::expired(&transaction, self.as_of, now).await?,
+            Some(at) if at <= now => expired(&transaction, self.as_of, now).await?,
             _ => Vec::new(),
         };
         if batch.is_empty() && ended.is_empty() {
@@ -127,7 +126,7 @@ impl Reconciler {
             for tenant in tenants {
                 put(&mut next, &self.catalogue, &transaction, (Some(tenant), now)).await?;
             }
-            let next_expiry = features::next_expiry(&transaction, now).await?;
+            let next_expiry = next_expiry(&transaction, now).await?;
             transaction.finish().await?;
             (self.directory, self.last_notice, self.remakes) = (next, last, remakes);
             (self.as_of, self.next_expiry) = (now, next_expiry);

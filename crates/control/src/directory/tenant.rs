@@ -7,13 +7,14 @@ use jiff::Timestamp;
 use rowhouse_domain::access::{AccessTable, GrantDefinition, PermissionSet, compile, key_permits};
 use rowhouse_domain::directory::{Imposed, Key, Quota, Tenant};
 use rowhouse_domain::id::TenantId;
-use rowhouse_domain::limits::Bucket;
+use rowhouse_domain::limits::{LimitDefinition, Rule};
 use rowhouse_domain::resources::Action;
 use rowhouse_domain::tenancy::features::{self, Flag, FlagType, FlagValue};
 use rowhouse_domain::tenancy::{Isolation, Tier};
 
 use crate::catalog::Compiled;
 use crate::keys::KeyRow;
+use crate::limits;
 use crate::resources::Enforcement;
 use crate::tenancy::TenantRow;
 use crate::tenancy::features::Override;
@@ -24,6 +25,7 @@ pub(super) struct Belongings {
     pub grants: HashMap<TenantId, Vec<GrantDefinition>>,
     pub versions: HashMap<TenantId, u64>,
     pub overrides: HashMap<TenantId, Vec<Override>>,
+    pub limits: HashMap<TenantId, Vec<limits::Override>>,
     pub upstreams: HashMap<TenantId, Vec<(String, String)>>,
     pub quotas: HashMap<TenantId, Vec<Quota>>,
     pub enforcements: HashMap<TenantId, Vec<Enforcement>>,
@@ -66,7 +68,7 @@ impl<'a> Compiler<'a> {
             enforcements,
             imposed,
             access: Arc::new(self.access(row.id)),
-            limits: self.limits(&row.tier),
+            limits: self.limits(row.id, &row.tier),
             quotas: self.belongings.quotas.get(&row.id).cloned().unwrap_or_default(),
             // While a tenant moves to or from a server of its own, its processes are there and are not its way in.
             upstreams: if row.isolation == Isolation::Instance { self.upstreams(row.id) } else { Vec::new() },
@@ -92,11 +94,17 @@ impl<'a> Compiler<'a> {
         compile(version, grants, &self.catalogue.roles, &self.catalogue.permissions)
     }
 
-    fn limits(&self, tier: &str) -> Vec<Option<Bucket>> {
-        let bucket = |limit: &rowhouse_domain::limits::LimitDefinition| {
-            limit.bucket(Some(tier)).expect("the catalogue has checked every value of its limits")
+    fn limits(&self, tenant: TenantId, tier: &str) -> Vec<Option<Rule>> {
+        let own = self.belongings.limits.get(&tenant).map(Vec::as_slice).unwrap_or_default();
+        let rule = |limit: &LimitDefinition| {
+            let over = own.iter().find(|own| own.limit == limit.name).map(|own| &own.value);
+            limit.rule_with(Some(tier), over).unwrap_or_else(|error| {
+                // It was checked against the limit as it was then.
+                tracing::warn!(limit = limit.name, %tenant, %error, "an override does not fit its limit any more");
+                limit.rule(Some(tier)).expect("the catalogue has checked every value of its limits")
+            })
         };
-        self.catalogue.limits.iter().map(bucket).collect()
+        self.catalogue.limits.iter().map(rule).collect()
     }
 
     /// What is imposed, as the gateway acts on it.

@@ -155,7 +155,7 @@ async fn entries_hold_what_rows_say() {
         .limits
         .iter()
         .zip(&tenant.limits)
-        .map(|(limit, bucket)| (limit.name.as_str(), bucket.map(|bucket| (bucket.quota(), bucket.burst()))))
+        .map(|(limit, bucket)| (limit.name.as_str(), bucket.map(|bucket| (bucket.quota(), bucket.most()))))
         .collect();
     assert_eq!(values["tenant-default"], Some((100, 1_000)));
     let stamps = tenant.quotas.iter().find(|quota| &*quota.meter == "stamps_created").expect("a quota");

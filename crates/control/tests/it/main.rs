@@ -12,6 +12,7 @@ mod house;
 mod ingestion;
 mod keys;
 mod lifecycle;
+mod limits;
 mod messages;
 mod metering;
 mod platform;

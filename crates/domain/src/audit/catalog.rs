@@ -242,6 +242,7 @@ pub const EVENTS: &[EventName] = &[
     name("lifecycle.tier_change_ordered", T::TenantChanged),
     name("lifecycle.tier_changed", T::TenantChanged),
     name("limits.limit_changed", T::ConfigChanged),
+    name("limits.override_changed", T::ConfigChanged),
     name("messages.message_resent", T::DataUpdated),
     name("messages.test_sent", T::DataCreated),
     name("metering.meter_changed", T::ConfigChanged),

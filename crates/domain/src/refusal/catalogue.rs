@@ -101,6 +101,8 @@ catalogue! {
     LIMIT_EXCEEDED = "limits.exceeded", 429, Caller, "Quota Exceeded", "Slow down; come back after the time in `Retry-After`.";
     LIMIT_COST_TOO_LARGE = "limits.cost_too_large", 413, Caller, "The cost can never fit the limit", "Split the request.";
     LIMIT_BAD_VALUE = "limits.bad_value", 422, Caller, "The limit's numbers are out of bounds", "Correct the numbers in `errors`.";
+    LIMIT_TOO_SLOW = "limits.too_slow", 422, Caller, "The limit takes too long to come back", "Raise the quota, or lower the burst or the window.";
+    LIMIT_TOO_FINE = "limits.too_fine", 422, Caller, "The limit's numbers cannot be counted exactly", "Choose fewer units, or a window of whole seconds.";
     STORAGE_BLOCKED = "resources.storage_blocked", 403, Caller, "The plan's storage is full", "Delete something, or choose a larger tier.";
     CREATION_BLOCKED = "resources.creation_blocked", 403, Caller, "The plan has room for no more of these", "Remove one, or choose a larger tier.";
     UNKNOWN_RESOURCE_METER = "resources.unknown_meter", 404, Caller, "There is no such meter", "Use a meter of the catalogue.";
@@ -116,6 +118,7 @@ catalogue! {
     MALFORMED_REQUEST = "routes.malformed_request", 400, Caller, "The request is malformed", "Send a well-formed HTTP request.";
     UPSTREAM_FAILED = "routes.upstream_failed", 502, Upstream, "The service did not answer properly", "Try again; the operator has been told.";
     NO_UPSTREAM = "routes.no_upstream", 503, Upstream, "No copy of the service is running", "Try again shortly.";
+    CIRCUIT_OPEN = "routes.circuit_open", 503, Upstream, "The service is being left alone", "Come back after the time in `Retry-After`.";
     UPSTREAM_TIMEOUT = "routes.upstream_timeout", 504, Upstream, "The service took too long", "Try again; if it goes on, ask the operator.";
     ROUTE_CONFLICT = "routes.conflict", 422, Caller, "Two routes match the same request", "Make one more specific, or give it a higher priority.";
     JOURNAL_UNAVAILABLE = "journal.unavailable", 503, Ours, "The request cannot be recorded", "Try again shortly; nothing was done.";

@@ -1,8 +1,12 @@
 //! Services and routes: what a request is matched to, and what that asks for.
 
+mod circuit;
+mod health;
 mod path;
 mod table;
 
+pub use circuit::Circuit;
+pub use health::Health;
 pub use path::{PathError, normalise};
 use serde::{Deserialize, Serialize};
 pub use table::{Match, Matched, Route, RouteTable, TableError};
@@ -18,6 +22,9 @@ pub struct ServiceDefinition {
     /// `http1` or `http2` (prior knowledge) towards the upstream.
     #[serde(default = "http1")]
     pub protocol: String,
+    /// Which of its copies is asked.
+    #[serde(default, skip_serializing_if = "Balancing::is_default")]
+    pub balancing: Balancing,
     /// Whether its `Rowhouse-Usage` header is believed.
     #[serde(default)]
     pub reports_usage: bool,
@@ -29,6 +36,30 @@ pub struct ServiceDefinition {
     pub first_byte_timeout_ms: u32,
 }
 
+/// Which copy of a service is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Balancing {
+    /// In turn.
+    #[default]
+    RoundRobin,
+    /// The one with the fewest requests that it has not answered.
+    LeastConnections,
+    /// The same one for the same tenant, as long as it is healthy.
+    Hash,
+}
+
+impl Balancing {
+    fn is_default(&self) -> bool {
+        *self == Balancing::default()
+    }
+}
+
+/// Whether repeating a request does what doing it once does (RFC 9110 §9.2.2).
+pub fn is_idempotent(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE" | "TRACE")
+}
+
 fn http1() -> String {
     "http1".to_owned()
 }
@@ -37,6 +68,9 @@ fn connect_default() -> u32 {
 }
 fn first_byte_default() -> u32 {
     30_000
+}
+fn one() -> u32 {
+    1
 }
 fn body_default() -> u64 {
     10 * 1024 * 1024
@@ -153,6 +187,9 @@ pub struct RouteDefinition {
     /// Which requests become audit events.
     #[serde(default)]
     pub audit: AuditPolicy,
+    /// Units that a request to it costs of each limit, 0 to 1,000,000.
+    #[serde(default = "one")]
+    pub cost: u32,
     /// Whether requests other than GET, HEAD, OPTIONS and DELETE store something; if not said, POST, PUT and PATCH do
     /// when the service has tables.
     #[serde(default)]

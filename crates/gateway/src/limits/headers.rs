@@ -1,9 +1,10 @@
-//! What an answer tells of the limits: `RateLimit-Policy`, `RateLimit` (RFC 9651 structured fields by
-//! draft-ietf-httpapi-ratelimit-headers-11) and the older `X-RateLimit-*` triple.
+//! What an answer tells of the limits: `RateLimit-Policy`, `RateLimit` and the older `X-RateLimit-*` triple.
+
+use std::cell::RefCell;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use rowhouse_domain::limits::{Bucket, LimitDefinition};
+use rowhouse_domain::limits::{Announced, LimitDefinition, Rule, put_policy, put_standing};
 
 static POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 static STATE: HeaderName = HeaderName::from_static("ratelimit");
@@ -11,55 +12,76 @@ static LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 static REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 static RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
-/// How one visible limit stands after a request.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Standing {
-    /// Its place in the directory.
-    pub(crate) limit: usize,
-    pub(crate) bucket: Bucket,
-    /// Units left.
-    pub(crate) remaining: i64,
-    /// When it is full again, or, if it refused, when to come back; whole seconds.
-    pub(crate) reset_s: i64,
-    /// Whether it is the one that refused.
-    pub(crate) binds: bool,
+/// How the visible limits of a request stand, with their places in the directory.
+#[derive(Debug, Default)]
+pub(crate) struct Standings {
+    places: Vec<usize>,
+    announced: Vec<Announced>,
 }
 
-/// Puts the five headers into an answer, in place of any that are there. One allocation holds all their text.
-pub(crate) fn apply(headers: &mut HeaderMap, standings: &[Standing], limits: &[LimitDefinition], now_s: i64) {
-    let Some(told) = standings.iter().find(|standing| standing.binds).or_else(|| least_left(standings))
-    else {
-        return;
-    };
-    let name = |standing: &Standing| limits[standing.limit].name.as_bytes();
-    let mut text = Vec::with_capacity(64 * standings.len() + 128);
-    for (index, standing) in standings.iter().enumerate() {
-        let bucket = standing.bucket;
-        text.extend_from_slice(if index == 0 { b"\"" } else { b", \"" });
-        text.extend_from_slice(name(standing));
-        text.extend_from_slice(b"\";q=");
-        put_number(&mut text, bucket.burst());
-        text.extend_from_slice(b";w=");
-        put_number(&mut text, bucket.announced_window_s());
+impl Standings {
+    /// Room for so many more.
+    pub(crate) fn reserve(&mut self, count: usize) {
+        self.places.reserve(count);
+        self.announced.reserve(count);
     }
-    let mut ends = [text.len(); 5];
-    text.push(b'"');
-    text.extend_from_slice(name(told));
-    text.extend_from_slice(b"\";r=");
-    put_number(&mut text, told.remaining);
-    text.extend_from_slice(b";t=");
-    put_number(&mut text, told.reset_s);
-    ends[1] = text.len();
-    for (end, number) in ends[2..].iter_mut().zip([told.bucket.burst(), told.remaining, now_s + told.reset_s])
-    {
-        put_number(&mut text, number);
-        *end = text.len();
+
+    /// Adds one.
+    pub(crate) fn push(&mut self, place: usize, announced: Announced) {
+        self.places.push(place);
+        self.announced.push(announced);
     }
+}
+
+/// Policies that were told lately: most tenants share one, and its text is the longest of all.
+#[derive(Default)]
+pub(crate) struct Policies(RefCell<Vec<Policy>>);
+
+struct Policy {
+    limits: Vec<(usize, Rule)>,
+    text: HeaderValue,
+}
+
+/// Policies kept.
+const POLICIES_MAX: usize = 32;
+
+impl Policies {
+    fn of(&self, standings: &Standings, limits: &[LimitDefinition]) -> HeaderValue {
+        let mut kept = self.0.borrow_mut();
+        let named = || standings.places.iter().copied().zip(standings.announced.iter().map(|own| own.rule));
+        if let Some(policy) = kept.iter().find(|policy| policy.limits.iter().copied().eq(named())) {
+            return policy.text.clone();
+        }
+        let mut text = Vec::new();
+        put_policy(&mut text, named().map(|(place, rule)| (limits[place].name.as_str(), rule)));
+        let text = visible(text.into());
+        if kept.len() == POLICIES_MAX {
+            kept.clear();
+        }
+        kept.push(Policy { limits: named().collect(), text: text.clone() });
+        text
+    }
+}
+
+fn visible(text: Bytes) -> HeaderValue {
+    HeaderValue::from_maybe_shared(text).expect("names of limits and numbers are visible ASCII")
+}
+
+/// Puts the five headers into an answer, in place of any that are there.
+pub(crate) fn apply(
+    headers: &mut HeaderMap,
+    standings: &Standings,
+    policies: &Policies,
+    limits: &[LimitDefinition],
+    now_s: i64,
+) {
+    let Some((place, told)) = Announced::told(&standings.announced) else { return };
+    headers.insert(POLICY.clone(), policies.of(standings, limits));
+    let mut text = Vec::with_capacity(96);
+    let ends = put_standing(&mut text, &limits[standings.places[place]].name, told, now_s);
     let (text, mut start) = (Bytes::from(text), 0);
-    for (name, end) in [&POLICY, &STATE, &LIMIT, &REMAINING, &RESET].into_iter().zip(ends) {
-        let value = HeaderValue::from_maybe_shared(text.slice(start..end))
-            .expect("names of limits and numbers are visible ASCII");
-        headers.insert(name.clone(), value);
+    for (name, end) in [&STATE, &LIMIT, &REMAINING, &RESET].into_iter().zip(ends) {
+        headers.insert(name.clone(), visible(text.slice(start..end)));
         start = end;
     }
 }
@@ -76,87 +98,41 @@ pub(crate) fn tells_of_limits(name: &str) -> bool {
     )
 }
 
-/// The limit with the least share left.
-fn least_left(standings: &[Standing]) -> Option<&Standing> {
-    standings.iter().min_by_key(|standing| {
-        // Shares are compared in millionths; nearer than that they are equal. Both numbers are at most 10⁹.
-        standing.remaining * 1_000_000 / standing.bucket.burst()
-    })
-}
-
-/// A number in decimal. The formatter of the standard library takes ten times as long.
-fn put_number(text: &mut Vec<u8>, number: i64) {
-    let mut digits = [0; 20];
-    let mut first = digits.len();
-    let mut rest = number.unsigned_abs();
-    loop {
-        first -= 1;
-        digits[first] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    if number < 0 {
-        text.push(b'-');
-    }
-    text.extend_from_slice(&digits[first..]);
-}
-
 #[cfg(test)]
 mod tests {
+    use rowhouse_domain::limits::Algorithm;
+
     use super::*;
 
     fn definition(name: &str) -> LimitDefinition {
-        LimitDefinition {
-            name: name.to_owned(),
-            algorithm: "token_bucket".to_owned(),
-            quota: 1,
-            window_ms: 1000,
-            burst: None,
-            scope: rowhouse_domain::limits::LimitScope::Tenant,
-            tiers: Default::default(),
-            services: vec![],
-            visible: true,
-        }
-    }
-
-    fn standing(limit: usize, bucket: (i64, i64), remaining: i64, reset_s: i64) -> Standing {
-        let bucket = Bucket::new(bucket.0, 1000, bucket.1).expect("in bounds");
-        Standing { limit, bucket, remaining, reset_s, binds: false }
-    }
-
-    fn applied(standings: &[Standing]) -> HeaderMap {
-        let limits = [definition("tenant-default"), definition("user-default")];
-        let mut headers = HeaderMap::new();
-        apply(&mut headers, standings, &limits, 1_795_251_600);
-        headers
+        let limit = format!(
+            r#"{{"name":"{name}","algorithm":"token_bucket","quota":1,"window_ms":1000,"scope":"tenant"}}"#
+        );
+        serde_json::from_str(&limit).expect("a limit")
     }
 
     #[test]
     fn all_policies_are_named_and_the_tightest_is_told() {
-        let headers = applied(&[standing(0, (100, 1000), 999, 1), standing(1, (10, 600), 12, 37)]);
-        assert_eq!(headers["ratelimit-policy"], r#""tenant-default";q=1000;w=10, "user-default";q=600;w=60"#);
-        assert_eq!(headers["ratelimit"], r#""user-default";r=12;t=37"#);
-        assert_eq!(headers["x-ratelimit-limit"], "600");
-        assert_eq!(headers["x-ratelimit-remaining"], "12");
-        assert_eq!(headers["x-ratelimit-reset"], "1795251637");
-        assert!(applied(&[]).is_empty());
-    }
-
-    #[test]
-    fn numbers_are_written_in_decimal() {
-        for number in [0, 7, 10, 99, 1_000_000_000, i64::MAX, -1, i64::MIN] {
-            let mut text = b"w=".to_vec();
-            put_number(&mut text, number);
-            assert_eq!(text, format!("w={number}").into_bytes());
+        let limits = [definition("tenant-default"), definition("user-default")];
+        let policies = Policies::default();
+        for remaining in [12, 11] {
+            let mut standings = Standings::default();
+            for (place, burst, remaining, reset_s) in [(0, 1000, 999, 1), (1, 600, remaining, 37)] {
+                let rule =
+                    Rule::new(Algorithm::TokenBucket, burst / 10, 1000, Some(burst)).expect("in bounds");
+                standings.push(place, Announced { rule, remaining, reset_s, binds: false });
+            }
+            let mut headers = HeaderMap::new();
+            apply(&mut headers, &standings, &policies, &limits, 1_795_251_600);
+            let policy = r#""tenant-default";q=1000;w=10, "user-default";q=600;w=10"#;
+            assert_eq!(headers["ratelimit-policy"], policy);
+            assert_eq!(headers["ratelimit"], format!(r#""user-default";r={remaining};t=37"#));
+            assert_eq!(headers["x-ratelimit-limit"], "600");
+            assert_eq!(headers["x-ratelimit-remaining"], remaining.to_string());
+            assert_eq!(headers["x-ratelimit-reset"], "1795251637");
         }
-    }
-
-    #[test]
-    fn the_binding_limit_is_told_even_if_another_has_less() {
-        let mut standings = [standing(0, (1, 10), 0, 3), standing(1, (1, 10), 0, 9)];
-        standings[1].binds = true;
-        assert_eq!(applied(&standings)["ratelimit"], r#""user-default";r=0;t=9"#);
+        let mut none = HeaderMap::new();
+        apply(&mut none, &Standings::default(), &policies, &limits, 0);
+        assert!(none.is_empty());
     }
 }

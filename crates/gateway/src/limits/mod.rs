@@ -1,7 +1,10 @@
 //! Rate limits on the path: counters in memory, and what the answer tells of them.
 
+mod figures;
 mod headers;
 mod table;
 
-pub(crate) use headers::{Standing, apply, tells_of_limits};
+pub use figures::LimitCounts;
+pub(crate) use figures::LimitFigures;
+pub(crate) use headers::{Policies, Standings, apply, tells_of_limits};
 pub(crate) use table::{CounterKey, LimitTable};

@@ -83,6 +83,7 @@ fn answer(stop: &Stop, body: Bytes, recording: &Recording) -> Response<AnswerBod
 
 fn say_ours(headers: &mut HeaderMap, recording: &Recording) {
     headers.insert(REQUEST_ID.clone(), recording.request_id_text.clone());
-    let limits = &recording.view.directory.limits;
-    limits::apply(headers, &recording.standings, limits, recording.started_at_s());
+    let view = &recording.view;
+    let (standings, limits) = (&recording.standings, &view.directory.limits);
+    limits::apply(headers, standings, &view.policies, limits, recording.started_at_s());
 }

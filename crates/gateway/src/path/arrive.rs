@@ -10,7 +10,6 @@ use super::{Recording, Stop};
 use crate::addresses::counted_as;
 use crate::connection::Peer;
 use crate::core::Core;
-use crate::limits::CounterKey;
 use crate::view::View;
 
 /// Proof that limits at arrival let a request in.
@@ -30,15 +29,13 @@ pub(crate) fn arrive<'r>(
     recording.client = client;
     if !view.arrival.is_empty() {
         let counted = view.arrival.iter().filter_map(|limit| {
-            let bucket = limit.base?;
-            let value = match limit.scope {
-                LimitScope::Ip => counted_as(client),
-                _ => 0,
-            };
-            let key = CounterKey::of(&core.shared.hashes, &(limit.seed, bucket.tick_us(), value));
-            Some(Counted { index: limit.index, visible: limit.visible, bucket, key })
+            let mut values = [0; 4];
+            for (value, scope) in values.iter_mut().zip(&limit.scopes) {
+                *value = if *scope == LimitScope::Ip { counted_as(client) } else { 0 };
+            }
+            Some(Counted::new(core, limit, limit.base?, &values))
         });
-        settle(core, view, counted.collect(), recording)?;
+        settle(core, view, counted.collect(), 1, recording)?;
     }
     Ok(Arrived { parts })
 }

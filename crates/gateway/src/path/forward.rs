@@ -1,5 +1,4 @@
-//! Step 8: sending it. A copy that does not answer the door is passed over once; a request that may have been
-//! sent is never sent again.
+//! Step 8: sending it.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -7,13 +6,13 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::{Response, StatusCode};
-use rowhouse_domain::refusal::{Refusal, kind};
+use rowhouse_domain::refusal::{Fault, Refusal, kind};
 
 use super::prepare::{Outgoing, too_large};
 use super::{Recording, Stop};
 use crate::body::{AnswerSource, BodyError, BodyFate};
 use crate::core::Core;
-use crate::upstream::{Connection, ExchangeError, Message, SendError, Sending, Upstream};
+use crate::upstream::{Connection, ExchangeError, InFlight, Message, SendError, Sending, Upstream};
 
 /// The head of an upstream's answer, and where the rest comes from.
 pub(crate) struct Answered {
@@ -24,16 +23,21 @@ pub(crate) struct Answered {
     pub(crate) reports_usage: bool,
 }
 
-/// Waits for the head of the answer.
+/// Waits for the head of the answer. A copy that does not answer the door is passed over; a request that may have been
+/// sent is sent to another copy only if that does what sending it once does, and within the budget.
 pub(crate) async fn forward(
     _core: &Rc<Core>,
     outgoing: Outgoing,
     recording: &mut Recording,
 ) -> Result<Answered, Stop> {
     let Outgoing { mut message, candidates, connect_timeout, first_byte_timeout, max_bytes, .. } = outgoing;
+    let (care, idempotent, reports_usage) = (outgoing.care, outgoing.idempotent, outgoing.reports_usage);
     let until = recording.started + outgoing.whole_timeout;
+    let at_us = recording.started_at_us;
     let mut now = recording.started;
-    for upstream in candidates {
+    let mut candidates = candidates.into_iter().flatten().peekable();
+    while let Some(upstream) = candidates.next() {
+        let can_go_on = candidates.peek().is_some();
         loop {
             let open = upstream.open();
             let fresh = open.is_none();
@@ -41,21 +45,44 @@ pub(crate) async fn forward(
                 Some(connection) => connection,
                 None => {
                     let at = (now + connect_timeout).min(until);
-                    let Some(connection) = connect(&upstream, at).await else { break };
+                    let Some(connection) = connect(&upstream, at).await else {
+                        upstream.note(at_us, true);
+                        break;
+                    };
                     now = Instant::now();
                     connection
                 }
             };
-            recording.upstream = Some(upstream.clone());
+            recording.upstream = Some(InFlight::at(&upstream));
             let sending = connection.send(message);
             let waiting = Waiting { now, first_byte_timeout, until, max_bytes };
             match wait(sending, &upstream, waiting, recording).await {
                 Ok((response, source)) => {
-                    let reports_usage = outgoing.reports_usage;
+                    let failed = is_failure(response.status());
+                    upstream.note(at_us, failed);
+                    let elsewhere =
+                        matches!(response.status().as_u16(), 502..=504) && idempotent && can_go_on;
+                    if elsewhere && source.can_repeat() && care.credit.take() {
+                        let Some(again) = source.again() else { unreachable!("it can be repeated") };
+                        message = again;
+                        break;
+                    }
+                    care.circuit.borrow_mut().note(at_us, failed);
                     return Ok(Answered { response, source, until, reports_usage });
                 }
                 Err(Failure::NotSent(back)) => message = back,
-                Err(Failure::Stop(stop)) => return Err(stop),
+                Err(Failure::Broken(Some(again), _)) if idempotent && can_go_on && care.credit.take() => {
+                    upstream.note(at_us, true);
+                    message = again;
+                    break;
+                }
+                Err(Failure::Broken(_, stop)) => {
+                    if stop.refusal.kind().fault == Fault::Upstream {
+                        upstream.note(at_us, true);
+                        care.circuit.borrow_mut().note(at_us, true);
+                    }
+                    return Err(stop);
+                }
             }
             now = Instant::now();
             if fresh {
@@ -64,7 +91,13 @@ pub(crate) async fn forward(
         }
         now = Instant::now();
     }
+    care.circuit.borrow_mut().note(at_us, true);
     Err(Refusal::new(&kind::NO_UPSTREAM, "No copy of the service answers.").retry_after(1).into())
+}
+
+/// Whether an answer says that the copy, and not the request, is at fault.
+fn is_failure(status: StatusCode) -> bool {
+    status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
 }
 
 async fn connect(upstream: &Rc<Upstream>, at: Instant) -> Option<Connection> {
@@ -92,7 +125,8 @@ struct Waiting {
 
 enum Failure {
     NotSent(Message),
-    Stop(Stop),
+    /// Perhaps it can be sent once more.
+    Broken(Option<Message>, Stop),
 }
 
 async fn wait(
@@ -121,15 +155,21 @@ async fn wait(
     recording.upstream_us = Some(u64::try_from(now.elapsed().as_micros()).unwrap_or(u64::MAX));
     match outcome {
         Some(Ok((response, _))) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            Err(Failure::Stop(Stop::new(&kind::UPSTREAM_FAILED, "The service changed the protocol unasked.")))
+            let stop = Stop::new(&kind::UPSTREAM_FAILED, "The service changed the protocol unasked.");
+            Err(Failure::Broken(None, stop))
         }
         Some(Ok(answer)) => {
             recording.upstream_status = Some(answer.0.status().as_u16());
             Ok(answer)
         }
         Some(Err(SendError::NotSent(message))) => Err(Failure::NotSent(message)),
-        Some(Err(SendError::Failed(error))) => Err(Failure::Stop(failed(&error, max_bytes, recording))),
-        None => Err(Failure::Stop(Stop::new(&kind::UPSTREAM_TIMEOUT, "The service did not answer in time."))),
+        Some(Err(SendError::Failed(error, again))) => {
+            Err(Failure::Broken(again, failed(&error, max_bytes, recording)))
+        }
+        None => {
+            let stop = Stop::new(&kind::UPSTREAM_TIMEOUT, "The service did not answer in time.");
+            Err(Failure::Broken(None, stop))
+        }
     }
 }
 

@@ -1,12 +1,15 @@
 //! Step 4: how often. All limits of a stage are charged, or none is.
 
-use rowhouse_domain::limits::{Bucket, LimitScope, Verdict};
+use std::net::IpAddr;
+
+use rowhouse_domain::limits::{Announced, LimitScope, Rule, Verdict};
 use rowhouse_domain::refusal::{Refusal, kind};
 
 use super::authenticate::{Destination, Known};
 use super::{Recording, Stop};
+use crate::addresses::counted_as;
 use crate::core::Core;
-use crate::limits::{CounterKey, Standing};
+use crate::limits::CounterKey;
 use crate::view::{LimitUse, View};
 
 /// Proof that the limits of tenant, user, key and endpoint let a request in.
@@ -15,16 +18,22 @@ pub(crate) struct Admitted<'r, 'v> {
 }
 
 /// One counter that a request is charged to.
-pub(crate) struct Counted {
-    /// Place of the limit in the directory.
-    pub(crate) index: usize,
-    pub(crate) visible: bool,
-    pub(crate) bucket: Bucket,
-    pub(crate) key: CounterKey,
+pub(super) struct Counted<'v> {
+    limit: &'v LimitUse,
+    rule: Rule,
+    key: CounterKey,
 }
 
-/// Units a request costs.
-const COST: i64 = 1;
+/// What a request is counted by: one value for each scope, and the tenant.
+type Values = [u128; 4];
+
+impl<'v> Counted<'v> {
+    /// A counter that begins anew when its limit counts otherwise.
+    pub(super) fn new(core: &Core, limit: &'v LimitUse, rule: Rule, values: &Values) -> Self {
+        let way = (limit.seed, rule.algorithm(), rule.window(), rule.tick_us());
+        Counted { limit, rule, key: CounterKey::of(&core.shared.hashes, &(way, values)) }
+    }
+}
 
 /// Charges every limit that applies.
 pub(crate) fn limit<'r, 'v>(
@@ -33,73 +42,87 @@ pub(crate) fn limit<'r, 'v>(
     known: Known<'r, 'v>,
     recording: &mut Recording,
 ) -> Result<Admitted<'r, 'v>, Stop> {
-    let uses = match &known.destination {
-        Destination::Route(matched) => &view.services[matched.route.service].admission,
-        _ => &view.unrouted,
+    let (uses, cost) = match &known.destination {
+        Destination::Route(matched) => {
+            (&view.services[matched.route.service].admission, i64::from(matched.route.definition.cost))
+        }
+        _ => (&view.unrouted, 1),
     };
     if !uses.is_empty() {
-        let counted = uses.iter().filter_map(|limit| counted(core, &known, limit));
-        settle(core, view, counted.collect(), recording)?;
+        let client = recording.client;
+        let counted = uses.iter().filter_map(|limit| counted(core, &known, limit, client));
+        settle(core, view, counted.collect(), cost, recording)?;
     }
     Ok(Admitted { known })
 }
 
-/// The counter of a limit for this request; none if the request lacks what it counts by, or has no such limit.
-fn counted(core: &Core, known: &Known<'_, '_>, limit: &LimitUse) -> Option<Counted> {
+/// The counter of a limit for this request; none if the limit is not for it, if the request lacks what it counts by,
+/// or if it has no such limit.
+fn counted<'v>(
+    core: &Core,
+    known: &Known<'_, '_>,
+    limit: &'v LimitUse,
+    client: IpAddr,
+) -> Option<Counted<'v>> {
     let tenant = known.resolved.tenant.as_deref();
-    let bucket = match tenant {
+    let method = known.resolved.sound.parts.method.as_str();
+    let endpoint = match &known.destination {
+        Destination::Route(matched) => Some(matched.route.endpoint(method)),
+        _ => None,
+    };
+    if !limit.is_for(method, endpoint, tenant) {
+        return None;
+    }
+    // What is counted over all tenants has no tenant's own value.
+    let rule = match tenant.filter(|_| limit.within_tenant) {
         Some(tenant) => tenant.limits.get(limit.index).copied().flatten()?,
         None => limit.base?,
     };
-    let hashes = &core.shared.hashes;
-    let tick_us = bucket.tick_us();
-    let tenant_id = tenant.map(|tenant| tenant.id.as_u128());
-    let (bucket, key) = match limit.scope {
-        LimitScope::Tenant => (bucket, CounterKey::of(hashes, &(limit.seed, tick_us, tenant_id?))),
-        LimitScope::User => {
-            let owner = known.key?.owner.id.as_u128();
-            (bucket, CounterKey::of(hashes, &(limit.seed, tick_us, tenant_id?, owner)))
-        }
-        LimitScope::ApiKey => {
-            let family = known.key?.family.as_u128();
-            (bucket, CounterKey::of(hashes, &(limit.seed, tick_us, tenant_id?, family)))
-        }
-        LimitScope::Endpoint => {
-            let Destination::Route(matched) = &known.destination else { return None };
-            // Counted over all tenants, so no tenant has a value of its own.
-            let bucket = limit.base?;
-            let endpoint = matched.route.endpoint(known.resolved.sound.parts.method.as_str());
-            (bucket, CounterKey::of(hashes, &(limit.seed, bucket.tick_us(), endpoint)))
-        }
-        LimitScope::Global | LimitScope::Ip => return None,
-    };
-    Some(Counted { index: limit.index, visible: limit.visible, bucket, key })
+    let mut values: Values = [0; 4];
+    for (value, scope) in values.iter_mut().zip(&limit.scopes) {
+        *value = match scope {
+            LimitScope::Global => 0,
+            LimitScope::Ip => counted_as(client),
+            LimitScope::Tenant => tenant?.id.as_u128(),
+            LimitScope::User => known.key?.owner.id.as_u128(),
+            LimitScope::ApiKey => known.key?.family.as_u128(),
+            LimitScope::Endpoint => CounterKey::of(&core.shared.hashes, &endpoint?).bits(),
+        };
+    }
+    if limit.within_tenant {
+        values[3] = tenant?.id.as_u128();
+    }
+    Some(Counted::new(core, limit, rule, &values))
 }
 
-/// Charges all counters or none, and notes what the answer tells of them.
+/// Charges all counters or none, and notes what the answer tells of them. A limit that only watches refuses nothing.
 pub(super) fn settle(
     core: &Core,
     view: &View,
-    counted: Vec<Counted>,
+    counted: Vec<Counted<'_>>,
+    cost: i64,
     recording: &mut Recording,
 ) -> Result<(), Stop> {
     let table = &core.shared.limits;
     let now_us = recording.started_at_us;
     let mut verdicts = Vec::with_capacity(counted.len());
     counted.iter().for_each(|counter| table.touch(counter.key));
+    let mut refused = false;
     for counter in &counted {
-        let verdict = table.charge(counter.key, &counter.bucket, now_us, COST);
-        let allowed = verdict.allowed;
+        let verdict = table.charge(counter.key, &counter.rule, now_us, cost);
+        refused = !verdict.allowed && !counter.limit.watches;
         verdicts.push(verdict);
-        if !allowed {
+        if refused {
             break;
         }
     }
-    let all_allowed = verdicts.iter().all(|verdict| verdict.allowed);
-    if !all_allowed {
-        give_back(core, &counted, &mut verdicts, now_us);
+    if refused {
+        give_back(core, &counted, &mut verdicts, cost, now_us);
     }
-    let binding = (!all_allowed).then(|| binding(&verdicts));
+    for (counter, verdict) in counted.iter().zip(&verdicts) {
+        counter.limit.figures.count(&counter.rule, verdict, counter.limit.watches);
+    }
+    let binding = refused.then(|| binding(&counted, &verdicts));
     tell(&counted, &verdicts, binding, recording);
     match binding {
         None => Ok(()),
@@ -109,42 +132,39 @@ pub(super) fn settle(
 
 /// Takes back what was charged before one refused, and looks at those that were not asked yet.
 #[cold]
-fn give_back(core: &Core, counted: &[Counted], verdicts: &mut Vec<Verdict>, now_us: i64) {
+fn give_back(core: &Core, counted: &[Counted<'_>], verdicts: &mut Vec<Verdict>, cost: i64, now_us: i64) {
     let table = &core.shared.limits;
-    let charged = verdicts.len() - 1;
-    for counter in &counted[..charged] {
-        table.refund(counter.key, &counter.bucket, COST);
-    }
-    for (counter, verdict) in counted.iter().zip(verdicts.iter_mut()).take(charged) {
-        *verdict = table.look(counter.key, &counter.bucket, now_us, 0);
+    for (counter, verdict) in counted.iter().zip(verdicts.iter_mut()).filter(|(_, verdict)| verdict.allowed) {
+        table.refund(counter.key, &counter.rule, cost);
+        *verdict = table.look(counter.key, &counter.rule, now_us, 0);
     }
     for counter in &counted[verdicts.len()..] {
-        let with_cost = table.look(counter.key, &counter.bucket, now_us, COST);
-        let without = table.look(counter.key, &counter.bucket, now_us, 0);
+        let with_cost = table.look(counter.key, &counter.rule, now_us, cost);
+        let without = table.look(counter.key, &counter.rule, now_us, 0);
         verdicts.push(if with_cost.allowed { without } else { with_cost });
     }
 }
 
-/// The refusal with the longest wait; never is longest.
-fn binding(verdicts: &[Verdict]) -> usize {
-    let refused = verdicts.iter().enumerate().filter(|(_, verdict)| !verdict.allowed);
+/// The refusal with the longest wait; never is longest, and of equal ones the first is told.
+fn binding(counted: &[Counted<'_>], verdicts: &[Verdict]) -> usize {
+    let refused = counted.iter().zip(verdicts).enumerate();
+    let refused = refused.filter(|(_, (counter, verdict))| !verdict.allowed && !counter.limit.watches);
     let wait = |verdict: &Verdict| verdict.retry_after_us.unwrap_or(i64::MAX);
-    refused.max_by_key(|(_, verdict)| wait(verdict)).map_or(0, |(place, _)| place)
+    let longest = refused.min_by_key(|(_, (_, verdict))| std::cmp::Reverse(wait(verdict)));
+    longest.map_or(0, |(place, _)| place)
 }
 
 /// Notes how each visible limit stands, and which one was nearest.
-fn tell(counted: &[Counted], verdicts: &[Verdict], binding: Option<usize>, recording: &mut Recording) {
+fn tell(counted: &[Counted<'_>], verdicts: &[Verdict], binding: Option<usize>, recording: &mut Recording) {
     recording.standings.reserve(counted.len());
     for (place, (counter, verdict)) in counted.iter().zip(verdicts).enumerate() {
         let binds = binding == Some(place);
-        if counter.visible {
-            let reset_s = if binds { retry_after_s(verdict) } else { whole_seconds(verdict.reset_after_us) };
-            let (limit, bucket, remaining) = (counter.index, counter.bucket, verdict.remaining);
-            recording.standings.push(Standing { limit, bucket, remaining, reset_s, binds });
+        if counter.limit.visible {
+            recording.standings.push(counter.limit.index, Announced::of(counter.rule, verdict, binds));
         }
         let nearer = recording.limit.is_none_or(|(_, least)| verdict.remaining < least);
-        if binds || (binding.is_none() && nearer) {
-            recording.limit = Some((counter.index, verdict.remaining));
+        if binds || (binding.is_none() && nearer && !counter.limit.watches) {
+            recording.limit = Some((counter.limit.index, verdict.remaining));
         }
     }
 }
@@ -152,33 +172,35 @@ fn tell(counted: &[Counted], verdicts: &[Verdict], binding: Option<usize>, recor
 #[cold]
 fn exceeded(
     view: &View,
-    counted: &[Counted],
+    counted: &[Counted<'_>],
     verdicts: &[Verdict],
     binding: usize,
     recording: &Recording,
 ) -> Refusal {
     let (counter, verdict) = (&counted[binding], &verdicts[binding]);
-    let seconds = retry_after_s(verdict);
-    let detail = match counter.visible {
-        true => format!(
-            "{} allows {} requests in {} s. Try again in {seconds} s.",
-            view.limit(counter.index).name,
-            counter.bucket.burst(),
-            counter.bucket.announced_window_s(),
-        ),
-        false => format!("Too many requests just now. Try again in {seconds} s."),
+    let name = &view.limit(counter.limit.index).name;
+    let mut refusal = match verdict.retry_after_us {
+        None => {
+            let most = counter.rule.most();
+            Refusal::new(
+                &kind::LIMIT_COST_TOO_LARGE,
+                format!("This costs more than the {most} units of {name}."),
+            )
+        }
+        Some(_) => {
+            let seconds = Announced::of(counter.rule, verdict, true).reset_s;
+            let (units, window_s) = counter.rule.announced();
+            let detail = match counter.limit.visible {
+                true => format!("{name} allows {units} requests in {window_s} s. Try again in {seconds} s."),
+                false => format!("Too many requests just now. Try again in {seconds} s."),
+            };
+            Refusal::new(&kind::LIMIT_EXCEEDED, detail).retry_after(recording.spread(seconds))
+        }
     };
-    let mut refusal = Refusal::new(&kind::LIMIT_EXCEEDED, detail);
-    for (counter, _) in counted.iter().zip(verdicts).filter(|(c, verdict)| c.visible && !verdict.allowed) {
-        refusal = refusal.violates(view.limit(counter.index).name.as_str());
+    for (counter, _) in
+        counted.iter().zip(verdicts).filter(|(c, verdict)| c.limit.visible && !verdict.allowed)
+    {
+        refusal = refusal.violates(view.limit(counter.limit.index).name.as_str());
     }
-    refusal.retry_after(recording.spread(seconds))
-}
-
-fn retry_after_s(verdict: &Verdict) -> i64 {
-    whole_seconds(verdict.retry_after_us.unwrap_or(i64::MAX)).max(1)
-}
-
-fn whole_seconds(us: i64) -> i64 {
-    us / 1_000_000 + i64::from(us % 1_000_000 != 0)
+    refusal
 }

@@ -5,6 +5,7 @@ mod answer;
 mod arrive;
 mod authenticate;
 mod authorise;
+mod balance;
 mod examine;
 mod forward;
 mod headers;

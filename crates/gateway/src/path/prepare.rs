@@ -12,15 +12,17 @@ use http_body::Body;
 use hyper::body::Incoming;
 use rowhouse_domain::access::Principal;
 use rowhouse_domain::directory::Tenant;
-use rowhouse_domain::refusal::kind;
+use rowhouse_domain::refusal::{Refusal, kind};
+use rowhouse_domain::routes::is_idempotent;
 
+use super::balance::{Candidates, Choosing};
 use super::onward::Onward;
 use super::quota::Within;
 use super::{Recording, Stop, traceparent};
 use crate::body::{BodyWatch, UpstreamBody};
 use crate::connection::Peer;
 use crate::core::Core;
-use crate::upstream::{Message, Outbound, Upstream};
+use crate::upstream::{Care, Message, Outbound};
 use crate::view::View;
 
 pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -34,8 +36,8 @@ pub(crate) struct Chosen {
     permission: Option<HeaderValue>,
     authority: HeaderValue,
     target: PathAndQuery,
-    /// The copy whose turn it is, and the one to try if it does not answer the door.
-    candidates: [Rc<Upstream>; 2],
+    candidates: Candidates,
+    care: Rc<Care>,
 }
 
 /// A request ready to be sent.
@@ -43,7 +45,11 @@ pub(crate) struct Outgoing {
     pub(crate) message: Message,
     /// Bytes that its body may have.
     pub(crate) max_bytes: u64,
-    pub(crate) candidates: [Rc<Upstream>; 2],
+    pub(crate) candidates: Candidates,
+    /// What is known of these copies.
+    pub(crate) care: Rc<Care>,
+    /// Whether it may be sent again although it may have been sent.
+    pub(crate) idempotent: bool,
     pub(crate) connect_timeout: Duration,
     pub(crate) first_byte_timeout: Duration,
     pub(crate) whole_timeout: Duration,
@@ -63,8 +69,12 @@ pub(crate) fn choose(
     let (service, route) = (matched.route.service, matched.index);
     let known = &permitted.known;
     let resolved = &known.resolved;
-    let candidates = candidates(core, view, service, resolved.tenant.as_deref())
+    let (candidates, care) = copies(core, view, service, resolved.tenant.as_deref(), recording.started_at_us)
         .ok_or_else(|| Stop::new(&kind::NO_UPSTREAM, "No copy of the service is running."))?;
+    if let Err(wait_us) = care.circuit.borrow_mut().admit(recording.started_at_us) {
+        return Err(left_alone(wait_us));
+    }
+    care.credit.pay_in();
     let principal = permitted.permit.as_ref().map_or_else(|| known.principal(), |permit| permit.principal());
     let sent = resolved.sound.parts.uri.path();
     recording.counts = known.counts();
@@ -76,26 +86,37 @@ pub(crate) fn choose(
         authority: authority_value(resolved.sound.authority, &resolved.sound.parts.headers)?,
         target: target(&resolved.sound.parts.uri, resolved.path, resolved.path == sent)?,
         candidates,
+        care,
         tenant: permitted.known.resolved.tenant,
     })
 }
 
-fn candidates(
+/// The copies to ask, best first, and what is known of them: the tenant's own if it has some, else the shared ones.
+fn copies(
     core: &Core,
     view: &View,
     service: usize,
     tenant: Option<&Tenant>,
-) -> Option<[Rc<Upstream>; 2]> {
+    now_us: i64,
+) -> Option<(Candidates, Rc<Care>)> {
     let own = &view.services[service];
     let turn = own.turn.get();
     own.turn.set(turn.wrapping_add(1));
-    if let Some(addresses) = tenant.and_then(|tenant| tenant.own_upstreams(service)) {
-        let at = |turn: usize| addresses.get(turn % addresses.len().max(1));
-        let pooled = |address: &Arc<str>| core.pools.upstream(address, own.http2);
-        return Some([pooled(at(turn)?), pooled(at(turn.wrapping_add(1))?)]);
+    let whose = Choosing { balancing: own.balancing, turn, tenant: tenant.map(|tenant| tenant.id), now_us };
+    match tenant.and_then(|tenant| Some((tenant.id, tenant.own_upstreams(service)?))) {
+        Some((tenant, addresses)) => {
+            let pooled = addresses.iter().map(|address| core.pools.upstream(address, own.http2));
+            let candidates = whose.order(&pooled.collect::<Vec<_>>())?;
+            Some((candidates, core.pools.care(&own.name, Some(tenant))))
+        }
+        None => Some((whose.order(&own.upstreams)?, own.care.clone())),
     }
-    let at = |turn: usize| own.upstreams.get(turn % own.upstreams.len().max(1)).cloned();
-    Some([at(turn)?, at(turn.wrapping_add(1))?])
+}
+
+#[cold]
+fn left_alone(wait_us: i64) -> Stop {
+    let seconds = u32::try_from(wait_us.div_euclid(1_000_000) + 1).unwrap_or(u32::MAX);
+    Refusal::new(&kind::CIRCUIT_OPEN, "Too many requests to the service failed.").retry_after(seconds).into()
 }
 
 fn authority_value(authority: &str, headers: &HeaderMap) -> Result<HeaderValue, Stop> {
@@ -151,11 +172,14 @@ pub(crate) fn prepare(
         true => Message::Http2(Box::new(http2_request(&onward, &parts, chosen.target, body)?)),
         false => Message::Http1(Box::new(http1_request(&onward, &parts, &chosen.target, body))),
     };
+    let idempotent = is_idempotent(parts.method.as_str());
     let millis = |ms: u32| Duration::from_millis(u64::from(ms));
     Ok(Outgoing {
         message,
         max_bytes: route.body_max_bytes,
         candidates: chosen.candidates,
+        care: chosen.care,
+        idempotent,
         connect_timeout: millis(service.connect_timeout_ms),
         first_byte_timeout: millis(service.first_byte_timeout_ms),
         whole_timeout: route.timeout_ms.map_or(core.shared.config.whole_timeout, millis),

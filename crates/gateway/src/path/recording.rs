@@ -20,10 +20,10 @@ use super::usage::Reported;
 use crate::body::{BodyFate, BodyWatch};
 use crate::connection::Peer;
 use crate::core::Core;
-use crate::limits::Standing;
+use crate::limits::Standings;
 use crate::metrics::Counted;
 use crate::quotas::Reservation;
-use crate::upstream::Upstream;
+use crate::upstream::InFlight;
 use crate::view::View;
 
 /// The status recorded for a client that went away before it was answered.
@@ -47,9 +47,9 @@ pub(crate) struct Recording {
     pub(crate) permission: Option<PermissionId>,
     /// The limit that refused, or was nearest, and what it had left.
     pub(crate) limit: Option<(usize, i64)>,
-    pub(crate) standings: Vec<Standing>,
+    pub(crate) standings: Standings,
     pub(crate) reservations: Vec<Reservation>,
-    pub(crate) upstream: Option<Rc<Upstream>>,
+    pub(crate) upstream: Option<InFlight>,
     pub(crate) upstream_us: Option<u64>,
     /// The status that the upstream answered with.
     pub(crate) upstream_status: Option<u16>,
@@ -101,7 +101,7 @@ impl Recording {
             route: None,
             permission: None,
             limit: None,
-            standings: Vec::new(),
+            standings: Standings::default(),
             reservations: Vec::new(),
             upstream: None,
             upstream_us: None,

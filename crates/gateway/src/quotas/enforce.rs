@@ -2,7 +2,7 @@
 //! list; what follows is for the others.
 
 use rowhouse_domain::directory::{Imposed, Quota, Tenant};
-use rowhouse_domain::limits::Bucket;
+use rowhouse_domain::limits::{Algorithm, Rule};
 use rowhouse_domain::metering::quantity::Quantity;
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_domain::resources::Action;
@@ -60,7 +60,8 @@ pub(crate) fn enforce(
 /// Takes the one request that a throttled tenant has in ten seconds.
 #[cold]
 pub(crate) fn trickle(core: &Core, tenant: &Tenant, meter: &str, recording: &Recording) -> Result<(), Refusal> {
-    let bucket = Bucket::new(TRICKLE, TRICKLE_WINDOW_MS, TRICKLE).expect("within the bounds of buckets");
+    let bucket = Rule::new(Algorithm::TokenBucket, TRICKLE, TRICKLE_WINDOW_MS, None)
+        .expect("within the bounds of buckets");
     let key = CounterKey::of(&core.shared.hashes, &("trickle", tenant.id.as_u128()));
     let verdict = core.shared.limits.charge(key, &bucket, recording.started_at_us, 1);
     if verdict.allowed {

@@ -31,8 +31,8 @@ pub(crate) enum ConnectError {
 pub(crate) enum SendError {
     /// Nothing was sent: the connection had closed. The request can go elsewhere.
     NotSent(Message),
-    /// It may have been sent.
-    Failed(ExchangeError),
+    /// It may have been sent. The same once more, if it can be repeated.
+    Failed(ExchangeError, Option<Message>),
 }
 
 /// A request as an upstream's protocol has it.
@@ -102,8 +102,22 @@ async fn send_http2(
     }
     sender.try_send_request(*request).await.map_err(|mut error| match error.take_message() {
         Some(request) => SendError::NotSent(Message::Http2(Box::new(request))),
-        None => SendError::Failed(ExchangeError::Http2(error.into_error())),
+        None => SendError::Failed(ExchangeError::Http2(error.into_error()), None),
     })
+}
+
+fn sent_or_not(exchange: Exchange, error: ExchangeError) -> SendError {
+    let message = |outbound| Message::Http1(Box::new(outbound));
+    if !matches!(error, ExchangeError::Io(_) | ExchangeError::Ended) {
+        return SendError::Failed(error, None);
+    }
+    if !exchange.is_untouched() {
+        return SendError::Failed(error, exchange.again().0.map(message));
+    }
+    match exchange.untouched() {
+        Some(outbound) => SendError::NotSent(message(outbound)),
+        None => SendError::Failed(error, None),
+    }
 }
 
 impl Sending {
@@ -124,12 +138,7 @@ impl Sending {
                 let exchange = running.take().expect("it was there just now");
                 Poll::Ready(match head {
                     Ok(head) => Ok((head, AnswerSource::Http1(exchange, upstream.clone()))),
-                    Err(error) => Err(match (exchange.untouched(), error) {
-                        (Some(outbound), ExchangeError::Io(_) | ExchangeError::Ended) => {
-                            SendError::NotSent(Message::Http1(Box::new(outbound)))
-                        }
-                        (_, error) => SendError::Failed(error),
-                    }),
+                    Err(error) => Err(sent_or_not(*exchange, error)),
                 })
             }
         }

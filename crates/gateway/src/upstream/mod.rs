@@ -6,4 +6,4 @@ mod pool;
 
 pub(crate) use connection::{Connection, Message, SendError, Sending};
 pub(crate) use http1::{Exchange, ExchangeError, Outbound};
-pub(crate) use pool::{Pools, Upstream};
+pub(crate) use pool::{Care, InFlight, Pools, Upstream};

@@ -1,11 +1,13 @@
 //! Idle connections, per address. Each core has its own; none is handed to another core.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use hyper::client::conn::http2;
+use rowhouse_domain::id::TenantId;
+use rowhouse_domain::routes::{Circuit, Health};
 use tokio::net::TcpStream;
 
 use super::http1::{Scratch, Wire};
@@ -22,12 +24,100 @@ pub(crate) struct Upstream {
     pub(crate) address: Arc<str>,
     /// Whether it is spoken to in HTTP/2, with prior knowledge.
     pub(crate) http2: bool,
+    /// Requests that it has not answered.
+    in_flight: Cell<u32>,
+    health: Cell<Health>,
     scratch: Scratch,
     idle: RefCell<Vec<Wire>>,
     shared: RefCell<Option<http2::SendRequest<UpstreamBody>>>,
 }
 
+/// A request on its way to a copy, until it is dropped.
+pub(crate) struct InFlight(Rc<Upstream>);
+
+impl InFlight {
+    /// Counts one more.
+    pub(crate) fn at(upstream: &Rc<Upstream>) -> Self {
+        upstream.in_flight.set(upstream.in_flight.get() + 1);
+        InFlight(upstream.clone())
+    }
+}
+
+impl std::ops::Deref for InFlight {
+    type Target = Upstream;
+
+    fn deref(&self) -> &Upstream {
+        &self.0
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get() - 1);
+    }
+}
+
+/// What one core knows of a service, or of a tenant's own copies of it, from how its requests ended.
+#[derive(Default)]
+pub(crate) struct Care {
+    pub(crate) circuit: RefCell<Circuit>,
+    /// What repeating requests is paid from.
+    pub(crate) credit: Credit,
+}
+
+/// A tenth of the requests may be repeated: each pays in one, and a repetition takes ten.
+pub(crate) struct Credit(Cell<u32>);
+
+const REPETITION: u32 = 10;
+const CREDIT_MAX: u32 = 1_000;
+
+impl Default for Credit {
+    fn default() -> Self {
+        Credit(Cell::new(10 * REPETITION))
+    }
+}
+
+impl Credit {
+    /// A request came.
+    pub(crate) fn pay_in(&self) {
+        self.0.set((self.0.get() + 1).min(CREDIT_MAX));
+    }
+
+    /// Whether a repetition can be paid; then it is.
+    pub(crate) fn take(&self) -> bool {
+        let left = self.0.get().checked_sub(REPETITION);
+        left.inspect(|left| self.0.set(*left)).is_some()
+    }
+}
+
 impl Upstream {
+    /// Requests that it has not answered.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight.get()
+    }
+
+    /// Whether it failed so often that it is not to be asked now.
+    pub(crate) fn is_out(&self, now_us: i64) -> bool {
+        self.health.get().is_out(now_us)
+    }
+
+    /// Notes how a request ended.
+    pub(crate) fn note(&self, now_us: i64, failed: bool) {
+        let mut health = self.health.get();
+        if failed {
+            health.failed(now_us);
+            if health.is_out(now_us) && !self.is_out(now_us) {
+                tracing::warn!(
+                    upstream = &*self.address,
+                    "an upstream fails again and again and is left out"
+                );
+            }
+        } else {
+            health.succeeded();
+        }
+        self.health.set(health);
+    }
+
     /// An idle connection that was open when last heard of.
     pub(crate) fn take_idle(&self) -> Option<Wire> {
         let mut idle = self.idle.borrow_mut();
@@ -74,6 +164,7 @@ type Place = (Arc<str>, bool);
 #[derive(Default)]
 pub(crate) struct Pools {
     upstreams: RefCell<HashMap<Place, Rc<Upstream>>>,
+    cares: RefCell<HashMap<(Arc<str>, Option<TenantId>), Rc<Care>>>,
     scratch: Scratch,
 }
 
@@ -86,12 +177,19 @@ impl Pools {
             Rc::new(Upstream {
                 address: address.clone(),
                 http2,
+                in_flight: Cell::new(0),
+                health: Cell::default(),
                 scratch: self.scratch.clone(),
                 idle: RefCell::default(),
                 shared: RefCell::default(),
             })
         };
         upstreams.entry((address.clone(), http2)).or_insert_with(fresh).clone()
+    }
+
+    /// What is known of a service, or of a tenant's own copies of it.
+    pub(crate) fn care(&self, service: &Arc<str>, tenant: Option<TenantId>) -> Rc<Care> {
+        self.cares.borrow_mut().entry((service.clone(), tenant)).or_default().clone()
     }
 
     /// Lets go of addresses that nobody uses any more.

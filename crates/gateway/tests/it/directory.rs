@@ -10,7 +10,7 @@ use rowhouse_domain::directory::{Directory, Key, Naming, Quota, Tenant};
 use rowhouse_domain::entropy::Entropy;
 use rowhouse_domain::id::{KeyId, TenantId};
 use rowhouse_domain::keys::{Environment, KeyStanding, KeyState, Pepper, generate};
-use rowhouse_domain::limits::{Bucket, LimitDefinition, LimitScope};
+use rowhouse_domain::limits::{Algorithm, LimitDefinition, LimitScope, Rule};
 use rowhouse_domain::metering::quantity::SCALE;
 use rowhouse_domain::routes::{AuditPolicy, MeteringRule, RouteDefinition, RouteTable, ServiceDefinition};
 use rowhouse_domain::tenancy::{Isolation, Service, Status};
@@ -155,17 +155,28 @@ impl Plan {
     pub fn limit(&mut self, name: &str, scope: LimitScope, quota: i64, burst: i64) {
         self.limits.push(LimitDefinition {
             name: name.to_owned(),
-            algorithm: "token_bucket".to_owned(),
+            algorithm: Algorithm::TokenBucket,
             quota,
             window_ms: 1000,
             burst: Some(burst),
-            scope,
+            scope: scope.into(),
+            matches: Default::default(),
             tiers: BTreeMap::new(),
             services: vec![],
+            enforcement: Default::default(),
             visible: !matches!(scope, LimitScope::Global | LimitScope::Endpoint),
         });
         for tenant in &mut self.tenants {
-            tenant.limits.push(Bucket::new(quota, 1000, burst));
+            tenant.limits.push(Rule::new(Algorithm::TokenBucket, quota, 1000, Some(burst)).ok());
+        }
+    }
+
+    /// Gives a limit other numbers, for all tenants.
+    pub fn shape(&mut self, place: usize, algorithm: Algorithm, quota: i64, window_ms: i64) {
+        let limit = &mut self.limits[place];
+        (limit.algorithm, limit.quota, limit.window_ms, limit.burst) = (algorithm, quota, window_ms, None);
+        for tenant in &mut self.tenants {
+            tenant.limits[place] = limit.rule(None).unwrap();
         }
     }
 
@@ -207,6 +218,7 @@ pub fn service(name: &str, upstream: &str) -> ServiceDefinition {
         name: name.to_owned(),
         upstreams: if upstream.is_empty() { vec![] } else { vec![upstream.to_owned()] },
         protocol: "http1".to_owned(),
+        balancing: Default::default(),
         reports_usage: true,
         connect_timeout_ms: 1_000,
         first_byte_timeout_ms: 10_000,
@@ -226,6 +238,7 @@ pub fn route(name: &str, methods: &[&str], path: &str) -> RouteDefinition {
         resource_from: None,
         metering: vec![],
         audit: AuditPolicy::Changes,
+        cost: 1,
         writes: None,
         body_max_bytes: 100_000,
         timeout_ms: None,

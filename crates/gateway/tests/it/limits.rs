@@ -1,6 +1,6 @@
 //! How often: every scope, all or nothing, and what the client is told.
 
-use rowhouse_domain::limits::LimitScope;
+use rowhouse_domain::limits::{Algorithm, Enforcement, LimitScope, Rule, Scopes};
 
 use crate::client::Answer;
 use crate::directory::{ACME, BOLT, KeyPlan};
@@ -118,7 +118,7 @@ fn all_visible_limits_that_refuse_are_named_and_hidden_ones_never() {
         plan.limit("user-slow", LimitScope::User, 1, 1);
         plan.limits[1].window_ms = 100_000;
         for tenant in &mut plan.tenants {
-            tenant.limits[1] = rowhouse_domain::limits::Bucket::new(1, 100_000, 1);
+            tenant.limits[1] = Rule::new(Algorithm::TokenBucket, 1, 100_000, None).ok();
         }
         plan.limit("hidden", LimitScope::Endpoint, 1, 1);
     });
@@ -168,4 +168,90 @@ fn exactly_burst_are_admitted_by_all_cores_together() {
     assert_eq!(admitted, 50);
     assert_eq!(stage.upstream.count(), 50);
     assert_eq!(stage.records(200).len(), 200);
+}
+
+#[test]
+fn each_algorithm_refuses_tells_the_time_and_keeps_it() {
+    // quota, then how many µs the told wait is when the quota was used at noon and half a minute has passed.
+    for (algorithm, wait_us) in [
+        (Algorithm::TokenBucket, 0),
+        (Algorithm::LeakyBucket, 0),
+        (Algorithm::FixedWindow, 30_000_000),
+        (Algorithm::SlidingWindow, 50_000_000),
+    ] {
+        let stage = Stage::with(|plan| {
+            plan.limit("one", LimitScope::Tenant, 3, 3);
+            plan.shape(0, algorithm, 3, 60_000);
+        });
+        let status = || stage.ask("GET", "/v1/stamps").send().status;
+        assert_eq!([status(), status(), status(), status()], [200, 200, 200, 429], "{algorithm:?}");
+        let policy = stage.ask("GET", "/v1/stamps").send();
+        assert_eq!(policy.header("ratelimit-policy"), Some("\"one\";q=3;w=60"), "{algorithm:?}");
+        stage.hand.advance_us(30_000_000);
+        let after = stage.ask("GET", "/v1/stamps").send();
+        if wait_us == 0 {
+            assert_eq!(after.status, 200, "{algorithm:?}: a unit and a half have come back");
+            continue;
+        }
+        let seconds = (wait_us / 1_000_000).to_string();
+        assert_eq!(after.header("retry-after"), Some(seconds.as_str()), "{algorithm:?}");
+        stage.hand.advance_us(wait_us - 1);
+        assert_eq!(status(), 429, "{algorithm:?}: a microsecond early");
+        stage.hand.advance_us(1);
+        assert_eq!(status(), 200, "{algorithm:?}");
+    }
+}
+
+#[test]
+fn one_that_only_watches_counts_and_refuses_nothing() {
+    let stage = Stage::configured(
+        |config| config.cores = 1,
+        |plan| {
+            plan.limit("trial", LimitScope::Tenant, 1, 1);
+            plan.limit("idle", LimitScope::Tenant, 1, 1);
+            plan.limits[0].enforcement = Enforcement::Shadow;
+            plan.limits[1].enforcement = Enforcement::Off;
+        },
+    );
+    for _ in 0..3 {
+        let answer = stage.ask("GET", "/v1/stamps").send();
+        assert_eq!((answer.status, answer.header("ratelimit")), (200, None));
+    }
+    let counts = &stage.gateway.as_ref().unwrap().metrics().limits;
+    assert_eq!((counts["trial"].allowed, counts["trial"].shadow_refused, counts["trial"].refused), (1, 2, 0));
+    assert!(!counts.contains_key("idle"));
+}
+
+#[test]
+fn a_limit_counts_by_several_things_together_and_only_what_it_matches() {
+    let stage = Stage::with(|plan| {
+        plan.limit("writes", LimitScope::Tenant, 1, 1);
+        plan.limits[0].scope = Scopes::Several(vec![LimitScope::Tenant, LimitScope::Endpoint]);
+        plan.limits[0].matches.methods = vec!["POST".to_owned()];
+        plan.limits[0].matches.tenants = vec!["acme".to_owned()];
+    });
+    let status = |method: &str, path: &str| stage.ask(method, path).send().status;
+    assert_eq!([status("GET", "/v1/stamps"), status("GET", "/v1/stamps")], [200, 200]);
+    assert_eq!([status("POST", "/v1/stamps"), status("POST", "/v1/stamps")], [200, 429]);
+    assert_eq!([status("POST", "/v1/work/a"), status("POST", "/v1/work/a")], [200, 429], "another endpoint");
+    let bolt = || stage.bare("POST", "/v1/stamps").host("bolt.example.test").key(&stage.bolt).send().status;
+    assert_eq!([bolt(), bolt()], [200, 200], "another tenant");
+}
+
+#[test]
+fn a_route_costs_what_it_says_and_what_can_never_fit_is_told_so() {
+    let mut stage = Stage::with(|plan| {
+        plan.limit("tenant-default", LimitScope::Tenant, 1, 10);
+        plan.route_mut("work").cost = 4;
+    });
+    let left = |answer: Answer| answer.header("x-ratelimit-remaining").unwrap().to_owned();
+    assert_eq!(left(stage.ask("GET", "/v1/work/a").send()), "6");
+    assert_eq!(left(stage.ask("GET", "/v1/stamps").send()), "5");
+    assert_eq!(left(stage.ask("GET", "/v1/work/a").send()), "1");
+    let refused = stage.ask("GET", "/v1/work/a").send();
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("3")));
+    stage.publish(|plan| plan.route_mut("work").cost = 11);
+    let never = stage.ask("GET", "/v1/work/a").send();
+    assert_eq!(never.refusal(), (413, "limits.cost_too_large".to_owned()));
+    assert_eq!(never.header("retry-after"), None);
 }

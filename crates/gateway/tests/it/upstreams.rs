@@ -167,3 +167,85 @@ fn a_service_of_http_1_0_is_answered_in_our_version() {
     assert!(all.starts_with("HTTP/1.1 200") && all.ends_with("ok"), "{all}");
     served.join().unwrap();
 }
+
+/// A service of its own making: answers each connection's requests with what `answer` says, for ever.
+fn service(answer: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            std::thread::spawn(move || {
+                let (mut seen, mut byte) = (Vec::new(), [0]);
+                while std::io::Read::read_exact(&mut stream, &mut byte).is_ok() {
+                    seen.push(byte[0]);
+                    if seen.ends_with(b"\r\n\r\n") {
+                        seen.clear();
+                        let _ = std::io::Write::write_all(&mut stream, answer.as_bytes());
+                        if answer.is_empty() {
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+const UNAVAILABLE: &str = "HTTP/1.1 503 Busy\r\ncontent-length: 4\r\n\r\nbusy";
+
+#[test]
+fn what_can_be_repeated_is_sent_to_another_copy() {
+    for answer in [UNAVAILABLE, ""] {
+        let failing = service(answer);
+        let stage = Stage::configured(
+            |config| config.cores = 1,
+            |plan| plan.services[0].upstreams.insert(0, failing),
+        );
+        for _ in 0..4 {
+            assert_eq!(stage.ask("GET", "/v1/stamps").send().json()["upstream"], "shared", "{answer:?}");
+        }
+        let once = stage.ask("POST", "/v1/stamps").send();
+        let expected = if answer.is_empty() { 502 } else { 503 };
+        assert_eq!(once.status, expected, "what may have been done is not done twice");
+    }
+}
+
+#[test]
+fn a_copy_that_fails_again_and_again_is_left_out_for_a_while() {
+    let failing = service(UNAVAILABLE);
+    let stage = Stage::configured(|config| config.cores = 1, |plan| plan.services[0].upstreams.push(failing));
+    let statuses = |count: usize| -> Vec<u16> {
+        (0..count).map(|_| stage.ask("POST", "/v1/stamps").send().status).collect()
+    };
+    assert_eq!(statuses(10).iter().filter(|status| **status == 503).count(), 5);
+    assert_eq!(statuses(6), [200; 6], "it is not asked");
+    stage.hand.advance_us(10_000_000);
+    assert_eq!(statuses(2).iter().filter(|status| **status == 503).count(), 1, "tried again");
+    assert_eq!(statuses(6), [200; 6], "and left out for longer");
+}
+
+#[test]
+fn a_service_that_fails_is_left_alone_and_tried_carefully() {
+    let failing = service(UNAVAILABLE);
+    let mut stage =
+        Stage::configured(|config| config.cores = 1, |plan| plan.services[0].upstreams = vec![failing]);
+    for _ in 0..20 {
+        assert_eq!(stage.ask("POST", "/v1/stamps").send().text(), "busy");
+    }
+    let refused = stage.ask("GET", "/v1/stamps").send();
+    assert_eq!(refused.refusal(), (503, "routes.circuit_open".to_owned()));
+    assert!(refused.header("retry-after").is_some());
+    let well = vec![stage.upstream.address.to_string()];
+    stage.publish(|plan| plan.services[0].upstreams = well);
+    assert_eq!(
+        stage.ask("GET", "/v1/stamps").send().status,
+        503,
+        "a new version of the directory changes nothing"
+    );
+    stage.hand.advance_us(5_000_000);
+    for _ in 0..5 {
+        assert_eq!(stage.ask("GET", "/v1/stamps").send().status, 200);
+    }
+}

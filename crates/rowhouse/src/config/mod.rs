@@ -8,7 +8,7 @@ mod origin;
 mod settings;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 pub use duration::Span;
@@ -61,6 +61,8 @@ pub struct Server {
     pub node: String,
     /// Threads of the gateway; one per core if not set.
     pub gateway_threads: Option<usize>,
+    /// Proxies in front, by address, whose word about the client's address is believed.
+    pub trusted_proxies: Vec<IpAddr>,
     /// How long open requests may finish after SIGTERM.
     pub drain: Span,
 }
@@ -78,6 +80,7 @@ impl Default for Server {
             region: "local".to_owned(),
             node: "node1".to_owned(),
             gateway_threads: None,
+            trusted_proxies: Vec::new(),
             drain: Span::seconds(30),
         }
     }

@@ -33,6 +33,10 @@ pub static SETTINGS: &[Setting] = &[
     ),
     setting("server.node", "Name of this node in the journal."),
     setting("server.gateway_threads", "Threads of the gateway; one per core if not set."),
+    setting(
+        "server.trusted_proxies",
+        "Addresses of proxies in front whose word about the client's address is believed (`X-Forwarded-For`); nobody's if empty.",
+    ),
     setting("server.drain", "How long open requests may finish after SIGTERM."),
     setting(
         "database.url",

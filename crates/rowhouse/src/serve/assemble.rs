@@ -157,6 +157,8 @@ fn start_gateway(config: &Config, control: &Shared, journal: &Journal) -> anyhow
     let mut settings = GatewayConfig::new(config.server.gateway_listen);
     settings.docs_url = config.server.public_url();
     settings.drain_timeout = config.server.drain.duration();
+    let proxies = config.server.trusted_proxies.iter();
+    settings.trusted_proxies = proxies.map(std::net::IpAddr::to_canonical).collect();
     settings.cores = config.server.gateway_threads.unwrap_or(settings.cores);
     let collaborators = Collaborators {
         directory: control.directory.clone(),

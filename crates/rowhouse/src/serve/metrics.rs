@@ -55,6 +55,22 @@ pub fn render(readings: &Readings) -> String {
     for (code, count) in &gateway.refusals {
         page.sample("rowhouse_routes_refusals_total", &[("code", code)], *count);
     }
+    page.family(
+        "rowhouse_limits_decisions_total",
+        "counter",
+        "Decisions of limits by outcome, near of those allowed",
+    );
+    for (limit, counts) in &gateway.limits {
+        let outcomes = [
+            ("allowed", counts.allowed),
+            ("near", counts.near),
+            ("refused", counts.refused),
+            ("shadow_refused", counts.shadow_refused),
+        ];
+        for (outcome, count) in outcomes {
+            page.sample("rowhouse_limits_decisions_total", &[("limit", limit), ("outcome", outcome)], count);
+        }
+    }
     page.histogram(
         "rowhouse_routes_duration_seconds",
         "From arrival to the end of the answer",

@@ -54,9 +54,25 @@ impl Exchange {
         Exchange { wire, outbound, arrived: Bytes::new(), answer: Answer::Head, reusable: true }
     }
 
+    /// Whether nothing of the request has left.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.outbound.untouched()
+    }
+
     /// The request, if nothing of it has left.
     pub(crate) fn untouched(self) -> Option<Outbound> {
         self.outbound.untouched().then_some(self.outbound)
+    }
+
+    /// Whether the request can be sent once more.
+    pub(crate) fn can_repeat(&self) -> bool {
+        self.outbound.can_repeat()
+    }
+
+    /// The request once more, and the connection, if it can be used again.
+    pub(crate) fn again(mut self) -> (Option<Outbound>, Option<Wire>) {
+        let over = self.whole().is_some() && self.outbound.sent() && self.arrived.is_empty();
+        ((self.outbound.again()), (over && self.reusable).then_some(self.wire))
     }
 
     /// Sends on, and returns the head of the answer when it is there. Answers of 1xx are passed over, except 101.

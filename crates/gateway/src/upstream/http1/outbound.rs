@@ -59,7 +59,17 @@ impl Outbound {
 
     /// Whether all of it has left.
     pub(super) fn sent(&self) -> bool {
-        self.waiting.is_empty() && self.framing == BodyFraming::Over
+        self.written == self.waiting.len() && self.framing == BodyFraming::Over
+    }
+
+    /// Whether nothing of a body was in it.
+    pub(super) fn can_repeat(&self) -> bool {
+        matches!(self.body, UpstreamBody::Empty)
+    }
+
+    /// The same request once more, if nothing of a body was in it.
+    pub(super) fn again(self) -> Option<Outbound> {
+        self.can_repeat().then_some(Outbound { written: 0, begun: false, ..self })
     }
 
     /// What is to be written next.
@@ -71,7 +81,8 @@ impl Outbound {
     pub(super) fn wrote(&mut self, count: usize) {
         self.begun = true;
         self.written += count;
-        if self.written == self.waiting.len() {
+        // A request without a body may have to be sent again.
+        if self.written == self.waiting.len() && !matches!(self.body, UpstreamBody::Empty) {
             self.waiting.clear();
             self.written = 0;
         }

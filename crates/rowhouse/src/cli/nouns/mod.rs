@@ -3,6 +3,7 @@
 mod access;
 mod ask;
 mod call;
+mod limits;
 mod messages;
 mod money;
 mod tables;
@@ -80,7 +81,7 @@ pub enum Noun {
     Role(ListVerb),
     /// Rate limits.
     #[command(subcommand)]
-    Limit(ListVerb),
+    Limit(limits::LimitVerb),
     /// What usage is counted as.
     #[command(subcommand)]
     Meter(ListVerb),
@@ -129,7 +130,7 @@ pub async fn run(client: &Client, noun: Noun, json: bool) -> anyhow::Result<Exit
         }
         Noun::Tier(verb) => look("tiers", verb, &["name", "rank", "isolation", "features"]).await?,
         Noun::Role(verb) => look("roles", verb, &["name", "inherits", "permissions"]).await?,
-        Noun::Limit(verb) => look("limits", verb, &["name", "scope", "quota", "window_ms", "burst"]).await?,
+        Noun::Limit(verb) => limits::limit(client, verb, json).await?,
         Noun::Meter(verb) => look("meters", verb, &["name", "unit", "source", "aggregation"]).await?,
         Noun::Plan(verb) => look("plans", verb, &["name", "tier", "currency", "catalog"]).await?,
     }

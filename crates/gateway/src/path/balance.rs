@@ -1,0 +1,109 @@
+//! Which copies of a service are asked, and in which order. Copies that failed again and again are passed over, unless
+//! more than half would be: then something else is wrong, and all are asked.
+
+use std::hash::BuildHasher;
+use std::rc::Rc;
+
+use foldhash::quality::FixedState;
+use rowhouse_domain::id::TenantId;
+use rowhouse_domain::routes::Balancing;
+
+use crate::upstream::Upstream;
+
+/// Copies that one request can try: the first, and two more.
+pub(crate) type Candidates = [Option<Rc<Upstream>>; 3];
+
+/// What decides.
+pub(super) struct Choosing {
+    pub(super) balancing: Balancing,
+    /// Whose turn it is.
+    pub(super) turn: usize,
+    pub(super) tenant: Option<TenantId>,
+    pub(super) now_us: i64,
+}
+
+impl Choosing {
+    /// The best copy and those to try after it; `None` if there is no copy at all. An only copy is tried twice.
+    pub(super) fn order(&self, copies: &[Rc<Upstream>]) -> Option<Candidates> {
+        if let [only] = copies {
+            return Some([Some(only.clone()), Some(only.clone()), None]);
+        }
+        let out = copies.iter().filter(|copy| copy.is_out(self.now_us)).count();
+        let passes_over = out > 0 && out * 2 <= copies.len();
+        let fit = |place: &usize| !(passes_over && copies[*place].is_out(self.now_us));
+        let first = self.best((0..copies.len()).filter(fit), copies)?;
+        // After it the next ones in the ring; those that are out come last.
+        let others = (1..copies.len()).map(|step| (first + step) % copies.len());
+        let mut ring = others.clone().filter(fit).chain(others.filter(|place| !fit(place)));
+        let mut next = || ring.next().map(|place| copies[place].clone());
+        Some([Some(copies[first].clone()), next(), next()])
+    }
+
+    fn best(&self, fit: impl Iterator<Item = usize>, copies: &[Rc<Upstream>]) -> Option<usize> {
+        // Behind the copy whose turn it is.
+        let behind = |place: usize| (place + copies.len() - self.turn % copies.len()) % copies.len();
+        match (self.balancing, self.tenant) {
+            (Balancing::LeastConnections, _) => {
+                fit.min_by_key(|place| (copies[*place].in_flight(), behind(*place)))
+            }
+            // Rendezvous hashing: a copy that comes or goes moves only its own share.
+            (Balancing::Hash, Some(tenant)) => {
+                let hash = FixedState::with_seed(0);
+                fit.max_by_key(|place| hash.hash_one((tenant, &*copies[*place].address)))
+            }
+            (Balancing::Hash, None) | (Balancing::RoundRobin, _) => fit.min_by_key(|place| behind(*place)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::{InFlight, Pools};
+
+    fn first(
+        balancing: Balancing,
+        turn: usize,
+        tenant: u128,
+        copies: &[Rc<Upstream>],
+        now_us: i64,
+    ) -> String {
+        let choosing = Choosing { balancing, turn, tenant: Some(TenantId::from_u128(tenant)), now_us };
+        let [first, ..] = choosing.order(copies).expect("there are copies");
+        first.expect("a first one").address.to_string()
+    }
+
+    fn copies(addresses: &[&str]) -> Vec<Rc<Upstream>> {
+        let pools = Pools::default();
+        addresses.iter().map(|address| pools.upstream(address, false)).collect()
+    }
+
+    #[test]
+    fn in_turn_the_least_busy_or_the_tenants_own() {
+        let copies = copies(&["a", "b", "c"]);
+        let turns: String = (0..4).map(|turn| first(Balancing::RoundRobin, turn, 1, &copies, 0)).collect();
+        assert_eq!(turns, "abca");
+        let busy = [InFlight::at(&copies[0]), InFlight::at(&copies[0]), InFlight::at(&copies[1])];
+        assert_eq!(first(Balancing::LeastConnections, 0, 1, &copies, 0), "c");
+        drop(busy);
+        assert_eq!(first(Balancing::LeastConnections, 1, 1, &copies, 0), "b", "equal ones in turn");
+        let of = |tenant, copies: &[Rc<Upstream>]| first(Balancing::Hash, 7, tenant, copies, 0);
+        let before: Vec<String> = (0..100).map(|tenant| of(tenant, &copies)).collect();
+        assert!(["a", "b", "c"].iter().all(|copy| before.iter().any(|own| own == copy)));
+        for (tenant, own) in before.iter().enumerate().filter(|(_, own)| *own != "c") {
+            assert_eq!(*own, of(tenant as u128, &copies[..2]), "only those of the one that went move");
+        }
+    }
+
+    #[test]
+    fn failing_copies_are_passed_over_unless_they_are_more_than_half() {
+        let copies = copies(&["a", "b", "c"]);
+        let fail = |place: usize| (0..5).for_each(|_| copies[place].note(0, true));
+        fail(0);
+        let turns: String = (0..3).map(|turn| first(Balancing::RoundRobin, turn, 1, &copies, 1)).collect();
+        assert_eq!(turns, "bbc");
+        assert_eq!(first(Balancing::RoundRobin, 0, 1, &copies, 10_000_000), "a", "back after ten seconds");
+        fail(1);
+        assert_eq!(first(Balancing::RoundRobin, 0, 1, &copies, 1), "a", "two of three");
+    }
+}
