@@ -144,23 +144,26 @@ pub(crate) async fn is_prepared(cell: &Cell, database: &str, key: &DatabaseKey) 
     if !exists {
         return Ok(false);
     }
-    let (inner, _) = key.padded_blocks();
     let admin = cell.connect(database).await?;
-    let found = match admin.query_one("SELECT to_regclass('rh.key') IS NOT NULL", &[]).await {
-        Ok(row) if row.get(0) => {
-            admin
-                .query_opt(
-                    "SELECT FROM rh.key WHERE kid = $1 AND ipad = $2",
-                    &[&key.kid(), &inner.as_slice()],
-                )
-                .await
-        }
-        Ok(_) => Ok(None),
-        Err(problem) => Err(problem),
-    };
-    let found = found.map_err(while_doing("looking for a context key"))?.is_some();
+    let found = holds_key(&admin, key).await?;
     admin.close().await;
     Ok(found)
+}
+
+/// Whether the database that `admin` is connected to is open and holds `key`, bytes and all.
+pub(crate) async fn holds_key(admin: &Connected, key: &DatabaseKey) -> Result<bool, CellError> {
+    let doing = "looking for a context key";
+    let sql = "SELECT to_regclass('rh.key') IS NOT NULL
+                 AND EXISTS (SELECT FROM pg_database WHERE datname = current_database() AND datconnlimit <> 0)";
+    if !admin.query_one(sql, &[]).await.map_err(while_doing(doing))?.get::<_, bool>(0) {
+        return Ok(false);
+    }
+    let (inner, _) = key.padded_blocks();
+    let found = admin
+        .query_opt("SELECT FROM rh.key WHERE kid = $1 AND ipad = $2", &[&key.kid(), &inner.as_slice()])
+        .await
+        .map_err(while_doing(doing))?;
+    Ok(found.is_some())
 }
 
 /// `CREATE DATABASE` cannot be in a transaction, and a new database is open to PUBLIC: so it is born with a

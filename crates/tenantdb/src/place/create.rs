@@ -6,7 +6,8 @@ use tokio_postgres::Transaction;
 
 use super::rights::memberships;
 use super::{Place, PlaceError};
-use crate::cell::{Cell, LOCK_CLUSTER, is_prepared, prepare_database, while_doing};
+use crate::cell::{Cell, LOCK_CLUSTER, holds_key, is_prepared, prepare_database, while_doing};
+use crate::connect::Connected;
 use crate::name::quote;
 use crate::{DatabaseKey, Rights};
 
@@ -17,6 +18,9 @@ use crate::{DatabaseKey, Rights};
 /// If the names do not fit the level, the server is away or the administrator may not.
 pub async fn create(cell: &Cell, place: &Place, key: &DatabaseKey) -> Result<(), PlaceError> {
     place.check()?;
+    if place.isolation == Isolation::Shared && enter_shared(cell, place, key).await? {
+        return Ok(());
+    }
     if place.isolation != Isolation::Shared {
         make_login(cell, place).await?;
     }
@@ -27,10 +31,27 @@ pub async fn create(cell: &Cell, place: &Place, key: &DatabaseKey) -> Result<(),
         let_in(cell, place).await?;
     }
     let mut admin = cell.connect(&place.database).await?;
+    record_committed(&mut admin, place).await?;
+    admin.close().await;
+    Ok(())
+}
+
+/// The shared database is there but for a cell's first tenant, and then a place is one row: one connection does it.
+/// Whether it was there.
+async fn enter_shared(cell: &Cell, place: &Place, key: &DatabaseKey) -> Result<bool, PlaceError> {
+    let Ok(mut admin) = cell.connect(&place.database).await else { return Ok(false) };
+    let prepared = holds_key(&admin, key).await?;
+    if prepared {
+        record_committed(&mut admin, place).await?;
+    }
+    admin.close().await;
+    Ok(prepared)
+}
+
+async fn record_committed(admin: &mut Connected, place: &Place) -> Result<(), PlaceError> {
     let transaction = admin.transaction().await.map_err(while_doing("beginning a place"))?;
     record(&transaction, place).await?;
     transaction.commit().await.map_err(while_doing("making a place"))?;
-    admin.close().await;
     Ok(())
 }
 

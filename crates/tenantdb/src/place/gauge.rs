@@ -13,7 +13,8 @@ use crate::name::quote;
 use crate::token::TokenClaims;
 
 /// No reading takes longer.
-const TIMEOUT: &str = "SET statement_timeout = '60s'; SET lock_timeout = '2s'; SET default_transaction_read_only = on";
+const TIMEOUT: &str =
+    "SET statement_timeout = '60s'; SET lock_timeout = '2s'; SET default_transaction_read_only = on";
 
 /// All relations of some schemas.
 const OF_SCHEMAS: &str = "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint \
