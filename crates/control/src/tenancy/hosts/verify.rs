@@ -2,9 +2,10 @@
 
 use rowhouse_domain::access::{Permit, Principal};
 use rowhouse_domain::id::HostId;
+use rowhouse_domain::messages::template;
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_domain::tenancy::hosts::{HostState, Proof};
-use rowhouse_store::{Change, Notice};
+use rowhouse_store::{Change, Notice, Transaction};
 use serde_json::json;
 
 use super::claim::held;
@@ -12,6 +13,7 @@ use super::record::HostRow;
 use super::resolvers::{self, Said};
 use super::{proof, queries};
 use crate::Control;
+use crate::messages::{self, NewMessage, To};
 
 /// What DNS says of `host`, and in words what is wrong.
 pub(super) async fn ask(control: &Control, host: &HostRow) -> (Vec<Said>, Proof, Option<String>) {
@@ -57,9 +59,21 @@ pub(super) async fn verify(
         if let Some(request) = request {
             change = change.request(request);
         }
+        if after.standing.state == HostState::Failing {
+            tell(control, &transaction, &after).await?;
+        }
         transaction.commit(change).await?;
     }
     Ok(after)
+}
+
+/// The tenant's administrators, once each time that it begins to fail.
+async fn tell(control: &Control, transaction: &Transaction, host: &HostRow) -> Result<(), Refusal> {
+    let key = format!("{}/{}", host.id, host.standing.since_us);
+    let message = NewMessage::new(&template::HOST_FAILING, host.tenant, To::Administrators, key)
+        .value("host", &host.name)
+        .value("problem", host.last_problem.as_deref().unwrap_or("the proof is gone"));
+    messages::queue(control, transaction, message).await.map(drop)
 }
 
 /// The change of a host's state, for the audit log and the directory. Names are taken out of the directory only when
