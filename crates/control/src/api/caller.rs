@@ -136,6 +136,15 @@ impl Caller {
         )
         .map_err(|reason| denied(reason.as_str()))
     }
+
+    /// [`Self::permit`] for what nobody does to his own tenant, whatever he may in it: his quotas are what he has paid for.
+    pub fn operators_permit(&self, permission: &str, tenant: TenantId) -> Result<Permit, Refusal> {
+        let permit = self.permit(permission, Some(tenant))?;
+        match self.is_operator() {
+            true => Ok(permit),
+            false => Err(Refusal::new(&kind::ACCESS_DENIED, "Only the operator does this to a tenant.")),
+        }
+    }
 }
 
 fn no_such_tenant() -> Refusal {

@@ -136,7 +136,7 @@ async fn set_override(
     body: Body<NewOverride>,
 ) -> Answer<Response> {
     let tenant = caller.one_tenant(query.tenant.as_deref())?;
-    let permit = caller.permit("quota:override", Some(tenant))?;
+    let permit = caller.operators_permit("quota:override", tenant)?;
     let NewOverride { limit, until, reason } = body.value;
     if query.dry_run {
         return Ok(Json(effects(&control, &permit, tenant, &meter, &limit).await?).into_response());
@@ -179,7 +179,7 @@ async fn clear_override(
     Parameters(query): Parameters<TenantParameter>,
 ) -> Answer<StatusCode> {
     let tenant = caller.one_tenant(query.tenant.as_deref())?;
-    let permit = caller.permit("quota:override", Some(tenant))?;
+    let permit = caller.operators_permit("quota:override", tenant)?;
     overrides::clear(&control, &permit, (tenant, &meter), caller.request_id).await?;
     assess(&control, tenant, "override cleared").await.map_err(Refusal::from)?;
     Ok(StatusCode::NO_CONTENT)
@@ -208,7 +208,8 @@ struct LevelTaken {
 /// How far ahead of our clock a level may be.
 const AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
-/// Pushes the level of a meter that nobody measures. The tenant is assessed before the answer.
+/// Pushes the level of a meter that nobody measures. The tenant is assessed before the answer. For the operator's services: a tenant
+/// does not say itself how much it uses.
 #[utoipa::path(put, path = "/v1/quotas/{meter}/level", operation_id = "resources.push_level", tag = "resources",
     params(("meter" = String, Path), TenantParameter), request_body = NewLevel,
     responses((status = 200, body = LevelTaken)))]
@@ -220,7 +221,7 @@ async fn push_level(
     body: Body<NewLevel>,
 ) -> Answer<Json<LevelTaken>> {
     let tenant = caller.one_tenant(query.tenant.as_deref())?;
-    let permit = caller.permit("quota:report", Some(tenant))?;
+    let permit = caller.operators_permit("quota:report", tenant)?;
     let level = quantity_of(&body.value.level, "/level")?;
     let now = control.clock().now();
     let at = body.value.at.unwrap_or(now);

@@ -143,7 +143,7 @@ async fn set_enforcement(
     body: Body<NewEnforcement>,
 ) -> Answer<StatusCode> {
     let tenant = caller.one_tenant(which.tenant.as_deref())?;
-    let permit = caller.permit("quota:override", Some(tenant))?;
+    let permit = caller.operators_permit("quota:override", tenant)?;
     let NewEnforcement { action, until, reason } = body.value;
     let wanted = ByHand { tenant, meter, action, until, reason };
     enforcement::set(&control, &permit, wanted, caller.request_id).await?;
@@ -173,7 +173,7 @@ async fn lift_enforcement(
     body: Body<NewLift>,
 ) -> Answer<StatusCode> {
     let tenant = caller.one_tenant(which.tenant.as_deref())?;
-    let permit = caller.permit("quota:override", Some(tenant))?;
+    let permit = caller.operators_permit("quota:override", tenant)?;
     let NewLift { until, reason } = body.value;
     enforcement::lift(&control, &permit, (tenant, &meter), (until, &reason), caller.request_id).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -78,6 +78,20 @@ async fn what_is_the_operators_is_refused_to_a_tenants_administrator() {
         ),
         (Call::post(&format!("{own}/reinstate"), reason()), &[403, 404]),
         (Call::post("/v1/templates/welcome/send_test", json!({"to": "me@example.com"})), &[403, 404]),
+        (
+            put("/v1/quotas/stamps_created/override", json!({"limit": "unlimited", "reason": "mine"})),
+            &[403, 404],
+        ),
+        (put("/v1/quotas/users/level", json!({"level": "0"})), &[403, 404]),
+        (put("/v1/enforcements/stamps_created", json!({"action": "refuse", "reason": "mine"})), &[403, 404]),
+        (
+            Call::post(
+                "/v1/enforcements/stamps_created",
+                json!({"until": "2099-01-01T00:00:00Z", "reason": "mine"}),
+            )
+            .method(Method::DELETE),
+            &[403, 404],
+        ),
         (Call::post(&format!("/v1/operations/{operation}/cancel"), reason()), &[403, 404]),
         (Call::get(&format!("/v1/operations/{operation}/explain")), &[403, 404]),
         (Call::post(&format!("/v1/operations/{operation}/resume"), reason()), &[403, 404]),
@@ -117,6 +131,10 @@ async fn nobody_works_unbilled_or_beyond_the_bounds_of_a_key() {
     platform.until(200, call).await;
     assert_eq!(platform.control(&bounded, key(json!({}))).await.code(), (403, "keys.wrong_service"));
     assert_eq!(platform.control(&bounded, Call::get("/v1/keys")).await.code(), (403, "keys.wrong_service"));
+}
+
+fn put(path: &str, body: Value) -> Call {
+    Call::post(path, body).method(Method::PUT)
 }
 
 fn patch(path: &str, body: Value) -> Call {
