@@ -12,6 +12,7 @@ pub mod billing;
 pub mod catalog;
 pub mod deploy;
 pub mod directory;
+pub mod identity;
 pub mod keys;
 pub mod lifecycle;
 pub mod limits;
@@ -54,6 +55,8 @@ pub struct Control {
     pub ingestion: metering::Ingestion,
     /// What was found of tenants' own servers and processes.
     pub fleet: deploy::Fleet,
+    /// Hashes people's passwords.
+    pub hashing: identity::Hashing,
     /// How messages to people leave.
     pub messages: messages::Post,
     /// Settings that do not change while it runs.

@@ -111,6 +111,8 @@ ids! {
     RequestId = "request";
     /// A domain of a tenant's own.
     HostId = "host";
+    /// An invitation into a tenant.
+    InvitationId = "invitation";
     /// An e-mail.
     MessageId = "message";
     /// An invoice.

@@ -14,6 +14,7 @@ pub mod context;
 pub mod directory;
 pub mod entropy;
 pub mod id;
+pub mod identity;
 pub mod keys;
 pub mod lifecycle;
 pub mod limits;

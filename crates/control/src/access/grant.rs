@@ -4,13 +4,14 @@ use jiff::Timestamp;
 use rowhouse_domain::access::{
     GrantDefinition, GrantEffect, GrantTarget, PermissionSet, Principal, PrincipalKind,
 };
-use rowhouse_domain::id::{GrantId, TenantId};
+use rowhouse_domain::id::{GrantId, TenantId, UserId};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::{Change, Notice, Transaction};
 use serde_json::json;
 
 use super::queries::{self, GrantRow};
 use super::{Authority, Rules};
+use crate::identity::{self, ADMINISTRATOR_ROLES};
 
 /// A grant to be made.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,6 +65,19 @@ pub async fn grant(
     if new.principal.kind == PrincipalKind::ServiceAccount {
         crate::keys::service_account_of(transaction, tenant, new.principal.id).await?;
     }
+    if new.principal.kind == PrincipalKind::User {
+        let user = UserId(new.principal.id);
+        let stranger = || {
+            Refusal::new(&kind::INVALID, "The person does not belong to the tenant.").field(
+                "/principal/id",
+                "unknown",
+                "invite them first",
+            )
+        };
+        if !identity::is_member(transaction, tenant, user).await? {
+            return Err(stranger());
+        }
+    }
     let micros = |time: Option<Timestamp>| time.map(|time| time.as_microsecond());
     let row = GrantRow {
         id: GrantId(store.entropy().uuid_v7(now.as_microsecond())),
@@ -107,7 +121,7 @@ fn refuse(
 /// Takes a grant back within `transaction`; `None` if there is no such grant, or it was taken back before.
 ///
 /// # Errors
-/// 403 `access.escalation` for a denial of more than `authority` holds: lifting it gives.
+/// 409 `access.last_admin` for the grant by which the only administrator is one; 403 `access.escalation` for a denial of more than `authority` holds: lifting it gives.
 pub async fn take_back(
     transaction: &Transaction,
     id: GrantId,
@@ -121,6 +135,7 @@ pub async fn take_back(
         let lifted = rules.target(&row.definition.target).unwrap_or_default();
         refuse(&rules, &authority(row.tenant), GrantEffect::Deny, &lifted)?;
     }
+    refuse_last_administrator(transaction, &row).await?;
     if !queries::remove(transaction, id, now).await? {
         return Ok(None);
     }
@@ -131,6 +146,16 @@ pub async fn take_back(
     };
     let change = change(&row, event, "delete", transaction.principal(), version);
     Ok(Some((row, change)))
+}
+
+/// A tenant keeps somebody who administers it, once it has.
+async fn refuse_last_administrator(transaction: &Transaction, row: &GrantRow) -> Result<(), Refusal> {
+    let GrantDefinition { principal, effect, target, .. } = &row.definition;
+    let administers = matches!(target, GrantTarget::Role(role) if ADMINISTRATOR_ROLES.contains(&&**role));
+    if !administers || principal.kind != PrincipalKind::User || *effect != GrantEffect::Allow {
+        return Ok(());
+    }
+    identity::refuse_last_administrator(transaction, row.tenant, UserId(principal.id)).await
 }
 
 /// The same by Rowhouse itself.

@@ -12,4 +12,4 @@ mod queries;
 pub use api::routes;
 pub use authority::{Authority, Rules};
 pub use grant::{NewGrant, grant, remove, take_back};
-pub use queries::{GrantRow, load_grants, load_versions};
+pub use queries::{GrantRow, grants_of, load_grants, load_versions};

@@ -131,6 +131,17 @@ pub(super) async fn list(tx: &Transaction, filter: Filter, limit: i64) -> Result
     rows.iter().map(grant).collect()
 }
 
+/// What one principal of a tenant was granted and still has, expired or not.
+pub async fn grants_of(
+    transaction: &Transaction,
+    tenant: TenantId,
+    principal: Uuid,
+) -> Result<Vec<(GrantId, GrantDefinition)>, StoreError> {
+    let filter = Filter { tenant: Some(tenant.0), principal: Some(principal), after: None };
+    let rows = list(transaction, filter, i64::from(i32::MAX)).await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.definition)).collect())
+}
+
 /// One grant, taken back or not.
 pub(super) async fn one(transaction: &Transaction, id: GrantId) -> Result<Option<GrantRow>, StoreError> {
     let row = transaction

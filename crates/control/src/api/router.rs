@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 
 use super::{Answer, assemble};
 use crate::{
-    Shared, access, audit, billing, catalog, deploy, keys, lifecycle, limits, messages, metering, resources, tenancy,
+    Shared, access, audit, billing, catalog, deploy, identity, keys, lifecycle, limits, messages, metering, resources, tenancy,
 };
 
 /// The control API, ready to be served.
@@ -23,7 +23,7 @@ pub fn router(control: Shared) -> Router {
         .route("/openapi.json", axum::routing::get(move || async move { served }))
         .route("/.well-known/jwks.json", axum::routing::get(jwks))
         .route("/docs/errors/{code}", axum::routing::get(explain));
-    assemble(routes.merge(open), control)
+    assemble(routes.merge(open).merge(identity::pages()), control)
 }
 
 /// The OpenAPI document, for tests and tools.
@@ -49,6 +49,7 @@ fn documented() -> (Router<Shared>, OpenApi) {
         .merge(limits::routes())
         .merge(billing::routes())
         .merge(audit::routes())
+        .merge(identity::routes())
         .merge(messages::routes())
         .routes(routes!(version))
         .routes(routes!(explain))

@@ -4,7 +4,7 @@ use rowhouse_domain::id::{OPERATOR_TENANT, TenantId, UserId};
 use rowhouse_domain::messages::Address;
 use rowhouse_store::{StoreError, Transaction};
 
-use crate::{Control, tenancy};
+use crate::{Control, identity, tenancy};
 
 /// To whom a message goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub async fn addresses(
 ) -> Result<Vec<Address>, StoreError> {
     let mut found = match to {
         To::Address(address) => vec![address.clone()],
-        To::User(user) => identity_address(transaction, *user).await?,
+        To::User(user) => identity::address_of(transaction, *user).await?.into_iter().collect(),
         To::Administrators => {
             let own = administrators(transaction, tenant).await?;
             if own.is_empty() { billing_contact(transaction, tenant).await? } else { own }
@@ -92,11 +92,7 @@ async fn billing_contact(transaction: &Transaction, tenant: TenantId) -> Result<
     Ok(email.and_then(|text| Address::parse(text).ok()).into_iter().collect())
 }
 
-/// Nobody yet: tenants have no people so far.
-async fn administrators(_: &Transaction, _: TenantId) -> Result<Vec<Address>, StoreError> {
-    Ok(Vec::new())
-}
-
-async fn identity_address(_: &Transaction, _: UserId) -> Result<Vec<Address>, StoreError> {
-    Ok(Vec::new())
+async fn administrators(transaction: &Transaction, tenant: TenantId) -> Result<Vec<Address>, StoreError> {
+    let people = identity::administrators(transaction, tenant).await?;
+    Ok(people.iter().filter_map(|user| Address::parse(user.email.as_deref()?).ok()).collect())
 }

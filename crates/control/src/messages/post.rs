@@ -129,6 +129,11 @@ impl Post {
         Post::open(settings).expect("a folder needs nothing")
     }
 
+    /// The name that messages speak in, unless a tenant has its own.
+    pub fn brand(&self) -> &str {
+        &self.settings.brand
+    }
+
     pub(super) fn ring(&self) {
         self.rung.store(true, Ordering::Relaxed);
     }

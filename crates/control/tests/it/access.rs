@@ -58,15 +58,15 @@ async fn grants_decide_and_every_decision_is_explained() {
     assert_eq!(explained(&house, &ann, "metadata_stamp:update").await, "allow granted developer");
 
     let timed = json!({
-        "principal": principal(&ann), "permission": "quota:update",
+        "principal": principal(&ann), "permission": "quota:override",
         "valid_from": "2026-11-21T11:00:00Z", "valid_until": "2026-11-21T12:00:00Z",
     });
     assert_eq!(text(&grant(&house, timed).await["state"]), "pending");
-    assert_eq!(explained(&house, &ann, "quota:update").await, "deny pending quota:update");
+    assert_eq!(explained(&house, &ann, "quota:override").await, "deny pending quota:override");
     house.platform.hand.advance_us(HOUR_US);
-    assert_eq!(explained(&house, &ann, "quota:update").await, "allow granted quota:update");
+    assert_eq!(explained(&house, &ann, "quota:override").await, "allow granted quota:override");
     house.platform.hand.advance_us(HOUR_US);
-    assert_eq!(explained(&house, &ann, "quota:update").await, "deny expired quota:update");
+    assert_eq!(explained(&house, &ann, "quota:override").await, "deny expired quota:override");
 
     let path = format!("/v1/grants/{}", text(&role["id"]));
     let (status, _) = house.platform.call(&house.root, "DELETE", &path, None).await;

@@ -15,6 +15,7 @@ mod lifecycle;
 mod limits;
 mod messages;
 mod metering;
+mod people;
 mod platform;
 mod quotas;
 mod usage;

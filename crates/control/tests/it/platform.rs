@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
+use rowhouse_control::identity::{Hashing, HashingSettings};
 use rowhouse_control::{Control, Settings, Shared};
 use rowhouse_domain::access::{self, AccessTable, GrantDefinition, GrantEffect, GrantTarget, Principal};
 use rowhouse_domain::access::{PrincipalKind, RoleCatalogue};
@@ -268,6 +269,31 @@ impl Platform {
         self.send(request).await
     }
 
+    /// The same without any credential.
+    pub async fn call_as_nobody(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "control.test")
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body.to_string())))
+            .expect("a request");
+        self.send(request).await
+    }
+
+    /// A page as a browser gets it, or what it answers to a form.
+    pub async fn page(&self, method: &str, path: &str, form: &str) -> (u16, String) {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "control.test")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Full::new(Bytes::from(form.to_owned())))
+            .expect("a request");
+        let (status, body) = self.send_raw(request).await;
+        (status, String::from_utf8(body.to_vec()).expect("text"))
+    }
+
     /// Asks the control API; panics unless it answers 200.
     pub async fn get(&self, key: &str, path: &str) -> Value {
         let (status, body) = self.call(key, "GET", path, None).await;
@@ -277,6 +303,11 @@ impl Platform {
 
     /// Sends one request over a connection of its own.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> (u16, Value) {
+        let (status, body) = self.send_raw(request).await;
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    async fn send_raw(&self, request: Request<Full<Bytes>>) -> (u16, Bytes) {
         let address = *self.address.get_or_init(|| serve(&self.control)).await;
         let stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
         let (mut sender, connection) =
@@ -287,7 +318,7 @@ impl Platform {
         let body = answer.into_body().collect().await.expect("a body").to_bytes();
         drop(sender);
         let _ = driver.await;
-        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+        (status, body)
     }
 
     /// The first column of the only row of `sql`, as text, past row-level security.
@@ -345,6 +376,7 @@ fn control(config: tokio_postgres::Config, clock: Clock, journal: &Journal, mess
         resources: Default::default(),
         ingestion: rowhouse_control::metering::Ingestion::open(journal).expect("the lane of reported events"),
         fleet: Default::default(),
+        hashing: Hashing::new(HashingSettings { memory_kib: 64, passes: 1, permits: 2 }),
         messages: rowhouse_control::messages::Post::to_folder(messages),
         settings: Settings {
             public_url: "http://127.0.0.1:8081".into(),
@@ -372,6 +404,7 @@ fn permissions() -> access::Permissions {
         "role",
         "audit",
         "user",
+        "invitation",
     ];
     let actions = ["read", "create", "update", "delete"].map(str::to_owned).to_vec();
     let mut all: BTreeMap<_, _> = kinds.into_iter().map(|kind| (kind.to_owned(), actions.clone())).collect();

@@ -74,6 +74,11 @@ catalogue! {
     // identity and keys
     NO_CREDENTIALS = "identity.no_credentials", 401, Caller, "No credential was sent", "Send `Authorization: Bearer <API key>`.";
     AMBIGUOUS_CREDENTIALS = "identity.ambiguous_credentials", 401, Caller, "More than one credential was sent", "Send exactly one credential.";
+    LINK_USED = "identity.link_used", 410, Caller, "The link is used up, replaced or too old", "Ask for a new one.";
+    PASSWORD_WEAK = "identity.password_weak", 422, Caller, "The password is too easy to guess", "Choose a longer one, as several words that do not belong together.";
+    IDENTITY_BUSY = "identity.busy", 503, Ours, "Too many people sign in at once", "Try again in a moment.";
+    MEMBERSHIP_WRONG_STATUS = "identity.wrong_status", 409, Caller, "The membership does not permit it as it is", "Read the member again.";
+    ALREADY_MEMBER = "identity.already_member", 409, Caller, "The person belongs to the tenant already", "Give the person a role with a grant.";
     KEY_INVALID = "keys.invalid", 401, Caller, "The API key is not valid here", "Check the key, and that it belongs to this tenant.";
     KEY_REVOKED = "keys.revoked", 401, Caller, "The API key was revoked", "Use another key.";
     KEY_DISABLED = "keys.disabled", 401, Caller, "The API key is disabled", "Enable the key or use another.";
@@ -95,6 +100,7 @@ catalogue! {
     ACCESS_ESCALATION = "access.escalation", 403, Caller, "You cannot give more than you have", "Ask someone who holds these permissions.";
     UNKNOWN_PERMISSION = "access.unknown_permission", 422, Caller, "There is no such permission", "Use `type:action` of a declared resource type.";
     UNKNOWN_ROLE = "access.unknown_role", 422, Caller, "There is no such role", "Use a role of the catalogue or of the tenant.";
+    LAST_ADMINISTRATOR = "access.last_admin", 409, Caller, "The tenant would be left without an administrator", "Make somebody else an administrator first.";
     ACCESS_CYCLE = "access.cycle", 409, Caller, "Roles would inherit in a circle", "Remove one of the links named in the detail.";
 
     // limits and quotas

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
+use rowhouse_control::identity::{Hashing, HashingSettings};
 use rowhouse_control::{Control, Settings, audit, deploy, tenancy};
 use rowhouse_domain::clock::Clock;
 use rowhouse_domain::context::ContextSigner;
@@ -76,6 +77,7 @@ async fn start(config: &Config) -> anyhow::Result<assemble::House> {
         resources: Default::default(),
         ingestion: rowhouse_control::metering::Ingestion::open(&journal)?,
         fleet: Default::default(),
+        hashing: Hashing::new(HashingSettings::default()),
         messages: mail::open(&config.messages, &data_dir)?,
         settings: settings(config, &secrets, &data_dir),
     });

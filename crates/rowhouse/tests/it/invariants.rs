@@ -67,6 +67,8 @@ fn a_feature_names_only_its_own_schema() {
         "lifecycle",
         "deploy",
         "keys",
+        "identity",
+        "messages",
         "resources",
         "audit",
         "api",

@@ -17,7 +17,7 @@ use crate::lifecycle::provision::store::{place_failure, reachable, stop_processe
 use crate::lifecycle::provision::tenant_of;
 use crate::lifecycle::queries;
 use crate::tenancy::{self, cells, places, tombstones};
-use crate::{Shared, deploy, metering};
+use crate::{Shared, deploy, identity, metering};
 
 /// What was there when the erasure began; later steps have nobody else to ask.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -117,6 +117,7 @@ pub async fn forget(run: &Run<'_, Shared>, transaction: &Transaction) -> StepRes
         cells::remove(transaction, &cell).await?;
     }
     let key_destroyed_at = Some(tenancy::destroy_tenant_key(transaction, tenant).await?);
+    identity::erase_tenant(transaction, tenant).await?;
     let reports = metering::forget_details(transaction, tenant).await?;
     let rows = queries::erase_rows(transaction, tenant, &KEPT).await?;
     let forgotten = Forgotten { rows, reports, key_destroyed_at, at: Some(run.context.clock().now()) };

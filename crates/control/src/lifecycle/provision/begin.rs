@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::{KIND, Params, VERSION};
+use crate::identity::{self, FirstAdministrator};
 use crate::tenancy::{self, BillingContact, NewTenant, check_company_name, check_metadata};
 use crate::{Control, catalog};
 
@@ -33,6 +34,9 @@ pub struct NewTenantBody {
     /// Whom bills go to.
     #[serde(default)]
     pub billing: BillingContact,
+    /// The first person who administers it, who is invited once it is served; one can be invited later too.
+    #[serde(default)]
+    pub admin: Option<FirstAdministrator>,
     /// The operator's own: an object of at most 64 keys and 16 KiB.
     #[serde(default = "nothing")]
     #[schema(value_type = Object)]
@@ -76,6 +80,9 @@ pub async fn begin(
     };
     if !tenancy::insert(transaction, &new).await? {
         return Err(code_taken(&wanted.code));
+    }
+    if let Some(first) = &wanted.admin {
+        identity::prepare_administrator(control, transaction, tenant, first).await?;
     }
     let params = serde_json::to_value(Params { plan: tier.plan }).expect("text fields");
     let start = Start {

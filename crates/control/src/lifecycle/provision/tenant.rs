@@ -5,6 +5,7 @@ use std::time::Duration;
 use rowhouse_domain::access::{Principal, PrincipalKind};
 use rowhouse_domain::directory::Tenant as Entry;
 use rowhouse_domain::id::GrantId;
+use rowhouse_domain::messages::template;
 use rowhouse_domain::tenancy::Status;
 use rowhouse_store::sagas::{Done, Run, StepError, StepResult};
 use rowhouse_store::{Change, Notice, Transaction};
@@ -16,8 +17,9 @@ use super::place::Placed;
 use super::{Params, failure, store, tenant_of};
 use crate::access::{self, Authority, NewGrant};
 use crate::keys::{self, NewAccount};
+use crate::messages::{self, NewMessage, To};
 use crate::tenancy::{self, TenantRecord, places, service_tables};
-use crate::{Shared, billing};
+use crate::{Shared, billing, identity};
 
 /// The service account that every tenant begins with.
 const OWNER: &str = "owner";
@@ -76,6 +78,7 @@ pub async fn people(run: &Run<'_, Shared>, transaction: &Transaction) -> StepRes
 
 /// The grant is taken back; the account stays with the tenant that failed, without any right.
 pub async fn without_people(run: &Run<'_, Shared>, transaction: &Transaction) -> StepResult {
+    identity::forget_prepared(transaction, tenant_of(run)).await?;
     let Some(owner) = run.output::<Owner>("people")? else { return Ok(Done::plainly()) };
     let removed = access::remove(transaction, owner.grant).await.map_err(failure)?;
     Ok(match removed {
@@ -118,6 +121,8 @@ pub async fn activate(run: &Run<'_, Shared>) -> StepResult {
             refuse_old_tables(run, &transaction).await?;
             tenancy::set_status(&transaction, tenant, Status::Active, None).await?;
             places::settle(&transaction, tenant).await?;
+            identity::invite_prepared(run.context, &transaction, tenant).await.map_err(failure)?;
+            welcome(run, &transaction).await?;
             let change = Change::new(tenant, "lifecycle.tenant_activated", "update", transaction.principal())
                 .on("tenant", tenant)
                 .details(json!({ "operation": run.saga.operation() }))
@@ -129,6 +134,15 @@ pub async fn activate(run: &Run<'_, Shared>) -> StepResult {
     }
     let in_force = wait_until_in_force(run).await;
     Ok(Done::with(&json!({ "tenant": tenant, "code": record.tenant.code, "in_force": in_force })))
+}
+
+/// The tenant's own people are told that it is ready; while there are none, its billing contact.
+async fn welcome(run: &Run<'_, Shared>, transaction: &Transaction) -> Result<(), StepError> {
+    let tenant = tenant_of(run);
+    let message =
+        NewMessage::new(&template::WELCOME, tenant, To::BillingContact, run.saga.operation().to_string())
+            .value("link", &run.context.settings.public_url);
+    messages::queue(run.context, transaction, message).await.map(drop).map_err(failure)
 }
 
 /// A service's tables may have changed since they were installed here. They cannot while this transaction lasts.

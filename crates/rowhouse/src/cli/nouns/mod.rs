@@ -6,6 +6,7 @@ mod call;
 mod limits;
 mod messages;
 mod money;
+mod people;
 mod tables;
 mod tenants;
 
@@ -37,6 +38,12 @@ pub enum Noun {
     /// Principals of machines.
     #[command(subcommand)]
     ServiceAccount(access::ServiceAccountVerb),
+    /// People.
+    #[command(subcommand)]
+    User(people::UserVerb),
+    /// Invitations by e-mail.
+    #[command(subcommand)]
+    Invitation(people::InvitationVerb),
     /// API keys.
     #[command(subcommand)]
     Key(access::KeyVerb),
@@ -113,6 +120,8 @@ pub async fn run(client: &Client, noun: Noun, json: bool) -> anyhow::Result<Exit
         Noun::Host(verb) => tenants::host(client, verb, json).await?,
         Noun::Instance(verb) => tenants::instance(client, verb, json).await?,
         Noun::ServiceAccount(verb) => access::service_account(client, verb, json).await?,
+        Noun::User(verb) => people::user(client, verb, json).await?,
+        Noun::Invitation(verb) => people::invitation(client, verb, json).await?,
         Noun::Key(verb) => access::key(client, verb, json).await?,
         Noun::Grant(verb) => access::grant(client, verb, json).await?,
         Noun::Access(verb) => access::access(client, verb, json).await?,

@@ -1,0 +1,29 @@
+//! People: users, who belong to tenants; invitations, by which they come; passwords. What a person may do in a tenant are
+//! grants of `access` to the user.
+//!
+//! For other features: [`count_members`] (the standing of the meter `users`), [`administrators`], [`address_of`],
+//! [`may_enter`] (everything that is against a person's entering), [`erase_tenant`] (for a tenant that is erased), and the
+//! first administrator of a new tenant: [`prepare_administrator`], [`invite_prepared`], [`forget_prepared`].
+
+mod accept;
+mod administrators;
+mod api;
+mod entry;
+mod erase;
+mod hashing;
+mod invitation;
+mod invitation_api;
+mod invitation_page;
+mod invitation_queries;
+mod membership;
+mod queries;
+mod token;
+
+pub use administrators::{ADMINISTRATOR_ROLES, address_of, administrators, refuse_last_administrator};
+pub use api::routes;
+pub use entry::{Entry, may_enter};
+pub use erase::{Erased, erase_tenant};
+pub use hashing::{Busy, Hashing, HashingSettings};
+pub use invitation::{FirstAdministrator, forget_prepared, invite_prepared, prepare_administrator};
+pub use invitation_page::pages;
+pub use queries::{MemberRow, MembershipStatus, UserRow, UserStatus, count_members, is_member};

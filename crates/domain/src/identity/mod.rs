@@ -1,0 +1,9 @@
+//! People: which passwords are good enough, what one-time codes are, and who may enter a tenant.
+
+mod entry;
+mod password;
+mod totp;
+
+pub use entry::{Checks, EntryReason};
+pub use password::{PasswordFault, check_password, normal_form};
+pub use totp::{TOTP_STEP_S, TotpSecret, totp_match};
