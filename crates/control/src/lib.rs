@@ -78,6 +78,8 @@ pub struct Settings {
     pub sealing_key: [u8; 32],
     /// Of tenants' own servers and processes.
     pub deploy: deploy::Settings,
+    /// Of backups and exports.
+    pub backups: lifecycle::backup::Settings,
     /// How requests are resolved to tenants.
     pub naming: Naming,
     /// Domains of tenants' own.

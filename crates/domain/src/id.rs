@@ -117,6 +117,12 @@ ids! {
     MessageId = "message";
     /// An invoice.
     InvoiceId = "invoice";
+    /// A backup of a tenant.
+    BackupId = "backup";
+    /// A copy of a backup beside the living tenant.
+    RestoreId = "restore";
+    /// Everything of a tenant, for it to take along.
+    ExportId = "export";
     /// A line of an invoice.
     LineId = "line";
 }

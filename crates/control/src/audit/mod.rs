@@ -31,10 +31,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use keys::Keys;
+pub use read::LogState;
 use rowhouse_domain::id::TenantId;
 use rowhouse_journal::Journal;
 use rowhouse_store::{StoreError, Transaction};
-pub use read::LogState;
 pub use standing::{Paused, Standing};
 use tokio::sync::watch;
 use utoipa_axum::router::OpenApiRouter;

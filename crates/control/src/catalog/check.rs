@@ -153,7 +153,11 @@ fn tier(tier: &Tier, known: &Known<'_>, findings: &mut Vec<Finding>) {
     }
     for (meter, rule) in &tier.quota_rules {
         if !tier.quotas.contains_key(meter) {
-            find("quota_rules", "unknown", format!("the tier has no quota of `{meter}` that a rule could be for"));
+            find(
+                "quota_rules",
+                "unknown",
+                format!("the tier has no quota of `{meter}` that a rule could be for"),
+            );
         }
         if let Err(problem) = rule.rule(meter) {
             find(&format!("quota_rules/{meter}/{}", problem.field), "invalid", problem.detail.to_owned());

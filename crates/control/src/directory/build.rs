@@ -141,7 +141,8 @@ async fn load(
     let upstreams = deploy::upstreams(transaction, tenant).await?;
     let quotas = resources::quotas(transaction, tenants, &catalogue.tiers, tenant, now).await?;
     let enforcements = resources::load_enforcements(transaction, tenant, now).await?;
-    let storing = if enforcements.is_empty() { Box::default() } else { storing(transaction, catalogue).await? };
+    let storing =
+        if enforcements.is_empty() { Box::default() } else { storing(transaction, catalogue).await? };
     Ok(Belongings {
         grants: by_tenant(access::load_grants(transaction, tenant).await?),
         versions: access::load_versions(transaction, tenant).await?.into_iter().collect(),

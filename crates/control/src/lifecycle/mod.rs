@@ -4,15 +4,19 @@
 //! This feature alone changes a tenant's status. It writes the schema `lifecycle` and asks the other features for the rest.
 
 mod api;
+pub mod backup;
 pub mod change_tier;
 mod decisions;
 pub mod decommission;
 mod due;
 mod explain;
+pub mod export;
 mod operations;
 pub mod provision;
 mod queries;
 pub mod relocate;
+pub mod restore;
+mod sealed;
 mod suspension;
 
 pub use api::routes;
@@ -46,7 +50,15 @@ pub enum RunError {
 
 /// All kinds of sagas that this binary knows.
 pub fn kinds() -> Vec<Kind<Shared>> {
-    vec![provision::kind(), relocate::kind(), change_tier::kind(), decommission::kind()]
+    vec![
+        provision::kind(),
+        relocate::kind(),
+        change_tier::kind(),
+        decommission::kind(),
+        restore::kind(),
+        restore::verify_kind(),
+        export::kind(),
+    ]
 }
 
 /// The executor of this process.

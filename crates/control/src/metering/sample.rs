@@ -96,9 +96,8 @@ pub async fn minutes(
     span: Span,
     limit: i64,
 ) -> Result<Vec<(Timestamp, Quantity)>, StoreError> {
-    let rows = transaction
-        .query(queries::MINUTES, &[&tenant.0, &meter, &span.from, &span.to, &limit])
-        .await?;
+    let rows =
+        transaction.query(queries::MINUTES, &[&tenant.0, &meter, &span.from, &span.to, &limit]).await?;
     rows.iter().map(|row| Ok((row.get(0), quantity(row.get(1))?))).collect()
 }
 
@@ -110,9 +109,7 @@ pub async fn level_records(
     span: Span,
     limit: i64,
 ) -> Result<Vec<(Timestamp, Quantity)>, StoreError> {
-    let rows = transaction
-        .query(queries::VALUES, &[&tenant.0, &meter, &span.from, &span.to, &limit])
-        .await?;
+    let rows = transaction.query(queries::VALUES, &[&tenant.0, &meter, &span.from, &span.to, &limit]).await?;
     rows.iter().map(|row| Ok((row.get(0), quantity(row.get(2))?))).collect()
 }
 

@@ -162,7 +162,8 @@ async fn effects(
     }
     let is_stopped = |own: &QuotaCheck| own.state == QuotaState::Enforced;
     match (is_stopped(&before), is_stopped(&check)) {
-        (false, true) => effects.push(format!("usage of {} is at the limit or above: enforced at once", check.current_usage)),
+        (false, true) => effects
+            .push(format!("usage of {} is at the limit or above: enforced at once", check.current_usage)),
         (true, false) => effects.push("what the quota imposes is lifted at once".to_owned()),
         _ => {}
     }

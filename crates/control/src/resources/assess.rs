@@ -189,10 +189,7 @@ async fn judge(
 }
 
 /// Units of meters, for messages.
-async fn units(
-    transaction: &Transaction,
-    judged: &[Judged],
-) -> Result<BTreeMap<String, String>, StoreError> {
+async fn units(transaction: &Transaction, judged: &[Judged]) -> Result<BTreeMap<String, String>, StoreError> {
     if judged.iter().all(|own| own.step.message.is_none()) {
         return Ok(BTreeMap::new());
     }

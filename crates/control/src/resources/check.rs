@@ -111,10 +111,7 @@ impl QuotaCheck {
         let facts =
             Facts { usage: quota.used, reserved: 0, limit: quota.limit, quantity: around.quantity.units() };
         let found = evaluate(&facts, &quota.rule);
-        let in_force = around
-            .enforcements
-            .iter()
-            .find(|own| *own.meter == *quota.meter && own.is_in_force());
+        let in_force = around.enforcements.iter().find(|own| *own.meter == *quota.meter && own.is_in_force());
         let stops = in_force.is_some_and(|own| own.action != Action::Notify);
         QuotaCheck {
             resource_type: quota.meter.to_string(),
@@ -136,7 +133,9 @@ impl QuotaCheck {
             would_allow: (found.would_allow || quota.is_lifted) && !stops,
             enforcement: in_force.map(EnforcementShown::of),
             projected_exhaustion_at: projected(quota, around.growth, now),
-            sampled_at: (quota.as_of_us != 0).then(|| Timestamp::from_microsecond(quota.as_of_us).ok()).flatten(),
+            sampled_at: (quota.as_of_us != 0)
+                .then(|| Timestamp::from_microsecond(quota.as_of_us).ok())
+                .flatten(),
             stale: around.stale,
         }
     }

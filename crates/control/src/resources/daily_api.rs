@@ -92,10 +92,7 @@ async fn list_days(
     };
     let transaction = control.store.read(&permit).await?;
     let rows = transaction
-        .query(
-            queries::DAYS,
-            &[&tenant.0, &from, &to, &filter.meter, &after_date, &after_meter, &(size + 1)],
-        )
+        .query(queries::DAYS, &[&tenant.0, &from, &to, &filter.meter, &after_date, &after_meter, &(size + 1)])
         .await?;
     transaction.finish().await?;
     let mut days: Vec<UsageDay> = rows.iter().map(shown).collect();

@@ -260,9 +260,11 @@ pub(super) fn check_reason(reason: &str) -> Result<(), Refusal> {
 pub(super) fn check_end(until: Option<Timestamp>, now: Timestamp) -> Result<(), Refusal> {
     match until.is_none_or(|until| until > now) {
         true => Ok(()),
-        false => {
-            Err(Refusal::new(&kind::INVALID, "The end has passed.").field("/until", "passed", "a time to come"))
-        }
+        false => Err(Refusal::new(&kind::INVALID, "The end has passed.").field(
+            "/until",
+            "passed",
+            "a time to come",
+        )),
     }
 }
 

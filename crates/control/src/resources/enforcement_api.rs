@@ -18,9 +18,7 @@ use crate::api::{Answer, Body, Caller, List, Parameters, TenantParameter};
 
 /// The routes of enforcements.
 pub fn routes() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new()
-        .routes(routes!(list_enforcements))
-        .routes(routes!(set_enforcement, lift_enforcement))
+    OpenApiRouter::new().routes(routes!(list_enforcements)).routes(routes!(set_enforcement, lift_enforcement))
 }
 
 /// Something that is imposed.

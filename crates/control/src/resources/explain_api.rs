@@ -5,9 +5,7 @@ use axum::extract::{Path, State};
 use jiff::Timestamp;
 use rowhouse_domain::metering::quantity::Quantity;
 use rowhouse_domain::refusal::{Refusal, kind};
-use rowhouse_domain::resources::{
-    Action, Facts, QuotaMode, QuotaRuleDraft, QuotaState, Template, evaluate,
-};
+use rowhouse_domain::resources::{Action, Facts, QuotaMode, QuotaRuleDraft, QuotaState, Template, evaluate};
 use rowhouse_store::StoreError;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -103,8 +101,17 @@ struct Evaluated {
     request_body = Figures, responses((status = 200, body = Evaluated)))]
 async fn evaluate_quota(caller: Caller, body: Body<Figures>) -> Answer<Json<Evaluated>> {
     caller.permit("quota:read", caller.home())?;
-    let Figures { limit, usage, reserved, quantity: asked, mode, thresholds, grace_percent, grace_hours, action } =
-        body.value;
+    let Figures {
+        limit,
+        usage,
+        reserved,
+        quantity: asked,
+        mode,
+        thresholds,
+        grace_percent,
+        grace_hours,
+        action,
+    } = body.value;
     let limit = match limit.as_str() {
         "unlimited" => None,
         limit => Some(quantity_of(limit, "/limit")?.units()),
@@ -235,11 +242,11 @@ async fn explain_quota(
     let measured = seen.measurements.iter().find(|own| own.meter == meter);
     let own = overrides::get(&seen.transaction, tenant, &meter).await?;
     let is_own = seen.row.quota_overrides.contains_key(&meter);
-    let words = |(own, by, at): (overrides::Override, String, Timestamp)| {
-        serde_json::json!({"limit": own.value, "until": own.until, "reason": own.reason, "set_by": by, "at": at})
-    };
+    let words = |(own, by, at): (overrides::Override, String, Timestamp)| serde_json::json!({"limit": own.value, "until": own.until, "reason": own.reason, "set_by": by, "at": at});
     let limit = LimitExplained {
-        value: quota.and_then(|quota| quota.limit).map_or("unlimited".to_owned(), |own| quantity(own).to_string()),
+        value: quota
+            .and_then(|quota| quota.limit)
+            .map_or("unlimited".to_owned(), |own| quantity(own).to_string()),
         from: if is_own { QuotaSource::Override } else { QuotaSource::Tier },
         tier: seen.row.tier.clone(),
         r#override: own.filter(|_| is_own).map(words),

@@ -159,7 +159,9 @@ async fn day(
     let meters = metering::list_meters(transaction).await?;
     let mut figures: BTreeMap<(TenantId, String), Figure> = BTreeMap::new();
     for (tenant, meter, sum, last) in metering::totals_within(transaction, tenant, Span { from, to }).await? {
-        let Some(note) = meters.iter().find(|note| note.name == meter && note.is_additive()) else { continue };
+        let Some(note) = meters.iter().find(|note| note.name == meter && note.is_additive()) else {
+            continue;
+        };
         let shown = Quantity::rounded(&note.shown(&sum.to_ratio()));
         let used = shown.ok_or(StoreError::Stored { what: "usage beyond 10^20" })?;
         figures.insert((tenant, meter), (used, used, last));

@@ -87,7 +87,8 @@ pub const IMPOSE: &str = "INSERT INTO resources.enforcements \
          set_by = EXCLUDED.set_by";
 
 /// Takes an enforcement away.
-pub const FREE: &str = "DELETE FROM resources.enforcements WHERE tenant_id = $1 AND meter = $2 AND cause = $3";
+pub const FREE: &str =
+    "DELETE FROM resources.enforcements WHERE tenant_id = $1 AND meter = $2 AND cause = $3";
 
 /// Lifts by hand.
 pub const LIFT: &str = "INSERT INTO resources.lifts (tenant_id, meter, until, reason, set_by, at) \
@@ -99,11 +100,11 @@ pub const LIFT: &str = "INSERT INTO resources.lifts (tenant_id, meter, until, re
 pub const UNLIFT: &str = "DELETE FROM resources.lifts WHERE tenant_id = $1 AND meter = $2";
 
 /// Takes a tenant's enforcements and lifts out that are over; answers how many.
-pub const EXPIRE_ENFORCEMENTS: &str =
-    "DELETE FROM resources.enforcements WHERE tenant_id = $1 AND cause <> 'quota' AND until <= $2 \
+pub const EXPIRE_ENFORCEMENTS: &str = "DELETE FROM resources.enforcements WHERE tenant_id = $1 AND cause <> 'quota' AND until <= $2 \
      RETURNING meter, cause";
 /// As before.
-pub const EXPIRE_LIFTS: &str = "DELETE FROM resources.lifts WHERE tenant_id = $1 AND until <= $2 RETURNING meter";
+pub const EXPIRE_LIFTS: &str =
+    "DELETE FROM resources.lifts WHERE tenant_id = $1 AND until <= $2 RETURNING meter";
 
 /// Overrides of a tenant that are over.
 pub const EXPIRE_OVERRIDES: &str =
@@ -233,5 +234,4 @@ pub const LAST_DAYS: &str = "SELECT current_usage::text FROM resources.usage_day
      WHERE tenant_id = $1 AND resource_type = $2 AND closed ORDER BY usage_date DESC LIMIT $3";
 
 /// Puts a measurement off.
-pub const POSTPONE: &str =
-    "UPDATE resources.measurements SET due_at = $3 WHERE tenant_id = $1 AND meter = $2 AND due_at IS NOT NULL";
+pub const POSTPONE: &str = "UPDATE resources.measurements SET due_at = $3 WHERE tenant_id = $1 AND meter = $2 AND due_at IS NOT NULL";

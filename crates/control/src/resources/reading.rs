@@ -91,7 +91,8 @@ async fn at(
     let collect = quota.and_then(|quota| quota.rule.collect.clone());
     let Some(collect) = collect.filter(|_| due.collector == TABLE) else {
         let schemas = installed.into_iter().map(|own| own.schema).collect();
-        let tables = if row.place.database == SHARED_DATABASE { tables(transaction).await? } else { Vec::new() };
+        let tables =
+            if row.place.database == SHARED_DATABASE { tables(transaction).await? } else { Vec::new() };
         return Ok(Some(At { cell, place: row.place, what: What::Storage { schemas, tables } }));
     };
     let names = collect.names().map(|(service, table)| (service.to_owned(), table.to_owned()));

@@ -62,7 +62,8 @@ impl Seen {
             None => Vec::new(),
         };
         let is_tried = self.tried.as_deref() == Some(&*quota.meter);
-        let is_own = self.row.quota_overrides.contains_key(&*quota.meter) && !(is_tried && quota.limit.is_none());
+        let is_own =
+            self.row.quota_overrides.contains_key(&*quota.meter) && !(is_tried && quota.limit.is_none());
         let stale = self.measurements.iter().any(|own| *own.meter == *quota.meter && own.is_stale());
         let around = Around {
             unit: meter.map_or("", |meter| &meter.draft.unit),
@@ -82,11 +83,7 @@ impl Seen {
 }
 
 /// All quotas of a tenant.
-pub async fn all(
-    control: &Control,
-    permit: &Permit,
-    tenant: TenantId,
-) -> Result<Vec<QuotaCheck>, Refusal> {
+pub async fn all(control: &Control, permit: &Permit, tenant: TenantId) -> Result<Vec<QuotaCheck>, Refusal> {
     let seen = Seen::read(control, permit, tenant, None).await?;
     let mut checks = Vec::with_capacity(seen.quotas.len());
     for quota in &seen.quotas {
@@ -127,7 +124,11 @@ pub async fn with_limit(
 ) -> Result<QuotaCheck, Refusal> {
     if crate::catalog::QuotaLimit::parse(limit).is_none() {
         let refusal = Refusal::new(&kind::INVALID_QUANTITY, "The limit is not one.");
-        return Err(refusal.field("/limit", "malformed", "a decimal string that is not negative, or `unlimited`"));
+        return Err(refusal.field(
+            "/limit",
+            "malformed",
+            "a decimal string that is not negative, or `unlimited`",
+        ));
     }
     with_limit_and(control, permit, tenant, (meter, limit), Quantity::ONE).await
 }

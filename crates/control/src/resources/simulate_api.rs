@@ -248,12 +248,7 @@ fn too_long() -> Refusal {
     )
 }
 
-async fn of_tier(
-    control: &Shared,
-    permit: &Permit,
-    trial: &Trial,
-    tier: &str,
-) -> Result<Simulated, Refusal> {
+async fn of_tier(control: &Shared, permit: &Permit, trial: &Trial, tier: &str) -> Result<Simulated, Refusal> {
     let transaction = control.store.read(permit).await?;
     metering::at_one_instant(&transaction).await?;
     let meter = known_meter(&transaction, &trial.meter).await?;

@@ -27,9 +27,8 @@ pub async fn load(
 }
 
 fn parse(row: &Row) -> Result<Standing, StoreError> {
-    let state = |place| {
-        QuotaState::parse(row.get(place)).ok_or(StoreError::Stored { what: "the state of a quota" })
-    };
+    let state =
+        |place| QuotaState::parse(row.get(place)).ok_or(StoreError::Stored { what: "the state of a quota" });
     let instant = |place| row.get::<_, Option<Timestamp>>(place).map(Timestamp::as_microsecond);
     Ok(Standing {
         window_from_us: row.get::<_, Timestamp>(2).as_microsecond(),

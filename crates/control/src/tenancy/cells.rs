@@ -142,6 +142,12 @@ pub async fn choose(transaction: &Transaction, resident: &Resident) -> Result<Op
     Ok(transaction.query_opt(sql, &[&resident.region()]).await?.map(|row| row.get(0)))
 }
 
+/// The region of a cell.
+pub async fn region_of(transaction: &Transaction, name: &str) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT region FROM tenancy.cells WHERE name = $1";
+    Ok(transaction.query_opt(sql, &[&name]).await?.map(|row| row.get(0)))
+}
+
 /// The open cell of this name, if the tenant may lie there.
 pub async fn named(
     transaction: &Transaction,

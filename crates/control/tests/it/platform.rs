@@ -301,6 +301,18 @@ impl Platform {
         body
     }
 
+    /// A GET whose body is not JSON.
+    pub async fn fetch(&self, key: &str, path: &str) -> (u16, Vec<u8>) {
+        let request = Request::builder()
+            .uri(path)
+            .header("host", "control.test")
+            .header("authorization", format!("Bearer {key}"))
+            .body(Full::default())
+            .expect("a request");
+        let (status, body) = self.send_raw(request).await;
+        (status, body.to_vec())
+    }
+
     /// Sends one request over a connection of its own.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> (u16, Value) {
         let (status, body) = self.send_raw(request).await;
@@ -385,6 +397,7 @@ fn control(config: tokio_postgres::Config, clock: Clock, journal: &Journal, mess
             cursor_key: [3; 32],
             sealing_key: [4; 32],
             deploy: Default::default(),
+            backups: Default::default(),
             naming,
             hosts: Default::default(),
         },

@@ -69,6 +69,10 @@ catalogue! {
     CANCELLED = "lifecycle.cancelled", 409, Caller, "The operation was cancelled", "Begin it again if it is wanted after all.";
     OVER_QUOTA = "lifecycle.over_quota", 422, Caller, "More is used than the new tier gives", "Let the tenant use less, choose another tier, or send `allow_over_quota`.";
     LIFECYCLE_BUSY = "lifecycle.busy", 409, Caller, "Another change of this tenant runs", "Wait for the operation named in the detail.";
+    LIFECYCLE_EXPIRED = "lifecycle.expired", 410, Caller, "Its time is over", "Choose a newer one, or ask for another.";
+    SHREDDED = "lifecycle.shredded", 410, Caller, "Its key was destroyed", "Nothing can bring it back; that was the purpose.";
+    BACKUP_UNFINISHED = "lifecycle.unfinished", 409, Caller, "It is not finished", "Wait until its state is `ok`, or choose another.";
+    BACKUP_UNUSABLE = "lifecycle.backup_unusable", 409, Ours, "The backup is not what was written", "Restore another one; keep the file for the investigation.";
     NOTHING_TO_DO = "lifecycle.nothing_to_do", 422, Caller, "It is so already", "Nothing needs to be done.";
 
     // identity and keys

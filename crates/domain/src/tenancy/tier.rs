@@ -39,6 +39,9 @@ pub struct Tier {
     /// How many domains of its own a tenant may claim, at most 1,000.
     #[serde(default = "one_host")]
     pub hosts: u32,
+    /// Days that backups are kept.
+    #[serde(default = "backup_days")]
+    pub backup_days: u32,
     /// The plan that a new tenant of this tier is subscribed to.
     pub plan: String,
     /// Days that the data of a leaving tenant is kept; 0 to 3,650, 30 if absent.
@@ -48,6 +51,10 @@ pub struct Tier {
 
 fn one_host() -> u32 {
     1
+}
+
+fn backup_days() -> u32 {
+    7
 }
 
 impl Tier {
@@ -92,6 +99,7 @@ pub fn shipped_tiers() -> Vec<Tier> {
             connection_pool_size: pool,
             weight: 1 << (rank - 1),
             hosts: [1, 5, 20, 50][rank as usize - 1],
+            backup_days: [7, 14, 30, 30][rank as usize - 1],
             plan: name.to_owned(),
             retention_days: None,
         })

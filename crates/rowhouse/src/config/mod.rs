@@ -2,6 +2,7 @@
 //! their place and the nearest known name; every value can say where it came from.
 
 mod duration;
+mod lifecycle;
 mod load;
 mod messages;
 mod origin;
@@ -12,6 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 pub use duration::Span;
+pub use lifecycle::Lifecycle;
 pub use load::{load, strangers};
 pub use messages::{MailTls, MailTransport, Messages};
 pub use origin::{Shown, origins};
@@ -29,6 +31,8 @@ pub struct Config {
     pub journal: Journal,
     /// How requests are resolved.
     pub tenancy: Tenancy,
+    /// Backups of tenants.
+    pub lifecycle: Lifecycle,
     /// What we run ourselves.
     pub deploy: Deploy,
     /// How messages to people leave.

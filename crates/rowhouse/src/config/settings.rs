@@ -53,6 +53,11 @@ pub static SETTINGS: &[Setting] = &[
     setting("journal.segment_mib", "Size of a segment, in MiB, 1 to 1,024."),
     setting("tenancy.base_domains", "More base domains beside `server.base_domain`."),
     setting("tenancy.platform_hosts", "Hosts that name no tenant and are served all the same."),
+    setting("lifecycle.backup_at", "When the day's backups of all tenants are taken, UTC."),
+    setting(
+        "lifecycle.backup_directory",
+        "Where tenants' backups and exports lie, sealed; `<data_dir>/backups` if not set.",
+    ),
     setting(
         "tenancy.resolvers",
         "DNS resolvers that are asked for the proofs of tenants' domains: two or more, who must agree.",
@@ -72,14 +77,23 @@ pub static SETTINGS: &[Setting] = &[
     setting("messages.folder", "Where `file` puts them, as `.eml`; `<data_dir>/messages` if not set."),
     setting("messages.host", "The mail server's name, also in its certificate; `smtp` needs it."),
     setting("messages.port", "Its port; 587, or 465 with `tls = \"implicit\"`, if not set."),
-    setting("messages.tls", "Encryption on the way there: `starttls` (required), `implicit`, or `none` for a server on this machine."),
+    setting(
+        "messages.tls",
+        "Encryption on the way there: `starttls` (required), `implicit`, or `none` for a server on this machine.",
+    ),
     setting("messages.username", "The name to sign in to it with; without one, nothing is sent to sign in."),
     setting("messages.password_file", "File that holds the password."),
     setting("messages.from", "The address that messages are from."),
     setting("messages.reply_to", "The address that answers go to."),
     setting("messages.brand", "The name that messages speak in, unless a tenant has its own."),
-    setting("messages.operators", "Addresses that are told what concerns the operator, beside the operator's administrators."),
-    setting("messages.templates", "Folder with texts of your own: `<template>.toml` with `subject` and `body`."),
+    setting(
+        "messages.operators",
+        "Addresses that are told what concerns the operator, beside the operator's administrators.",
+    ),
+    setting(
+        "messages.templates",
+        "Folder with texts of your own: `<template>.toml` with `subject` and `body`.",
+    ),
     setting(
         "catalog.path",
         "Folder applied at start; the shipped catalogue fills an empty installation in any case.",

@@ -102,6 +102,7 @@ fn spawn_work(
     let projector = metering::UsageProjector::new(control);
     work.spawn(projection::run(control.clone(), journal.clone(), projector, stop.clone()));
     work.spawn(serve_sagas(control.clone(), stop.clone()));
+    work.spawn(lifecycle::backup::run(control.clone(), stop.clone()));
     work.spawn(api::work::run(control.clone(), stop.clone()));
     work.spawn(resources::run(control.clone(), stop.clone()));
     let checkpoints = data_dir.join("audit");

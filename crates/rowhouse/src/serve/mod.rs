@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use rowhouse_control::identity::{Hashing, HashingSettings};
-use rowhouse_control::{Control, Settings, audit, deploy, tenancy};
+use rowhouse_control::{Control, Settings, audit, deploy, lifecycle, tenancy};
 use rowhouse_domain::clock::Clock;
 use rowhouse_domain::context::ContextSigner;
 use rowhouse_domain::directory::{DirectoryWatch, Naming};
@@ -95,6 +95,7 @@ fn settings(config: &Config, secrets: &Secrets, data_dir: &Path) -> Settings {
         cursor_key: secrets.cursor,
         sealing_key: secrets.master,
         deploy: deploy_settings(config, data_dir),
+        backups: backup_settings(config, data_dir),
         naming: Naming {
             base_domains,
             platform_hosts: config.tenancy.platform_hosts.clone(),
@@ -104,6 +105,14 @@ fn settings(config: &Config, secrets: &Secrets, data_dir: &Path) -> Settings {
             resolvers: config.tenancy.resolvers.clone(),
             quarantine: Some(config.tenancy.host_quarantine.duration()),
         },
+    }
+}
+
+fn backup_settings(config: &Config, data_dir: &Path) -> lifecycle::backup::Settings {
+    let own = &config.lifecycle;
+    lifecycle::backup::Settings {
+        directory: own.backup_directory.clone().unwrap_or_else(|| data_dir.join("backups")),
+        at_minute: own.backup_at.minute(),
     }
 }
 

@@ -1,8 +1,11 @@
 //! The writing half: rows into a place, in one transaction that is seen by nobody until it is committed.
 
+use std::pin::Pin;
+
 use bytes::Bytes;
 use futures_util::{SinkExt, Stream, StreamExt};
 use rowhouse_domain::id::TenantId;
+use tokio_postgres::CopyInSink;
 
 use super::{CopyError, SESSION, ServiceShape, Sum, Table, failed, sum};
 use crate::cell::Cell;
@@ -44,7 +47,17 @@ impl Loading {
         cleared.map(drop).map_err(failed("clearing a table", Some(table)))
     }
 
-    /// Writes rows in the text format of COPY; how many they were. Another tenant's row is refused before the end.
+    /// Opens `table` to rows in the text format of COPY. Another tenant's row is refused by the end, from level `schema` up.
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub async fn open(&self, table: &Table) -> Result<TableSink, CopyError> {
+        let sql = format!("COPY {} ({}) FROM STDIN", table.qualified()?, table.column_list()?);
+        let sink = self.client.copy_in::<_, Bytes>(&sql).await.map_err(failed(WRITING, Some(table)))?;
+        Ok(TableSink { sink: Box::pin(sink), table: table.clone() })
+    }
+
+    /// Writes rows in the text format of COPY; how many they were.
     ///
     /// # Errors
     /// If the server refuses a row, or `rows` fails; nothing can be loaded after that.
@@ -53,15 +66,11 @@ impl Loading {
         table: &Table,
         mut rows: impl Stream<Item = Result<Bytes, E>> + Unpin,
     ) -> Result<u64, CopyError> {
-        let sql = format!("COPY {} ({}) FROM STDIN", table.qualified()?, table.column_list()?);
-        let doing = "writing a table";
-        let sink = self.client.copy_in::<_, Bytes>(&sql).await.map_err(failed(doing, Some(table)))?;
-        let mut sink = Box::pin(sink);
+        let mut sink = self.open(table).await?;
         while let Some(piece) = rows.next().await {
-            let piece = piece.map_err(|error| CopyError::Source(error.to_string()))?;
-            sink.feed(piece).await.map_err(failed(doing, Some(table)))?;
+            sink.write(piece.map_err(|error| CopyError::Source(error.to_string()))?).await?;
         }
-        sink.as_mut().finish().await.map_err(failed(doing, Some(table)))
+        sink.finish().await
     }
 
     /// What the tenant's rows of `table` sum up to now.
@@ -108,6 +117,32 @@ impl Loading {
         self.client.batch_execute("COMMIT").await.map_err(failed("committing a load", None))?;
         self.client.close().await;
         Ok(())
+    }
+}
+
+const WRITING: &str = "writing a table";
+
+/// A table that takes rows.
+pub struct TableSink {
+    sink: Pin<Box<CopyInSink<Bytes>>>,
+    table: Table,
+}
+
+impl TableSink {
+    /// Adds text; it may end within a row.
+    ///
+    /// # Errors
+    /// If the server has refused what came before.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), CopyError> {
+        self.sink.feed(bytes).await.map_err(failed(WRITING, Some(&self.table)))
+    }
+
+    /// Ends the rows; how many they were.
+    ///
+    /// # Errors
+    /// If the server refuses one.
+    pub async fn finish(mut self) -> Result<u64, CopyError> {
+        self.sink.as_mut().finish().await.map_err(failed(WRITING, Some(&self.table)))
     }
 }
 

@@ -11,7 +11,7 @@ mod loading;
 mod rows;
 mod snapshot;
 
-pub use loading::{Loading, shapes};
+pub use loading::{Loading, TableSink, shapes};
 pub use rows::RowSplitter;
 use serde::{Deserialize, Serialize};
 pub use snapshot::Snapshot;

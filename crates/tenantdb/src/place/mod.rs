@@ -19,7 +19,7 @@ pub use create::create;
 pub use fence::{end_writers, fence, wait_for_readers};
 pub use gauge::{Counted, Gauge, count};
 pub use retire::drop;
-pub use rights::{set_epoch, set_rights};
+pub use rights::{set_epoch, set_password, set_rights};
 pub use verify::{Verified, VerifyError, verify};
 
 use crate::cell::{CellError, SCHEMAS_DATABASE, SHARED_DATABASE, SHARED_LOGIN};

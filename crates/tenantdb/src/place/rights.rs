@@ -4,7 +4,7 @@ use rowhouse_domain::tenancy::Isolation;
 
 use super::{Place, PlaceError};
 use crate::Rights;
-use crate::cell::{Cell, while_doing};
+use crate::cell::{Cell, LOCK_CLUSTER, while_doing};
 use crate::name::{NameError, quote};
 
 /// Gives `place` these rights. Transactions that begin afterwards with more are refused (RH002, so that they learn
@@ -49,6 +49,30 @@ pub async fn set_epoch(cell: &Cell, place: &Place, epoch: u64) -> Result<(), Pla
         .map_err(while_doing("raising an epoch"))?;
     admin.close().await;
     if changed == 0 { Err(missing(place)) } else { Ok(()) }
+}
+
+/// Gives the login of `place` a password; on `shared` there is none to give. It is put into the statement as hexadecimal
+/// digits only.
+///
+/// # Errors
+/// If the password is anything else, the names do not fit the level, or the server is away.
+pub async fn set_password(cell: &Cell, place: &Place, password: &str) -> Result<(), PlaceError> {
+    place.check()?;
+    let is_digits = password.len() >= 32 && password.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_digits || place.isolation == Isolation::Shared {
+        return Err(PlaceError::Malformed(place.clone()));
+    }
+    let server = cell.connect("postgres").await?;
+    let login = quote(&place.login)?;
+    server
+        .batch_execute(&format!(
+            "BEGIN; {LOCK_CLUSTER}; SET LOCAL password_encryption = 'scram-sha-256'; SET LOCAL log_statement = 'none'; \
+             ALTER ROLE {login} PASSWORD '{password}'; COMMIT"
+        ))
+        .await
+        .map_err(while_doing("giving a login a password"))?;
+    server.close().await;
+    Ok(())
 }
 
 /// The statements that make the login's memberships those of `rights`; nothing on `shared`, where the token and

@@ -8,7 +8,7 @@ mod tenants;
 
 use utoipa_axum::router::OpenApiRouter;
 
-use super::relocate;
+use super::{backup, export, relocate, restore};
 use crate::Shared;
 
 /// The routes of this feature.
@@ -19,4 +19,7 @@ pub fn routes() -> OpenApiRouter<Shared> {
         .merge(change_tier::routes())
         .merge(decommission::routes())
         .merge(relocate::routes())
+        .merge(backup::routes())
+        .merge(restore::routes())
+        .merge(export::routes())
 }

@@ -17,6 +17,7 @@ use tokio::time::{Instant, interval, timeout_at};
 
 use super::Params;
 use super::steps::{Beginning, Forgotten, Swept};
+use crate::lifecycle::backup::Erased;
 use crate::lifecycle::provision::tenant_of;
 use crate::lifecycle::queries;
 use crate::{Shared, audit};
@@ -95,6 +96,7 @@ fn certificate(run: &Run<'_, Shared>, end: audit::LogState) -> Result<Certificat
     let beginning: Beginning = run.expect_output("begin")?;
     let held: Held = run.output("mark")?.unwrap_or_default();
     let forgotten: Forgotten = run.output("forget")?.unwrap_or_default();
+    let copies: Erased = run.output("erase")?.unwrap_or_default();
     let closed: Value = run.expect_output("close")?;
     let text = |name: &str| closed[name].as_str().unwrap_or_default().to_owned();
     let erased_at = forgotten.at.unwrap_or(beginning.at);
@@ -107,7 +109,7 @@ fn certificate(run: &Run<'_, Shared>, end: audit::LogState) -> Result<Certificat
         requested_at: params.requested_at,
         retention_ended_at: params.retention_ends_at,
         erased_at,
-        stores: stores(&beginning, &held, &forgotten),
+        stores: stores(&beginning, &held, &forgotten, &copies),
         sweep: sweep(swept, &held, erased_at),
         exported_at: None,
         holds: Vec::new(),
@@ -144,7 +146,12 @@ fn store(name: &str, result: Outcome) -> StoreResult {
     }
 }
 
-fn stores(beginning: &Beginning, held: &Held, forgotten: &Forgotten) -> Vec<StoreResult> {
+fn stores(
+    beginning: &Beginning,
+    held: &Held,
+    forgotten: &Forgotten,
+    copies: &Erased,
+) -> Vec<StoreResult> {
     let rows = held.tables.iter().map(|(_, rows)| rows.unsigned_abs()).sum();
     let of = |names: &[&str]| {
         let named =
@@ -165,6 +172,10 @@ fn stores(beginning: &Beginning, held: &Held, forgotten: &Forgotten) -> Vec<Stor
         let (items, result) = of(tables);
         StoreResult { items, ..store(name, result) }
     };
+    let copied = |name: &str, items: u64| {
+        let result = if items == 0 { Outcome::NothingFound } else { Outcome::Erased };
+        StoreResult { items: Some(items), ..store(name, result) }
+    };
     let noted =
         |name: &str, note: &str| StoreResult { note: Some(note.to_owned()), ..store(name, Outcome::Expires) };
     let retained = |name: &str, basis: &str| StoreResult {
@@ -181,6 +192,9 @@ fn stores(beginning: &Beginning, held: &Held, forgotten: &Forgotten) -> Vec<Stor
                 if forgotten.key_destroyed_at.is_some() { Outcome::Shredded } else { Outcome::NothingFound },
             )
         },
+        copied("backups", copies.backups),
+        copied("exports", copies.exports),
+        copied("restored_copies", copies.restored_places),
         from("credentials", &["keys.", "identity."]),
         from("grants", &["access."]),
         from("configuration", &["tenancy.configuration", "tenancy.feature"]),

@@ -14,8 +14,8 @@ use sha2::Sha256;
 use super::{KEPT, Params};
 use crate::lifecycle::provision::place::Placed;
 use crate::lifecycle::provision::store::{place_failure, reachable, stop_processes, take_away_at};
-use crate::lifecycle::provision::tenant_of;
-use crate::lifecycle::queries;
+use crate::lifecycle::provision::{failure, tenant_of};
+use crate::lifecycle::{backup, queries};
 use crate::tenancy::{self, cells, places, tombstones};
 use crate::{Shared, deploy, identity, metering};
 
@@ -73,6 +73,8 @@ pub async fn mark(run: &Run<'_, Shared>) -> StepResult {
 
 /// Processes, database, server with its files: all that the inventory names is removed.
 pub async fn erase(run: &Run<'_, Shared>) -> StepResult {
+    // Restored copies lie in the same cell: they go before a server of the tenant's own does.
+    let copies = backup::erase_all(run.context, tenant_of(run)).await.map_err(failure)?;
     if let Some(placed) = beginning(run)?.placed {
         stop_processes(run).await?;
         take_away_at(run, &placed).await?;
@@ -82,7 +84,7 @@ pub async fn erase(run: &Run<'_, Shared>) -> StepResult {
             run.gone(kind, &name).await?;
         }
     }
-    Ok(Done::with(&json!({ "at": run.context.clock().now() })))
+    Ok(Done::with(&copies))
 }
 
 /// Writes anew what held its rows.

@@ -7,7 +7,7 @@ use rowhouse_store::sagas::{Done, Run, StepResult};
 use rowhouse_tenantdb::place;
 
 use super::super::provision::store;
-use super::super::queries;
+use super::super::{queries, restore};
 use super::plan::plan;
 use crate::tenancy::{cells, places};
 use crate::{Shared, deploy};
@@ -38,6 +38,8 @@ pub async fn remove(run: &Run<'_, Shared>) -> StepResult {
         deploy::forget(&transaction, tenant).await?;
         cells::remove(&transaction, &source.cell).await?;
         queries::processes_are_gone(&transaction, tenant).await?;
+        // Copies that were restored beside it went with its server.
+        restore::forget_in_cell(&transaction, tenant, &source.cell).await?;
     }
     transaction.commit_telemetry().await?;
     Ok(Done::plainly())

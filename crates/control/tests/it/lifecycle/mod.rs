@@ -1,6 +1,7 @@
 //! The life of tenants on real PostgreSQL: provisioning on every level, its failures and crashes, suspension, what
 //! services are told.
 
+mod backups;
 mod change_tier;
 mod crash;
 mod decommission;
@@ -60,6 +61,7 @@ impl Stage {
         let server = PrivateServer::start(spec).await.expect("a server");
         let platform = Platform::on_own_server_with(&server, |settings| {
             settings.deploy = settings_of(&directory);
+            settings.backups.directory = directory.join("backups");
             change(&mut settings.deploy);
         })
         .await;

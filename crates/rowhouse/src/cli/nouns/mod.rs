@@ -2,6 +2,7 @@
 
 mod access;
 mod ask;
+mod backups;
 mod call;
 mod limits;
 mod messages;
@@ -29,6 +30,12 @@ pub enum Noun {
     /// Long changes that go on.
     #[command(subcommand)]
     Operation(tenants::OperationVerb),
+    /// Sealed copies of tenants' rows.
+    #[command(subcommand)]
+    Backup(backups::BackupVerb),
+    /// Copies restored beside the living data.
+    #[command(subcommand)]
+    Restore(backups::RestoreVerb),
     /// Tenants' own domains.
     #[command(subcommand)]
     Host(tenants::HostVerb),
@@ -117,6 +124,8 @@ pub async fn run(client: &Client, noun: Noun, json: bool) -> anyhow::Result<Exit
         Noun::Operation(verb) => return tenants::operation(client, verb, json).await,
         Noun::Tables(verb) => return tables::run(client, verb, json).await,
         Noun::Tenant(verb) => tenants::tenant(client, verb, json).await?,
+        Noun::Backup(verb) => backups::backup(client, verb, json).await?,
+        Noun::Restore(verb) => backups::restore(client, verb, json).await?,
         Noun::Host(verb) => tenants::host(client, verb, json).await?,
         Noun::Instance(verb) => tenants::instance(client, verb, json).await?,
         Noun::ServiceAccount(verb) => access::service_account(client, verb, json).await?,

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::Client;
+use super::{Client, backups};
 use super::ask::{Page, at, escape};
 use crate::cli::show::show;
 
@@ -78,6 +78,49 @@ pub enum TenantVerb {
         #[arg(long)]
         reason: String,
     },
+    /// Take a backup of all its rows and wait until it is whole.
+    Backup {
+        /// Its code or id.
+        tenant: String,
+        /// Why.
+        #[arg(long, default_value = "")]
+        note: String,
+    },
+    /// Restore its rows beside the living ones, to be read for seven days.
+    Restore {
+        /// Its code or id.
+        tenant: String,
+        /// `backup_…`; the newest, if not said.
+        #[arg(long, conflicts_with = "at")]
+        backup: Option<String>,
+        /// The newest backup taken by this time, as in 2026-11-20T14:03:07Z.
+        #[arg(long)]
+        at: Option<String>,
+    },
+    /// Fetch everything of it as a tar of JSON lines.
+    Export {
+        /// Its code or id.
+        tenant: String,
+        /// Where to put it.
+        file: std::path::PathBuf,
+    },
+    /// Move it to another level of isolation; its writers wait while its rows are copied.
+    Move {
+        /// Its code or id.
+        tenant: String,
+        /// shared, schema, database or instance.
+        #[arg(long)]
+        isolation: String,
+        /// The cell; the emptiest, if not said.
+        #[arg(long)]
+        cell: Option<String>,
+        /// wait, cancel or abort: what becomes of transactions that do not end.
+        #[arg(long, default_value = "wait")]
+        on_long_transactions: String,
+        /// Don't wait; follow it with `rowhouse operation watch`.
+        #[arg(long)]
+        no_wait: bool,
+    },
 }
 
 /// Which tenants.
@@ -123,6 +166,16 @@ pub async fn tenant(client: &Client, verb: TenantVerb, json: bool) -> anyhow::Re
         TenantVerb::Resume { tenant, reason } => {
             let answer = client.post(&path(&tenant, "/resume"), json!({"reason": reason})).await?;
             changed(&answer, json, &format!("rowhouse audit search --tenant {tenant}"));
+        }
+        TenantVerb::Backup { tenant, note } => backups::take(client, tenant, note, json).await?,
+        TenantVerb::Restore { tenant, backup, at } => {
+            backups::beside(client, tenant, (backup, at), json).await?;
+        }
+        TenantVerb::Export { tenant, file } => backups::export(client, &tenant, &file).await?,
+        TenantVerb::Move { tenant, isolation, cell, on_long_transactions, no_wait } => {
+            let body =
+                json!({"isolation": isolation, "cell": cell, "on_long_transactions": on_long_transactions});
+            backups::relocate(client, &tenant, body, no_wait, json).await?;
         }
     }
     Ok(())
