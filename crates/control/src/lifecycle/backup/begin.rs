@@ -14,6 +14,9 @@ use crate::{Control, catalog};
 
 /// Longest note, in characters.
 const NOTE_MAX: usize = 500;
+/// Days that a backup is kept when the tier is gone, and at most.
+const DAYS_DEFAULT: u32 = 7;
+const DAYS_MAX: u32 = 3_650;
 const DAY_US: i64 = 86_400_000_000;
 
 /// Enters a backup in `transaction`, which is to be committed with the change that comes back.
@@ -70,7 +73,7 @@ pub async fn enter(
 ) -> Result<Option<BackupId>, Refusal> {
     let resident = residency::at_home(control, transaction, tenant.id).await?;
     let tier = catalog::load_tier(transaction, &tenant.tier).await?;
-    let days = tier.map_or(7, |tier| tier.backup_days);
+    let days = tier.map_or(DAYS_DEFAULT, |tier| tier.backup_days).min(DAYS_MAX);
     let now = control.clock().now();
     let id = BackupId(control.entropy().uuid_v7(now.as_microsecond()));
     let new = NewBackup {
