@@ -12,6 +12,8 @@ pub mod billing;
 pub mod catalog;
 pub mod deploy;
 pub mod directory;
+pub mod doctor;
+pub mod fleet;
 pub mod identity;
 pub mod keys;
 pub mod lifecycle;
@@ -84,6 +86,8 @@ pub struct Settings {
     pub naming: Naming,
     /// Domains of tenants' own.
     pub hosts: tenancy::hosts::Settings,
+    /// What is done with cells whose server has known holes.
+    pub below_floor: doctor::BelowFloor,
 }
 
 /// The control plane as handlers share it.

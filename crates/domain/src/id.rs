@@ -107,6 +107,8 @@ ids! {
     EventId = "event";
     /// A long-running change that a client follows.
     OperationId = "operation";
+    /// A rollout of migrations over the fleet.
+    RolloutId = "rollout";
     /// One request through the gateway or to the control API.
     RequestId = "request";
     /// A domain of a tenant's own.

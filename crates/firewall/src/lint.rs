@@ -83,7 +83,6 @@ impl Concern {
             Concern::Syntax
                 | Concern::Transaction
                 | Concern::Privilege
-                | Concern::Contract
                 | Concern::TenantId
                 | Concern::Key
         )
@@ -320,7 +319,7 @@ impl Reader<'_> {
                 let columns = names(&constraint.keys);
                 let first = columns.first().map(String::as_str).or(own.first().copied());
                 if first.is_some_and(|first| first != "tenant_id") {
-                    self.say(Concern::Key, format!("a key of {table} begins with {}: begin it with tenant_id, or it tells of other tenants' values.", first.unwrap_or_default()));
+                    self.say(Concern::Key, format!("the key of {table} that begins with {} lacks column \"tenant_id\" in front: without it, it tells of other tenants' values.", first.unwrap_or_default()));
                 }
             }
             Ok(ConstrType::ConstrForeign) => {
@@ -352,7 +351,7 @@ impl Reader<'_> {
             self.say(Concern::Leakproof, format!("on the level shared no query uses this index of {table}: keep a stored generated column, compare ranges under a C collation, or put such tenants on the level schema."));
         }
         if !index.concurrent && !self.made.contains(&table) {
-            self.say(Concern::IndexLock, format!("building an index of {table} keeps writers out; above 1 GB use CONCURRENTLY in a migration of its own that begins with `-- rowhouse: outside transaction`."));
+            self.say(Concern::IndexLock, format!("building an index of {table} keeps writers out while it is built, which takes seconds above 1 GB: roll it out when few write."));
         }
     }
 

@@ -7,10 +7,12 @@ use std::time::Duration;
 use rowhouse_domain::context::ContextError;
 use rowhouse_domain::id::TenantId;
 use rowhouse_domain::tenancy::Isolation;
+use rowhouse_firewall::Firewall;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::statement::Guard;
 use crate::pool::{CellPool, PoolKey, SHARED_POOL};
 use crate::transaction::Entry;
 use crate::view::View;
@@ -35,6 +37,7 @@ struct Inner {
     only: Option<TenantId>,
     view: watch::Receiver<Arc<View>>,
     pools: Arc<Pools>,
+    firewall: Firewall,
     /// The watcher and the sweeper; they end with this.
     _tasks: JoinSet<()>,
 }
@@ -61,7 +64,7 @@ impl Databases {
         let view = source.start(&mut tasks).await?;
         let pools = Arc::new(Pools::default());
         tasks.spawn(sweep(pools.clone(), view.clone()));
-        Ok(Databases { inner: Arc::new(Inner { only, view, pools, _tasks: tasks }) })
+        Ok(Databases { inner: Arc::new(Inner { only, view, pools, firewall: Firewall::default(), _tasks: tasks }) })
     }
 
     /// The gateway's public keys as they are now.
@@ -152,7 +155,8 @@ impl Databases {
             schema: place.schema.clone(),
         };
         let size = if place.isolation == Isolation::Shared { SHARED_POOL } else { place.connections };
-        let entry = Entry { tenant, epoch: place.epoch, rights: place.rights.letters(), key, access };
+        let guard = Guard { firewall: self.inner.firewall.clone(), ground: view.ground(place, cell) };
+        let entry = Entry { tenant, epoch: place.epoch, rights: place.rights.letters(), key, access, guard };
         match TenantTransaction::begin(pool.acquire(&pool_key, size).await?, &entry).await {
             // An idle connection that died unnoticed (the server was restarted) says nothing about the server now.
             Err(DatabaseError::Unavailable(_)) => {

@@ -40,8 +40,8 @@ pub enum DatabaseError {
     /// 42501: not granted to tenants.
     #[error("not allowed for tenants: {0}")]
     Denied(String),
-    /// Not one of SELECT, INSERT, UPDATE, DELETE, MERGE, VALUES, TABLE, WITH.
-    #[error("a tenant's transaction runs no `{0}`")]
+    /// The statement firewall: not for tenants (as 42501), or not one statement on rows. It did not reach the server.
+    #[error("{0}")]
     StatementRefused(String),
     /// A query for exactly one row found another number.
     #[error("expected one row, found {0}")]
@@ -68,6 +68,7 @@ impl DatabaseError {
     pub fn sqlstate(&self) -> Option<&str> {
         match self {
             DatabaseError::Constraint { sqlstate, .. } => Some(sqlstate),
+            DatabaseError::StatementRefused(_) => Some("42501"),
             DatabaseError::Statement(error) => error.code().map(SqlState::code),
             _ => None,
         }

@@ -7,7 +7,7 @@
 //! is in it (a process of an instance of its own holds no other's keys). A plane holds secrets: it is sent over a
 //! socket that only the services' user can open, and kept in a file with mode 0600.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rowhouse_domain::id::TenantId;
 use rowhouse_domain::tenancy::Isolation;
@@ -29,6 +29,9 @@ pub struct Plane {
     pub version: u64,
     /// The service this plane is for.
     pub service: String,
+    /// Functions that the service's own migrations define; its statements may call them.
+    #[serde(default)]
+    pub functions: BTreeSet<String>,
     /// Servers by name.
     pub cells: BTreeMap<String, PlaneCell>,
     /// Databases and their context keys.
@@ -49,6 +52,9 @@ pub struct PlaneCell {
     pub port: u16,
     /// How many connections this process may have open to it, over all pools.
     pub connections: u32,
+    /// The server is below the floor of known holes: the firewall refuses more.
+    #[serde(default)]
+    pub strict: bool,
 }
 
 /// A database that holds tenants.

@@ -1,58 +1,60 @@
-//! The one rule about statements that the library enforces itself: which word they begin with. What a tenant's
-//! transaction has no use for (SET, DDL, COMMIT, LOCK, PREPARE, COPY …) does not leave the process.
+//! What stands between a service's text and the server: the statement firewall. The library sends one statement on rows
+//! at a time; transactions, settings and cursors are its own business.
+
+use std::sync::Arc;
+
+use rowhouse_firewall::{Firewall, Ground};
 
 use crate::DatabaseError;
 
-const ALLOWED: [&str; 8] = ["SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "VALUES", "TABLE", "WITH"];
-
-/// Refuses `sql` unless its first word, after white space, comments and opening brackets, is one of ours. The
-/// extended protocol takes one statement a text, so the first word is the statement's.
-pub(crate) fn check(sql: &str) -> Result<(), DatabaseError> {
-    let word: String = skip(sql).chars().take_while(char::is_ascii_alphabetic).collect();
-    if ALLOWED.iter().any(|allowed| allowed.eq_ignore_ascii_case(&word)) {
-        Ok(())
-    } else {
-        Err(DatabaseError::StatementRefused(word.chars().take(32).collect()))
-    }
+/// The firewall with the ground that one transaction's statements stand on.
+#[derive(Clone)]
+pub(crate) struct Guard {
+    pub firewall: Firewall,
+    pub ground: Arc<Ground>,
 }
 
-fn skip(sql: &str) -> &str {
-    let mut rest = sql;
-    loop {
-        rest = rest.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '(');
-        if let Some(comment) = rest.strip_prefix("--") {
-            rest = comment.split_once('\n').map_or("", |(_, after)| after);
-        } else {
-            return rest;
+impl Guard {
+    /// Refuses `sql` unless it is one statement on rows that tenants may run.
+    pub fn check(&self, sql: &str) -> Result<(), DatabaseError> {
+        let verdict = self.firewall.verdict(&self.ground, sql);
+        verdict.allowed().map_err(|refusal| DatabaseError::StatementRefused(refusal.to_string()))?;
+        if verdict.is_rows() {
+            return Ok(());
         }
+        let what = verdict.statements.join("; ");
+        Err(DatabaseError::StatementRefused(format!("rowhouse: {what} is not allowed within a transaction")))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rowhouse_firewall::Level;
+
     use super::*;
 
     #[test]
-    fn only_queries_and_changes_of_rows_pass() {
+    fn only_one_query_or_change_of_rows_passes() {
+        let ground = Arc::new(Ground::new("stamping", Level::Shared));
+        let guard = Guard { firewall: Firewall::default(), ground };
         for good in
             ["SELECT 1", "  with x AS (SELECT 1) SELECT 1", "-- why\n insert into t values (1)", "(select 1)"]
         {
-            assert!(check(good).is_ok(), "{good}");
+            assert!(guard.check(good).is_ok(), "{good}");
         }
         for bad in [
             "",
             "SET rh.ctx = ''",
             "commit",
-            "DO $$ $$",
+            "SAVEPOINT a",
+            "SET LOCAL statement_timeout = 1",
+            "DECLARE c CURSOR FOR SELECT 1",
             "/* SELECT */ LOCK t",
-            "-- SELECT",
-            "COPY t TO STDOUT",
-            "SELECTX",
-            "EXPLAIN SELECT 1",
-            "PREPARE x AS SELECT 1",
-            ";SELECT 1",
+            "COPY (SELECT 1) TO STDOUT",
+            "SELECT 1; SELECT 2",
+            "SELECT set_config('rh.ctx', '', true)",
         ] {
-            assert!(matches!(check(bad), Err(DatabaseError::StatementRefused(_))), "{bad}");
+            assert!(matches!(guard.check(bad), Err(DatabaseError::StatementRefused(_))), "{bad}");
         }
     }
 }

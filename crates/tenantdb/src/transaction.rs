@@ -6,6 +6,7 @@ use tokio_postgres::{Row, SimpleQueryMessage, Statement};
 
 use crate::name::quote;
 use crate::pool::{Backend, Slot};
+use crate::statement::Guard;
 use crate::token::{DatabaseKey, LIFETIME_S, TokenClaims};
 use crate::{DatabaseError, Rights};
 
@@ -26,6 +27,8 @@ pub(crate) struct Entry<'a> {
     pub rights: &'static str,
     pub key: &'a DatabaseKey,
     pub access: Access,
+    /// What its statements are judged by.
+    pub guard: Guard,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +52,7 @@ pub struct TenantTransaction {
     tainted: bool,
     /// Nothing was taken from the tenant: what is denied is denied to all.
     full_rights: bool,
+    guard: Guard,
 }
 
 impl std::fmt::Debug for TenantTransaction {
@@ -86,6 +90,7 @@ impl TenantTransaction {
                     state: State::Ready,
                     tainted: false,
                     full_rights,
+                    guard: entry.guard.clone(),
                 })
             }
             Err(refused @ (DatabaseError::Moved | DatabaseError::NotPermitted)) => {
@@ -112,8 +117,8 @@ impl TenantTransaction {
         sql: &'static str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, DatabaseError> {
-        self.guarded(async |backend| {
-            let statement = backend.prepare(sql).await?;
+        self.guarded(async |backend, guard| {
+            let statement = backend.prepare(sql, guard).await?;
             Ok(backend.client().query(&statement, parameters).await?)
         })
         .await
@@ -156,8 +161,8 @@ impl TenantTransaction {
         sql: &'static str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<u64, DatabaseError> {
-        self.guarded(async |backend| {
-            let statement = backend.prepare(sql).await?;
+        self.guarded(async |backend, guard| {
+            let statement = backend.prepare(sql, guard).await?;
             Ok(backend.client().execute(&statement, parameters).await?)
         })
         .await
@@ -176,11 +181,11 @@ impl TenantTransaction {
         let names = columns.iter().map(|(name, _)| quote(name)).collect::<Result<Vec<_>, _>>()?.join(", ");
         let table = quote(table)?;
         let values: Vec<_> = columns.iter().map(|(_, values)| *values).collect();
-        self.guarded(async |backend| {
-            let shape = backend.prepare(&format!("SELECT {names} FROM {table}")).await?;
+        self.guarded(async |backend, _| {
+            let shape = backend.prepare_own(&format!("SELECT {names} FROM {table}")).await?;
             let arrays = arrays(&shape)?;
             let sql = format!("INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays})");
-            let insert = backend.prepare(&sql).await?;
+            let insert = backend.prepare_own(&sql).await?;
             Ok(backend.client().execute(&insert, &values).await?)
         })
         .await
@@ -234,13 +239,14 @@ impl TenantTransaction {
 
     async fn guarded<T>(
         &mut self,
-        work: impl AsyncFnOnce(&mut Backend) -> Result<T, DatabaseError>,
+        work: impl AsyncFnOnce(&mut Backend, &Guard) -> Result<T, DatabaseError>,
     ) -> Result<T, DatabaseError> {
         if self.state != State::Ready {
             return Err(DatabaseError::Aborted);
         }
         self.state = State::Busy;
-        let result = work(self.backend()).await.map_err(|error| match error {
+        let guard = self.guard.clone();
+        let result = work(self.backend(), &guard).await.map_err(|error| match error {
             // From level `schema` up, a right that was taken shows as a missing privilege.
             DatabaseError::Denied(_) if !self.full_rights => DatabaseError::NotPermitted,
             other => other,

@@ -2,7 +2,11 @@
 
 use std::collections::HashMap;
 
+use std::sync::Arc;
+
 use rowhouse_domain::id::TenantId;
+use rowhouse_domain::tenancy::Isolation;
+use rowhouse_firewall::{Ground, Level};
 
 use crate::plane::{Plane, PlaneCell, PlanePlace};
 use crate::{ContextKeys, DatabaseKey};
@@ -13,6 +17,17 @@ pub(crate) struct View {
     context_keys: ContextKeys,
     /// Position in `plane.databases` by cell and database.
     databases: HashMap<(String, String), usize>,
+    /// What the firewall stands on, by level and whether the server is below the floor.
+    grounds: HashMap<(Level, bool), Arc<Ground>>,
+}
+
+/// The level as the firewall tells it apart.
+pub(crate) fn level(isolation: Isolation) -> Level {
+    match isolation {
+        Isolation::Shared => Level::Shared,
+        Isolation::Schema => Level::Schema,
+        Isolation::Database | Isolation::Instance => Level::Own,
+    }
 }
 
 impl View {
@@ -20,7 +35,15 @@ impl View {
         let context_keys = ContextKeys::from_jwks(&plane.jwks);
         let name = |at: usize| (plane.databases[at].cell.clone(), plane.databases[at].database.clone());
         let databases = (0..plane.databases.len()).map(|at| (name(at), at)).collect();
-        View { plane, context_keys, databases }
+        let grounds = [Level::Shared, Level::Schema, Level::Own]
+            .into_iter()
+            .flat_map(|level| [(level, false), (level, true)])
+            .map(|(level, strict)| {
+                let functions = plane.functions.clone();
+                ((level, strict), Arc::new(Ground { strict, functions, ..Ground::new(&plane.service, level) }))
+            })
+            .collect();
+        View { plane, context_keys, databases, grounds }
     }
 
     /// The service whose plane this is.
@@ -42,6 +65,11 @@ impl View {
         let cell = self.plane.cells.get(&place.cell)?;
         let at = *self.databases.get(&(place.cell.clone(), place.database.clone()))?;
         Some((place, cell, &self.plane.databases[at].key))
+    }
+
+    /// What statements at `place` are judged by.
+    pub fn ground(&self, place: &PlanePlace, cell: &PlaneCell) -> Arc<Ground> {
+        self.grounds[&(level(place.isolation), cell.strict)].clone()
     }
 
     /// How many connections this process may have to a server.

@@ -12,7 +12,8 @@ use utoipa_axum::routes;
 
 use super::{Answer, assemble};
 use crate::{
-    Shared, access, audit, billing, catalog, deploy, identity, keys, lifecycle, limits, messages, metering, resources, tenancy,
+    Shared, access, audit, billing, catalog, deploy, doctor, fleet, identity, keys, lifecycle, limits, messages,
+    metering, resources, tenancy,
 };
 
 /// The control API, ready to be served.
@@ -42,6 +43,8 @@ fn documented() -> (Router<Shared>, OpenApi) {
         .merge(tenancy::routes())
         .merge(lifecycle::routes())
         .merge(deploy::routes())
+        .merge(doctor::routes())
+        .merge(fleet::routes())
         .merge(access::routes())
         .merge(keys::routes())
         .merge(metering::routes())

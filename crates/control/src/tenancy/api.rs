@@ -180,6 +180,22 @@ async fn get_context(
     Ok(Json(context((tenant, configuration), compiled, &directory, control.clock().now_us())))
 }
 
+#[derive(Debug, Default, Clone, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct TablesWhen {
+    /// `now` (the default) or `rollout`: recorded and tried out only; `POST /v1/fleet/migrations` brings them to the places.
+    #[param(inline)]
+    install: Option<TablesInstall>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum TablesInstall {
+    Now,
+    Rollout,
+}
+
 /// A service's tables.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -212,6 +228,18 @@ struct TablesAnswer {
     installed: usize,
     /// Tenants whose place could not be brought to it.
     failed: Vec<TablesFailure>,
+    /// What the migrations should be asked about.
+    advice: Vec<TablesAdvice>,
+}
+
+#[derive(Debug, Clone, Serialize, ToSchema)]
+struct TablesAdvice {
+    /// Number of the migration.
+    migration: i32,
+    /// What about: `leakproof`, `index_lock`, `rewrite`, `schema`, `unread`.
+    concern: &'static str,
+    /// In words.
+    detail: String,
 }
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -224,12 +252,13 @@ struct TablesFailure {
 
 /// Installs a service's tables wherever tenants lie. Asking again with the same tables changes nothing.
 #[utoipa::path(put, path = "/v1/services/{service}/tables", operation_id = "tenancy.put_tables", tag = "tenancy",
-    params(("service" = String, Path, description = "Name of the service")), request_body = TablesBody,
+    params(("service" = String, Path, description = "Name of the service"), TablesWhen), request_body = TablesBody,
     responses((status = 200, body = TablesAnswer)))]
 async fn put_tables(
     State(control): State<Shared>,
     caller: Caller,
     Path(service): Path<String>,
+    Parameters(when): Parameters<TablesWhen>,
     body: Body<TablesBody>,
 ) -> Answer<Json<TablesAnswer>> {
     let permit = caller.permit("tables:update", None)?;
@@ -239,12 +268,21 @@ async fn put_tables(
         |given: MigrationBody| Migration { number: given.number, name: given.name, sql: given.sql };
     let tables = ServiceTables::parse(&service, &manifest, migrations.into_iter().map(migration).collect())
         .map_err(|error| Refusal::new(&kind::TABLES_INVALID, format!("{error}.")))?;
-    let rolled =
-        service_tables::put(&control, &permit, &manifest, &tables, &caller.request_id.to_string()).await?;
+    let advice = service_tables::concerns(&tables).into_iter();
+    let advice = advice
+        .map(|(migration, concern, detail)| TablesAdvice { migration, concern: concern.as_str(), detail })
+        .collect();
+    let request_id = caller.request_id.to_string();
+    if when.install == Some(TablesInstall::Rollout) {
+        service_tables::put_for_rollout(&control, &permit, &manifest, &tables, &request_id).await?;
+        let version = tables.version();
+        return Ok(Json(TablesAnswer { service, version, installed: 0, failed: Vec::new(), advice }));
+    }
+    let rolled = service_tables::put(&control, &permit, &manifest, &tables, &request_id).await?;
     let failure =
         |(tenant, problem): (TenantId, String)| TablesFailure { tenant: tenant.to_string(), problem };
     let failed = rolled.failed.into_iter().map(failure).collect();
-    Ok(Json(TablesAnswer { service, version: rolled.version, installed: rolled.installed, failed }))
+    Ok(Json(TablesAnswer { service, version: rolled.version, installed: rolled.installed, failed, advice }))
 }
 
 async fn refuse_unknown_service(control: &Control, permit: &Permit, service: &str) -> Result<(), Refusal> {

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::seal::{Seal, SealBroken};
 use crate::Control;
+use crate::doctor::BelowFloor;
 
 /// The cell that the private server is.
 pub const LOCAL_CELL: &str = "local-1";
@@ -107,6 +108,19 @@ pub async fn put(
         )
         .await?;
     Ok(changed == 1)
+}
+
+/// Whether shared tenants may be placed in a cell: not where the operator refuses servers with known holes.
+pub async fn takes_shared(
+    control: &Control,
+    transaction: &Transaction,
+    name: &str,
+) -> Result<bool, StoreError> {
+    if control.settings.below_floor == BelowFloor::Strict {
+        return Ok(true);
+    }
+    let sql = "SELECT strict FROM tenancy.cells WHERE name = $1";
+    Ok(transaction.query_opt(sql, &[&name]).await?.is_some_and(|row| !row.get::<_, bool>(0)))
 }
 
 /// Forgets a cell that holds nobody, and its keys.

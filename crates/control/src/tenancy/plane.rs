@@ -242,10 +242,11 @@ pub async fn build(control: &Control, service: &str, tenant: Option<TenantId>) -
         }
     }
     let cells = known_cells(&transaction, &databases).await?;
+    let functions = super::service_tables::functions(&transaction, service).await?;
     transaction.finish().await?;
     let key = control.context_signer.verifier();
     let jwks = vec![PlaneJwk::ed25519(key.key_id(), key.x())];
-    Ok(Plane { version, service: service.to_owned(), cells, databases, places, jwks })
+    Ok(Plane { version, service: service.to_owned(), functions, cells, databases, places, jwks })
 }
 
 fn unusable(error: cells::CellsError) -> Refusal {
@@ -298,13 +299,13 @@ async fn known_cells(
 ) -> Result<BTreeMap<String, PlaneCell>, StoreError> {
     let names: BTreeSet<&str> = databases.iter().map(|database| database.cell.as_str()).collect();
     let names: Vec<&str> = names.into_iter().collect();
-    let sql = "SELECT name, host, port, kind FROM tenancy.cells WHERE name = ANY ($1)";
+    let sql = "SELECT name, host, port, kind, strict FROM tenancy.cells WHERE name = ANY ($1)";
     let rows = transaction.query(sql, &[&names]).await?;
     let cell = |row: &tokio_postgres::Row| {
         let port =
             u16::try_from(row.get::<_, i32>(2)).map_err(|_| StoreError::Stored { what: "a cell's port" })?;
         let connections = if row.get::<_, &str>(3) == "instance" { CONNECTIONS_OWN } else { CONNECTIONS };
-        Ok((row.get(0), PlaneCell { host: row.get(1), port, connections }))
+        Ok((row.get(0), PlaneCell { host: row.get(1), port, connections, strict: row.get(4) }))
     };
     rows.iter().map(cell).collect()
 }

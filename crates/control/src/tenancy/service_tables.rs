@@ -10,10 +10,14 @@ use rowhouse_domain::tenancy::Isolation;
 use rowhouse_store::{Change, StoreError, Transaction};
 use rowhouse_tenantdb::cell::{SHARED_DATABASE, SHARED_LOGIN};
 use rowhouse_tenantdb::name::schema_of_service;
-use rowhouse_tenantdb::tables::{InstallError, Migration, ServiceTables, Target, install};
+use rowhouse_tenantdb::tables::{InstallError, Migration, ServiceTables, TableKind, Target, TryOut, install, try_out};
 use rowhouse_tenantdb::{Cell, Place};
 use serde_json::json;
+use std::collections::BTreeSet;
+
 use tokio_postgres::types::Json;
+
+use rowhouse_firewall::{lint, own_functions};
 
 use super::cells::{self, CellsError};
 use super::places;
@@ -59,6 +63,21 @@ pub async fn services(transaction: &Transaction) -> Result<Vec<String>, StoreErr
     Ok(transaction.query(sql, &[]).await?.iter().map(|row| row.get(0)).collect())
 }
 
+/// The recorded tables of one service.
+pub async fn of_service(
+    transaction: &Transaction,
+    service: &str,
+) -> Result<Option<ServiceTables>, StoreError> {
+    Ok(all(transaction).await?.into_iter().find(|tables| tables.service == service))
+}
+
+/// Functions that a service's migrations define.
+pub async fn functions(transaction: &Transaction, service: &str) -> Result<BTreeSet<String>, StoreError> {
+    let sql = "SELECT functions FROM tenancy.service_tables WHERE service = $1";
+    let row = transaction.query_opt(sql, &[&service]).await?;
+    Ok(row.map(|row| row.get::<_, Vec<String>>(0)).unwrap_or_default().into_iter().collect())
+}
+
 /// Versions of all services' tables; they stay until the transaction ends.
 pub async fn hold_versions(transaction: &Transaction) -> Result<Vec<(String, i32)>, StoreError> {
     let sql = "SELECT service, version FROM tenancy.service_tables ORDER BY service FOR SHARE";
@@ -98,6 +117,7 @@ pub async fn put(
     tables: &ServiceTables,
     request_id: &str,
 ) -> Result<Rolled, Refusal> {
+    refuse_faults(tables)?;
     let transaction = control.store.write(permit).await?;
     // One at a time: two versions of one service must not overtake each other.
     transaction.execute("SELECT pg_advisory_xact_lock(7243)", &[]).await?;
@@ -121,6 +141,90 @@ pub async fn put(
     Ok(Rolled { version: tables.version(), installed, failed })
 }
 
+/// Takes a service's tables without installing them: a rollout brings them to the places, and new places have them from the
+/// start. They are tried out in a shared database, which is left as it was.
+///
+/// # Errors
+/// As [`put`].
+pub async fn put_for_rollout(
+    control: &Control,
+    permit: &Permit,
+    manifest: &str,
+    tables: &ServiceTables,
+    request_id: &str,
+) -> Result<(), Refusal> {
+    refuse_faults(tables)?;
+    let transaction = control.store.write(permit).await?;
+    transaction.execute("SELECT pg_advisory_xact_lock(7243)", &[]).await?;
+    if let Some(name) = cells::with_shared_tables(&transaction).await?.first()
+        && let Some(cell) = cells::get(&transaction, name).await?
+    {
+        try_shared_tables(&cell, tables).await?;
+    }
+    record(&transaction, manifest, tables).await?;
+    super::plane::raise(&transaction).await?;
+    Ok(transaction.commit(changed(tables, permit.principal(), request_id)).await?)
+}
+
+/// What installing `tables` in the shared database of `cell` would do.
+///
+/// # Errors
+/// As [`put`].
+pub async fn try_shared_tables(cell: &Cell, tables: &ServiceTables) -> Result<TryOut, Refusal> {
+    let schema = schema_of_service(&tables.service);
+    try_out(cell, &shared_target(&schema), tables).await.map_err(refusal)
+}
+
+/// What installing `tables` in the schema of a place would do.
+///
+/// # Errors
+/// As [`put`].
+pub async fn try_place(
+    cell: &Cell,
+    place: &Place,
+    schema: &str,
+    tables: &ServiceTables,
+) -> Result<TryOut, Refusal> {
+    try_out(cell, &place.target(schema), tables).await.map_err(refusal)
+}
+
+/// What the parse trees of the migrations say must not run. Of what runs already nothing is said again.
+fn refuse_faults(tables: &ServiceTables) -> Result<(), Refusal> {
+    let mut refusal = Refusal::new(&kind::TABLES_INVALID, "A migration does what it must not.");
+    let mut faults = 0;
+    for (number, concern, detail) in concerns(tables).into_iter().filter(|(_, concern, _)| concern.is_fault()) {
+        faults += 1;
+        refusal = refusal.field("/migrations", concern.as_str(), format!("migration {number}: {detail}"));
+    }
+    if faults == 0 { Ok(()) } else { Err(refusal) }
+}
+
+/// Everything that the migrations should be asked about: number, what about, in words.
+pub fn concerns(tables: &ServiceTables) -> Vec<(i32, rowhouse_firewall::Concern, String)> {
+    let own: BTreeSet<String> = tables
+        .manifest
+        .tables
+        .iter()
+        .filter(|(_, table)| table.kind == TableKind::Tenant)
+        .map(|(name, _)| name.clone())
+        .collect();
+    let of = |migration: &Migration| {
+        let number = migration.number;
+        lint(&migration.sql, &own).into_iter().map(move |lint| (number, lint.concern, lint.detail))
+    };
+    tables.migrations.iter().flat_map(of).collect()
+}
+
+fn shared_target(schema: &str) -> Target<'_> {
+    Target {
+        database: SHARED_DATABASE,
+        schema,
+        isolation: Isolation::Shared,
+        login: SHARED_LOGIN,
+        tenant: None,
+    }
+}
+
 fn changed(tables: &ServiceTables, actor: Principal, request_id: &str) -> Change {
     Change::new(OPERATOR_TENANT, "tenancy.tables_changed", "update", actor)
         .on("service", &tables.service)
@@ -131,16 +235,19 @@ fn changed(tables: &ServiceTables, actor: Principal, request_id: &str) -> Change
 async fn record(transaction: &Transaction, manifest: &str, tables: &ServiceTables) -> Result<(), StoreError> {
     transaction
         .execute(
-            "INSERT INTO tenancy.service_tables (service, version, manifest, migrations, updated_at) \
-             VALUES ($1, $2, $3, $4, $5) \
+            "INSERT INTO tenancy.service_tables (service, version, manifest, migrations, updated_at, functions) \
+             VALUES ($1, $2, $3, $4, $5, $6) \
              ON CONFLICT (service) DO UPDATE SET version = excluded.version, manifest = excluded.manifest, \
-               migrations = excluded.migrations, updated_at = excluded.updated_at",
+               migrations = excluded.migrations, updated_at = excluded.updated_at, functions = excluded.functions",
             &[
                 &tables.service,
                 &tables.version(),
                 &manifest,
                 &Json(&tables.migrations),
                 &transaction.store().clock().now(),
+                &own_functions(tables.migrations.iter().map(|migration| migration.sql.as_str()))
+                    .into_iter()
+                    .collect::<Vec<_>>(),
             ],
         )
         .await?;
@@ -159,19 +266,58 @@ pub(super) async fn install_shared(control: &Control, cell: &Cell) -> Result<(),
     Ok(transaction.commit_telemetry().await?)
 }
 
+/// Why a schema could not be brought to a version.
+#[derive(Debug, thiserror::Error)]
+pub enum BringError {
+    /// The control database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The place is not there any more, or its server is not known.
+    #[error("the place is not there any more")]
+    Gone,
+    /// The schema is as it was.
+    #[error("{}", with_cause(.0))]
+    Install(#[from] InstallError),
+}
+
+/// Brings one installed schema to `tables`. The version stands in the schema's own database, in the transaction of the
+/// migrations; the record here follows it.
+///
+/// # Errors
+/// [`BringError`]; what is passing may work a little later.
+pub(crate) async fn bring(
+    control: &Control,
+    (cell, database, schema): (&str, &str, &str),
+    tenant: Option<TenantId>,
+    tables: &ServiceTables,
+) -> Result<i32, BringError> {
+    let permit = Permit::for_system(tenant, "a rollout");
+    let transaction = control.store.read(&permit).await?;
+    let reachable = cells::get(&transaction, cell).await?.ok_or(BringError::Gone)?;
+    let place = match tenant {
+        None => None,
+        Some(tenant) => {
+            let row = places::get(&transaction, tenant).await?;
+            let here = row.filter(|row| row.cell == cell && row.place.database == database);
+            Some(here.ok_or(BringError::Gone)?.place)
+        }
+    };
+    transaction.finish().await?;
+    let target = place.as_ref().map_or_else(|| shared_target(schema), |place| place.target(schema));
+    let done = install(&reachable, &target, tables).await?;
+    let transaction = control.store.write(&permit).await?;
+    enter(&transaction, cell, &target, &tables.service, done.version).await?;
+    transaction.commit_telemetry().await?;
+    Ok(done.version)
+}
+
 async fn install_shared_tables(
     transaction: &Transaction,
     cell: &Cell,
     tables: &ServiceTables,
 ) -> Result<(), Refusal> {
     let schema = schema_of_service(&tables.service);
-    let target = Target {
-        database: SHARED_DATABASE,
-        schema: &schema,
-        isolation: Isolation::Shared,
-        login: SHARED_LOGIN,
-        tenant: None,
-    };
+    let target = shared_target(&schema);
     let done = install(cell, &target, tables).await.map_err(refusal)?;
     Ok(enter(transaction, &cell.name, &target, &tables.service, done.version).await?)
 }
@@ -206,7 +352,7 @@ pub async fn install_in_place(
     Ok(transaction.commit_telemetry().await?)
 }
 
-async fn enter(
+pub(crate) async fn enter(
     transaction: &Transaction,
     cell: &str,
     target: &Target<'_>,

@@ -7,6 +7,7 @@ mod catalog;
 mod configuration;
 mod directory;
 mod features;
+mod fleet;
 mod hosts;
 mod house;
 mod ingestion;

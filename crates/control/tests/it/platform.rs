@@ -400,6 +400,7 @@ fn control(config: tokio_postgres::Config, clock: Clock, journal: &Journal, mess
             backups: Default::default(),
             naming,
             hosts: Default::default(),
+            below_floor: Default::default(),
         },
     }
 }

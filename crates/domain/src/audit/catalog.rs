@@ -284,6 +284,7 @@ pub const EVENTS: &[EventName] = &[
     name("tenancy.feature_changed", T::ConfigChanged),
     name("tenancy.flag_changed", T::ConfigChanged),
     name("tenancy.host_changed", T::ConfigChanged),
+    name("tenancy.rollout_changed", T::ConfigChanged),
     name("tenancy.tables_changed", T::ConfigChanged),
     name("tenancy.tenant_changed", T::TenantChanged),
     name("tenancy.tier_changed", T::ConfigChanged),

@@ -57,6 +57,8 @@ catalogue! {
     DATABASE_BUSY = "tenancy.database_busy", 503, Ours, "The tenant's database is busy", "Ask again in a second.";
     NO_CAPACITY = "tenancy.no_capacity", 409, Ours, "No cell has room", "Add a cell, or raise a budget.";
     TABLES_INVALID = "tenancy.tables_invalid", 422, Caller, "The service's tables do not fit the rules", "Correct each finding in `errors`.";
+    ROLLOUT_RUNNING = "tenancy.rollout_running", 409, Caller, "A rollout of this service runs", "Wait for it, or stop it first.";
+    ROLLOUT_STATE = "tenancy.rollout_state", 409, Caller, "The rollout is not in a state that permits it", "Read the rollout; its state says what may follow.";
     CONFIGURATION_INVALID = "tenancy.configuration_invalid", 422, Caller, "The value does not fit", "Correct the fields in `errors`.";
     UNKNOWN_FEATURE = "tenancy.unknown_feature", 422, Caller, "There is no such feature flag", "Use a flag of the catalogue, or declare it there.";
     RESIDENCY = "tenancy.residency", 422, Caller, "The tenant's data may not rest there", "Choose one of the regions named in `errors`, or agree on another by contract.";

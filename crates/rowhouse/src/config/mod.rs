@@ -31,6 +31,8 @@ pub struct Config {
     pub journal: Journal,
     /// How requests are resolved.
     pub tenancy: Tenancy,
+    /// The tenants' databases.
+    pub tenantdb: Tenantdb,
     /// Backups of tenants.
     pub lifecycle: Lifecycle,
     /// What we run ourselves.
@@ -142,6 +144,25 @@ impl Default for Journal {
     fn default() -> Self {
         Journal { keep: Span::seconds(24 * 3600), segment_mib: 64 }
     }
+}
+
+/// `[tenantdb]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tenantdb {
+    /// What is done with servers that have known holes in row-level security.
+    pub below_floor: BelowFloor,
+}
+
+/// Of a server below the floor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BelowFloor {
+    /// Statements are judged more strictly.
+    #[default]
+    Strict,
+    /// No shared tenant is placed there, too.
+    Refuse,
 }
 
 /// `[tenancy]`

@@ -64,6 +64,10 @@ pub static SETTINGS: &[Setting] = &[
     ),
     setting("tenancy.host_quarantine", "How long a domain that was served is kept from other tenants."),
     setting(
+        "tenantdb.below_floor",
+        "Of a server with known holes in row-level security: `strict` judges statements more strictly, `refuse` also places no shared tenant there.",
+    ),
+    setting(
         "deploy.applications",
         "By service, the program that a dedicated tenant gets a process of: `{ stamping = { program = \"/usr/bin/stamping\", args = [] } }`.",
     ),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rowhouse_control::{
-    Shared, api, audit, deploy, directory, lifecycle, messages, metering, projection, resources, tenancy,
+    Shared, api, audit, deploy, directory, doctor, fleet, lifecycle, messages, metering, projection, resources, tenancy,
 };
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::OPERATOR_TENANT;
@@ -110,6 +110,9 @@ fn spawn_work(
     work.spawn(deploy::run(control.clone(), stop.clone()));
     work.spawn(messages::run(control.clone(), stop.clone()));
     work.spawn(tenancy::hosts::run(control.clone(), stop.clone()));
+    work.spawn(doctor::run(control.clone(), stop.clone()));
+    work.spawn(doctor::run_watchdog(control.clone(), stop.clone()));
+    work.spawn(fleet::run(control.clone(), stop.clone()));
     work.spawn(serve_plane(control.clone(), plane_socket(data_dir), stop.clone()));
 }
 

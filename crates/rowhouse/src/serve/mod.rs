@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use rowhouse_control::identity::{Hashing, HashingSettings};
-use rowhouse_control::{Control, Settings, audit, deploy, lifecycle, tenancy};
+use rowhouse_control::{Control, Settings, audit, deploy, doctor, lifecycle, tenancy};
 use rowhouse_domain::clock::Clock;
 use rowhouse_domain::context::ContextSigner;
 use rowhouse_domain::directory::{DirectoryWatch, Naming};
@@ -94,6 +94,10 @@ fn settings(config: &Config, secrets: &Secrets, data_dir: &Path) -> Settings {
         region: config.server.region.clone(),
         cursor_key: secrets.cursor,
         sealing_key: secrets.master,
+        below_floor: match config.tenantdb.below_floor {
+            config::BelowFloor::Strict => doctor::BelowFloor::Strict,
+            config::BelowFloor::Refuse => doctor::BelowFloor::Refuse,
+        },
         deploy: deploy_settings(config, data_dir),
         backups: backup_settings(config, data_dir),
         naming: Naming {

@@ -44,6 +44,8 @@ CREATE TABLE IF NOT EXISTS rh.version (
   applied_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (schema, number)
 );
+-- What the schema is with that version, for finding what was changed by hand.
+ALTER TABLE rh.version ADD COLUMN IF NOT EXISTS fingerprint text;
 REVOKE ALL ON ALL TABLES IN SCHEMA rh FROM PUBLIC;
 
 -- Who is asking? One PL/pgSQL function on all versions: a BEGIN ATOMIC body costs six times as much on 15. The

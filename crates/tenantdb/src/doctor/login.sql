@@ -7,5 +7,5 @@ UNION ALL SELECT 'D15', $1 || ' is missing' WHERE NOT EXISTS (SELECT FROM pg_rol
 UNION ALL SELECT 'D17', current_database()::text FROM pg_roles WHERE rolname = $1 AND (has_database_privilege(oid, current_database(), 'temp') OR has_database_privilege(oid, current_database(), 'create'))
 UNION ALL SELECT 'D18', coalesce(datname, '*') || ' ' || array_to_string(setconfig, ', ') FROM pg_db_role_setting s LEFT JOIN pg_database d ON d.oid = setdatabase WHERE setrole = (SELECT oid FROM pg_roles WHERE rolname = $1)
 UNION ALL SELECT 'D19', f.oid::regprocedure::text FROM pg_proc f JOIN pg_roles r ON r.rolname = $1 WHERE pronamespace = 'pg_catalog'::regnamespace
-             AND (proname IN ('pg_terminate_backend', 'pg_cancel_backend', 'pg_notify', 'pg_export_snapshot', 'pg_stat_get_activity') OR proname ~ '^lo_' OR proname ~ '_advisory_') AND has_function_privilege(r.oid, f.oid, 'execute')
+             AND (proname IN ('pg_terminate_backend', 'pg_cancel_backend', 'pg_notify', 'pg_export_snapshot', 'pg_stat_get_activity', 'pg_current_xact_id', 'pg_total_relation_size') OR proname ~ '^(lo_|pg_sleep|pg_current_wal_|txid_)' OR proname ~ '_advisory_') AND has_function_privilege(r.oid, f.oid, 'execute')
 ORDER BY 1, 2

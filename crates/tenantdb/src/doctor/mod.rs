@@ -1,16 +1,37 @@
 //! The doctor: reads the catalog of a tenants' database and says what would let one tenant reach another, with the
 //! cure. It runs at the end of each installation (and rolls it back), at start, nightly and on demand.
+//!
+//! [`check`] looks at one database, [`examine`] at all of a cell. The [`Watchdog`] ends sessions for which nothing can be
+//! revoked.
+
+pub(crate) mod fingerprint;
+mod holes;
+mod kinds;
+mod watchdog;
 
 use rowhouse_domain::id::TenantId;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::{GenericClient, Transaction};
+use uuid::Uuid;
+
+pub use holes::{Holes, try_holes};
+pub use watchdog::{Ended, IDLE_S, STATEMENT_S, Watchdog};
 
 use crate::cell::{Cell, CellError, while_doing};
+use crate::connect::Connected;
 use crate::tables::Target;
 
 const TABLES: &str = include_str!("tables.sql");
 const LOGIN: &str = include_str!("login.sql");
+const DATABASE: &str = include_str!("database.sql");
 const SERVER: &str = include_str!("server.sql");
+
+/// Most relations of a database (D26).
+const RELATIONS_MAX: i64 = 200_000;
+/// Fewest connections of a server (D25): the superuser's, migrations' and moves' twenty, and a service with room.
+const CONNECTIONS_MIN: i32 = 100;
+
+const DOING: &str = "examining a database";
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -22,6 +43,17 @@ pub enum Severity {
     High,
     /// A tenant can reach another's rows, or stop them from being served.
     Critical,
+}
+
+impl Severity {
+    /// The word in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Low => "low",
+            Severity::High => "high",
+            Severity::Critical => "critical",
+        }
+    }
 }
 
 /// One thing that is wrong.
@@ -37,6 +69,73 @@ pub struct Finding {
     pub detail: &'static str,
     /// What to do.
     pub cure: &'static str,
+    /// The statement of the cure, where the object says it.
+    pub sql: Option<String>,
+}
+
+/// What was found in a cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Examination {
+    /// Each with its database; empty for the server.
+    pub findings: Vec<(String, Finding)>,
+    /// Things looked at: the server, databases, schemas, logins.
+    pub checked: usize,
+    /// As in `15.20`.
+    pub version: String,
+    /// What the probes found, if they were made.
+    pub holes: Option<Holes>,
+}
+
+impl Examination {
+    /// Whether the server is below the floor, by its version or by what the probes found.
+    pub fn below_floor(&self) -> bool {
+        self.findings.iter().any(|(_, finding)| finding.code == "D23")
+    }
+}
+
+/// A schema as `rh.installed` knows it.
+struct Installed {
+    schema: String,
+    login: String,
+    shared: bool,
+    tenant: Option<Uuid>,
+}
+
+/// Examines the server of `cell`, and all its databases of tenants with what is installed in them; with `probe`, tries the
+/// known holes too.
+///
+/// # Errors
+/// If the server is away.
+pub async fn examine(cell: &Cell, probe: bool) -> Result<Examination, CellError> {
+    let server = cell.connect("postgres").await?;
+    let mut found = of_server(&server).await?;
+    let version: String =
+        server.query_one("SELECT current_setting('server_version')", &[]).await.map_err(while_doing(DOING))?.get(0);
+    let databases = tenants_databases(&server).await?;
+    server.close().await;
+    let holes = if probe { Some(try_holes(cell).await?) } else { None };
+    if let Some(holes) = holes.filter(|holes| holes.any()) {
+        let by_version = found.iter_mut().find(|finding| finding.code == "D23");
+        let object = format!("{version}: {} is open", holes.names().join(" and "));
+        match by_version {
+            Some(finding) => finding.object = object,
+            None => found.push(finding("D23", object)),
+        }
+    }
+    let mut examination = Examination {
+        findings: found.into_iter().map(|finding| (String::new(), finding)).collect(),
+        checked: 1,
+        version,
+        holes,
+    };
+    for database in databases {
+        let connection = cell.connect(&database).await?;
+        let (findings, checked) = of_database(&connection, &[]).await?;
+        connection.close().await;
+        examination.checked += checked;
+        examination.findings.extend(findings.into_iter().map(|finding| (database.clone(), finding)));
+    }
+    Ok(examination)
 }
 
 /// Examines `schemas` of `database` (all that are installed, if empty), their logins, and the server.
@@ -45,28 +144,96 @@ pub struct Finding {
 /// If the server is away, or `database` has not been prepared.
 pub async fn check(cell: &Cell, database: &str, schemas: &[&str]) -> Result<Vec<Finding>, CellError> {
     let admin = cell.connect(database).await?;
-    let doing = "examining a database";
-    let mut findings = run(&*admin, SERVER, &[]).await.map_err(while_doing(doing))?;
-    let installed = admin
-        .query("SELECT schema, login, isolation = 'shared', tenant FROM rh.installed ORDER BY schema", &[])
-        .await
-        .map_err(while_doing(doing))?;
-    let mut logins = Vec::new();
-    for row in &installed {
-        let (schema, login): (String, String) = (row.get(0), row.get(1));
-        let (shared, tenant): (bool, Option<uuid::Uuid>) = (row.get(2), row.get(3));
-        if !schemas.is_empty() && !schemas.contains(&schema.as_str()) {
-            continue;
-        }
-        let found = run(&*admin, TABLES, &[&schema, &login, &shared, &tenant]).await;
-        findings.extend(found.map_err(while_doing(doing))?);
-        if !logins.contains(&login) {
-            findings.extend(run(&*admin, LOGIN, &[&login]).await.map_err(while_doing(doing))?);
-            logins.push(login);
-        }
-    }
+    let mut findings = of_server(&admin).await?;
+    findings.extend(of_database(&admin, schemas).await?.0);
     admin.close().await;
     Ok(findings)
+}
+
+/// Schemas of `database` that are not what was installed in them (D27), of `service` or all.
+///
+/// # Errors
+/// If the server is away, or `database` has not been prepared.
+pub async fn drifted(cell: &Cell, database: &str, service: Option<&str>) -> Result<Vec<String>, CellError> {
+    let mut admin = cell.connect(database).await?;
+    let services = admin
+        .query("SELECT schema FROM rh.installed WHERE $1::text IS NULL OR service = $1 ORDER BY schema", &[&service])
+        .await
+        .map_err(while_doing(DOING))?;
+    let wanted: Vec<String> = services.iter().map(|row| row.get(0)).collect();
+    let transaction = admin.transaction().await.map_err(while_doing(DOING))?;
+    let mut drifted = Vec::new();
+    for installed in installed(&transaction).await.map_err(while_doing(DOING))? {
+        if wanted.contains(&installed.schema) && has_drifted(&transaction, &installed).await.map_err(while_doing(DOING))? {
+            drifted.push(installed.schema);
+        }
+    }
+    transaction.rollback().await.map_err(while_doing(DOING))?;
+    admin.close().await;
+    Ok(drifted)
+}
+
+async fn of_server(client: &Connected) -> Result<Vec<Finding>, CellError> {
+    run(&**client, SERVER, &[&CONNECTIONS_MIN]).await.map_err(while_doing(DOING))
+}
+
+async fn tenants_databases(server: &Connected) -> Result<Vec<String>, CellError> {
+    let rows = server
+        .query(
+            "SELECT datname::text FROM pg_database
+              WHERE datallowconn AND datconnlimit <> 0 AND datname ~ '^(rh_shared|rh_schemas_[0-9]+|t_[0-9a-f]{16})$' ORDER BY 1",
+            &[],
+        )
+        .await
+        .map_err(while_doing(DOING))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Findings, and how many things were looked at.
+async fn of_database(admin: &Connected, schemas: &[&str]) -> Result<(Vec<Finding>, usize), CellError> {
+    let failed = || while_doing(DOING);
+    admin.batch_execute("BEGIN READ ONLY").await.map_err(failed())?;
+    let mut findings = run(&**admin, DATABASE, &[&RELATIONS_MAX]).await.map_err(failed())?;
+    let mut checked = 1;
+    let mut logins = Vec::new();
+    for installed in installed(&**admin).await.map_err(failed())? {
+        if !schemas.is_empty() && !schemas.contains(&installed.schema.as_str()) {
+            continue;
+        }
+        let Installed { schema, login, shared, tenant } = &installed;
+        findings.extend(run(&**admin, TABLES, &[schema, login, shared, tenant]).await.map_err(failed())?);
+        checked += 1;
+        if !logins.contains(login) {
+            findings.extend(run(&**admin, LOGIN, &[login]).await.map_err(failed())?);
+            checked += 1;
+            logins.push(login.clone());
+        }
+        if has_drifted(&**admin, &installed).await.map_err(failed())? {
+            findings.push(finding("D27", schema.clone()));
+        }
+    }
+    admin.batch_execute("ROLLBACK").await.map_err(failed())?;
+    Ok((findings, checked))
+}
+
+async fn installed(client: &impl GenericClient) -> Result<Vec<Installed>, tokio_postgres::Error> {
+    let sql = "SELECT schema, login, isolation = 'shared', tenant FROM rh.installed ORDER BY schema";
+    let rows = client.query(sql, &[]).await?;
+    let row = |row: &tokio_postgres::Row| Installed {
+        schema: row.get(0),
+        login: row.get(1),
+        shared: row.get(2),
+        tenant: row.get(3),
+    };
+    Ok(rows.iter().map(row).collect())
+}
+
+async fn has_drifted(client: &impl GenericClient, of: &Installed) -> Result<bool, tokio_postgres::Error> {
+    let sql = "SELECT fingerprint FROM rh.version WHERE schema = $1 AND number = 0 AND fingerprint IS NOT NULL";
+    let Some(row) = client.query_opt(sql, &[&of.schema]).await? else { return Ok(false) };
+    let now = fingerprint::of(client, &of.schema, &of.login, of.tenant).await?;
+    client.batch_execute("SET LOCAL search_path TO DEFAULT").await?;
+    Ok(now != row.get::<_, String>(0))
 }
 
 /// What is wrong with the tables of `target`, as the transaction sees them.
@@ -90,38 +257,7 @@ async fn run(
 
 fn finding(code: &str, object: String) -> Finding {
     let (code, severity, detail, cure) =
-        KINDS.iter().copied().find(|kind| kind.0 == code).expect("the queries answer codes of the table");
-    Finding { code, severity, object, detail, cure }
+        kinds::KINDS.iter().copied().find(|kind| kind.0 == code).expect("the queries answer codes of the table");
+    let sql = kinds::sql(code, &object);
+    Finding { code, severity, object, detail, cure, sql }
 }
-
-/// Every code that the queries can answer.
-#[rustfmt::skip]
-const KINDS: &[(&str, Severity, &str, &str)] = {
-    use Severity::{Critical, High, Low};
-    &[
-        ("D01", Critical, "a tenant table without tenant_id", "Add `tenant_id uuid NOT NULL DEFAULT rh.stamped()`, or declare the table `reference` or `internal`."),
-        ("D02", Critical, "tenant_id may be NULL", "ALTER TABLE … ALTER COLUMN tenant_id SET NOT NULL."),
-        ("D03", Critical, "row-level security is off", "Repair the service's tables."),
-        ("D04", High, "row-level security is not forced", "Repair the service's tables."),
-        ("D05", Critical, "the tenant policy or CHECK is missing or altered", "Repair the service's tables."),
-        ("D06", High, "a policy is bound to a role", "Make the policy TO PUBLIC."),
-        ("D07", Critical, "a second permissive policy opens rows of other tenants", "Drop the policy."),
-        ("D08", Critical, "a policy calls a function that is not STABLE", "Make the function STABLE, or drop the policy."),
-        ("D09", High, "a unique key does not begin with tenant_id, so it tells of other tenants' values", "Make tenant_id the first column of the key."),
-        ("D10", Critical, "a foreign key without tenant_id can point at another tenant's row", "Put tenant_id into the foreign key."),
-        ("D11", Critical, "a leaf partition is open", "Repair the service's tables."),
-        ("D12", High, "a view asks as its owner", "ALTER VIEW … SET (security_invoker = true, security_barrier = true)."),
-        ("D13", Critical, "a materialised view or SECURITY DEFINER function is open to tenants", "Revoke it from the login and from PUBLIC."),
-        ("D14", High, "a policy calls the verifier once a row", "Wrap the call: (SELECT rh.tenant('r'))."),
-        ("D15", Critical, "a tenant login has an attribute, membership or ownership it must not have", "Prepare the cell again; take away what the login owns or is a member of."),
-        ("D16", High, "a tenant login has a privilege on a table beyond its kind", "Repair the service's tables."),
-        ("D17", High, "a tenant login may make temporary tables or schemas", "Prepare the database again."),
-        ("D18", High, "a tenant login has settings of its own", "ALTER ROLE … RESET ALL."),
-        ("D19", High, "a sequence or dangerous catalog function is open to tenants", "Prepare the database again."),
-        ("D20", High, "a database takes connections from PUBLIC", "REVOKE CONNECT ON DATABASE … FROM PUBLIC."),
-        ("D21", High, "a publication without row filter", "Give the table a WHERE, or drop it from the publication."),
-        ("D22", High, "the event trigger that stops tenants' DDL is missing", "Prepare the database again."),
-        ("D23", Critical, "the server is below the floor: 15.20, 16.16, 17.12, 18.7; it has known holes in row-level security", "Install the newest minor release."),
-        ("D24", Low, "the server does not protect its files", "Switch fsync, full_page_writes and data checksums on."),
-    ]
-};

@@ -11,7 +11,8 @@ use uuid::Uuid;
 use super::PoolKey;
 use crate::connect::Address;
 use crate::name::quote;
-use crate::{ConnectError, DatabaseError, statement};
+use crate::statement::Guard;
+use crate::{ConnectError, DatabaseError};
 
 /// Settings of every session. In the startup packet they outrank what a role set for itself, and `RESET ALL` comes
 /// back to them: all that could make a commit less durable, end sessions, or change what a statement means. The last
@@ -107,12 +108,20 @@ impl Backend {
         self.client.is_closed()
     }
 
-    /// The prepared form of `sql`, which must be a statement that tenants may run.
-    pub async fn prepare(&mut self, sql: &str) -> Result<Statement, DatabaseError> {
+    /// The prepared form of a service's `sql`, which must be a statement that tenants may run.
+    pub async fn prepare(&mut self, sql: &str, guard: &Guard) -> Result<Statement, DatabaseError> {
         if let Some(known) = self.statements.get(sql) {
             return Ok(known.clone());
         }
-        statement::check(sql)?;
+        guard.check(sql)?;
+        self.prepare_own(sql).await
+    }
+
+    /// The prepared form of a text that the library made of quoted names.
+    pub async fn prepare_own(&mut self, sql: &str) -> Result<Statement, DatabaseError> {
+        if let Some(known) = self.statements.get(sql) {
+            return Ok(known.clone());
+        }
         let prepared = self.client.prepare(sql).await?;
         if self.statements.len() >= STATEMENTS_MAX {
             self.statements.clear();

@@ -121,6 +121,21 @@ pub enum InstallError {
     },
 }
 
+impl InstallError {
+    /// Whether the same may work a little later: a lock was not free in time, or the server was away.
+    pub fn is_passing(&self) -> bool {
+        let code = match self {
+            InstallError::Connect(_) => return true,
+            InstallError::Migration { source, .. } | InstallError::Server { source, .. } => source.code(),
+            _ => return false,
+        };
+        // lock_not_available, deadlock_detected, serialization_failure, shutdown and connection errors (appendix A)
+        code.is_none_or(|code| {
+            matches!(code.code(), "55P03" | "40P01" | "40001" | "53300") || code.code().starts_with("57P") || code.code().starts_with("08")
+        })
+    }
+}
+
 pub(super) fn server(doing: &'static str) -> impl FnOnce(tokio_postgres::Error) -> InstallError {
     move |source| InstallError::Server { doing, source }
 }
@@ -149,6 +164,49 @@ pub async fn repair(
     tables: &ServiceTables,
 ) -> Result<Installed, InstallError> {
     bring(cell, target, tables, true).await
+}
+
+/// What an installation would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TryOut {
+    /// Numbers that would be run.
+    pub applied: Vec<i32>,
+    /// Locks on relations of the schema that exclude writers or readers: name and mode, held to the end.
+    pub locks: Vec<(String, String)>,
+    /// How long it took, which is how long they would be held at most, in milliseconds.
+    pub held_ms: u64,
+}
+
+/// Runs an installation and rolls it back.
+///
+/// # Errors
+/// As [`install`].
+pub async fn try_out(
+    cell: &Cell,
+    target: &Target<'_>,
+    tables: &ServiceTables,
+) -> Result<TryOut, InstallError> {
+    let mut admin = cell.connect(target.database).await?;
+    let transaction = admin.transaction().await.map_err(server("beginning to try an installation out"))?;
+    let begun = std::time::Instant::now();
+    let installed = install_in(&transaction, target, tables, false).await?;
+    let held_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let rows = transaction
+        .query(
+            "SELECT DISTINCT c.relname::text, l.mode
+               FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+              WHERE l.pid = pg_backend_pid() AND n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+                AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+                AND EXISTS (SELECT FROM rh.relation r WHERE r.schema = n.nspname AND r.name = c.relname)
+              ORDER BY 1, 2",
+            &[&target.schema],
+        )
+        .await
+        .map_err(server("looking at the locks of an installation"))?;
+    let locks = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    transaction.rollback().await.map_err(server("rolling an installation back"))?;
+    admin.close().await;
+    Ok(TryOut { applied: installed.applied, locks, held_ms })
 }
 
 async fn bring(
@@ -200,8 +258,22 @@ async fn install_in(
         if !findings.is_empty() {
             return Err(InstallError::Findings(findings));
         }
+        note_fingerprint(transaction, target).await?;
     }
     Ok(Installed { version: tables.version(), applied })
+}
+
+/// What the schema is now, as the doctor will look at it: in the same transaction as the version.
+async fn note_fingerprint(transaction: &Transaction<'_>, target: &Target<'_>) -> Result<(), InstallError> {
+    let tenant = target.tenant.map(|TenantId(tenant)| tenant);
+    let fingerprint = doctor::fingerprint::of(transaction, target.schema, target.login, tenant)
+        .await
+        .map_err(server("taking the fingerprint of a schema"))?;
+    transaction
+        .execute("UPDATE rh.version SET fingerprint = $2 WHERE schema = $1 AND number = 0", &[&target.schema, &fingerprint])
+        .await
+        .map_err(server("recording the fingerprint of a schema"))?;
+    Ok(())
 }
 
 /// A migration that fills a new column must reach the rows of all tenants, and runs as their owner, whom forced policies

@@ -7,7 +7,7 @@ mod install;
 mod manifest;
 mod partition;
 
-pub use install::{InstallError, Installed, Target, install, repair};
+pub use install::{InstallError, Installed, Target, TryOut, install, repair, try_out};
 pub use manifest::{Manifest, ManifestError, Migration, ServiceTables, Subject, Table, TableKind};
 
 /// A table of this kind is in every schema, besides the service's own; `place::verify` writes its probes to it.

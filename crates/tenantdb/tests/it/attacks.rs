@@ -352,7 +352,7 @@ async fn still_served(siege: &Siege, victim: u128) {
             .await
             .expect("reads");
         assert_eq!(row.get::<_, String>(0), format!("{MARKER} note"));
-        let durable = "SELECT current_setting('synchronous_commit')";
+        let durable = "SELECT recall('synchronous_commit')";
         let durable = transaction.query_one(durable, &[]).await.expect("asked");
         assert_eq!(durable.get::<_, String>(0), "on");
         transaction

@@ -49,6 +49,8 @@ CREATE TABLE countries (code text PRIMARY KEY, name text NOT NULL);
 INSERT INTO countries VALUES ('NL', 'Netherlands');
 CREATE TABLE outbox (id bigserial PRIMARY KEY, body text NOT NULL);
 INSERT INTO outbox (body) VALUES ('VICTIM-MARKER in the outbox');
+CREATE FUNCTION remember(value text) RETURNS text LANGUAGE sql AS $$ SELECT set_config('work_mem', value, false) $$;
+CREATE FUNCTION recall(name text) RETURNS text LANGUAGE sql AS $$ SELECT current_setting(name) $$;
 CREATE VIEW stamp_notes AS SELECT s.id, s.hash, n.body FROM stamps s JOIN notes n ON n.tenant_id = s.tenant_id AND n.stamp = s.id;
 ";
 
@@ -109,13 +111,14 @@ impl House {
     }
 
     pub fn plane(&self, connections: u32) -> Plane {
-        let cell = PlaneCell { host: self.cell.host.clone(), port: self.cell.port, connections };
+        let cell = PlaneCell { host: self.cell.host.clone(), port: self.cell.port, connections, strict: false };
         let mut plane = Plane {
             version: 1,
             service: SERVICE.to_owned(),
             cells: [(self.cell.name.clone(), cell)].into(),
             databases: Vec::new(),
             places: Default::default(),
+            functions: rowhouse_firewall::own_functions([FIRST]),
             jwks: vec![PlaneJwk::ed25519("g1", signer().verifier().x())],
         };
         for (place, schema, key) in &self.places {

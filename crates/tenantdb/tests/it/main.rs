@@ -3,6 +3,8 @@
 mod attacks;
 mod cluster;
 mod differential;
+mod doctor;
+mod functions;
 mod house;
 mod levels;
 mod places;

@@ -29,12 +29,14 @@ async fn a_backend_is_used_again_by_another_tenant_without_a_trace() {
     let databases = Databases::open(Source::Fixed(house.plane(1))).await.expect("opens");
     let mut first = databases.begin(&context(1), Access::Write).await.expect("begins");
     let backend = pid(&mut first).await;
-    first.query("SELECT set_config('work_mem', '123kB', false)", &[]).await.expect("a session setting");
+    let refused = first.query("SELECT set_config('work_mem', '123kB', false)", &[]).await.expect_err("not on the list");
+    assert!(refused.to_string().contains("the function set_config is not allowed for tenants"), "{refused}");
+    first.query("SELECT remember('123kB')", &[]).await.expect("the service's own function");
     insert(&mut first, "one").await.expect("written");
     first.commit().await.expect("committed");
     let mut second = databases.begin(&context(2), Access::Read).await.expect("begins");
     assert_eq!(pid(&mut second).await, backend, "the budget is one connection");
-    let setting = second.query_one("SELECT current_setting('work_mem')", &[]).await.expect("a setting");
+    let setting = second.query_one("SELECT recall('work_mem')", &[]).await.expect("a setting");
     assert_ne!(setting.get::<_, String>(0), "123kB");
     assert_eq!(count(&mut second).await, 0);
     let written = insert(&mut second, "two").await.expect_err("read only");
@@ -217,4 +219,56 @@ async fn many_rows_go_in_at_once() {
     assert!(matches!(refused, DatabaseError::Moved));
     let unknown = databases.begin(&context(50), Access::Read).await.expect_err("never was");
     assert!(matches!(unknown, DatabaseError::UnknownTenant), "{:?}", tenant(50));
+}
+
+/// Lets `work` run until it was polled `polls` times without an end; then it is dropped where it stands. Whether it ended.
+async fn cut_after(work: impl Future, polls: usize) -> bool {
+    let mut work = Box::pin(work);
+    let mut count = 0;
+    std::future::poll_fn(move |context| {
+        if work.as_mut().poll(context).is_ready() {
+            return Poll::Ready(true);
+        }
+        count += 1;
+        if count >= polls { Poll::Ready(false) } else { Poll::Pending }
+    })
+    .await
+}
+
+/// All that a borrower does: a setting of the session, a row, a query, a failure, and the end.
+async fn borrow(databases: &Databases, hash: &str) -> Result<(), DatabaseError> {
+    let mut transaction = databases.begin(&context(1), Access::Write).await?;
+    transaction.query("SELECT remember('123kB')", &[]).await?;
+    insert(&mut transaction, hash).await?;
+    let ids = [Uuid::from_u128(hash.len() as u128 * 1_000_003 + hash.bytes().map(u128::from).sum::<u128>())];
+    transaction.bulk_insert("stamps", &[("id", &ids.as_slice()), ("hash", &[hash.repeat(2)].as_slice())]).await?;
+    transaction.query("SELECT count(*) FROM stamps, generate_series(1, 1000)", &[]).await?;
+    transaction.commit().await
+}
+
+#[tokio::test]
+async fn cut_at_every_await_a_borrower_leaves_nothing_to_the_next() {
+    let house = House::shared().await;
+    let mut ended = false;
+    let mut cuts = 0;
+    // One connection for all, so that the next borrower would get what the last one left.
+    let databases = Databases::open(Source::Fixed(house.plane(1))).await.expect("opens");
+    while !ended {
+        cuts += 1;
+        // Every other time with a connection that is not open yet.
+        let fresh = Databases::open(Source::Fixed(house.plane(1))).await.expect("opens");
+        let databases = if cuts % 2 == 0 { &databases } else { &fresh };
+        ended = cut_after(borrow(databases, &format!("cut {cuts}")), cuts).await;
+        let mut next = databases.begin(&context(2), Access::Write).await.expect("the next one begins");
+        let setting: String = next.query_one("SELECT recall('work_mem')", &[]).await.expect("a setting").get(0);
+        assert_ne!(setting, "123kB", "cut after {cuts} polls");
+        assert_eq!(count(&mut next).await, 0, "cut after {cuts} polls");
+        next.commit().await.expect("committed");
+        assert!(cuts < 200, "a borrower ends");
+    }
+    assert!(cuts > 8, "there are that many places to be cut at: {cuts}");
+    let admin = house.admin(SHARED_DATABASE).await;
+    let rows: i64 =
+        admin.query_one("SELECT count(*) FROM stamping.stamps", &[]).await.expect("counted").get(0);
+    assert!(rows % 2 == 0, "a row came without its companion of the same transaction");
 }

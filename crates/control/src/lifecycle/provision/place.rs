@@ -40,11 +40,27 @@ pub async fn choose(run: &Run<'_, Shared>, transaction: &Transaction) -> StepRes
         _ => {
             let cell = cells::choose(transaction, &resident).await?;
             let full = || StepError::never("tenancy.no_capacity", "no cell of the region is open");
-            Placed { cell: cell.ok_or_else(full)?, place, directory: None, ids: None }
+            let cell = cell.ok_or_else(full)?;
+            if place.isolation == Isolation::Shared {
+                refuse_below_floor(run, transaction, &cell).await?;
+            }
+            Placed { cell, place, directory: None, ids: None }
         }
     };
     places::reserve(transaction, &placed.cell, &placed.place).await?;
     Ok(Done::with(&placed))
+}
+
+/// Where the operator wants it so, a server with known holes takes no shared tenant (`tenantdb.below_floor`).
+pub(in crate::lifecycle) async fn refuse_below_floor(
+    run: &Run<'_, Shared>,
+    transaction: &Transaction,
+    cell: &str,
+) -> Result<(), StepError> {
+    if cells::takes_shared(run.context, transaction, cell).await? {
+        return Ok(());
+    }
+    Err(StepError::never("tenancy.no_capacity", "the server of the cell is below the floor of known holes, or not examined yet"))
 }
 
 /// Reserves the name of a cell that will be the tenant's own.

@@ -9,7 +9,7 @@ use rowhouse_store::sagas::{Done, Run, StepError, StepResult};
 use rowhouse_tenantdb::Place;
 use serde::{Deserialize, Serialize};
 
-use super::super::provision::place::{Placed, own_cell};
+use super::super::provision::place::{Placed, own_cell, refuse_below_floor};
 use super::super::provision::tenant_of;
 use crate::tenancy::cells;
 use crate::tenancy::{self, places, residency};
@@ -118,7 +118,7 @@ pub async fn check(run: &Run<'_, Shared>, transaction: &Transaction) -> StepResu
     let target = match wanted.isolation {
         Isolation::Instance => own_cell(run, transaction, target, &resident).await?,
         _ => Placed {
-            cell: choose(transaction, &wanted, &resident).await?,
+            cell: choose(run, transaction, &wanted, &resident).await?,
             place: target,
             directory: None,
             ids: None,
@@ -128,6 +128,7 @@ pub async fn check(run: &Run<'_, Shared>, transaction: &Transaction) -> StepResu
 }
 
 async fn choose(
+    run: &Run<'_, Shared>,
     transaction: &Transaction,
     wanted: &Wanted,
     resident: &Resident,
@@ -136,5 +137,9 @@ async fn choose(
         Some(name) => cells::named(transaction, name, resident).await?,
         None => cells::choose(transaction, resident).await?,
     };
-    cell.ok_or_else(|| StepError::never("tenancy.no_capacity", "no such cell of the region is open"))
+    let cell = cell.ok_or_else(|| StepError::never("tenancy.no_capacity", "no such cell of the region is open"))?;
+    if wanted.isolation == Isolation::Shared {
+        refuse_below_floor(run, transaction, &cell).await?;
+    }
+    Ok(cell)
 }

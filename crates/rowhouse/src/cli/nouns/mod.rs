@@ -6,6 +6,7 @@ mod backups;
 mod call;
 mod limits;
 mod messages;
+mod fleet;
 mod money;
 mod people;
 mod tables;
@@ -75,6 +76,14 @@ pub enum Noun {
     /// E-mails to people.
     #[command(subcommand)]
     Message(messages::MessageVerb),
+    /// Examine tenants' databases on every level: findings, and what cures them.
+    Doctor(fleet::DoctorOptions),
+    /// The statement firewall: what SQL a tenant may run.
+    #[command(subcommand)]
+    Firewall(fleet::FirewallVerb),
+    /// Migrations of services' tables over all tenants, in waves.
+    #[command(subcommand)]
+    Fleet(fleet::FleetVerb),
     /// A service's tables in tenants' databases.
     #[command(subcommand)]
     Tables(tables::TablesVerb),
@@ -123,6 +132,9 @@ pub async fn run(client: &Client, noun: Noun, json: bool) -> anyhow::Result<Exit
     match noun {
         Noun::Operation(verb) => return tenants::operation(client, verb, json).await,
         Noun::Tables(verb) => return tables::run(client, verb, json).await,
+        Noun::Doctor(options) => return fleet::doctor(client, options, json).await,
+        Noun::Firewall(verb) => return fleet::firewall(client, verb, json).await,
+        Noun::Fleet(verb) => return fleet::fleet(client, verb, json).await,
         Noun::Tenant(verb) => tenants::tenant(client, verb, json).await?,
         Noun::Backup(verb) => backups::backup(client, verb, json).await?,
         Noun::Restore(verb) => backups::restore(client, verb, json).await?,

@@ -23,14 +23,22 @@ pub enum TablesVerb {
         service: String,
         /// Folder with `rowhouse-tables.toml` and `migrations/001_name.sql`, `002_…`.
         folder: PathBuf,
+        /// Record and try them out only; `rowhouse fleet migrate` brings them to the places.
+        #[arg(long)]
+        rollout: bool,
     },
 }
 
 /// Runs it; 1 if a tenant's place could not be brought to the new tables.
 pub async fn run(client: &Client, verb: TablesVerb, json: bool) -> anyhow::Result<ExitCode> {
-    let TablesVerb::Put { service, folder } = verb;
-    let path = format!("/v1/services/{}/tables", escape(&service));
+    let TablesVerb::Put { service, folder, rollout } = verb;
+    let when = if rollout { "?install=rollout" } else { "" };
+    let path = format!("/v1/services/{}/tables{when}", escape(&service));
     let answer = client.json(Method::PUT, &path, Some(read(&folder)?)).await?;
+    for one in answer["advice"].as_array().into_iter().flatten() {
+        let word = |name: &str| one[name].as_str().unwrap_or("?").to_owned();
+        eprintln!("advice: migration {}: {}: {}", one["migration"], word("concern"), word("detail"));
+    }
     let failed = answer["failed"].as_array().cloned().unwrap_or_default();
     if json {
         line(&answer.to_string());

@@ -18,7 +18,30 @@ pub async fn check(house: &House, setting: &Setting, tally: &mut Tally) -> anyho
     tally.note("the invoice preview adds up", invoice(house, setting).await);
     tally.note("an invoice line is followed to its requests", explained(house, setting).await);
     tally.note("the audit log verifies", audited(house, setting).await);
+    tally.note("the doctor finds nothing on any level", examined(house).await);
+    tally.note("the firewall says what SQL may do", judged(house).await);
     Ok(())
+}
+
+async fn examined(house: &House) -> anyhow::Result<String> {
+    let answer = house.operator()?.json(http::Method::POST, "/v1/doctor", Some(json!({"probe": true}))).await?;
+    let findings = answer["findings"].as_array().context("a list")?;
+    let grave: Vec<_> = findings.iter().filter(|finding| finding["severity"] != "low").collect();
+    ensure!(grave.is_empty() && answer["unreachable"] == json!([]), "{answer}");
+    Ok(format!("{} things examined, known holes of the servers tried", answer["checked"]))
+}
+
+async fn judged(house: &House) -> anyhow::Result<String> {
+    let operator = house.operator()?;
+    let verdict = async |sql: &str| {
+        let body = json!({"service": "stamping", "isolation": "shared", "sql": sql});
+        operator.json(http::Method::POST, "/v1/firewall/explain", Some(body)).await
+    };
+    let refused = verdict("SELECT (60.0::float8).pg_sleep").await?;
+    ensure!(refused["verdict"] == "refused" && refused["rule"] == "function", "{refused}");
+    let allowed = verdict("SELECT count(*) FROM stamps").await?;
+    ensure!(allowed["verdict"] == "allowed" && allowed["access"] == "read", "{allowed}");
+    text(&refused["message"])
 }
 
 async fn usage(house: &House, setting: &Setting) -> anyhow::Result<String> {
