@@ -101,7 +101,7 @@ async fn a_rollout_reaches_all_in_waves_and_says_before_what_it_would_do() {
         (json!({"service": "nothing"}), "404 api.not_found"),
         (json!({"service": "stamping", "to": 9}), "422 api.invalid"),
         (json!({"service": "stamping", "waves": ["10%"]}), "422 api.invalid"),
-        (json!({"service": "stamping", "waves": ["100%"], "speed": 1}), "400 api.malformed"),
+        (json!({"service": "stamping", "waves": ["100%"], "speed": 1}), "422 api.invalid"),
     ] {
         let refused = stage.refused(ROLLOUTS, body.clone()).await;
         assert_eq!(refused.split(' ').next(), expected.split(' ').next(), "{body}: {refused}");
