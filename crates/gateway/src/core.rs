@@ -131,7 +131,9 @@ impl Core {
         if counters.len() >= AUDIT_COUNTERS_SWEPT && counters.len() == counters.capacity() {
             // Before it grows: who is not in the directory any more has no events.
             let directory = self.shared.directory.current();
-            let is_known = |log: u128| log == OPERATOR_TENANT.as_u128() || directory.tenants.get(&TenantId::from_u128(log)).is_some();
+            let is_known = |log: u128| {
+                log == OPERATOR_TENANT.as_u128() || directory.tenants.get(&TenantId::from_u128(log)).is_some()
+            };
             counters.retain(|log, _| is_known(*log));
         }
         let counter = counters.entry(log.as_u128()).or_insert(0);

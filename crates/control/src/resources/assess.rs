@@ -84,7 +84,6 @@ pub async fn assess(control: &Control, tenant: TenantId, because: &str) -> Resul
     let quotas = quotas::quotas_of(&transaction, &row, now).await?;
     see_limits(&transaction, tenant, &quotas, now).await?;
     let judged = judge(&transaction, (tenant, quotas), &before, now).await?;
-    let end: Option<Timestamp> = transaction.query_one(queries::NEXT_END, &[&tenant.0]).await?.get(0);
     let mut changes = ended;
     let units = units(&transaction, &judged).await?;
     for own in &judged {
@@ -92,7 +91,7 @@ pub async fn assess(control: &Control, tenant: TenantId, because: &str) -> Resul
     }
     let look_again = judged.iter().filter_map(|own| own.step.look_again_us);
     let assessed = Assessed {
-        look_again_us: look_again.chain(end.map(Timestamp::as_microsecond)).min(),
+        look_again_us: look_again.min(),
         changed: !changes.is_empty(),
         standings: judged
             .iter()
@@ -123,9 +122,13 @@ async fn expire(
             .notify(Notice::tenant(tenant))
     };
     let mut changes = Vec::new();
-    for sql in [queries::EXPIRE_ENFORCEMENTS, queries::EXPIRE_LIFTS] {
+    // What was imposed by hand ends; what was lifted by hand is imposed again if usage says so.
+    for (sql, event) in [
+        (queries::EXPIRE_ENFORCEMENTS, "resources.enforcement_lifted"),
+        (queries::EXPIRE_LIFTS, "resources.enforcement_set"),
+    ] {
         let rows = transaction.query(sql, &[&tenant.0, &now]).await?;
-        changes.extend(rows.iter().map(|row| over("resources.enforcement_lifted", row.get(0))));
+        changes.extend(rows.iter().map(|row| over(event, row.get(0))));
     }
     for meter in overrides::expire(transaction, tenant, now).await? {
         changes.push(over("resources.quota_changed", &meter));

@@ -187,7 +187,8 @@ async fn taken(
     let whose = (due.tenant, due.meter.as_str());
     measurement::keep(&transaction, whose, &due.collector, (level, now), Some(next)).await?;
     let is_same = due.level.is_some_and(|(before, _)| before == level) && due.failures == 0;
-    let is_near = percent(level, target.quota()).is_none_or(|percent| percent >= TOLD_PERCENT);
+    let limit = target.quota().and_then(|quota| quota.limit);
+    let is_near = limit == Some(0) || percent(level, target.quota()).is_some_and(|own| own >= TOLD_PERCENT);
     let notices = if is_same && !is_near { vec![] } else { vec![Notice::tenant(due.tenant)] };
     transaction.commit_telemetry_with(&notices).await?;
     let sample = Sample { tenant: due.tenant, meter: due.meter.clone(), level, at: now };

@@ -105,6 +105,7 @@ impl Follower {
         for tenant in over.collect::<Vec<_>>() {
             self.due.entry(tenant).or_insert("time passed");
         }
+        self.look_for_ends(control).await?;
         let mut told = self.assess_all(control).await?;
         told.retain(|tenant| moved.contains(tenant));
         let rest: Vec<Notice> = moved.difference(&told).map(|tenant| Notice::tenant(*tenant)).collect();
@@ -114,6 +115,15 @@ impl Follower {
         }
         self.pending.told(&moved);
         self.settle(control, now_us).await
+    }
+
+    /// What was set by hand, here or by another process, and is over.
+    async fn look_for_ends(&mut self, control: &Control) -> Result<(), StoreError> {
+        let transaction = control.store.read(&Permit::for_system(None, "quotas")).await?;
+        let rows = transaction.query(queries::OVER, &[&control.clock().now()]).await?;
+        transaction.finish().await?;
+        self.due.extend(rows.iter().map(|row| (TenantId(row.get(0)), "time passed")));
+        Ok(())
     }
 
     /// Everybody of whom something is remembered is assessed at the start.

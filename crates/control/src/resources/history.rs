@@ -19,9 +19,10 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::agreed::Rules;
 use super::{measurement, queries};
 use crate::metering::{self, MeterNote, Span};
-use crate::{Control, Shared, billing};
+use crate::{Control, Shared, billing, catalog, tenancy};
 
 /// A day stays open for so long after its end.
 const GRACE: SignedDuration = SignedDuration::from_hours(1);
@@ -73,8 +74,42 @@ pub async fn refresh(control: &Control, tenant: Option<TenantId>) -> Result<(), 
     let zones = Zones::load(&transaction, tenant).await?;
     let first: Option<String> = transaction.query_one(queries::FIRST_OPEN, &[]).await?.get(0);
     transaction.finish().await?;
+    see_limits(control, &permit, tenant).await?;
     let first = first.and_then(|date| date.parse().ok());
     make(control, &permit, tenant, &zones, first).await
+}
+
+/// Remembers limits that are new: a day's row says what was allowed on that day.
+async fn see_limits(control: &Control, permit: &Permit, tenant: Option<TenantId>) -> Result<(), StoreError> {
+    let transaction = control.store.write(permit).await?;
+    let rows = transaction.query(queries::LAST_LIMITS, &[&tenant.map(|tenant| tenant.0)]).await?;
+    let mut known: HashMap<(TenantId, String), Option<i128>> = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let limit = row.get::<_, Option<&str>>(2).map(measurement::quantity).transpose()?;
+        known.insert((TenantId(row.get(0)), row.get(1)), limit.map(Quantity::units));
+    }
+    let (mut rules, mut tiers) = (Rules::default(), HashMap::new());
+    let (mut tenants, mut meters, mut limits) = (vec![], vec![], vec![]);
+    for row in tenancy::load_tenants(&transaction, tenant).await? {
+        if !tiers.contains_key(&row.tier) {
+            let tier = catalog::load_tier(&transaction, &row.tier).await;
+            let tier = tier.map_err(|_| StoreError::Stored { what: "a tier" })?;
+            tiers.insert(row.tier.clone(), tier);
+        }
+        for (meter, agreed) in rules.agreed(tiers[&row.tier].as_ref(), &row.quota_overrides) {
+            let whose = (row.id, meter);
+            if known.get(&whose) != Some(&agreed.limit) {
+                tenants.push(row.id.0);
+                limits.push(agreed.limit.map(|limit| super::assess::quantity(limit).to_string()));
+                meters.push(whose.1);
+            }
+        }
+    }
+    if !tenants.is_empty() {
+        let now = control.clock().now();
+        transaction.execute(queries::KEEP_LIMITS, &[&tenants, &meters, &now, &limits]).await?;
+    }
+    transaction.commit_telemetry().await
 }
 
 /// Throws a tenant's days away and makes them again, from the day `first` on.

@@ -33,7 +33,7 @@ pub const FAILED: &str = "UPDATE resources.measurements \
 
 /// Enters what is to be measured.
 pub const SCHEDULE: &str = "INSERT INTO resources.measurements AS known (tenant_id, meter, collector, due_at) \
-     SELECT tenant_id, meter, collector, $4 \
+     SELECT tenant_id, meter, collector, $4::timestamptz \
      FROM unnest($1::uuid[], $2::text[], $3::text[]) AS wanted (tenant_id, meter, collector) \
      ON CONFLICT (tenant_id, meter) DO UPDATE SET collector = EXCLUDED.collector, due_at = EXCLUDED.due_at \
      WHERE known.collector <> EXCLUDED.collector";
@@ -110,12 +110,11 @@ pub const EXPIRE_LIFTS: &str =
 pub const EXPIRE_OVERRIDES: &str =
     "DELETE FROM resources.overrides WHERE tenant_id = $1 AND until <= $2 RETURNING meter, value";
 
-/// The next instant at which time alone changes something of a tenant.
-pub const NEXT_END: &str = "SELECT min(until) FROM ( \
-         SELECT until FROM resources.enforcements WHERE tenant_id = $1 AND cause <> 'quota' \
-         UNION ALL SELECT until FROM resources.lifts WHERE tenant_id = $1 \
-         UNION ALL SELECT until FROM resources.overrides WHERE tenant_id = $1 \
-     ) AS ends";
+/// Of whom something is over by `$1` that was set by hand.
+pub const OVER: &str =
+    "SELECT tenant_id FROM resources.enforcements WHERE cause <> 'quota' AND until <= $1 \
+     UNION SELECT tenant_id FROM resources.lifts WHERE until <= $1 \
+     UNION SELECT tenant_id FROM resources.overrides WHERE until <= $1";
 
 /// Everybody of whom something is remembered, imposed, lifted or overridden.
 pub const REMEMBERED: &str = "SELECT tenant_id FROM resources.standings \
@@ -174,7 +173,7 @@ pub const LAST_LIMITS: &str = "SELECT DISTINCT ON (tenant_id, meter) tenant_id, 
 
 /// Keeps limits that are new.
 pub const KEEP_LIMITS: &str = "INSERT INTO resources.limits_seen (tenant_id, meter, at, quota) \
-     SELECT tenant_id, meter, $3, quota::numeric \
+     SELECT tenant_id, meter, $3::timestamptz, quota::numeric \
      FROM unnest($1::uuid[], $2::text[], $4::text[]) AS seen (tenant_id, meter, quota) \
      ON CONFLICT DO NOTHING";
 
@@ -204,7 +203,8 @@ pub const DAY_LIMITS: &str = "SELECT DISTINCT ON (tenant_id, meter) tenant_id, m
 /// Keeps rows of a day. One that is closed and the same stays untouched.
 pub const KEEP_DAYS: &str = "INSERT INTO resources.usage_days AS known (usage_id, tenant_id, resource_type, \
          usage_date, current_usage, peak_usage, quota, unit, created_at, updated_at, closed) \
-     SELECT usage_id, tenant_id, meter, $7, current::numeric, peak::numeric, quota::numeric, unit, $8, at, $9 \
+     SELECT usage_id, tenant_id, meter, $7::date, current::numeric, peak::numeric, quota::numeric, unit, \
+         $8::timestamptz, at, $9::boolean \
      FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $10::text[], \
              $11::timestamptz[]) \
          AS row (usage_id, tenant_id, meter, current, peak, quota, unit, at) \
@@ -224,7 +224,7 @@ pub const DAYS: &str = "SELECT usage_date::text, resource_type, current_usage::t
      ORDER BY usage_date, resource_type LIMIT $7";
 
 /// The first day that is open; `None` before the first of all.
-pub const FIRST_OPEN: &str = "SELECT min(usage_date) FROM resources.usage_days WHERE NOT closed";
+pub const FIRST_OPEN: &str = "SELECT min(usage_date)::text FROM resources.usage_days WHERE NOT closed";
 
 /// Throws days of a tenant away.
 pub const DROP_DAYS: &str = "DELETE FROM resources.usage_days WHERE tenant_id = $1";

@@ -19,5 +19,6 @@ mod metering;
 mod people;
 mod platform;
 mod quotas;
+mod resources;
 mod usage;
 mod work;

@@ -152,22 +152,25 @@ mod tests {
         let day = |now| berlin.bounds_us(QuotaWindow::Day, at(now));
         assert_eq!(day("2026-11-21T23:30:00Z").0, at("2026-11-21T23:00:00Z"));
         // 25 hours, then 23.
-        assert_eq!(
-            day("2026-10-25T10:00:00Z"),
-            (at("2026-10-24T22:00:00Z"), at("2026-10-25T23:00:00Z"))
-        );
-        assert_eq!(
-            day("2026-03-29T10:00:00Z"),
-            (at("2026-03-28T23:00:00Z"), at("2026-03-29T22:00:00Z"))
-        );
+        assert_eq!(day("2026-10-25T10:00:00Z"), (at("2026-10-24T22:00:00Z"), at("2026-10-25T23:00:00Z")));
+        assert_eq!(day("2026-03-29T10:00:00Z"), (at("2026-03-28T23:00:00Z"), at("2026-03-29T22:00:00Z")));
     }
 
     #[test]
     fn windows_tile_the_year_in_zones_that_turn_their_clocks() {
         // Lord Howe turns by half an hour, Kathmandu stands at 5:45, Apia skipped a day in 2011.
-        for zone in ["UTC", "Europe/Berlin", "America/Sao_Paulo", "Australia/Lord_Howe", "Asia/Kathmandu", "Pacific/Apia"] {
+        for zone in [
+            "UTC",
+            "Europe/Berlin",
+            "America/Sao_Paulo",
+            "Australia/Lord_Howe",
+            "Asia/Kathmandu",
+            "Pacific/Apia",
+        ] {
             let calendar = calendar(zone);
-            for (window, turns) in [(QuotaWindow::Hour, 9_000), (QuotaWindow::Day, 400), (QuotaWindow::Month, 14)] {
+            for (window, turns) in
+                [(QuotaWindow::Hour, 9_000), (QuotaWindow::Day, 400), (QuotaWindow::Month, 14)]
+            {
                 let (mut from, mut to) = calendar.bounds_us(window, at("2011-03-01T00:30:00Z"));
                 for _ in 0..turns {
                     assert!(from < to, "{zone} {window:?}");

@@ -256,7 +256,12 @@ mod tests {
     fn what_is_promised_counts_for_admission_and_not_for_the_state() {
         let of = |reserved, quantity| {
             evaluate(
-                &Facts { usage: 5 * SCALE, reserved: reserved * SCALE, limit: Some(10 * SCALE), quantity: quantity * SCALE },
+                &Facts {
+                    usage: 5 * SCALE,
+                    reserved: reserved * SCALE,
+                    limit: Some(10 * SCALE),
+                    quantity: quantity * SCALE,
+                },
                 &rule("stamps_created"),
             )
         };

@@ -207,7 +207,10 @@ impl QuotaRuleDraft {
         let mode = self.mode.unwrap_or_default();
         let has_grace = self.grace_percent.is_some() || self.grace_hours.is_some();
         if has_grace != (mode == QuotaMode::Grace) {
-            return wrong("mode", "`grace` has `grace_percent`, `grace_hours` or both; no other mode has them");
+            return wrong(
+                "mode",
+                "`grace` has `grace_percent`, `grace_hours` or both; no other mode has them",
+            );
         }
         if self.grace_percent.is_some_and(|percent| !(1..=1_000).contains(&percent)) {
             return wrong("grace_percent", "1 to 1,000");
@@ -220,7 +223,10 @@ impl QuotaRuleDraft {
             return wrong("collect", "only of what exists now: `window = \"none\"`");
         }
         if self.collect.as_ref().is_some_and(|collect| !collect.is_plain()) {
-            return wrong("collect", "`table` is `service.table`; `where` is one condition without `;` and comments");
+            return wrong(
+                "collect",
+                "`table` is `service.table`; `where` is one condition without `;` and comments",
+            );
         }
         let action = self.action.unwrap_or(shipped_action(meter));
         Ok(QuotaRule {
@@ -277,7 +283,12 @@ fn is_one_condition(text: &str) -> bool {
         }
     }
     let is_short = (1..=1_000).contains(&text.len()) && !text.trim().is_empty();
-    is_short && depth == 0 && quote.is_none() && !text.contains("--") && !text.contains("/*") && !text.contains('\\')
+    is_short
+        && depth == 0
+        && quote.is_none()
+        && !text.contains("--")
+        && !text.contains("/*")
+        && !text.contains('\\')
 }
 
 #[cfg(test)]
@@ -334,7 +345,9 @@ mod tests {
         for good in ["closed_at IS NULL", "kind IN ('a', 'b;--c')", "(a OR b) AND name = 'it''s'"] {
             assert_eq!(is_one_condition(good), !good.contains("--"), "{good}");
         }
-        for bad in ["", " ", "true) OR (true", "a; DROP TABLE x", "a -- b", "a /* b", "a = 'b", "$$", "e'\\''", "(a"] {
+        for bad in
+            ["", " ", "true) OR (true", "a; DROP TABLE x", "a -- b", "a /* b", "a = 'b", "$$", "e'\\''", "(a"]
+        {
             assert!(!is_one_condition(bad), "{bad}");
         }
     }

@@ -43,7 +43,12 @@ impl Simulation {
 
 /// Runs `recorded` (instant and quantity, in the order of time) through windows that begin at `starts`. Quantities
 /// add up within a window, or (for a rule of what exists) replace each other, and the level carries on.
-pub fn simulate(rule: &QuotaRule, limit: Option<i128>, starts: &[i64], recorded: &[(i64, i128)]) -> Simulation {
+pub fn simulate(
+    rule: &QuotaRule,
+    limit: Option<i128>,
+    starts: &[i64],
+    recorded: &[(i64, i128)],
+) -> Simulation {
     let mut rest = recorded;
     let mut level = 0;
     let windows = starts.iter().enumerate().map(|(place, from_us)| {
@@ -89,8 +94,10 @@ mod tests {
     #[test]
     fn counters_start_anew_and_levels_carry_on() {
         let counter = QuotaRule::of_meter("stamps_created");
-        let found = simulate(&counter, Some(10), &[0, 100, 200], &[(1, 6), (50, 6), (100, 10), (150, 2), (199, 1)]);
-        let shown: Vec<_> = found.windows.iter().map(|own| (own.usage, own.state, own.enforced_at_us, own.refused)).collect();
+        let found =
+            simulate(&counter, Some(10), &[0, 100, 200], &[(1, 6), (50, 6), (100, 10), (150, 2), (199, 1)]);
+        let shown: Vec<_> =
+            found.windows.iter().map(|own| (own.usage, own.state, own.enforced_at_us, own.refused)).collect();
         assert_eq!(
             shown,
             [
@@ -99,7 +106,10 @@ mod tests {
                 (0, QuotaState::Ok, None, 0)
             ]
         );
-        assert_eq!((found.refused(), found.first_enforced_us(), found.at_least(QuotaState::Warning)), (5, Some(50), 2));
+        assert_eq!(
+            (found.refused(), found.first_enforced_us(), found.at_least(QuotaState::Warning)),
+            (5, Some(50), 2)
+        );
 
         let level = QuotaRule::of_meter("users");
         let found = simulate(&level, Some(10), &[0, 100, 200], &[(1, 9), (50, 3), (210, 10)]);

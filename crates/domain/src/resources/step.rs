@@ -106,7 +106,12 @@ pub struct Step {
 
 /// One step.
 pub fn step(before: &Standing, seen: &Observation<'_>) -> Step {
-    let idle = Step { standing: *before, message: None, message_window_us: before.window_from_us, look_again_us: None };
+    let idle = Step {
+        standing: *before,
+        message: None,
+        message_window_us: before.window_from_us,
+        look_again_us: None,
+    };
     // Nothing is imposed or lifted on stale figures, and a window never opens again after a clock stepped back.
     if seen.stale || seen.window_us.0 < before.window_from_us {
         return idle;
@@ -148,9 +153,8 @@ fn grace(now: &mut Standing, seen: &Observation<'_>) -> Option<i64> {
         return None;
     }
     let since_us = *now.excess_since_us.get_or_insert(seen.now_us);
-    let beyond = |percent: u16| {
-        seen.usage.saturating_mul(100) >= limit.saturating_mul(100 + i128::from(percent))
-    };
+    let beyond =
+        |percent: u16| seen.usage.saturating_mul(100) >= limit.saturating_mul(100 + i128::from(percent));
     if seen.rule.grace_percent.is_some_and(beyond) {
         return Some(seen.now_us);
     }
@@ -227,7 +231,9 @@ mod tests {
             let rule = draft.rule(meter).expect("a rule");
             let window: Box<dyn Fn(i64) -> (i64, i64)> = match rule.window {
                 QuotaWindow::None => Box::new(|_| (0, i64::MAX)),
-                _ => Box::new(|now| (now / (1_440 * MINUTE) * 1_440 * MINUTE, (now / (1_440 * MINUTE) + 1) * 1_440 * MINUTE)),
+                _ => Box::new(|now| {
+                    (now / (1_440 * MINUTE) * 1_440 * MINUTE, (now / (1_440 * MINUTE) + 1) * 1_440 * MINUTE)
+                }),
             };
             Story { rule, limit: Some(100), standing: Standing::default(), window, last: None }
         }
@@ -235,7 +241,8 @@ mod tests {
         fn at(&mut self, minute: i64, usage: i128) -> (Option<Template>, bool) {
             let now_us = minute * MINUTE;
             let window_us = (self.window)(now_us);
-            let seen = Observation { now_us, window_us, usage, limit: self.limit, rule: &self.rule, stale: false };
+            let seen =
+                Observation { now_us, window_us, usage, limit: self.limit, rule: &self.rule, stale: false };
             let step = step(&self.standing, &seen);
             self.standing = step.standing;
             self.last = Some(step);
@@ -314,9 +321,21 @@ mod tests {
         assert_eq!(soft.at(0, 1_000), (Some(Template::Reached), false));
         assert_eq!(soft.at(1_440, 0), (None, false), "nothing was imposed, so nothing is lifted");
         let story = Story::of("users", "{}");
-        let before = Standing { imposed: true, state: QuotaState::Enforced, told: QuotaState::Enforced, ..Standing::default() };
+        let before = Standing {
+            imposed: true,
+            state: QuotaState::Enforced,
+            told: QuotaState::Enforced,
+            ..Standing::default()
+        };
         for usage in [0, 1_000] {
-            let seen = Observation { now_us: 5, window_us: (0, i64::MAX), usage, limit: Some(1), rule: &story.rule, stale: true };
+            let seen = Observation {
+                now_us: 5,
+                window_us: (0, i64::MAX),
+                usage,
+                limit: Some(1),
+                rule: &story.rule,
+                stale: true,
+            };
             assert_eq!(step(&before, &seen).standing, before);
         }
     }

@@ -62,7 +62,13 @@ const SWEEP_US: i64 = 60_000_000;
 const UNHELD_US: i64 = 20 * 60_000_000;
 
 impl QuotaBook {
-    fn counter(&self, tenant: TenantId, quota: &Quota, bounds_us: (i64, i64), now_us: i64) -> Arc<QuotaCounter> {
+    fn counter(
+        &self,
+        tenant: TenantId,
+        quota: &Quota,
+        bounds_us: (i64, i64),
+        now_us: i64,
+    ) -> Arc<QuotaCounter> {
         let (from_us, until_us) = bounds_us;
         let stretch = Stretch::of(quota, from_us);
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);

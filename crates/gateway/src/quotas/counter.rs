@@ -153,7 +153,9 @@ mod tests {
 
     #[test]
     fn what_was_made_of_a_standing_quota_stays_reserved_until_it_is_measured() {
-        for (made, used) in [(QuotaCounter::new as fn(Arc<str>, i128) -> QuotaCounter, 4), (QuotaCounter::standing, 5)] {
+        for (made, used) in
+            [(QuotaCounter::new as fn(Arc<str>, i128) -> QuotaCounter, 4), (QuotaCounter::standing, 5)]
+        {
             let counter = Arc::new(made("locations".into(), 4));
             assert!(counter.reserve(1, 0, 5));
             Reservation::new(counter.clone(), 1).keep_if_standing();

@@ -1,9 +1,13 @@
 //! How much: exactly the quota is reached, by any number of requests at once.
 
-use rowhouse_domain::metering::quantity::SCALE;
-use rowhouse_domain::routes::CountWhen;
+use std::sync::Arc;
 
-use crate::directory::{ACME, counts};
+use rowhouse_domain::directory::{Imposed, Quota};
+use rowhouse_domain::metering::quantity::SCALE;
+use rowhouse_domain::resources::{Action, QuotaMode};
+use rowhouse_domain::routes::{CountWhen, Writes};
+
+use crate::directory::{ACME, Plan, counts};
 use crate::stage::{DAY_US, NOON_US, Stage};
 
 const MIDNIGHT_US: i64 = NOON_US - DAY_US / 2;
@@ -119,4 +123,124 @@ fn usage_that_other_gateways_counted_arrives_with_the_directory() {
     stage.publish(|plan| plan.tenant_mut(ACME).quotas[0].used = 9 * SCALE);
     assert_eq!(stage.ask("POST", "/v1/stamps").send().status, 200);
     assert_eq!(stage.ask("POST", "/v1/stamps").send().status, 429);
+}
+
+/// What the directory says is imposed on Acme for a meter.
+fn impose(plan: &mut Plan, meter: &str, action: Action, services: &[usize], until_us: Option<i64>) {
+    plan.tenant_mut(ACME).imposed.push(Imposed {
+        meter: meter.into(),
+        action,
+        flag: action.flag(meter).into(),
+        until_us,
+        services: services.into(),
+    });
+}
+
+#[test]
+fn full_storage_stops_what_stores_and_nothing_else() {
+    let stage = Stage::with(|plan| {
+        impose(plan, "storage_gb", Action::BlockWrites, &[0], None);
+        plan.route_mut("work").writes = Some(Writes::Nothing);
+    });
+    let refused = stage.ask("POST", "/v1/stamps").send();
+    assert_eq!(refused.refusal(), (403, "resources.storage_blocked".to_owned()));
+    assert_eq!(refused.json()["flag"], "storage_writes_blocked");
+    assert_eq!(stage.ask("PUT", "/v1/stamps/7").send().status, 403);
+    for (method, path) in [("GET", "/v1/stamps"), ("DELETE", "/v1/stamps/7"), ("POST", "/v1/work/search")] {
+        assert_eq!(stage.ask(method, path).send().status, 200, "{method} {path}");
+    }
+    let no_tables = Stage::with(|plan| impose(plan, "storage_gb", Action::BlockWrites, &[], None));
+    assert_eq!(
+        no_tables.ask("POST", "/v1/stamps").send().status,
+        200,
+        "a service without tables stores nothing"
+    );
+    let declared = Stage::with(|plan| {
+        impose(plan, "storage_gb", Action::BlockWrites, &[], None);
+        plan.route_mut("stamps.create").writes = Some(Writes::Storage);
+    });
+    assert_eq!(declared.ask("POST", "/v1/stamps").send().status, 403);
+}
+
+#[test]
+fn what_is_imposed_by_hand_holds_whatever_is_left_and_ends_by_itself() {
+    let end_us = NOON_US + 60_000_000;
+    let stage = Stage::with(|plan| {
+        plan.quota(ACME, "stamps_created", 100, 0, MIDNIGHT_US);
+        impose(plan, "stamps_created", Action::Refuse, &[], Some(end_us));
+    });
+    let refused = stage.ask("POST", "/v1/stamps").send();
+    assert_eq!(refused.refusal(), (429, "resources.quota_exceeded".to_owned()));
+    let seconds: i64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=64).contains(&seconds), "{seconds}");
+    assert_eq!(stage.ask("GET", "/v1/stamps").send().status, 200);
+    stage.hand.advance_us(60_000_000);
+    assert_eq!(stage.ask("POST", "/v1/stamps").send().status, 200, "it is over without a new directory");
+}
+
+#[test]
+fn the_refusal_carries_the_figures() {
+    let stage = Stage::with(|plan| plan.quota(ACME, "stamps_created", 10, 10, MIDNIGHT_US));
+    let refused = stage.ask("POST", "/v1/stamps").send().json();
+    assert_eq!(refused["detail"], "Quota exceeded for stamps_created: 11/10.");
+    assert_eq!(
+        (&refused["meter"], &refused["limit"], &refused["current_usage"]),
+        (&"stamps_created".into(), &"10".into(), &"10".into())
+    );
+    assert_eq!(refused["window_ends_at"], "2026-11-22T00:00:00Z");
+}
+
+#[test]
+fn a_throttled_tenant_trickles() {
+    let stage = Stage::with(|plan| {
+        plan.route_mut("stamps.create").metering = vec![counts("api_calls", "1")];
+        plan.quota(ACME, "api_calls", 2, 0, MIDNIGHT_US);
+    });
+    let ask = || stage.ask("POST", "/v1/stamps").send();
+    let mut seen: Vec<u16> = (0..4).map(|_| ask().status).collect();
+    assert_eq!(seen, [200, 200, 200, 429], "two by the quota, one trickles");
+    assert_eq!(ask().refusal(), (429, "resources.quota_exceeded".to_owned()));
+    stage.hand.advance_us(9_000_000);
+    seen = vec![ask().status];
+    stage.hand.advance_us(1_500_000);
+    seen.extend([ask().status, ask().status]);
+    assert_eq!(seen, [429, 200, 429]);
+}
+
+#[test]
+fn nothing_more_is_made_than_there_is_room_for_between_two_measurements() {
+    let mut stage = Stage::with(|plan| {
+        let mut rule = counts("locations", "1");
+        rule.count_when = CountWhen::Reported;
+        plan.route_mut("stamps.create").metering = vec![rule];
+        let quota = Quota { used: 3 * SCALE, as_of_us: 1, ..Quota::of_meter("locations", Some(5 * SCALE)) };
+        plan.tenant_mut(ACME).quotas.push(quota);
+    });
+    let make = |stage: &Stage| stage.ask("POST", "/v1/stamps").send();
+    assert_eq!(stage.ask("POST", "/v1/stamps").header("x-answer-status", "500").send().status, 500);
+    assert_eq!([make(&stage).status, make(&stage).status], [200, 200], "what failed has made nothing");
+    let refused = make(&stage);
+    assert_eq!(refused.refusal(), (403, "resources.creation_blocked".to_owned()));
+    assert_eq!(refused.json()["flag"], "location_creation_blocked");
+    // One was removed past the gateway; measured, the figure is what it is.
+    stage.publish(|plan| {
+        let quota = &mut plan.tenant_mut(ACME).quotas[0];
+        (quota.used, quota.as_of_us) = (4 * SCALE, 2);
+    });
+    assert_eq!([make(&stage).status, make(&stage).status], [200, 403]);
+}
+
+#[test]
+fn a_soft_quota_stops_nobody_and_a_lifted_one_neither() {
+    for lifted in [false, true] {
+        let stage = Stage::with(|plan| {
+            plan.quota(ACME, "stamps_created", 1, 1, MIDNIGHT_US);
+            let quota = &mut plan.tenant_mut(ACME).quotas[0];
+            match lifted {
+                true => quota.is_lifted = true,
+                false => Arc::make_mut(&mut quota.rule).mode = QuotaMode::Soft,
+            }
+        });
+        assert_eq!(stage.ask("POST", "/v1/stamps").send().status, 200);
+    }
 }

@@ -116,12 +116,21 @@ pub fn render(readings: &Readings) -> String {
         page.sample("rowhouse_journal_lag_seconds", &labels, lag.seconds);
     }
     page.single("rowhouse_api_directory_version", "gauge", "Version in force", *directory_version);
-    page.family("rowhouse_messages_tries_total", "counter", "Tries to send a message to people, by how they ended");
+    page.family(
+        "rowhouse_messages_tries_total",
+        "counter",
+        "Tries to send a message to people, by how they ended",
+    );
     for (outcome, count) in messages.ended {
         page.sample("rowhouse_messages_tries_total", &[("outcome", outcome)], count);
     }
     page.single("rowhouse_messages_waiting", "gauge", "Messages that are not sent yet", messages.waiting);
-    page.single("rowhouse_messages_dead", "gauge", "Messages left for a person after their last try", messages.dead);
+    page.single(
+        "rowhouse_messages_dead",
+        "gauge",
+        "Messages left for a person after their last try",
+        messages.dead,
+    );
     quotas(&mut page, readings);
     page.0
 }

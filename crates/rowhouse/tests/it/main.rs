@@ -9,6 +9,7 @@ mod outside;
 mod parking;
 mod platform;
 mod power;
+mod quotas;
 mod registration;
 mod services;
 mod source;

@@ -9,6 +9,7 @@ mod messages;
 mod fleet;
 mod money;
 mod people;
+mod quotas;
 mod tables;
 mod tenants;
 
@@ -66,7 +67,10 @@ pub enum Noun {
     Usage(money::UsageVerb),
     /// What a tenant may use, and has used.
     #[command(subcommand)]
-    Quota(money::QuotaVerb),
+    Quota(quotas::QuotaVerb),
+    /// What is imposed on tenants.
+    #[command(subcommand)]
+    Enforcement(quotas::EnforcementVerb),
     /// Which plan a tenant pays.
     #[command(subcommand)]
     Subscription(money::SubscriptionVerb),
@@ -147,7 +151,8 @@ pub async fn run(client: &Client, noun: Noun, json: bool) -> anyhow::Result<Exit
         Noun::Grant(verb) => access::grant(client, verb, json).await?,
         Noun::Access(verb) => access::access(client, verb, json).await?,
         Noun::Usage(verb) => money::usage(client, verb, json).await?,
-        Noun::Quota(verb) => money::quota(client, verb, json).await?,
+        Noun::Quota(verb) => quotas::quota(client, verb, json).await?,
+        Noun::Enforcement(verb) => quotas::enforcement(client, verb, json).await?,
         Noun::Subscription(verb) => money::subscription(client, verb, json).await?,
         Noun::Invoice(verb) => money::invoice(client, verb, json).await?,
         Noun::Message(verb) => messages::message(client, verb, json).await?,

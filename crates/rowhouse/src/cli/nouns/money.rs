@@ -1,4 +1,4 @@
-//! Usage, quotas, subscriptions and invoices: what was used, and what it costs.
+//! Usage, subscriptions and invoices: what was used, and what it costs.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -89,29 +89,6 @@ fn explain(answer: &Value, json: bool) {
     if let Some(cursor) = answer["next_cursor"].as_str() {
         eprintln!("there are more; next: the same with --cursor {cursor}");
     }
-}
-
-/// `rowhouse quota …`
-#[derive(Debug, Subcommand)]
-pub enum QuotaVerb {
-    /// Those of a tenant.
-    List {
-        /// A tenant's id or code; your own if not said.
-        #[arg(long)]
-        tenant: Option<String>,
-    },
-}
-
-/// Runs `rowhouse quota …`.
-pub async fn quota(client: &Client, verb: QuotaVerb, json: bool) -> anyhow::Result<()> {
-    let QuotaVerb::List { tenant } = verb;
-    let answer = client.get(&at("/v1/quotas", &[("tenant", tenant)])).await?;
-    show(
-        &answer,
-        &["resource_type", "current_usage", "limit", "available", "window", "state", "limit_from"],
-        json,
-    );
-    Ok(())
 }
 
 /// `rowhouse subscription …`
