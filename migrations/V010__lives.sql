@@ -113,3 +113,46 @@ REVOKE ALL ON FUNCTION lifecycle.tables_of_tenants(text[]), lifecycle.erase_rows
     lifecycle.rows_left(uuid, text[]), metering.forget_details(uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION lifecycle.tables_of_tenants(text[]), lifecycle.erase_rows(uuid, text[]),
     lifecycle.rows_left(uuid, text[]), metering.forget_details(uuid) TO rowhouse_app;
+
+-- What inventory and reality disagreed about when they were last compared. Nothing is removed because of it.
+CREATE TABLE lifecycle.findings (
+    problem text NOT NULL,
+    kind text NOT NULL,
+    external_id text NOT NULL,
+    cell text NOT NULL,
+    tenant_id uuid,
+    detail text NOT NULL,
+    first_seen_at timestamptz NOT NULL,
+    last_seen_at timestamptz NOT NULL,
+    CONSTRAINT findings_pkey PRIMARY KEY (problem, kind, external_id, cell),
+    CONSTRAINT findings_problem_check CHECK (problem IN ('orphan', 'lost', 'unfinished'))
+);
+-- For the platform alone: what belongs to nobody has no tenant.
+ALTER TABLE lifecycle.findings ENABLE ROW LEVEL SECURITY;
+ALTER TABLE lifecycle.findings FORCE ROW LEVEL SECURITY;
+CREATE POLICY findings_scope ON lifecycle.findings USING (api.sees(NULL)) WITH CHECK (api.sees(NULL));
+GRANT SELECT, INSERT, UPDATE, DELETE ON lifecycle.findings TO rowhouse_app;
+
+-- Since when each check of a tenant's health says what it says.
+CREATE TABLE lifecycle.health (
+    tenant_id uuid NOT NULL,
+    name text NOT NULL,
+    state text NOT NULL,
+    since timestamptz NOT NULL,
+    CONSTRAINT health_pkey PRIMARY KEY (tenant_id, name)
+);
+ALTER TABLE lifecycle.health ENABLE ROW LEVEL SECURITY;
+ALTER TABLE lifecycle.health FORCE ROW LEVEL SECURITY;
+CREATE POLICY health_scope ON lifecycle.health USING (api.sees(tenant_id)) WITH CHECK (api.sees(tenant_id));
+GRANT SELECT, INSERT, UPDATE, DELETE ON lifecycle.health TO rowhouse_app;
+
+-- Who is to get the certificate of a tenant that is being erased: sealed, and gone when it was sent.
+CREATE TABLE lifecycle.leavers (
+    tenant_id uuid NOT NULL,
+    sealed bytea NOT NULL,
+    CONSTRAINT leavers_pkey PRIMARY KEY (tenant_id)
+);
+ALTER TABLE lifecycle.leavers ENABLE ROW LEVEL SECURITY;
+ALTER TABLE lifecycle.leavers FORCE ROW LEVEL SECURITY;
+CREATE POLICY leavers_scope ON lifecycle.leavers USING (api.sees(tenant_id)) WITH CHECK (api.sees(tenant_id));
+GRANT SELECT, INSERT, DELETE ON lifecycle.leavers TO rowhouse_app;

@@ -7,10 +7,13 @@ use rowhouse_store::{StoreError, sagas};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::tell;
 use crate::Shared;
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_secs(1);
+/// In how many looks tenants that leave are reminded once.
+const REMIND_EVERY: u64 = 60;
 /// Sagas begun in one look.
 const BATCH: i64 = 100;
 
@@ -18,6 +21,7 @@ const BATCH: i64 = 100;
 pub async fn run(control: &Shared, mut shutdown: watch::Receiver<bool>) {
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looks = 0_u64;
     loop {
         tokio::select! {
             _ = look.tick() => {}
@@ -26,6 +30,15 @@ pub async fn run(control: &Shared, mut shutdown: watch::Receiver<bool>) {
         if let Err(error) = begin_due(control).await {
             tracing::error!(%error, "what is due could not be begun");
         }
+        if let Err(error) = tell::stuck(control).await {
+            tracing::error!(problem = error.private_detail(), "nobody could be told of a stuck operation");
+        }
+        if looks % REMIND_EVERY == 0
+            && let Err(error) = tell::remind_leaving(control).await
+        {
+            tracing::error!(problem = error.private_detail(), "leaving tenants could not be reminded");
+        }
+        looks = looks.wrapping_add(1);
     }
 }
 

@@ -11,18 +11,23 @@ pub mod decommission;
 mod due;
 mod explain;
 pub mod export;
+mod health;
 mod operations;
 pub mod provision;
 mod queries;
+mod reconcile;
 pub mod relocate;
 pub mod restore;
 mod sealed;
 mod suspension;
+mod tell;
 
 pub use api::routes;
 pub use due::begin_due;
 pub use operations::{Operation, OperationState};
+pub use reconcile::{Finding, reconcile};
 pub use suspension::{Resumption, Suspend, resume, suspend};
+pub use tell::remind_leaving;
 
 use std::time::Duration;
 
@@ -83,6 +88,7 @@ pub async fn run(control: Shared, shutdown: watch::Receiver<bool>) -> Result<(),
         engine.run(shutdown.clone()),
         engine.run(shutdown.clone()),
         due::run(&control, shutdown.clone()),
+        reconcile::run(&control, shutdown.clone()),
         bring_rights(&control, shutdown)
     );
     Ok(())

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::decommission::Issued;
 use super::explain::Thing;
+use super::reconcile::{Finding, KeptFinding};
 
 /// A saga.
 #[derive(Debug, Clone)]
@@ -191,4 +192,149 @@ pub async fn newest_certificate(
         envelope: row.get::<_, Json<Envelope>>(1).0,
         at: row.get(2),
     }))
+}
+
+/// A thing of the inventory that is not known to be gone.
+#[derive(Debug, Clone)]
+pub struct InventoryRow {
+    pub tenant: TenantId,
+    pub kind: String,
+    pub id: String,
+    pub state: String,
+    /// Whether the saga that made it is over.
+    pub saga_is_over: bool,
+    /// Whether an operation of its tenant is under way.
+    pub is_busy: bool,
+    /// Where it is, if that is known.
+    pub cell: Option<String>,
+}
+
+/// The whole inventory.
+pub async fn inventory(transaction: &Transaction) -> Result<Vec<InventoryRow>, StoreError> {
+    let rows = transaction
+        .query(
+            "SELECT i.tenant_id, i.kind, i.external_id, i.state, s.state IN ('done', 'undone', 'abandoned'), \
+               EXISTS (SELECT FROM lifecycle.sagas b WHERE b.tenant_id = i.tenant_id \
+                 AND b.state IN ('running', 'unwinding', 'stuck')) \
+             FROM lifecycle.inventory i JOIN lifecycle.sagas s ON s.saga_id = i.saga_id \
+             WHERE i.state <> 'gone' ORDER BY i.tenant_id, i.kind, i.external_id",
+            &[],
+        )
+        .await?;
+    let thing = |row: &Row| InventoryRow {
+        tenant: TenantId(row.get(0)),
+        kind: row.get(1),
+        id: row.get(2),
+        state: row.get(3),
+        saga_is_over: row.get(4),
+        is_busy: row.get(5),
+        cell: None,
+    };
+    Ok(rows.iter().map(thing).collect())
+}
+
+/// Keeps what a comparison has found, and drops what it has not found any more. How much of it is new.
+pub async fn keep_findings(
+    transaction: &Transaction,
+    findings: &[Finding],
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let mut news = 0;
+    for finding in findings {
+        let tenant = finding.tenant.as_ref().and_then(|id| id.parse::<TenantId>().ok()).map(|id| id.0);
+        let row = transaction
+            .query_one(
+                "INSERT INTO lifecycle.findings (problem, kind, external_id, cell, tenant_id, detail, first_seen_at, last_seen_at) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $7) \
+                 ON CONFLICT (problem, kind, external_id, cell) DO UPDATE SET last_seen_at = excluded.last_seen_at \
+                 RETURNING first_seen_at = $7",
+                &[&finding.problem, &finding.kind, &finding.id, &finding.cell, &tenant, &finding.detail, &now],
+            )
+            .await?;
+        news += u64::from(row.get::<_, bool>(0));
+    }
+    transaction.execute("DELETE FROM lifecycle.findings WHERE last_seen_at < $1", &[&now]).await?;
+    Ok(news)
+}
+
+/// What the last comparison has found.
+pub async fn kept_findings(transaction: &Transaction) -> Result<Vec<KeptFinding>, StoreError> {
+    let rows = transaction
+        .query(
+            "SELECT problem, kind, external_id, cell, tenant_id, detail, first_seen_at, last_seen_at \
+             FROM lifecycle.findings ORDER BY problem, kind, external_id",
+            &[],
+        )
+        .await?;
+    let kept = |row: &Row| KeptFinding {
+        finding: Finding {
+            problem: row.get(0),
+            kind: row.get(1),
+            id: row.get(2),
+            cell: row.get(3),
+            tenant: row.get::<_, Option<Uuid>>(4).map(|id| TenantId(id).to_string()),
+            detail: row.get(5),
+        },
+        first_seen_at: row.get(6),
+        last_seen_at: row.get(7),
+    };
+    Ok(rows.iter().map(kept).collect())
+}
+
+/// Since when a check of a tenant's health says `state`; from now on if it said something else.
+pub async fn health_since(
+    transaction: &Transaction,
+    tenant: TenantId,
+    name: &str,
+    state: &str,
+) -> Result<Timestamp, StoreError> {
+    let now = transaction.store().clock().now();
+    let row = transaction
+        .query_one(
+            "INSERT INTO lifecycle.health (tenant_id, name, state, since) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (tenant_id, name) DO UPDATE SET state = excluded.state, \
+               since = CASE WHEN health.state = excluded.state THEN health.since ELSE excluded.since END \
+             RETURNING since",
+            &[&tenant.0, &name, &state, &now],
+        )
+        .await?;
+    Ok(row.get(0))
+}
+
+/// Stuck sagas that nobody was told of yet.
+pub async fn untold_stuck(transaction: &Transaction) -> Result<Vec<SagaRow>, StoreError> {
+    let sql = select!("WHERE state = 'stuck' AND stuck_told_at IS NULL ORDER BY saga_id LIMIT 100");
+    transaction.query(sql, &[]).await?.iter().map(saga).collect()
+}
+
+/// People were told.
+pub async fn stuck_was_told(transaction: &Transaction, id: OperationId) -> Result<(), StoreError> {
+    let now = transaction.store().clock().now();
+    let sql = "UPDATE lifecycle.sagas SET stuck_told_at = $2 WHERE saga_id = $1";
+    transaction.execute(sql, &[&id.0, &now]).await.map(drop)
+}
+
+/// Scheduled erasures that begin before `before`.
+pub async fn leaving_before(
+    transaction: &Transaction,
+    before: Timestamp,
+) -> Result<Vec<SagaRow>, StoreError> {
+    let sql = select!("WHERE state = 'scheduled' AND kind = 'decommission' AND run_at < $1 ORDER BY saga_id");
+    transaction.query(sql, &[&before]).await?.iter().map(saga).collect()
+}
+
+/// Keeps who is to get a certificate.
+pub async fn keep_leaver(
+    transaction: &Transaction,
+    tenant: TenantId,
+    sealed: &[u8],
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO lifecycle.leavers (tenant_id, sealed) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    transaction.execute(sql, &[&tenant.0, &sealed]).await.map(drop)
+}
+
+/// Who is to get a certificate; nobody knows it afterwards.
+pub async fn take_leaver(transaction: &Transaction, tenant: TenantId) -> Result<Option<Vec<u8>>, StoreError> {
+    let sql = "DELETE FROM lifecycle.leavers WHERE tenant_id = $1 RETURNING sealed";
+    Ok(transaction.query_opt(sql, &[&tenant.0]).await?.map(|row| row.get(0)))
 }

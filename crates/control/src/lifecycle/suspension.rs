@@ -14,6 +14,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::operations::check_reason;
+use super::tell;
 use crate::Control;
 use crate::tenancy::{self, ResumeAsked, Suspension, TenantRecord, places};
 
@@ -46,6 +47,7 @@ fn operator() -> String {
 /// # Errors
 /// 404; 409 `lifecycle.wrong_status` if it is neither active nor suspended in the other mode; 422 for a wrong field.
 pub async fn suspend(
+    control: &Control,
     transaction: &Transaction,
     permit: &Permit,
     tenant: TenantId,
@@ -76,6 +78,7 @@ pub async fn suspend(
     tenancy::set_status(transaction, tenant, Status::Suspended, Some(&suspension)).await?;
     let rights = places::rights_of(Status::Suspended, Some(suspension.mode), record.tenant.status_before);
     places::set_rights(transaction, tenant, rights).await?;
+    tell::suspended(control, transaction, tenant, (&suspension.reason, suspension.at)).await?;
     let details = json!({ "mode": suspension.mode, "cause": suspension.cause });
     Ok(changed(tenant, "lifecycle.tenant_suspended", permit, request_id).details(details))
 }
@@ -95,6 +98,7 @@ pub enum Resumption {
 /// 404; 409 `lifecycle.wrong_status` if it is not suspended, or the same principal asks again for what needs two; 422 without
 /// a reason.
 pub async fn resume(
+    control: &Control,
     transaction: &Transaction,
     permit: &Permit,
     tenant: TenantId,
@@ -111,6 +115,7 @@ pub async fn resume(
     }
     tenancy::set_status(transaction, tenant, Status::Active, None).await?;
     places::set_rights(transaction, tenant, places::rights_of(Status::Active, None, None)).await?;
+    tell::resumed(control, transaction, tenant).await?;
     Ok(Resumption::Done(changed(tenant, "lifecycle.tenant_resumed", permit, request_id)))
 }
 

@@ -110,6 +110,7 @@ async fn remote(global: Global, command: Command) -> anyhow::Result<ExitCode> {
     let json = global.json;
     match command {
         Command::Journal(command) => return journal::run(command, json),
+        Command::Noun(noun) if noun.is_offline() => return nouns::offline(noun, json),
         Command::Audit(command) if command.is_offline() => return audit::offline(command, json),
         _ => {}
     }

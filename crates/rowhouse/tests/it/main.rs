@@ -5,6 +5,7 @@ mod attacks;
 mod documents;
 mod door;
 mod invariants;
+mod lives;
 mod outside;
 mod parking;
 mod platform;

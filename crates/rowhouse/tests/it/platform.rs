@@ -188,6 +188,16 @@ impl Platform {
         call.header("authorization", &format!("Bearer {key}")).send(self.control).await
     }
 
+    /// The operator's key.
+    pub fn operator(&self) -> &str {
+        &self.operator
+    }
+
+    /// A call of the control API that may break off.
+    pub async fn try_control(&self, call: Call) -> Option<Seen> {
+        call.try_send(self.control).await
+    }
+
     /// A call of the operator that must succeed.
     pub async fn operate(&self, call: Call) -> Value {
         let shown = format!("{call:?}");

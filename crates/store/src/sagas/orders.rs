@@ -192,7 +192,8 @@ async fn decide(
     let finished = (next == State::Abandoned).then_some(now);
     transaction
         .execute(
-            "UPDATE lifecycle.sagas SET state = $2, run_at = $3, finished_at = $4, executor = NULL, lease_until = NULL \
+            "UPDATE lifecycle.sagas SET state = $2, run_at = $3, finished_at = $4, executor = NULL, lease_until = NULL, \
+               stuck_told_at = NULL \
              WHERE saga_id = $1",
             &[&saga, &next.as_str(), &now, &finished],
         )

@@ -2,6 +2,9 @@
 //! the verifier of the signed context (schema `rh`) into each of its tenants' databases. All of it is repeatable:
 //! running it again repairs, and never takes anything from a tenant.
 
+mod found;
+
+pub use found::{Found, found, rights_of};
 use serde::{Deserialize, Serialize};
 
 use crate::DatabaseKey;

@@ -3,6 +3,7 @@
 mod change_tier;
 mod decommission;
 pub(super) mod frame;
+mod inventory;
 mod operations;
 mod tenants;
 
@@ -18,6 +19,7 @@ pub fn routes() -> OpenApiRouter<Shared> {
         .merge(operations::routes())
         .merge(change_tier::routes())
         .merge(decommission::routes())
+        .merge(inventory::routes())
         .merge(relocate::routes())
         .merge(backup::routes())
         .merge(restore::routes())

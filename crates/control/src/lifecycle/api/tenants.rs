@@ -63,7 +63,8 @@ async fn suspend_tenant(
         Opened::New(transaction) => transaction,
         Opened::Kept(kept) => return Ok(kept.into_response()),
     };
-    let change = suspension::suspend(&transaction, &permit, tenant, body.value, caller.request_id).await?;
+    let change =
+        suspension::suspend(&control, &transaction, &permit, tenant, body.value, caller.request_id).await?;
     changed(&control, transaction, (&idempotency, tenant), StatusCode::OK, change).await
 }
 
@@ -92,7 +93,8 @@ async fn resume_tenant(
         Opened::Kept(kept) => return Ok(kept.into_response()),
     };
     let reason = &body.value.reason;
-    let resumption = suspension::resume(&transaction, &permit, tenant, reason, caller.request_id).await?;
+    let resumption =
+        suspension::resume(&control, &transaction, &permit, tenant, reason, caller.request_id).await?;
     let (status, change) = match resumption {
         Resumption::Done(change) => (StatusCode::OK, change),
         Resumption::Asked(change) => (StatusCode::ACCEPTED, change),

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::Params;
 use super::begin::{above, shown};
 use crate::lifecycle::provision::{failure, tenant_of, wait_until_entry};
+use crate::lifecycle::tell;
 use crate::tenancy::{self, TenantRecord, plane};
 use crate::{Shared, billing, catalog};
 
@@ -51,6 +52,8 @@ pub async fn reserve(run: &Run<'_, Shared>, transaction: &Transaction) -> StepRe
 /// Quotas, features and limits follow the tier's name.
 pub async fn quotas(run: &Run<'_, Shared>, transaction: &Transaction) -> StepResult {
     let params: Params = run.params()?;
+    let order = (tenant_of(run), run.saga.operation());
+    tell::tier_changed(run.context, transaction, order, (&params.from, &params.to)).await.map_err(failure)?;
     set(run, transaction, &params.to).await
 }
 

@@ -15,6 +15,7 @@ use super::{KIND, Params, VERSION};
 use crate::lifecycle::operations::check_reason;
 use crate::lifecycle::queries::{self, Filter, SagaRow};
 use crate::lifecycle::suspension::wrong_status;
+use crate::lifecycle::tell;
 use crate::tenancy::{self, TenantRecord, places};
 use crate::{Control, billing, catalog};
 
@@ -80,6 +81,7 @@ pub async fn leave(
     if days == 0 {
         sagas::begin(transaction, operation.0).await?;
     }
+    tell::leaving(control, transaction, tenant, (operation.to_string(), ends_at)).await?;
     let change = Change::new(tenant, "lifecycle.tenant_leaving", "update", permit.principal())
         .on("tenant", tenant)
         .details(json!({ "operation": operation, "retention_days": days, "retention_ends_at": ends_at.to_string() }))

@@ -24,7 +24,7 @@ pub const KIND: &str = "decommission";
 pub const VERSION: i32 = 1;
 
 /// What stays of a tenant in the control database, whole schemas or tables: everything else with its id goes.
-pub const KEPT: [&str; 9] = [
+pub const KEPT: [&str; 10] = [
     // What the law wants kept: bills, the figures they are made of, the event log and proofs of erasure.
     "billing",
     "metering",
@@ -36,6 +36,8 @@ pub const KEPT: [&str; 9] = [
     "tenancy.tombstones",
     // That its key was destroyed, and when; the key is not there any more.
     "tenancy.tenant_keys",
+    // Domains of its own in quarantine: nobody else's before that has ended.
+    "tenancy.hosts",
     // Which rows others must look at again; without content, swept after a day.
     "api.notices",
 ];

@@ -15,7 +15,7 @@ use super::{KEPT, Params};
 use crate::lifecycle::provision::place::Placed;
 use crate::lifecycle::provision::store::{place_failure, reachable, stop_processes, take_away_at};
 use crate::lifecycle::provision::{failure, tenant_of};
-use crate::lifecycle::{backup, queries};
+use crate::lifecycle::{backup, queries, tell};
 use crate::tenancy::{self, cells, places, tombstones};
 use crate::{Shared, deploy, identity, metering};
 
@@ -39,6 +39,7 @@ pub async fn begin(run: &Run<'_, Shared>, transaction: &Transaction) -> StepResu
         let words = format!("the tenant is {}", record.tenant.status.as_str());
         return Err(StepError::never("lifecycle.wrong_status", words));
     }
+    tell::remember_leaver(run.context, transaction, tenant).await?;
     let instance = deploy::get(transaction, tenant).await?;
     let placed = places::get(transaction, tenant).await?.map(|row| Placed {
         cell: row.cell,
@@ -104,6 +105,9 @@ pub struct Forgotten {
     pub rows: Vec<(String, i64)>,
     /// Reports of usage whose content was removed.
     pub reports: i64,
+    /// Domains of its own that went into quarantine.
+    #[serde(default)]
+    pub hosts: u64,
     /// When the tenant's key was destroyed: what it sealed is erased wherever it lies.
     pub key_destroyed_at: Option<Timestamp>,
     /// When.
@@ -120,9 +124,10 @@ pub async fn forget(run: &Run<'_, Shared>, transaction: &Transaction) -> StepRes
     }
     let key_destroyed_at = Some(tenancy::destroy_tenant_key(transaction, tenant).await?);
     identity::erase_tenant(transaction, tenant).await?;
+    let hosts = tenancy::quarantine_hosts(transaction, tenant).await?;
     let reports = metering::forget_details(transaction, tenant).await?;
     let rows = queries::erase_rows(transaction, tenant, &KEPT).await?;
-    let forgotten = Forgotten { rows, reports, key_destroyed_at, at: Some(run.context.clock().now()) };
+    let forgotten = Forgotten { rows, reports, hosts, key_destroyed_at, at: Some(run.context.clock().now()) };
     let change = Change::new(tenant, "lifecycle.tenant_erased", "delete", transaction.principal())
         .on("tenant", tenant)
         .details(json!({ "operation": run.saga.operation() }))

@@ -158,3 +158,12 @@ pub(super) async fn released(transaction: &Transaction, before_us: i64) -> Resul
     let rows = transaction.query(sql, &[&time(before_us)]).await?;
     rows.iter().map(parse).collect()
 }
+
+/// Puts all domains of a tenant that leaves into quarantine; claims that were never proven go. How many were held.
+pub async fn quarantine_all(transaction: &Transaction, tenant: TenantId) -> Result<u64, StoreError> {
+    let now = transaction.store().clock().now();
+    let claims = "DELETE FROM tenancy.hosts WHERE tenant_id = $1 AND state = 'pending'";
+    transaction.execute(claims, &[&tenant.0]).await?;
+    let sql = "UPDATE tenancy.hosts SET state = 'quarantined', since = $2 WHERE tenant_id = $1 AND state <> 'quarantined'";
+    transaction.execute(sql, &[&tenant.0, &now]).await
+}

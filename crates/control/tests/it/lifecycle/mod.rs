@@ -11,6 +11,7 @@ mod instance;
 mod levels;
 mod moving;
 mod plane;
+mod seen;
 mod stuck;
 mod suspension;
 mod tables;

@@ -5,6 +5,7 @@ mod ask;
 mod backups;
 mod call;
 mod limits;
+mod lives;
 mod messages;
 mod fleet;
 mod money;
@@ -38,6 +39,9 @@ pub enum Noun {
     /// Copies restored beside the living data.
     #[command(subcommand)]
     Restore(backups::RestoreVerb),
+    /// What operations made outside the control database, compared with what is there.
+    #[command(subcommand)]
+    Inventory(lives::InventoryVerb),
     /// Tenants' own domains.
     #[command(subcommand)]
     Host(tenants::HostVerb),
@@ -129,12 +133,28 @@ pub enum ListVerb {
     },
 }
 
+impl Noun {
+    /// Whether it works on files alone.
+    pub fn is_offline(&self) -> bool {
+        matches!(self, Noun::Tenant(tenants::TenantVerb::Life(verb)) if verb.is_offline())
+    }
+}
+
+/// Runs a verb that works on files alone.
+pub fn offline(noun: Noun, json: bool) -> anyhow::Result<ExitCode> {
+    match noun {
+        Noun::Tenant(tenants::TenantVerb::Life(verb)) => lives::offline(verb, json),
+        _ => anyhow::bail!("this needs the control API"),
+    }
+}
+
 /// Runs a noun's verb.
 pub async fn run(client: &Client, noun: Noun, json: bool) -> anyhow::Result<ExitCode> {
     let look =
         async |nouns: &str, verb: ListVerb, columns: &[&str]| list(client, nouns, verb, columns, json).await;
     match noun {
         Noun::Operation(verb) => return tenants::operation(client, verb, json).await,
+        Noun::Inventory(verb) => return lives::inventory(client, verb, json).await,
         Noun::Tables(verb) => return tables::run(client, verb, json).await,
         Noun::Doctor(options) => return fleet::doctor(client, options, json).await,
         Noun::Firewall(verb) => return fleet::firewall(client, verb, json).await,

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Client, backups};
 use super::ask::{Page, at, escape};
+use super::lives::{self, LifeVerb};
 use crate::cli::show::show;
 
 const TENANT: &[&str] = &["code", "status", "tier", "isolation", "region", "id"];
@@ -16,6 +17,8 @@ const TENANT: &[&str] = &["code", "status", "tier", "isolation", "region", "id"]
 /// `rowhouse tenant …`
 #[derive(Debug, Subcommand)]
 pub enum TenantVerb {
+    #[command(flatten)]
+    Life(LifeVerb),
     /// All tenants.
     List(TenantList),
     /// One tenant.
@@ -142,6 +145,7 @@ pub struct TenantList {
 /// Runs `rowhouse tenant …`.
 pub async fn tenant(client: &Client, verb: TenantVerb, json: bool) -> anyhow::Result<()> {
     match verb {
+        TenantVerb::Life(verb) => lives::life(client, verb, json).await?,
         TenantVerb::List(TenantList { status, tier, isolation, page }) => {
             let filters = [("status", status), ("tier", tier), ("isolation", isolation)];
             show(&page.of(client, "/v1/tenants", &filters).await?, TENANT, json);
