@@ -73,7 +73,7 @@ pub async fn preview(
         return Ok(PlanChange { from, to: to.name, fee, fee_before, credit, charge: fee, period_end: at });
     };
     let whole = whole_period(&running, at).map_err(|error| beyond(&error))?;
-    let rest = BilledPeriod { part: Stretch { from: at, to: whole.to }, whole: whole.clone() };
+    let rest = BilledPeriod { part: Stretch { from: at, to: whole.to }, whole };
     let schedule = running.plan.schedule(running.anchor, running.zone.clone());
     let schedule = schedule.map_err(|error| beyond(&error))?;
     let share = |plan: &Plan| schedule.share(&rest, plan.proration, false).map_err(|error| beyond(&error));

@@ -29,7 +29,7 @@ pub async fn run(control: Shared, mut shutdown: watch::Receiver<bool>) {
             _ = pace.tick() => {}
             _ = shutdown.wait_for(|wanted| *wanted) => return,
         }
-        if looks % READ_EVERY == 0 {
+        if looks.is_multiple_of(READ_EVERY) {
             match cells(&control).await {
                 Ok(cells) => keep(&mut dogs, cells),
                 Err(error) => tracing::warn!(%error, "the cells to watch cannot be read; watching those that are known"),

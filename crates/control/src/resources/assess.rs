@@ -356,7 +356,7 @@ async fn tell(
             .value("usage", quantity(quota.used))
             .value("quota", quota.limit.map_or("unlimited".to_owned(), |limit| quantity(limit).to_string()))
             .value("percentage", percent.as_deref().unwrap_or("100.00"))
-            .value("action", own.step.standing.imposed.then(|| quota.rule.action.as_str()).unwrap_or("none"));
+            .value("action", if own.step.standing.imposed { quota.rule.action.as_str() } else { "none" });
         messages::queue(control, transaction, message).await.map_err(AssessError::Message)?;
     }
     Ok(())

@@ -63,12 +63,12 @@ impl Town {
         let folder = std::fs::read_dir(self.platform.mail_folder()).expect("the folder");
         let mut files: Vec<_> = folder.map(|entry| entry.expect("an entry").path()).collect();
         files.sort_by_key(|path| std::fs::metadata(path).and_then(|meta| meta.modified()).expect("a file"));
-        let texts =
+        let mut texts =
             files.iter().filter(|path| path.to_string_lossy().contains(template)).filter_map(|path| {
                 let text = std::fs::read_to_string(path).ok()?.replace("=\r\n", "").replace("=3D", "=");
                 text.contains(&format!("To: {email}")).then_some(text)
             });
-        let text = texts.last().unwrap_or_else(|| panic!("no {template} to {email}"));
+        let text = texts.next_back().unwrap_or_else(|| panic!("no {template} to {email}"));
         let (_, rest) = text.split_once("token=").expect("a link");
         rest.chars().take_while(char::is_ascii_hexdigit).collect()
     }

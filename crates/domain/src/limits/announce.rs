@@ -28,7 +28,7 @@ impl Announced {
     }
 
     /// Which of several is told of: the one that refused, else the one with the least share left.
-    pub fn told<'a>(all: &'a [Announced]) -> Option<(usize, &'a Announced)> {
+    pub fn told(all: &[Announced]) -> Option<(usize, &Announced)> {
         let share = |announced: &Announced| {
             // Compared in millionths; nearer than that they are equal. Both numbers are at most 10⁹.
             announced.remaining * 1_000_000 / announced.rule.most()

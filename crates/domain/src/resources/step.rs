@@ -310,9 +310,9 @@ mod tests {
         let mut hours = Story::of("transactions", r#"{"window":"none","mode":"grace","grace_hours":2}"#);
         assert_eq!(hours.at(0, 500), (Some(Template::Reached), false));
         assert_eq!(hours.last.expect("a step").look_again_us, Some(120 * MINUTE));
-        assert_eq!(hours.at(60, 99).1, false);
-        assert_eq!(hours.at(119, 100).1, false, "a dip does not begin the time anew");
-        assert_eq!(hours.at(120, 100).1, true);
+        assert!(!hours.at(60, 99).1);
+        assert!(!hours.at(119, 100).1, "a dip does not begin the time anew");
+        assert!(hours.at(120, 100).1);
     }
 
     #[test]
@@ -346,7 +346,7 @@ mod tests {
         none.limit = Some(0);
         assert_eq!(none.at(0, 0), (None, true));
         none.limit = Some(5);
-        assert_eq!(none.at(1, 0).1, false, "a larger tier frees at once");
+        assert!(!none.at(1, 0).1, "a larger tier frees at once");
         none.limit = None;
         assert_eq!(none.at(2, 1_000_000), (None, false));
     }

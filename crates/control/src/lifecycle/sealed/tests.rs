@@ -19,7 +19,7 @@ fn path() -> PathBuf {
 /// Three chunks of one section, one of another, and the last.
 async fn written(names: Names) -> (PathBuf, Written, Vec<u8>) {
     let path = path();
-    let rows: Vec<u8> = (0..2 * CHUNK + 10).map(|at| (at * at >> 7) as u8).collect();
+    let rows: Vec<u8> = (0..2 * CHUNK + 10).map(|at| ((at * at) >> 7) as u8).collect();
     let mut writer = Writer::create(&path, &[1; 32], names, &entropy()).await.expect("a file");
     assert!(!path.exists(), "it is not seen before it is whole");
     writer.section("rows/a").await.expect("room");
