@@ -80,11 +80,7 @@ impl Concern {
     pub fn is_fault(self) -> bool {
         matches!(
             self,
-            Concern::Syntax
-                | Concern::Transaction
-                | Concern::Privilege
-                | Concern::TenantId
-                | Concern::Key
+            Concern::Syntax | Concern::Transaction | Concern::Privilege | Concern::TenantId | Concern::Key
         )
     }
 }

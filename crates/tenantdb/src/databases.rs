@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::statement::Guard;
 use crate::pool::{CellPool, PoolKey, SHARED_POOL};
+use crate::statement::Guard;
 use crate::transaction::Entry;
 use crate::view::View;
 use crate::watch::{OpenError, Source};
@@ -64,7 +64,9 @@ impl Databases {
         let view = source.start(&mut tasks).await?;
         let pools = Arc::new(Pools::default());
         tasks.spawn(sweep(pools.clone(), view.clone()));
-        Ok(Databases { inner: Arc::new(Inner { only, view, pools, firewall: Firewall::default(), _tasks: tasks }) })
+        Ok(Databases {
+            inner: Arc::new(Inner { only, view, pools, firewall: Firewall::default(), _tasks: tasks }),
+        })
     }
 
     /// The gateway's public keys as they are now.

@@ -40,7 +40,10 @@ impl View {
             .flat_map(|level| [(level, false), (level, true)])
             .map(|(level, strict)| {
                 let functions = plane.functions.clone();
-                ((level, strict), Arc::new(Ground { strict, functions, ..Ground::new(&plane.service, level) }))
+                (
+                    (level, strict),
+                    Arc::new(Ground { strict, functions, ..Ground::new(&plane.service, level) }),
+                )
             })
             .collect();
         View { plane, context_keys, databases, grounds }

@@ -12,8 +12,8 @@ use utoipa_axum::routes;
 
 use super::{Answer, assemble};
 use crate::{
-    Shared, access, audit, billing, catalog, deploy, doctor, fleet, identity, keys, lifecycle, limits, messages,
-    metering, resources, tenancy,
+    Shared, access, audit, billing, catalog, deploy, doctor, fleet, identity, keys, lifecycle, limits,
+    messages, metering, resources, tenancy,
 };
 
 /// The control API, ready to be served.

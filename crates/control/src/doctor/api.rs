@@ -94,16 +94,17 @@ async fn run_doctor(
         transaction.finish().await?;
     }
     let report = look(&control, cells.as_deref(), probe).await?;
-    let finding = |(cell, database, found): (String, String, rowhouse_tenantdb::doctor::Finding)| FindingAnswer {
-        code: found.code,
-        severity: word(found.severity),
-        cell,
-        database: (!database.is_empty()).then_some(database),
-        object: found.object,
-        detail: found.detail,
-        cure: found.cure,
-        sql: found.sql,
-    };
+    let finding =
+        |(cell, database, found): (String, String, rowhouse_tenantdb::doctor::Finding)| FindingAnswer {
+            code: found.code,
+            severity: word(found.severity),
+            cell,
+            database: (!database.is_empty()).then_some(database),
+            object: found.object,
+            detail: found.detail,
+            cure: found.cure,
+            sql: found.sql,
+        };
     Ok(Json(DoctorAnswer {
         findings: report.findings.into_iter().map(finding).collect(),
         checked: report.checked,
@@ -174,7 +175,9 @@ async fn explain_statement(
         Some(Isolation::Database | Isolation::Instance) => Level::Own,
         None => {
             let words = "The isolation is `shared`, `schema`, `database` or `instance`.";
-            return Err(Refusal::new(&kind::INVALID, words).field("/isolation", "unknown", words.to_owned()).into());
+            return Err(Refusal::new(&kind::INVALID, words)
+                .field("/isolation", "unknown", words.to_owned())
+                .into());
         }
     };
     let transaction = control.store.read(&permit).await?;

@@ -56,7 +56,9 @@ pub async fn look(control: &Control, names: Option<&[String]>, probe: bool) -> R
                 record(control, &cell.name, &examination, probe).await?;
                 report.checked += examination.checked;
                 let of_cell = examination.findings.into_iter();
-                report.findings.extend(of_cell.map(|(database, finding)| (cell.name.clone(), database, finding)));
+                report
+                    .findings
+                    .extend(of_cell.map(|(database, finding)| (cell.name.clone(), database, finding)));
             }
             Err(error) => {
                 tracing::error!(cell = cell.name, %error, "a cell cannot be examined");
@@ -65,7 +67,8 @@ pub async fn look(control: &Control, names: Option<&[String]>, probe: bool) -> R
         }
     }
     report.findings.sort_by(|(a_cell, a_database, a), (b_cell, b_database, b)| {
-        (b.severity, a.code, a_cell, a_database, &a.object).cmp(&(a.severity, b.code, b_cell, b_database, &b.object))
+        (b.severity, a.code, a_cell, a_database, &a.object)
+            .cmp(&(a.severity, b.code, b_cell, b_database, &b.object))
     });
     Ok(report)
 }
@@ -78,8 +81,7 @@ async fn record(control: &Control, cell: &str, found: &Examination, probed: bool
     let stays = cleared_by_version && queries::was_strict(&transaction, cell, &found.version).await?;
     let strict = strict || stays;
     let now = control.clock().now();
-    let changed =
-        queries::record(&transaction, cell, (&found.version, strict), &found.findings, now).await?;
+    let changed = queries::record(&transaction, cell, (&found.version, strict), &found.findings, now).await?;
     if changed {
         tenancy::plane::raise(&transaction).await?;
         tracing::warn!(cell, version = found.version, strict, "statements in this cell are judged anew");
@@ -124,7 +126,14 @@ async fn look_at_new(control: &Control) -> Result<Report, Refusal> {
 fn say(report: &Report) {
     for (cell, database, finding) in &report.findings {
         if finding.severity > Severity::Low {
-            tracing::error!(cell, database, code = finding.code, object = finding.object, "{}", finding.detail);
+            tracing::error!(
+                cell,
+                database,
+                code = finding.code,
+                object = finding.object,
+                "{}",
+                finding.detail
+            );
         }
     }
 }

@@ -24,7 +24,9 @@ pub async fn record(
     findings: &[(String, Finding)],
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let before = transaction.query_opt("SELECT strict FROM tenancy.cells WHERE name = $1 FOR UPDATE", &[&cell]).await?;
+    let before = transaction
+        .query_opt("SELECT strict FROM tenancy.cells WHERE name = $1 FOR UPDATE", &[&cell])
+        .await?;
     // A cell that went away meanwhile keeps no findings.
     let Some(before) = before else { return Ok(false) };
     transaction

@@ -32,7 +32,9 @@ pub async fn run(control: Shared, mut shutdown: watch::Receiver<bool>) {
         if looks.is_multiple_of(READ_EVERY) {
             match cells(&control).await {
                 Ok(cells) => keep(&mut dogs, cells),
-                Err(error) => tracing::warn!(%error, "the cells to watch cannot be read; watching those that are known"),
+                Err(error) => {
+                    tracing::warn!(%error, "the cells to watch cannot be read; watching those that are known")
+                }
             }
         }
         looks = looks.wrapping_add(1);
@@ -40,7 +42,13 @@ pub async fn run(control: Shared, mut shutdown: watch::Receiver<bool>) {
             match dog.look().await {
                 Ok(ended) => {
                     for session in ended {
-                        tracing::warn!(cell, login = session.login, pid = session.pid, reason = session.reason, "a tenant's session was ended");
+                        tracing::warn!(
+                            cell,
+                            login = session.login,
+                            pid = session.pid,
+                            reason = session.reason,
+                            "a tenant's session was ended"
+                        );
                     }
                 }
                 Err(error) => tracing::debug!(cell, %error, "a cell cannot be watched now"),

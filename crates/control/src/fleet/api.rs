@@ -429,5 +429,9 @@ async fn find_drift(
 ) -> Answer<Json<DriftAnswer>> {
     let permit = caller.permit("fleet:read", None)?;
     let (drifted, checked, unreachable) = status::drift(&control, &permit, &body.value.service).await?;
-    Ok(Json(DriftAnswer { drifted: drifted.into_iter().map(SchemaAnswer::from).collect(), checked, unreachable }))
+    Ok(Json(DriftAnswer {
+        drifted: drifted.into_iter().map(SchemaAnswer::from).collect(),
+        checked,
+        unreachable,
+    }))
 }

@@ -54,7 +54,9 @@ pub(super) async fn dry_run(control: &Control, permit: &Permit, wanted: &Wanted)
             (None, Some(_)) => continue,
         };
         would.held_ms = would.held_ms.max(tried.held_ms);
-        would.locks.extend(tried.locks.into_iter().filter(|lock| !would.locks.contains(lock)).collect::<Vec<_>>());
+        would
+            .locks
+            .extend(tried.locks.into_iter().filter(|lock| !would.locks.contains(lock)).collect::<Vec<_>>());
         would.tried.push(format!("{}/{}/{}", behind.cell, behind.database, behind.schema));
     }
     Ok(would)
@@ -63,7 +65,8 @@ pub(super) async fn dry_run(control: &Control, permit: &Permit, wanted: &Wanted)
 /// One shared schema, and the first of the first wave.
 fn trials_of(plan: &Plan) -> Vec<&Behind> {
     let shared = plan.targets.iter().find(|(_, behind)| behind.tenant.is_none());
-    let first = plan.targets.iter().filter(|(_, behind)| behind.tenant.is_some()).min_by_key(|(wave, _)| *wave);
+    let first =
+        plan.targets.iter().filter(|(_, behind)| behind.tenant.is_some()).min_by_key(|(wave, _)| *wave);
     shared.into_iter().chain(first).map(|(_, behind)| behind).collect()
 }
 

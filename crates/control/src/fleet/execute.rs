@@ -81,7 +81,8 @@ pub async fn round(control: &Control) -> Result<bool, StoreError> {
         if let Some(tables) = tables.filter(|tables| tables.version() >= rollout.version) {
             let tables = up_to(tables, rollout.version);
             let workers = cells.iter().flat_map(|cell| (0..PARALLEL).map(move |_| cell));
-            together(workers.map(|cell| Box::pin(work(control, &rollout, cell, &tables)) as _).collect()).await;
+            together(workers.map(|cell| Box::pin(work(control, &rollout, cell, &tables)) as _).collect())
+                .await;
             worked |= !cells.is_empty();
         }
         worked |= judge(control, &rollout).await?;
@@ -127,7 +128,9 @@ async fn one(
     let now = control.clock().now();
     let (state, problem, run_at) = match outcome(brought, &target) {
         Outcome::Is(state, problem) => (state, problem, now),
-        Outcome::Later(wait_s, problem) => ("waiting", Some(problem), now + SignedDuration::from_secs(wait_s)),
+        Outcome::Later(wait_s, problem) => {
+            ("waiting", Some(problem), now + SignedDuration::from_secs(wait_s))
+        }
     };
     if let Some(problem) = &problem {
         tracing::warn!(rollout = %rollout.id, schema = target.schema, state, problem, "a migration of a schema");
@@ -172,7 +175,8 @@ async fn judge(control: &Control, before: &RolloutRow) -> Result<bool, StoreErro
         return Ok(false);
     };
     let counts = queries::counts(&transaction, row.id).await?;
-    let of_wave = counts.iter().find(|(wave, _)| *wave == row.wave).map_or(Counts::default(), |(_, counts)| *counts);
+    let of_wave =
+        counts.iter().find(|(wave, _)| *wave == row.wave).map_or(Counts::default(), |(_, counts)| *counts);
     let now = control.clock().now();
     if let Some(reason) = reason_to_stop(&row, of_wave) {
         tracing::error!(rollout = %row.id, service = row.service, reason, "a rollout has stopped");

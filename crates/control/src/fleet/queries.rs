@@ -107,7 +107,11 @@ pub(super) async fn behind(
 }
 
 /// Answers whether it is the only running one of its service.
-pub(super) async fn insert(transaction: &Transaction, row: &RolloutRow, by: &str) -> Result<bool, StoreError> {
+pub(super) async fn insert(
+    transaction: &Transaction,
+    row: &RolloutRow,
+    by: &str,
+) -> Result<bool, StoreError> {
     let inserted = transaction
         .execute(
             "INSERT INTO tenancy.rollouts (rollout_id, service, version, waves, on_failure, state, created_by, created_at) \
@@ -212,7 +216,11 @@ pub(super) async fn settle(
 }
 
 /// What a process of this name had taken is free again: there is only one, and it has just begun.
-pub(super) async fn free_own(transaction: &Transaction, node: &str, now: Timestamp) -> Result<(), StoreError> {
+pub(super) async fn free_own(
+    transaction: &Transaction,
+    node: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let sql = "UPDATE tenancy.rollout_targets SET run_at = $2 WHERE node = $1 AND state = 'running'";
     transaction.execute(sql, &[&node, &now]).await.map(drop)
 }
@@ -265,8 +273,13 @@ pub(super) async fn failed(
     let rows = transaction.query(sql, &[&id.0, &limit]).await?;
     let failed = |row: &Row| {
         let tenant = row.get::<_, Option<uuid::Uuid>>(3).map(TenantId);
-        let target =
-            Target { cell: row.get(0), database: row.get(1), schema: row.get(2), tenant, attempts: row.get(4) };
+        let target = Target {
+            cell: row.get(0),
+            database: row.get(1),
+            schema: row.get(2),
+            tenant,
+            attempts: row.get(4),
+        };
         (target, row.get(5))
     };
     Ok(rows.iter().map(failed).collect())

@@ -94,7 +94,13 @@ fn running(service: &str) -> Refusal {
     Refusal::new(&kind::ROLLOUT_RUNNING, format!("A rollout of {service} runs already."))
 }
 
-fn change(permit: &Permit, id: RolloutId, action: &'static str, details: serde_json::Value, request_id: RequestId) -> Change {
+fn change(
+    permit: &Permit,
+    id: RolloutId,
+    action: &'static str,
+    details: serde_json::Value,
+    request_id: RequestId,
+) -> Change {
     Change::new(OPERATOR_TENANT, "tenancy.rollout_changed", action, permit.principal())
         .on("rollout", id)
         .details(details)

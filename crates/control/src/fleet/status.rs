@@ -95,7 +95,9 @@ pub(super) async fn drift(
         match found {
             Ok(schemas) => drifted.extend(
                 all.iter()
-                    .filter(|one| one.cell == name && one.database == database && schemas.contains(&one.schema))
+                    .filter(|one| {
+                        one.cell == name && one.database == database && schemas.contains(&one.schema)
+                    })
                     .cloned(),
             ),
             Err(error) => {

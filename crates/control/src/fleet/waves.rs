@@ -90,7 +90,16 @@ mod tests {
             Some(vec![Wave::Canary, Wave::Share(1), Wave::Share(10), Wave::Share(100)])
         );
         assert_eq!(parse(&names(&["100%"])), Some(vec![Wave::Share(100)]));
-        for wrong in [&[][..], &["canary"], &["10%"], &["10%", "1%", "100%"], &["1%", "canary", "100%"], &["200%"], &["x"], &["100%", "100%"]] {
+        for wrong in [
+            &[][..],
+            &["canary"],
+            &["10%"],
+            &["10%", "1%", "100%"],
+            &["1%", "canary", "100%"],
+            &["200%"],
+            &["x"],
+            &["100%", "100%"],
+        ] {
             assert_eq!(parse(&names(wrong)), None, "{wrong:?}");
         }
     }
@@ -116,7 +125,8 @@ mod tests {
                 for waves in [&["100%"][..], &["canary", "100%"], &["7%", "50%", "100%"], &USUAL] {
                     let waves = parse(&names(waves)).expect("waves");
                     let of = |own| Candidate { own, canary: false };
-                    let candidates: Vec<_> = (0..own).map(|_| of(true)).chain((0..shared).map(|_| of(false))).collect();
+                    let candidates: Vec<_> =
+                        (0..own).map(|_| of(true)).chain((0..shared).map(|_| of(false))).collect();
                     let planned = plan(&candidates, &waves);
                     assert!(planned.iter().all(|wave| *wave < waves.len()), "{planned:?}");
                     assert_eq!(planned.len(), candidates.len());

@@ -56,7 +56,8 @@ pub async fn run(control: Shared, mut shutdown: watch::Receiver<bool>) {
             _ = pace.tick() => {}
             _ = shutdown.wait_for(|wanted| *wanted) => return,
         }
-        bell.mark_unchanged(); committed.mark_unchanged();
+        bell.mark_unchanged();
+        committed.mark_unchanged();
         let round = follower.round(&control).await;
         match &round {
             Err(error) if !failing => tracing::warn!(%error, "quotas cannot be assessed now; trying again"),

@@ -111,8 +111,7 @@ pub const EXPIRE_OVERRIDES: &str =
     "DELETE FROM resources.overrides WHERE tenant_id = $1 AND until <= $2 RETURNING meter, value";
 
 /// Of whom something is over by `$1` that was set by hand.
-pub const OVER: &str =
-    "SELECT tenant_id FROM resources.enforcements WHERE cause <> 'quota' AND until <= $1 \
+pub const OVER: &str = "SELECT tenant_id FROM resources.enforcements WHERE cause <> 'quota' AND until <= $1 \
      UNION SELECT tenant_id FROM resources.lifts WHERE until <= $1 \
      UNION SELECT tenant_id FROM resources.overrides WHERE until <= $1";
 

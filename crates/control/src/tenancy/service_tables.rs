@@ -10,7 +10,9 @@ use rowhouse_domain::tenancy::Isolation;
 use rowhouse_store::{Change, StoreError, Transaction};
 use rowhouse_tenantdb::cell::{SHARED_DATABASE, SHARED_LOGIN};
 use rowhouse_tenantdb::name::schema_of_service;
-use rowhouse_tenantdb::tables::{InstallError, Migration, ServiceTables, TableKind, Target, TryOut, install, try_out};
+use rowhouse_tenantdb::tables::{
+    InstallError, Migration, ServiceTables, TableKind, Target, TryOut, install, try_out,
+};
 use rowhouse_tenantdb::{Cell, Place};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -192,7 +194,8 @@ pub async fn try_place(
 fn refuse_faults(tables: &ServiceTables) -> Result<(), Refusal> {
     let mut refusal = Refusal::new(&kind::TABLES_INVALID, "A migration does what it must not.");
     let mut faults = 0;
-    for (number, concern, detail) in concerns(tables).into_iter().filter(|(_, concern, _)| concern.is_fault()) {
+    for (number, concern, detail) in concerns(tables).into_iter().filter(|(_, concern, _)| concern.is_fault())
+    {
         faults += 1;
         refusal = refusal.field("/migrations", concern.as_str(), format!("migration {number}: {detail}"));
     }

@@ -53,7 +53,9 @@ impl Stage {
         let mut schemas = Vec::new();
         for code in codes {
             self.tenant(code, "basic", "schema").await;
-            let sql = format!("SELECT i.schema FROM tenancy.installations i JOIN tenancy.tenants t USING (tenant_id) WHERE t.code = '{code}'");
+            let sql = format!(
+                "SELECT i.schema FROM tenancy.installations i JOIN tenancy.tenants t USING (tenant_id) WHERE t.code = '{code}'"
+            );
             schemas.push(self.platform.ask(&sql).await);
         }
         schemas
@@ -140,7 +142,10 @@ async fn a_poisoned_tenant_stays_behind_and_is_served_while_all_others_finish() 
         schemas[0]
     );
     stage.run(&poison).await;
-    stage.platform.execute("UPDATE tenancy.tenants SET metadata = '{\"canary\": true}' WHERE code = 'bolt'").await;
+    stage
+        .platform
+        .execute("UPDATE tenancy.tenants SET metadata = '{\"canary\": true}' WHERE code = 'bolt'")
+        .await;
     stage.ok("PUT", TABLES, tables(3)).await;
     let begun = stage.ok("POST", ROLLOUTS, json!({"service": "stamping"})).await;
     stage.work().await;
@@ -161,7 +166,10 @@ async fn a_poisoned_tenant_stays_behind_and_is_served_while_all_others_finish() 
     assert_eq!(status["behind"][0]["schema"], json!(schemas[0]));
     assert!(status["behind"][0]["problem"].as_str().expect("a problem").contains("note_short"));
     assert_eq!(stage.truth(&schemas[0]).await, "2 1", "as it was");
-    assert_eq!(stage.in_cell("rh_schemas_1", &format!("SELECT note FROM {}.stamps", schemas[0])).await, "far too long");
+    assert_eq!(
+        stage.in_cell("rh_schemas_1", &format!("SELECT note FROM {}.stamps", schemas[0])).await,
+        "far too long"
+    );
     assert_eq!(stage.get("/v1/tenants/bolt").await["status"], "active");
 
     stage.run(&format!("UPDATE {}.stamps SET note = 'ok'", schemas[0])).await;
@@ -180,11 +188,18 @@ async fn a_lock_that_is_not_free_is_waited_for_and_a_stopped_rollout_begins_noth
     let config = stage.server.connect_config("rh_schemas_1", rowhouse_store::server::SUPERUSER);
     let (holder, connection) = config.connect(tokio_postgres::NoTls).await.expect("connects");
     let driver = tokio::spawn(connection);
-    holder.batch_execute(&format!("BEGIN; LOCK TABLE {}.stamps IN SHARE MODE", schemas[0])).await.expect("locked");
+    holder
+        .batch_execute(&format!("BEGIN; LOCK TABLE {}.stamps IN SHARE MODE", schemas[0]))
+        .await
+        .expect("locked");
     let begun = stage.ok("POST", ROLLOUTS, json!({"service": "stamping", "waves": ["100%"]})).await;
     stage.work().await;
     let waiting = stage.rollout(&begun["id"]).await;
-    assert_eq!((&waiting["state"], &waiting["waves"][0]["waiting"]), (&json!("running"), &json!(1)), "{waiting:#}");
+    assert_eq!(
+        (&waiting["state"], &waiting["waves"][0]["waiting"]),
+        (&json!("running"), &json!(1)),
+        "{waiting:#}"
+    );
     let stop = format!("{ROLLOUTS}/{}/stop", begun["id"].as_str().expect("an id"));
     assert_eq!(stage.ok("POST", &stop, json!({})).await["state"], "stopped");
     holder.batch_execute("ROLLBACK").await.expect("let go");
@@ -225,7 +240,10 @@ async fn cut_anywhere_a_rollout_goes_on_and_versions_are_true() {
         cut_after(fleet::round(&stage.platform.control), polls).await;
         for schema in &schemas {
             let truth = stage.truth(schema).await;
-            assert!(["1 0", "2 1"].contains(&truth.as_str()), "a version without its change, or the reverse: {truth}");
+            assert!(
+                ["1 0", "2 1"].contains(&truth.as_str()),
+                "a version without its change, or the reverse: {truth}"
+            );
         }
         // What was left behind is taken again when its lease has ended.
         stage.platform.hand.advance_us(61_000_000);
@@ -254,7 +272,15 @@ async fn the_doctor_looks_at_every_place_and_finds_what_drifted() {
     let grave = |answer: &Value| -> Vec<String> {
         let findings = answer["findings"].as_array().expect("a list").iter();
         let grave = findings.filter(|finding| finding["severity"] != "low");
-        grave.map(|finding| format!("{} {}", finding["code"].as_str().unwrap_or("?"), finding["object"].as_str().unwrap_or("?"))).collect()
+        grave
+            .map(|finding| {
+                format!(
+                    "{} {}",
+                    finding["code"].as_str().unwrap_or("?"),
+                    finding["object"].as_str().unwrap_or("?")
+                )
+            })
+            .collect()
     };
     assert_eq!(grave(&sound), Vec::<String>::new(), "{sound:#}");
     assert!(sound["checked"].as_u64() >= Some(10), "{}", sound["checked"]);
@@ -263,7 +289,11 @@ async fn the_doctor_looks_at_every_place_and_finds_what_drifted() {
     stage.run(&format!("ALTER TABLE {}.stamps ADD COLUMN by_hand text", schemas[1])).await;
     stage.run(&format!("GRANT TRUNCATE ON {0}.stamps TO {0}", schemas[0])).await;
     let found = stage.ok("POST", "/v1/doctor", json!({"cells": ["local-1"]})).await;
-    let mut expected = vec![format!("D16 {}.stamps", schemas[0]), format!("D27 {}", schemas[0]), format!("D27 {}", schemas[1])];
+    let mut expected = vec![
+        format!("D16 {}.stamps", schemas[0]),
+        format!("D27 {}", schemas[0]),
+        format!("D27 {}", schemas[1]),
+    ];
     expected.sort();
     let mut codes = grave(&found);
     codes.sort();
@@ -304,17 +334,28 @@ async fn the_firewall_explains_itself_and_migrations_are_read_before_they_run() 
         ("CREATE POLICY p ON stamps USING (true)", "privilege"),
     ] {
         let mut body = tables(1);
-        body["manifest"] = json!("[table.stamps]\nkind = \"tenant\"\npartitions = 4\n[table.notes]\nkind = \"tenant\"\n");
-        body["migrations"].as_array_mut().expect("a list").push(json!({"number": 2, "name": "wrong", "sql": sql}));
+        body["manifest"] =
+            json!("[table.stamps]\nkind = \"tenant\"\npartitions = 4\n[table.notes]\nkind = \"tenant\"\n");
+        body["migrations"]
+            .as_array_mut()
+            .expect("a list")
+            .push(json!({"number": 2, "name": "wrong", "sql": sql}));
         let (status, answer) = stage.call("PUT", "/v1/services/stamping/tables", body).await;
         assert_eq!(status, 422, "{sql}: {answer}");
         assert_eq!(answer["errors"][0]["code"], concern, "{sql}: {answer}");
     }
     let mut body = tables(2);
-    body["migrations"][1]["sql"] = json!("CREATE INDEX ON stamps (lower(hash)); ALTER TABLE stamps RENAME COLUMN hash TO digest; CREATE FUNCTION price(n int) RETURNS int LANGUAGE sql AS 'SELECT n'");
+    body["migrations"][1]["sql"] = json!(
+        "CREATE INDEX ON stamps (lower(hash)); ALTER TABLE stamps RENAME COLUMN hash TO digest; CREATE FUNCTION price(n int) RETURNS int LANGUAGE sql AS 'SELECT n'"
+    );
     let advice = stage.ok("PUT", "/v1/services/stamping/tables", body).await;
-    let about: Vec<_> = advice["advice"].as_array().expect("a list").iter().map(|one| &one["concern"]).collect();
+    let about: Vec<_> =
+        advice["advice"].as_array().expect("a list").iter().map(|one| &one["concern"]).collect();
     assert_eq!(about, ["leakproof", "index_lock", "contract"], "{advice}");
-    assert_eq!(explain("SELECT price(1)", "shared").await["verdict"], "allowed", "the service's own function");
+    assert_eq!(
+        explain("SELECT price(1)", "shared").await["verdict"],
+        "allowed",
+        "the service's own function"
+    );
     stage.stop().await;
 }

@@ -174,7 +174,7 @@ async fn a_person_is_one_user_in_many_tenants_and_no_tenant_sees_another_one() {
     let permit = Permit::for_system(Some(town.acme), "what acme sees");
     let transaction = town.platform.control.store.read(&permit).await.expect("a transaction");
     let seen = identity::administrators(&transaction, town.acme).await.expect("read");
-    assert_eq!(seen.iter().map(|user| user.id.to_string()).collect::<Vec<_>>(), [ana.clone()]);
+    assert_eq!(seen.iter().map(|user| user.id.to_string()).collect::<Vec<_>>(), std::slice::from_ref(&ana));
     let id: UserId = bob.parse().expect("an id");
     assert_eq!(identity::address_of(&transaction, id).await.expect("read"), None, "bolt's person");
     assert_eq!(identity::count_members(&transaction, town.bolt).await.expect("read"), 0);

@@ -2,8 +2,8 @@
 
 mod code;
 pub mod features;
-pub mod residency;
 pub mod hosts;
+pub mod residency;
 pub mod resolution;
 mod status;
 mod tier;

@@ -38,7 +38,11 @@ pub(crate) fn enforce(
     let now_us = recording.started_at_us;
     let mut trickles = false;
     for imposed in tenant.imposed.iter().filter(|own| own.until_us.is_none_or(|until| now_us < until)) {
-        let uses = asked.route.usage.iter().any(|(meter, quantity, _)| *meter == imposed.meter && !quantity.is_zero());
+        let uses = asked
+            .route
+            .usage
+            .iter()
+            .any(|(meter, quantity, _)| *meter == imposed.meter && !quantity.is_zero());
         let refused = match imposed.action {
             Action::BlockWrites => asked.route.writes(asked.method, &imposed.services),
             Action::BlockCreation => uses,
@@ -59,7 +63,12 @@ pub(crate) fn enforce(
 
 /// Takes the one request that a throttled tenant has in ten seconds.
 #[cold]
-pub(crate) fn trickle(core: &Core, tenant: &Tenant, meter: &str, recording: &Recording) -> Result<(), Refusal> {
+pub(crate) fn trickle(
+    core: &Core,
+    tenant: &Tenant,
+    meter: &str,
+    recording: &Recording,
+) -> Result<(), Refusal> {
     let bucket = Rule::new(Algorithm::TokenBucket, TRICKLE, TRICKLE_WINDOW_MS, None)
         .expect("within the bounds of buckets");
     let key = CounterKey::of(&core.shared.hashes, &("trickle", tenant.id.as_u128()));

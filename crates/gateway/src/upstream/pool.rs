@@ -160,11 +160,14 @@ impl Upstream {
 /// An address, and whether it is spoken to in HTTP/2.
 type Place = (Arc<str>, bool);
 
+/// A service, and the tenant that has copies of its own.
+type Cared = (Arc<str>, Option<TenantId>);
+
 /// All upstreams that one core knows.
 #[derive(Default)]
 pub(crate) struct Pools {
     upstreams: RefCell<HashMap<Place, Rc<Upstream>>>,
-    cares: RefCell<HashMap<(Arc<str>, Option<TenantId>), Rc<Care>>>,
+    cares: RefCell<HashMap<Cared, Rc<Care>>>,
     scratch: Scratch,
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rowhouse_control::{
-    Shared, api, audit, deploy, directory, doctor, fleet, lifecycle, messages, metering, projection, resources, tenancy,
+    Shared, api, audit, deploy, directory, doctor, fleet, lifecycle, messages, metering, projection,
+    resources, tenancy,
 };
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::OPERATOR_TENANT;

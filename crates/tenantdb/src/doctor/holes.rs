@@ -22,7 +22,10 @@ impl Holes {
 
     /// Names of those that are open.
     pub fn names(self) -> Vec<&'static str> {
-        let all = [(self.drop_owned, "CVE-2026-116311 (DROP OWNED)"), (self.upsert, "CVE-2026-120154 (ON CONFLICT … WHERE)")];
+        let all = [
+            (self.drop_owned, "CVE-2026-116311 (DROP OWNED)"),
+            (self.upsert, "CVE-2026-120154 (ON CONFLICT … WHERE)"),
+        ];
         all.into_iter().filter(|(open, _)| *open).map(|(_, name)| name).collect()
     }
 }
@@ -56,7 +59,10 @@ pub async fn try_holes(cell: &Cell) -> Result<Holes, CellError> {
         .batch_execute("CREATE DATABASE rh_probe CONNECTION LIMIT 0 TEMPLATE template0")
         .await
         .map_err(while_doing(DOING))?;
-    server.batch_execute(&format!("BEGIN; {LOCK_CLUSTER}; CREATE ROLE rh_probe NOLOGIN NOINHERIT; COMMIT")).await.map_err(while_doing(DOING))?;
+    server
+        .batch_execute(&format!("BEGIN; {LOCK_CLUSTER}; CREATE ROLE rh_probe NOLOGIN NOINHERIT; COMMIT"))
+        .await
+        .map_err(while_doing(DOING))?;
     let found = tried(cell).await;
     forget(&server).await?;
     server.close().await;
@@ -64,7 +70,10 @@ pub async fn try_holes(cell: &Cell) -> Result<Holes, CellError> {
 }
 
 async fn forget(server: &tokio_postgres::Client) -> Result<(), CellError> {
-    server.batch_execute("DROP DATABASE IF EXISTS rh_probe WITH (FORCE)").await.map_err(while_doing(DOING))?;
+    server
+        .batch_execute("DROP DATABASE IF EXISTS rh_probe WITH (FORCE)")
+        .await
+        .map_err(while_doing(DOING))?;
     let role = format!("BEGIN; {LOCK_CLUSTER}; DROP ROLE IF EXISTS rh_probe; COMMIT");
     server.batch_execute(&role).await.map_err(while_doing(DOING))
 }

@@ -109,8 +109,11 @@ struct Installed {
 pub async fn examine(cell: &Cell, probe: bool) -> Result<Examination, CellError> {
     let server = cell.connect("postgres").await?;
     let mut found = of_server(&server).await?;
-    let version: String =
-        server.query_one("SELECT current_setting('server_version')", &[]).await.map_err(while_doing(DOING))?.get(0);
+    let version: String = server
+        .query_one("SELECT current_setting('server_version')", &[])
+        .await
+        .map_err(while_doing(DOING))?
+        .get(0);
     let databases = tenants_databases(&server).await?;
     server.close().await;
     let holes = if probe { Some(try_holes(cell).await?) } else { None };
@@ -157,14 +160,19 @@ pub async fn check(cell: &Cell, database: &str, schemas: &[&str]) -> Result<Vec<
 pub async fn drifted(cell: &Cell, database: &str, service: Option<&str>) -> Result<Vec<String>, CellError> {
     let mut admin = cell.connect(database).await?;
     let services = admin
-        .query("SELECT schema FROM rh.installed WHERE $1::text IS NULL OR service = $1 ORDER BY schema", &[&service])
+        .query(
+            "SELECT schema FROM rh.installed WHERE $1::text IS NULL OR service = $1 ORDER BY schema",
+            &[&service],
+        )
         .await
         .map_err(while_doing(DOING))?;
     let wanted: Vec<String> = services.iter().map(|row| row.get(0)).collect();
     let transaction = admin.transaction().await.map_err(while_doing(DOING))?;
     let mut drifted = Vec::new();
     for installed in installed(&transaction).await.map_err(while_doing(DOING))? {
-        if wanted.contains(&installed.schema) && has_drifted(&transaction, &installed).await.map_err(while_doing(DOING))? {
+        if wanted.contains(&installed.schema)
+            && has_drifted(&transaction, &installed).await.map_err(while_doing(DOING))?
+        {
             drifted.push(installed.schema);
         }
     }
@@ -229,7 +237,8 @@ async fn installed(client: &impl GenericClient) -> Result<Vec<Installed>, tokio_
 }
 
 async fn has_drifted(client: &impl GenericClient, of: &Installed) -> Result<bool, tokio_postgres::Error> {
-    let sql = "SELECT fingerprint FROM rh.version WHERE schema = $1 AND number = 0 AND fingerprint IS NOT NULL";
+    let sql =
+        "SELECT fingerprint FROM rh.version WHERE schema = $1 AND number = 0 AND fingerprint IS NOT NULL";
     let Some(row) = client.query_opt(sql, &[&of.schema]).await? else { return Ok(false) };
     let now = fingerprint::of(client, &of.schema, &of.login, of.tenant).await?;
     client.batch_execute("SET LOCAL search_path TO DEFAULT").await?;
@@ -256,8 +265,11 @@ async fn run(
 }
 
 fn finding(code: &str, object: String) -> Finding {
-    let (code, severity, detail, cure) =
-        kinds::KINDS.iter().copied().find(|kind| kind.0 == code).expect("the queries answer codes of the table");
+    let (code, severity, detail, cure) = kinds::KINDS
+        .iter()
+        .copied()
+        .find(|kind| kind.0 == code)
+        .expect("the queries answer codes of the table");
     let sql = kinds::sql(code, &object);
     Finding { code, severity, object, detail, cure, sql }
 }

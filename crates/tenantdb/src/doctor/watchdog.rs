@@ -64,9 +64,11 @@ impl Watchdog {
             Some(connection) => connection,
             None => self.cell.connect("postgres").await?,
         };
-        let rows = connection.query(END, &[&IDLE_S, &STATEMENT_S]).await.map_err(while_doing("ending sessions"))?;
+        let rows =
+            connection.query(END, &[&IDLE_S, &STATEMENT_S]).await.map_err(while_doing("ending sessions"))?;
         self.connection = Some(connection);
-        let ended = |row: &tokio_postgres::Row| Ended { pid: row.get(0), login: row.get(1), reason: row.get(2) };
+        let ended =
+            |row: &tokio_postgres::Row| Ended { pid: row.get(0), login: row.get(1), reason: row.get(2) };
         Ok(rows.iter().filter(|row| row.get(3)).map(ended).collect())
     }
 }

@@ -131,7 +131,9 @@ impl InstallError {
         };
         // lock_not_available, deadlock_detected, serialization_failure, shutdown and connection errors (appendix A)
         code.is_none_or(|code| {
-            matches!(code.code(), "55P03" | "40P01" | "40001" | "53300") || code.code().starts_with("57P") || code.code().starts_with("08")
+            matches!(code.code(), "55P03" | "40P01" | "40001" | "53300")
+                || code.code().starts_with("57P")
+                || code.code().starts_with("08")
         })
     }
 }
@@ -270,7 +272,10 @@ async fn note_fingerprint(transaction: &Transaction<'_>, target: &Target<'_>) ->
         .await
         .map_err(server("taking the fingerprint of a schema"))?;
     transaction
-        .execute("UPDATE rh.version SET fingerprint = $2 WHERE schema = $1 AND number = 0", &[&target.schema, &fingerprint])
+        .execute(
+            "UPDATE rh.version SET fingerprint = $2 WHERE schema = $1 AND number = 0",
+            &[&target.schema, &fingerprint],
+        )
         .await
         .map_err(server("recording the fingerprint of a schema"))?;
     Ok(())

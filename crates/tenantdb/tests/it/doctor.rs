@@ -11,37 +11,162 @@ use crate::house::{House, connect, service_tables};
 /// Code, database, fault, cure; `{t}` is the login of the schema tenant 3.
 const FAULTS: &[(&str, &str, &str, &str)] = &[
     ("D01", SHARED_DATABASE, "CREATE TABLE stamping.loose (id int)", "DROP TABLE stamping.loose"),
-    ("D02", SHARED_DATABASE, "ALTER TABLE stamping.notes DROP CONSTRAINT notes_pkey; ALTER TABLE stamping.notes ALTER tenant_id DROP NOT NULL", "ALTER TABLE stamping.notes ALTER tenant_id SET NOT NULL, ADD PRIMARY KEY (tenant_id, id)"),
-    ("D03", SHARED_DATABASE, "ALTER TABLE stamping.notes DISABLE ROW LEVEL SECURITY", "ALTER TABLE stamping.notes ENABLE ROW LEVEL SECURITY"),
-    ("D04", SHARED_DATABASE, "ALTER TABLE stamping.notes NO FORCE ROW LEVEL SECURITY", "ALTER TABLE stamping.notes FORCE ROW LEVEL SECURITY"),
-    ("D05", SHARED_DATABASE, "ALTER POLICY rh_tenant ON stamping.notes USING (tenant_id = rh.tenant('r') AND false)", "ALTER POLICY rh_tenant ON stamping.notes USING (tenant_id = (SELECT rh.tenant('r')))"),
-    ("D05", SCHEMAS_DATABASE, "ALTER TABLE {t}.notes DROP CONSTRAINT rh_tenant", "ALTER TABLE {t}.notes ADD CONSTRAINT rh_tenant CHECK (tenant_id = '{id}')"),
-    ("D06", SHARED_DATABASE, "CREATE POLICY bound ON stamping.notes AS RESTRICTIVE TO rh_app USING (true)", "DROP POLICY bound ON stamping.notes"),
-    ("D07", SHARED_DATABASE, "CREATE POLICY open ON stamping.notes USING (true)", "DROP POLICY open ON stamping.notes"),
-    ("D08", SHARED_DATABASE, "CREATE FUNCTION rh.fixed() RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT true'; CREATE POLICY fixed ON stamping.notes AS RESTRICTIVE USING ((SELECT rh.fixed()))", "DROP POLICY fixed ON stamping.notes; DROP FUNCTION rh.fixed()"),
-    ("D09", SHARED_DATABASE, "CREATE UNIQUE INDEX oracle ON stamping.notes (id)", "DROP INDEX stamping.oracle"),
-    ("D10", SHARED_DATABASE, "CREATE UNIQUE INDEX target ON stamping.rh_probe (tenant_id, id); ALTER TABLE stamping.rh_probe ADD CONSTRAINT by_marker UNIQUE (marker); ALTER TABLE stamping.notes ADD CONSTRAINT foreign_row FOREIGN KEY (body) REFERENCES stamping.rh_probe (marker)", "ALTER TABLE stamping.notes DROP CONSTRAINT foreign_row; ALTER TABLE stamping.rh_probe DROP CONSTRAINT by_marker; DROP INDEX stamping.target"),
-    ("D11", SHARED_DATABASE, "GRANT SELECT ON stamping.stamps_p1 TO rh_app", "REVOKE SELECT ON stamping.stamps_p1 FROM rh_app"),
-    ("D12", SHARED_DATABASE, "ALTER VIEW stamping.stamp_notes SET (security_invoker = false)", "ALTER VIEW stamping.stamp_notes SET (security_invoker = true)"),
-    ("D13", SHARED_DATABASE, "CREATE MATERIALIZED VIEW stamping.copy AS SELECT * FROM stamping.countries; GRANT SELECT ON stamping.copy TO rh_app", "DROP MATERIALIZED VIEW stamping.copy"),
-    ("D13", SHARED_DATABASE, "ALTER FUNCTION stamping.recall(text) SECURITY DEFINER", "ALTER FUNCTION stamping.recall(text) SECURITY INVOKER"),
-    ("D14", SHARED_DATABASE, "ALTER POLICY rh_delete ON stamping.notes USING (rh.tenant('d') IS NOT NULL)", "ALTER POLICY rh_delete ON stamping.notes USING ((SELECT rh.tenant('d')) IS NOT NULL)"),
+    (
+        "D02",
+        SHARED_DATABASE,
+        "ALTER TABLE stamping.notes DROP CONSTRAINT notes_pkey; ALTER TABLE stamping.notes ALTER tenant_id DROP NOT NULL",
+        "ALTER TABLE stamping.notes ALTER tenant_id SET NOT NULL, ADD PRIMARY KEY (tenant_id, id)",
+    ),
+    (
+        "D03",
+        SHARED_DATABASE,
+        "ALTER TABLE stamping.notes DISABLE ROW LEVEL SECURITY",
+        "ALTER TABLE stamping.notes ENABLE ROW LEVEL SECURITY",
+    ),
+    (
+        "D04",
+        SHARED_DATABASE,
+        "ALTER TABLE stamping.notes NO FORCE ROW LEVEL SECURITY",
+        "ALTER TABLE stamping.notes FORCE ROW LEVEL SECURITY",
+    ),
+    (
+        "D05",
+        SHARED_DATABASE,
+        "ALTER POLICY rh_tenant ON stamping.notes USING (tenant_id = rh.tenant('r') AND false)",
+        "ALTER POLICY rh_tenant ON stamping.notes USING (tenant_id = (SELECT rh.tenant('r')))",
+    ),
+    (
+        "D05",
+        SCHEMAS_DATABASE,
+        "ALTER TABLE {t}.notes DROP CONSTRAINT rh_tenant",
+        "ALTER TABLE {t}.notes ADD CONSTRAINT rh_tenant CHECK (tenant_id = '{id}')",
+    ),
+    (
+        "D06",
+        SHARED_DATABASE,
+        "CREATE POLICY bound ON stamping.notes AS RESTRICTIVE TO rh_app USING (true)",
+        "DROP POLICY bound ON stamping.notes",
+    ),
+    (
+        "D07",
+        SHARED_DATABASE,
+        "CREATE POLICY open ON stamping.notes USING (true)",
+        "DROP POLICY open ON stamping.notes",
+    ),
+    (
+        "D08",
+        SHARED_DATABASE,
+        "CREATE FUNCTION rh.fixed() RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT true'; CREATE POLICY fixed ON stamping.notes AS RESTRICTIVE USING ((SELECT rh.fixed()))",
+        "DROP POLICY fixed ON stamping.notes; DROP FUNCTION rh.fixed()",
+    ),
+    (
+        "D09",
+        SHARED_DATABASE,
+        "CREATE UNIQUE INDEX oracle ON stamping.notes (id)",
+        "DROP INDEX stamping.oracle",
+    ),
+    (
+        "D10",
+        SHARED_DATABASE,
+        "CREATE UNIQUE INDEX target ON stamping.rh_probe (tenant_id, id); ALTER TABLE stamping.rh_probe ADD CONSTRAINT by_marker UNIQUE (marker); ALTER TABLE stamping.notes ADD CONSTRAINT foreign_row FOREIGN KEY (body) REFERENCES stamping.rh_probe (marker)",
+        "ALTER TABLE stamping.notes DROP CONSTRAINT foreign_row; ALTER TABLE stamping.rh_probe DROP CONSTRAINT by_marker; DROP INDEX stamping.target",
+    ),
+    (
+        "D11",
+        SHARED_DATABASE,
+        "GRANT SELECT ON stamping.stamps_p1 TO rh_app",
+        "REVOKE SELECT ON stamping.stamps_p1 FROM rh_app",
+    ),
+    (
+        "D12",
+        SHARED_DATABASE,
+        "ALTER VIEW stamping.stamp_notes SET (security_invoker = false)",
+        "ALTER VIEW stamping.stamp_notes SET (security_invoker = true)",
+    ),
+    (
+        "D13",
+        SHARED_DATABASE,
+        "CREATE MATERIALIZED VIEW stamping.copy AS SELECT * FROM stamping.countries; GRANT SELECT ON stamping.copy TO rh_app",
+        "DROP MATERIALIZED VIEW stamping.copy",
+    ),
+    (
+        "D13",
+        SHARED_DATABASE,
+        "ALTER FUNCTION stamping.recall(text) SECURITY DEFINER",
+        "ALTER FUNCTION stamping.recall(text) SECURITY INVOKER",
+    ),
+    (
+        "D14",
+        SHARED_DATABASE,
+        "ALTER POLICY rh_delete ON stamping.notes USING (rh.tenant('d') IS NOT NULL)",
+        "ALTER POLICY rh_delete ON stamping.notes USING ((SELECT rh.tenant('d')) IS NOT NULL)",
+    ),
     ("D15", SHARED_DATABASE, "ALTER ROLE rh_app BYPASSRLS", "ALTER ROLE rh_app NOBYPASSRLS"),
     ("D15", SHARED_DATABASE, "GRANT rh_owner TO rh_app", "REVOKE rh_owner FROM rh_app"),
     ("D15", SCHEMAS_DATABASE, "ALTER ROLE {t} CREATEROLE", "ALTER ROLE {t} NOCREATEROLE"),
-    ("D16", SHARED_DATABASE, "GRANT TRUNCATE ON stamping.notes TO rh_app", "REVOKE TRUNCATE ON stamping.notes FROM rh_app"),
-    ("D16", SHARED_DATABASE, "GRANT SELECT ON stamping.outbox TO rh_app", "REVOKE SELECT ON stamping.outbox FROM rh_app"),
-    ("D17", SHARED_DATABASE, "GRANT TEMPORARY ON DATABASE rh_shared TO rh_app", "REVOKE TEMPORARY ON DATABASE rh_shared FROM rh_app"),
+    (
+        "D16",
+        SHARED_DATABASE,
+        "GRANT TRUNCATE ON stamping.notes TO rh_app",
+        "REVOKE TRUNCATE ON stamping.notes FROM rh_app",
+    ),
+    (
+        "D16",
+        SHARED_DATABASE,
+        "GRANT SELECT ON stamping.outbox TO rh_app",
+        "REVOKE SELECT ON stamping.outbox FROM rh_app",
+    ),
+    (
+        "D17",
+        SHARED_DATABASE,
+        "GRANT TEMPORARY ON DATABASE rh_shared TO rh_app",
+        "REVOKE TEMPORARY ON DATABASE rh_shared FROM rh_app",
+    ),
     ("D18", SHARED_DATABASE, "ALTER ROLE rh_app SET work_mem = '1GB'", "ALTER ROLE rh_app RESET ALL"),
-    ("D19", SHARED_DATABASE, "GRANT USAGE ON SEQUENCE stamping.outbox_id_seq TO rh_app", "REVOKE USAGE ON SEQUENCE stamping.outbox_id_seq FROM rh_app"),
-    ("D19", SHARED_DATABASE, "GRANT EXECUTE ON FUNCTION pg_catalog.lo_get(oid) TO PUBLIC", "REVOKE EXECUTE ON FUNCTION pg_catalog.lo_get(oid) FROM PUBLIC"),
-    ("D19", SHARED_DATABASE, "GRANT SELECT ON pg_stat_activity TO PUBLIC", "REVOKE SELECT ON pg_stat_activity FROM PUBLIC"),
-    ("D19", SHARED_DATABASE, "GRANT SELECT (reltuples) ON pg_class TO PUBLIC", "REVOKE SELECT (reltuples) ON pg_class FROM PUBLIC"),
-    ("D20", SHARED_DATABASE, "GRANT CONNECT ON DATABASE rh_schemas_1 TO PUBLIC", "REVOKE CONNECT ON DATABASE rh_schemas_1 FROM PUBLIC"),
+    (
+        "D19",
+        SHARED_DATABASE,
+        "GRANT USAGE ON SEQUENCE stamping.outbox_id_seq TO rh_app",
+        "REVOKE USAGE ON SEQUENCE stamping.outbox_id_seq FROM rh_app",
+    ),
+    (
+        "D19",
+        SHARED_DATABASE,
+        "GRANT EXECUTE ON FUNCTION pg_catalog.lo_get(oid) TO PUBLIC",
+        "REVOKE EXECUTE ON FUNCTION pg_catalog.lo_get(oid) FROM PUBLIC",
+    ),
+    (
+        "D19",
+        SHARED_DATABASE,
+        "GRANT SELECT ON pg_stat_activity TO PUBLIC",
+        "REVOKE SELECT ON pg_stat_activity FROM PUBLIC",
+    ),
+    (
+        "D19",
+        SHARED_DATABASE,
+        "GRANT SELECT (reltuples) ON pg_class TO PUBLIC",
+        "REVOKE SELECT (reltuples) ON pg_class FROM PUBLIC",
+    ),
+    (
+        "D20",
+        SHARED_DATABASE,
+        "GRANT CONNECT ON DATABASE rh_schemas_1 TO PUBLIC",
+        "REVOKE CONNECT ON DATABASE rh_schemas_1 FROM PUBLIC",
+    ),
     ("D21", SHARED_DATABASE, "CREATE PUBLICATION leaky FOR TABLE stamping.notes", "DROP PUBLICATION leaky"),
     ("D22", SHARED_DATABASE, "ALTER EVENT TRIGGER rh_no_ddl DISABLE", "ALTER EVENT TRIGGER rh_no_ddl ENABLE"),
-    ("D27", SHARED_DATABASE, "CREATE INDEX by_hand ON stamping.notes (tenant_id, body)", "DROP INDEX stamping.by_hand"),
-    ("D27", SCHEMAS_DATABASE, "ALTER TABLE {t}.notes ADD COLUMN by_hand text", "ALTER TABLE {t}.notes DROP COLUMN by_hand"),
+    (
+        "D27",
+        SHARED_DATABASE,
+        "CREATE INDEX by_hand ON stamping.notes (tenant_id, body)",
+        "DROP INDEX stamping.by_hand",
+    ),
+    (
+        "D27",
+        SCHEMAS_DATABASE,
+        "ALTER TABLE {t}.notes ADD COLUMN by_hand text",
+        "ALTER TABLE {t}.notes DROP COLUMN by_hand",
+    ),
 ];
 
 /// Codes that a fault may bring along: what is altered by hand is drift as well, and each fault of a table is.
@@ -158,13 +283,22 @@ async fn a_session_that_locks_others_out_is_ended_and_an_ordinary_one_is_not() {
     let databases = house.databases().await;
     let mut honest =
         databases.begin(&crate::house::context(1), rowhouse_tenantdb::Access::Write).await.expect("begins");
-    honest.execute("INSERT INTO stamps (id, hash) VALUES (gen_random_uuid(), 'x')", &[]).await.expect("written");
+    honest
+        .execute("INSERT INTO stamps (id, hash) VALUES (gen_random_uuid(), 'x')", &[])
+        .await
+        .expect("written");
     honest.query("SELECT * FROM stamps FOR UPDATE", &[]).await.expect("locked");
     let attacker = house.connect("rh_app", SHARED_DATABASE).await;
-    attacker.batch_execute("SET lock_timeout = 0; BEGIN; LOCK TABLE stamping.notes IN ACCESS EXCLUSIVE MODE").await.expect("nothing stops it");
+    attacker
+        .batch_execute("SET lock_timeout = 0; BEGIN; LOCK TABLE stamping.notes IN ACCESS EXCLUSIVE MODE")
+        .await
+        .expect("nothing stops it");
     let ended = watchdog.look().await.expect("looked");
     assert_eq!(ended.len(), 1, "{ended:?}");
-    assert_eq!((ended[0].login.as_str(), ended[0].reason.as_str()), ("rh_app", "holds or wants a strong lock"));
+    assert_eq!(
+        (ended[0].login.as_str(), ended[0].reason.as_str()),
+        ("rh_app", "holds or wants a strong lock")
+    );
     assert!(attacker.batch_execute("SELECT 1").await.is_err(), "its session has ended");
     honest.query("SELECT * FROM notes", &[]).await.expect("nobody is in the way");
     honest.commit().await.expect("committed");
@@ -210,6 +344,9 @@ async fn the_catalog_tells_no_volumes() {
             let refused = client.batch_execute(sql).await.expect_err(sql);
             assert_eq!(refused.code().expect("the server's").code(), "42501", "{login}: {sql}");
         }
-        client.batch_execute("SELECT oid, relname, relkind FROM pg_class; SELECT typname FROM pg_type").await.expect("what drivers ask");
+        client
+            .batch_execute("SELECT oid, relname, relkind FROM pg_class; SELECT typname FROM pg_type")
+            .await
+            .expect("what drivers ask");
     }
 }

@@ -10,7 +10,10 @@ use crate::house::connect;
 async fn every_function_of_the_server_is_on_one_list_and_every_allowed_one_exists() {
     let cluster = crate::cluster::Cluster::start(10);
     let client = connect(&cluster.cell("eu-1"), "postgres", "postgres").await.expect("connects");
-    let row = client.query_one("SELECT current_setting('server_version_num')::int / 10000", &[]).await.expect("a version");
+    let row = client
+        .query_one("SELECT current_setting('server_version_num')::int / 10000", &[])
+        .await
+        .expect("a version");
     let major = u32::try_from(row.get::<_, i32>(0)).expect("a major version");
     // What SQL can call: not what takes or answers a type that only the server itself has.
     let rows = client
@@ -29,7 +32,8 @@ async fn every_function_of_the_server_is_on_one_list_and_every_allowed_one_exist
     let allowed: BTreeSet<String> = names_of(ALLOWED).map(|(name, _)| name.to_owned()).collect();
     let refused: BTreeSet<String> = names_of(REFUSED).map(|(name, _)| name.to_owned()).collect();
     assert!(allowed.is_disjoint(&refused));
-    let unlisted: Vec<_> = server.iter().filter(|name| !allowed.contains(*name) && !refused.contains(*name)).collect();
+    let unlisted: Vec<_> =
+        server.iter().filter(|name| !allowed.contains(*name) && !refused.contains(*name)).collect();
     assert!(unlisted.is_empty(), "PostgreSQL {major} has functions that nobody has looked at: {unlisted:?}");
     let missing: Vec<_> =
         names_of(ALLOWED).filter(|(name, since)| *since <= major && !server.contains(*name)).collect();

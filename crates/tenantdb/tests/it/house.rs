@@ -111,7 +111,8 @@ impl House {
     }
 
     pub fn plane(&self, connections: u32) -> Plane {
-        let cell = PlaneCell { host: self.cell.host.clone(), port: self.cell.port, connections, strict: false };
+        let cell =
+            PlaneCell { host: self.cell.host.clone(), port: self.cell.port, connections, strict: false };
         let mut plane = Plane {
             version: 1,
             service: SERVICE.to_owned(),

@@ -29,7 +29,8 @@ async fn a_backend_is_used_again_by_another_tenant_without_a_trace() {
     let databases = Databases::open(Source::Fixed(house.plane(1))).await.expect("opens");
     let mut first = databases.begin(&context(1), Access::Write).await.expect("begins");
     let backend = pid(&mut first).await;
-    let refused = first.query("SELECT set_config('work_mem', '123kB', false)", &[]).await.expect_err("not on the list");
+    let refused =
+        first.query("SELECT set_config('work_mem', '123kB', false)", &[]).await.expect_err("not on the list");
     assert!(refused.to_string().contains("the function set_config is not allowed for tenants"), "{refused}");
     first.query("SELECT remember('123kB')", &[]).await.expect("the service's own function");
     insert(&mut first, "one").await.expect("written");
@@ -241,7 +242,9 @@ async fn borrow(databases: &Databases, hash: &str) -> Result<(), DatabaseError> 
     transaction.query("SELECT remember('123kB')", &[]).await?;
     insert(&mut transaction, hash).await?;
     let ids = [Uuid::from_u128(hash.len() as u128 * 1_000_003 + hash.bytes().map(u128::from).sum::<u128>())];
-    transaction.bulk_insert("stamps", &[("id", &ids.as_slice()), ("hash", &[hash.repeat(2)].as_slice())]).await?;
+    transaction
+        .bulk_insert("stamps", &[("id", &ids.as_slice()), ("hash", &[hash.repeat(2)].as_slice())])
+        .await?;
     transaction.query("SELECT count(*) FROM stamps, generate_series(1, 1000)", &[]).await?;
     transaction.commit().await
 }
@@ -260,7 +263,8 @@ async fn cut_at_every_await_a_borrower_leaves_nothing_to_the_next() {
         let databases = if cuts % 2 == 0 { &databases } else { &fresh };
         ended = cut_after(borrow(databases, &format!("cut {cuts}")), cuts).await;
         let mut next = databases.begin(&context(2), Access::Write).await.expect("the next one begins");
-        let setting: String = next.query_one("SELECT recall('work_mem')", &[]).await.expect("a setting").get(0);
+        let setting: String =
+            next.query_one("SELECT recall('work_mem')", &[]).await.expect("a setting").get(0);
         assert_ne!(setting, "123kB", "cut after {cuts} polls");
         assert_eq!(count(&mut next).await, 0, "cut after {cuts} polls");
         next.commit().await.expect("committed");

@@ -60,7 +60,10 @@ pub(in crate::lifecycle) async fn refuse_below_floor(
     if cells::takes_shared(run.context, transaction, cell).await? {
         return Ok(());
     }
-    Err(StepError::never("tenancy.no_capacity", "the server of the cell is below the floor of known holes, or not examined yet"))
+    Err(StepError::never(
+        "tenancy.no_capacity",
+        "the server of the cell is below the floor of known holes, or not examined yet",
+    ))
 }
 
 /// Reserves the name of a cell that will be the tenant's own.

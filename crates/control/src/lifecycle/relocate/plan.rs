@@ -137,7 +137,8 @@ async fn choose(
         Some(name) => cells::named(transaction, name, resident).await?,
         None => cells::choose(transaction, resident).await?,
     };
-    let cell = cell.ok_or_else(|| StepError::never("tenancy.no_capacity", "no such cell of the region is open"))?;
+    let cell =
+        cell.ok_or_else(|| StepError::never("tenancy.no_capacity", "no such cell of the region is open"))?;
     if wanted.isolation == Isolation::Shared {
         refuse_below_floor(run, transaction, &cell).await?;
     }

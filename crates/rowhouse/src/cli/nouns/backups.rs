@@ -145,7 +145,8 @@ pub async fn export(client: &Client, tenant: &str, file: &std::path::Path) -> an
     if !answer.status.is_success() {
         bail!("the export could not be fetched: {}", answer.status);
     }
-    let mut out = tokio::fs::File::create(file).await.with_context(|| format!("making {}", file.display()))?;
+    let mut out =
+        tokio::fs::File::create(file).await.with_context(|| format!("making {}", file.display()))?;
     out.write_all(&answer.body).await?;
     out.sync_all().await?;
     eprintln!("{} bytes in {}", answer.body.len(), file.display());

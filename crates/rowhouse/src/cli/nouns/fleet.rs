@@ -94,7 +94,8 @@ impl Level {
 /// Prints a verdict; 1 if it is a refusal.
 pub async fn firewall(client: &Client, verb: FirewallVerb, json: bool) -> anyhow::Result<ExitCode> {
     let FirewallVerb::Explain { service, isolation, strict, sql } = verb;
-    let sql = if sql == "-" { std::io::read_to_string(std::io::stdin()).context("reading stdin")? } else { sql };
+    let sql =
+        if sql == "-" { std::io::read_to_string(std::io::stdin()).context("reading stdin")? } else { sql };
     let body = json!({ "service": service, "isolation": isolation.as_str(), "strict": strict, "sql": sql });
     let answer = client.json(Method::POST, "/v1/firewall/explain", Some(body)).await?;
     show(&answer, &[], json);
@@ -216,18 +217,27 @@ pub async fn fleet(client: &Client, verb: FleetVerb, json: bool) -> anyhow::Resu
 const SCHEMA: &[&str] = &["tenant", "cell", "database", "schema", "version", "problem"];
 
 async fn order(client: &Client, rollout: &str, order: &str) -> anyhow::Result<Value> {
-    client.json(Method::POST, &format!("/v1/fleet/migrations/{}/{order}", escape(rollout)), Some(json!({}))).await
+    client
+        .json(Method::POST, &format!("/v1/fleet/migrations/{}/{order}", escape(rollout)), Some(json!({})))
+        .await
 }
 
 fn print_rollout(answer: &Value, json: bool) {
     if json {
         return line(&answer.to_string());
     }
-    fields(&json!({ "id": answer["id"], "service": answer["service"], "to": answer["to"], "state": answer["state"], "reason": answer["reason"] }));
+    fields(
+        &json!({ "id": answer["id"], "service": answer["service"], "to": answer["to"], "state": answer["state"], "reason": answer["reason"] }),
+    );
     let list = |name: &str| answer[name].as_array().cloned().unwrap_or_default();
     table(&list("waves"), &["name", "waiting", "running", "done", "failed", "skipped"]);
     for one in list("failed") {
-        eprintln!("{} in {}: {}", one["tenant"].as_str().unwrap_or("shared tables"), word(&one, "database"), word(&one, "problem"));
+        eprintln!(
+            "{} in {}: {}",
+            one["tenant"].as_str().unwrap_or("shared tables"),
+            word(&one, "database"),
+            word(&one, "problem")
+        );
     }
 }
 
@@ -235,7 +245,9 @@ fn print_status(answer: &Value, json: bool) {
     if json {
         return line(&answer.to_string());
     }
-    fields(&json!({ "service": answer["service"], "recorded": answer["recorded"], "versions": answer["versions"] }));
+    fields(
+        &json!({ "service": answer["service"], "recorded": answer["recorded"], "versions": answer["versions"] }),
+    );
     for name in ["behind", "drifted"] {
         let list = answer[name].as_array().cloned().unwrap_or_default();
         if !list.is_empty() {

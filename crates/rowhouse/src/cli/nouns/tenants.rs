@@ -7,9 +7,9 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Client, backups};
 use super::ask::{Page, at, escape};
 use super::lives::{self, LifeVerb};
+use super::{Client, backups};
 use crate::cli::show::show;
 
 const TENANT: &[&str] = &["code", "status", "tier", "isolation", "region", "id"];

@@ -24,7 +24,8 @@ pub async fn check(house: &House, setting: &Setting, tally: &mut Tally) -> anyho
 }
 
 async fn examined(house: &House) -> anyhow::Result<String> {
-    let answer = house.operator()?.json(http::Method::POST, "/v1/doctor", Some(json!({"probe": true}))).await?;
+    let answer =
+        house.operator()?.json(http::Method::POST, "/v1/doctor", Some(json!({"probe": true}))).await?;
     let findings = answer["findings"].as_array().context("a list")?;
     let grave: Vec<_> = findings.iter().filter(|finding| finding["severity"] != "low").collect();
     ensure!(grave.is_empty() && answer["unreachable"] == json!([]), "{answer}");
