@@ -128,6 +128,9 @@ fn check_declared(relations: &[Relation], manifest: &Manifest) -> Result<(), Ins
 
 /// A default that calls nextval, as `serial` has it, would fail for every tenant, who may use no sequence; an identity
 /// column needs no privilege.
+///
+/// `pg_get_expr` locks the table that it reads: it is asked only of the schema's own, or migrations of two schemas that
+/// go on at once would wait for each other.
 pub(super) async fn refuse_sequences(
     transaction: &Transaction<'_>,
     schema: &str,
@@ -135,10 +138,13 @@ pub(super) async fn refuse_sequences(
 ) -> Result<(), InstallError> {
     let rows = transaction
         .query(
-            "SELECT c.relname::text, a.attname::text
-               FROM pg_attrdef d JOIN pg_class c ON c.oid = d.adrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-               JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
-              WHERE n.nspname = $1 AND pg_get_expr(d.adbin, d.adrelid) LIKE '%nextval(%' ORDER BY 1, 2",
+            "WITH own AS MATERIALIZED (
+                 SELECT c.relname::text AS relation, a.attname::text AS attribute, d.adbin, d.adrelid
+                   FROM pg_attrdef d JOIN pg_class c ON c.oid = d.adrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+                   JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+                  WHERE n.nspname = $1)
+             SELECT relation, attribute FROM own
+              WHERE pg_get_expr(adbin, adrelid) LIKE '%nextval(%' ORDER BY 1, 2",
             &[&schema],
         )
         .await

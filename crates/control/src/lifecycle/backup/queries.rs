@@ -154,8 +154,8 @@ pub async fn claim(transaction: &Transaction, until: Timestamp) -> Result<Option
         "UPDATE lifecycle.backups SET attempts = attempts + 1, lease_until = $2 \
          WHERE backup_id = (SELECT backup_id FROM lifecycle.backups \
              WHERE state = 'running' AND run_at <= $1 AND (lease_until IS NULL OR lease_until < $1) \
-             ORDER BY run_at LIMIT 1 FOR UPDATE SKIP LOCKED) \
-         RETURNING ",
+             ORDER BY run_at LIMIT 1 FOR UPDATE SKIP LOCKED)",
+        " RETURNING ",
         columns!()
     );
     Ok(transaction.query_opt(sql, &[&now, &until]).await?.as_ref().map(parse))

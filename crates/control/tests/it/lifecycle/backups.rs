@@ -238,6 +238,7 @@ async fn every_tenant_is_backed_up_once_a_day_and_backups_expire_by_tier() {
     let (first, second) =
         tokio::join!(backup::schedule(stage.control(), due_us), backup::schedule(stage.control(), due_us));
     assert_eq!(first.expect("entered") + second.expect("entered"), 2, "once a day, whoever asks");
+    stage.platform.hand.advance_us(1);
     stage.tenant("late", "basic", "shared").await;
     assert_eq!(backup::schedule(stage.control(), due_us).await.expect("entered"), 0, "it came later");
     while backup::take_one(stage.control()).await.expect("the control database") {}
