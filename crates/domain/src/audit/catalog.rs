@@ -224,7 +224,6 @@ pub const EVENTS: &[EventName] = &[
     name("identity.member_removed", T::DataDeleted),
     name("identity.member_resumed", T::DataUpdated),
     name("identity.member_suspended", T::DataUpdated),
-    name("identity.user_created", T::DataCreated),
     name("keys.key_created", T::KeyChanged),
     name("keys.key_disabled", T::KeyChanged),
     name("keys.key_enabled", T::KeyChanged),

@@ -60,7 +60,7 @@ pub fn steps() -> Vec<Step<Shared>> {
             STEPS[0],
             30,
             Action::Inside(|run, transaction| Box::pin(plan::check(run, transaction))),
-            Action::Nothing,
+            Action::Inside(|run, transaction| Box::pin(plan::forget(run, transaction))),
         ),
         step(
             STEPS[1],

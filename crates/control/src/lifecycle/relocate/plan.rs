@@ -127,6 +127,17 @@ pub async fn check(run: &Run<'_, Shared>, transaction: &Transaction) -> StepResu
     Ok(Done::with(&Plan { source, target, on_long_transactions: wanted.on_long_transactions }))
 }
 
+/// Forgets the cell that an instance would have had, unless the tenant lies there by now.
+pub async fn forget(run: &Run<'_, Shared>, transaction: &Transaction) -> StepResult {
+    let Some(plan) = plan(run)? else { return Ok(Done::plainly()) };
+    let row = places::get(transaction, tenant_of(run)).await?;
+    let is_there = row.is_some_and(|row| is_target(&row, &plan));
+    if plan.target.place.isolation == Isolation::Instance && !is_there {
+        cells::remove(transaction, &plan.target.cell).await?;
+    }
+    Ok(Done::plainly())
+}
+
 async fn choose(
     run: &Run<'_, Shared>,
     transaction: &Transaction,

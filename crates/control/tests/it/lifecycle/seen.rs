@@ -14,6 +14,7 @@ impl Stage {
     }
 
     async fn findings(&self) -> Value {
+        self.platform.hand.advance_us(1_000_000);
         let (status, checked) = self.call("POST", "/v1/inventory/check", json!({})).await;
         assert_eq!(status, 200, "{checked}");
         checked["findings"].clone()
@@ -99,9 +100,11 @@ async fn people_are_told_of_each_thing_once() {
     let stage = Stage::start().await;
     stage.tenant("acme", "basic", "shared").await;
     assert_eq!(stage.messages().await, "welcome");
+    stage.platform.hand.advance_us(1_000_000);
     stage.call("POST", "/v1/tenants/acme/suspend", json!({"mode": "blocked", "reason": "unpaid"})).await;
     stage.platform.hand.advance_us(1_000_000);
     stage.call("POST", "/v1/tenants/acme/resume", json!({"reason": "paid"})).await;
+    stage.platform.hand.advance_us(1_000_000);
     let order = json!({"tier": "professional"});
     let (_, operation) = stage.call("POST", "/v1/tenants/acme/change_tier", order).await;
     stage.execute(&lifecycle::engine(stage.control()), operation["id"].as_str().expect("an id")).await;
