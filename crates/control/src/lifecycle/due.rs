@@ -33,7 +33,7 @@ pub async fn run(control: &Shared, mut shutdown: watch::Receiver<bool>) {
         if let Err(error) = tell::stuck(control).await {
             tracing::error!(problem = error.private_detail(), "nobody could be told of a stuck operation");
         }
-        if looks % REMIND_EVERY == 0
+        if looks.is_multiple_of(REMIND_EVERY)
             && let Err(error) = tell::remind_leaving(control).await
         {
             tracing::error!(problem = error.private_detail(), "leaving tenants could not be reminded");
