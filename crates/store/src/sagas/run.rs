@@ -169,6 +169,8 @@ impl<C> Run<'_, C> {
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
+    /// A name that is gone and comes again (a port, a process) is made by the saga that makes it now; one that is there
+    /// stays with the saga that made it, so that no other one's undo takes it away.
     async fn enter(&self, kind: InventoryKind, external_id: &str, state: &str) -> Result<(), StepError> {
         let tenant = self.saga.tenant.expect("only sagas of a tenant make things");
         let transaction = self.write().await?;
@@ -176,7 +178,9 @@ impl<C> Run<'_, C> {
             .execute(
                 "INSERT INTO lifecycle.inventory (tenant_id, kind, external_id, saga_id, step, state, at) \
                  VALUES ($1, $2, $3, $4, $5, $6, $7) \
-                 ON CONFLICT (tenant_id, kind, external_id) DO UPDATE SET state = excluded.state, at = excluded.at",
+                 ON CONFLICT (tenant_id, kind, external_id) DO UPDATE SET state = excluded.state, at = excluded.at, \
+                   saga_id = CASE WHEN inventory.state = 'gone' THEN excluded.saga_id ELSE inventory.saga_id END, \
+                   step = CASE WHEN inventory.state = 'gone' THEN excluded.step ELSE inventory.step END",
                 &[
                     &tenant.0,
                     &kind.as_str(),

@@ -208,6 +208,11 @@ async fn a_failure_at_each_step_from_shared_to_schema_goes_back_and_after_the_de
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failure_at_each_step_from_schema_to_instance_goes_back_and_after_the_decision_forward() {
+    fails_at_each_step(("basic", "schema"), "instance").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failure_at_each_step_from_database_to_shared_goes_back_and_after_the_decision_forward() {
     fails_at_each_step(("enterprise", "database"), "shared").await;
 }
