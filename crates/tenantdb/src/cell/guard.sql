@@ -46,6 +46,8 @@ CREATE TABLE IF NOT EXISTS rh.version (
 );
 -- What the schema is with that version, for finding what was changed by hand.
 ALTER TABLE rh.version ADD COLUMN IF NOT EXISTS fingerprint text;
+-- What is written among the rows of a tenant that leaves the shared tables, so that their erasure can be proven.
+CREATE TABLE IF NOT EXISTS rh.marker (tenant uuid NOT NULL, marker text NOT NULL, PRIMARY KEY (tenant, marker));
 REVOKE ALL ON ALL TABLES IN SCHEMA rh FROM PUBLIC;
 
 -- Who is asking? One PL/pgSQL function on all versions: a BEGIN ATOMIC body costs six times as much on 15. The

@@ -212,6 +212,15 @@ async fn a_raised_epoch_turns_old_tokens_away_and_is_never_lowered() {
 }
 
 #[tokio::test]
+async fn a_cell_in_which_an_erasure_was_proven_is_prepared_again() {
+    let house = House::shared().await;
+    let place = Place::new(tenant(1), Isolation::Shared, [0; 8]);
+    let held = place::erase::mark(&house.cell, &place, "a marker").await.expect("written");
+    assert!(held.marker_seen, "the search can see");
+    cell::prepare_database(&house.cell, SHARED_DATABASE, &key(1)).await.expect("as at the next start");
+}
+
+#[tokio::test]
 async fn a_rotated_key_overlaps_and_a_retired_one_is_refused() {
     let house = House::shared().await;
     let new = rowhouse_tenantdb::DatabaseKey::new("k2", [42; 32]).expect("a plain kid");
