@@ -245,6 +245,11 @@ async fn the_last_administrator_stays_also_when_two_go_at_once() {
     assert_eq!(town.platform.ask(left).await, "1", "what the other was granted is taken back");
 }
 
+/// The secret text of a key that was just made.
+fn text_of(key: &Value) -> String {
+    key["key"].as_str().or(key["text"].as_str()).or(key["secret"].as_str()).expect("its text").to_owned()
+}
+
 #[tokio::test]
 async fn nobody_invites_to_more_than_he_may_give_now_or_at_acceptance() {
     let town = town().await;
@@ -260,12 +265,18 @@ async fn nobody_invites_to_more_than_he_may_give_now_or_at_acceptance() {
         .post("/v1/keys?tenant=acme", json!({"name": "k", "owner": inviter, "roles": ["tenant_admin"]}))
         .await;
     assert_eq!(status, 201, "{key}");
+    let by_role = text_of(&key);
+    let listing = json!({"name": "named", "owner": inviter, "roles": ["tenant_admin"],
+        "permissions": ["invitation:create"]});
+    let (status, key) = town.post("/v1/keys?tenant=acme", listing).await;
+    assert_eq!(status, 201, "{key}");
+    let key = text_of(&key);
     refresh(&town.platform).await;
-    let key =
-        key["key"].as_str().or(key["text"].as_str()).or(key["secret"].as_str()).expect("its text").to_owned();
     let invite = |email: &str, role: &str| json!({"email": email, "roles": [role]});
     let call = |body| town.platform.call(&key, "POST", "/v1/invitations", Some(body));
     // A key gives rights over rights only where it lists them by name, whatever its roles.
+    let wildcard = Some(invite("eve@acme.example", "developer"));
+    assert_eq!(town.platform.call(&by_role, "POST", "/v1/invitations", wildcard).await.0, 403);
     assert_eq!(call(invite("eve@acme.example", "tenant_admin")).await.0, 403);
     let (status, made) = call(invite("eve@acme.example", "developer")).await;
     assert_eq!(status, 201, "{made}");

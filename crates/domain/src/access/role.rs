@@ -122,6 +122,7 @@ pub const BY_NAME_ONLY: &[&str] = &[
     "grant:delete",
     "grant:deny",
     "grant:update",
+    "invitation:create",
     "role:create",
     "role:delete",
     "role:update",
