@@ -498,12 +498,6 @@ async fn rows_of_a_services_table_are_counted_in_the_tenants_own_context() {
     );
 
     // A table that cannot be counted: after three failures nothing is lifted or imposed any more.
-    stage
-        .in_cell(
-            "rh_shared",
-            "WITH gone AS (DELETE FROM stamping.stamps RETURNING 1) SELECT count(*)::text FROM gone",
-        )
-        .await;
     let broken = json!({"locations": {"collect": {"table": "stamping.stamps", "where": "nothing IS NULL"}}});
     apply_rule(&stage, broken).await;
     for _ in 0..3 {
@@ -518,6 +512,12 @@ async fn rows_of_a_services_table_are_counted_in_the_tenants_own_context() {
     let check = "/v1/quotas/locations/check?tenant=acme";
     until("stale", || async { stage.get(check).await["stale"] == json!(true) }).await;
     assert_eq!(flags(&stage.platform, id), ["location_creation_blocked"]);
+    stage
+        .in_cell(
+            "rh_shared",
+            "WITH gone AS (DELETE FROM stamping.stamps RETURNING 1) SELECT count(*)::text FROM gone",
+        )
+        .await;
     apply_rule(&stage, rule("stamping.stamps")).await;
     stage.platform.hand.advance_us(MINUTE_US);
     until("measured again and free", || async { flags(&stage.platform, id).is_empty() }).await;

@@ -4,6 +4,8 @@ use std::io::Read;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use rowhouse_gateway::MetricsSnapshot;
+
 use crate::stage::Stage;
 
 /// A preface and an empty SETTINGS frame: an HTTP/2 connection on which nothing is asked.
@@ -28,18 +30,16 @@ fn who_says_nothing_is_not_listened_to_for_ever() {
 fn one_address_holds_its_share_of_connections_and_others_are_not_told() {
     let stage = Stage::configured(|config| config.connections_per_address_max = 3, |_| {});
     let held: Vec<_> = (0..3).map(|_| stage.wire()).collect();
+    until(&stage, "all three are accepted", |metrics| metrics.connections_open == 3);
     let connect = || TcpStream::connect(stage.address).expect("the listener takes it");
     // Accepted and closed: nothing is answered to what is one too many.
     let closed = |mut stream: TcpStream| stream.read(&mut [0; 1]).map_or(true, |bytes| bytes == 0);
     assert!(closed(connect()) && closed(connect()));
-    let metrics = stage.gateway.as_ref().expect("it runs").metrics();
-    assert_eq!((metrics.connections_refused, metrics.connections_open), (2, 3));
+    until(&stage, "both are counted", |metrics| {
+        (metrics.connections_refused, metrics.connections_open) == (2, 3)
+    });
     drop(held);
-    let until = std::time::Instant::now() + Duration::from_secs(20);
-    while stage.gateway.as_ref().expect("it runs").metrics().connections_open > 0 {
-        assert!(std::time::Instant::now() < until, "they are given back");
-        std::thread::yield_now();
-    }
+    until(&stage, "they are given back", |metrics| metrics.connections_open == 0);
     assert_eq!(stage.ask("GET", "/v1/stamps").send().status, 200);
     let proxied = Stage::configured(
         |config| {
@@ -53,4 +53,13 @@ fn one_address_holds_its_share_of_connections_and_others_are_not_told() {
         200,
         "a proxy comes with many clients' connections"
     );
+}
+
+/// Waits until the gateway's figures are as they should become.
+fn until(stage: &Stage, what: &str, become_so: impl Fn(&MetricsSnapshot) -> bool) {
+    let end = std::time::Instant::now() + Duration::from_secs(20);
+    while !become_so(&stage.gateway.as_ref().expect("it runs").metrics()) {
+        assert!(std::time::Instant::now() < end, "{what}");
+        std::thread::yield_now();
+    }
 }
