@@ -80,7 +80,12 @@ impl Concern {
     pub fn is_fault(self) -> bool {
         matches!(
             self,
-            Concern::Syntax | Concern::Transaction | Concern::Privilege | Concern::TenantId | Concern::Key
+            Concern::Syntax
+                | Concern::Transaction
+                | Concern::Privilege
+                | Concern::TenantId
+                | Concern::Key
+                | Concern::Schema
         )
     }
 }
@@ -205,10 +210,42 @@ impl Reader<'_> {
             | NodeEnum::AlterSystemStmt(_)
             | NodeEnum::LoadStmt(_)
             | NodeEnum::CreateEventTrigStmt(_)
-            | NodeEnum::AlterEventTrigStmt(_) => {
+            | NodeEnum::AlterEventTrigStmt(_)
+            | NodeEnum::CreateSchemaStmt(_)
+            | NodeEnum::AlterObjectSchemaStmt(_)
+            | NodeEnum::SecLabelStmt(_) => {
                 self.say(
                     Concern::Privilege,
                     format!("{}: roles, grants and policies are generated.", name_of(node)),
+                );
+            }
+            NodeEnum::CreatePublicationStmt(_)
+            | NodeEnum::AlterPublicationStmt(_)
+            | NodeEnum::CreateSubscriptionStmt(_)
+            | NodeEnum::CreateFdwStmt(_)
+            | NodeEnum::CreateForeignServerStmt(_)
+            | NodeEnum::CreateForeignTableStmt(_)
+            | NodeEnum::CreateUserMappingStmt(_)
+            | NodeEnum::ImportForeignSchemaStmt(_) => {
+                self.say(
+                    Concern::Privilege,
+                    format!("{}: a migration reaches its own schema only.", name_of(node)),
+                );
+            }
+            NodeEnum::RuleStmt(_) => {
+                self.say(
+                    Concern::Privilege,
+                    "CREATE RULE: its action would run with the rights of the tables' owner; a trigger runs as the tenant.",
+                );
+            }
+            NodeEnum::CreateExtensionStmt(extension) => self.extension(&extension.extname),
+            NodeEnum::AlterExtensionStmt(_) | NodeEnum::AlterExtensionContentsStmt(_) => {
+                self.say(Concern::Privilege, format!("{}: extensions are the operator's.", name_of(node)));
+            }
+            NodeEnum::PrepareStmt(_) | NodeEnum::ExecuteStmt(_) | NodeEnum::DeclareCursorStmt(_) => {
+                self.say(
+                    Concern::Transaction,
+                    format!("{}: nothing of a migration's session stays.", name_of(node)),
                 );
             }
             NodeEnum::CopyStmt(copy) if copy.is_program || !copy.filename.is_empty() => {
@@ -250,6 +287,26 @@ impl Reader<'_> {
             }
             _ => {}
         }
+    }
+
+    /// What PostgreSQL brings along is not there for tenants; for the common ones there is something built in.
+    fn extension(&mut self, name: &str) {
+        let instead = match name {
+            "uuid-ossp" | "pgcrypto" => "gen_random_uuid() is built in; secrets are hashed in the service.",
+            "citext" => "a unique index on (tenant_id, lower(column)) does the same.",
+            "plpgsql" => "PL/pgSQL is there; leave the line out.",
+            "pg_trgm" => "LIKE with an index of text_pattern_ops, or full-text search.",
+            "btree_gist" => {
+                "an exclusion constraint needs it; a unique key on (tenant_id, …) or a check in a trigger does not."
+            }
+            "hstore" => "jsonb.",
+            "ltree" => "text[] with a GIN index.",
+            _ => "the developer's guide says what is there.",
+        };
+        self.say(
+            Concern::Privilege,
+            format!("CREATE EXTENSION {name}: there are no extensions. Instead: {instead}"),
+        );
     }
 
     fn setting(&mut self, name: &str, kind: i32, is_local: bool) {

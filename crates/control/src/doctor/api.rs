@@ -48,7 +48,7 @@ struct DoctorAnswer {
 /// One thing that is wrong.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 struct FindingAnswer {
-    /// `D01` to `D28`.
+    /// `D01` to `D33`.
     code: &'static str,
     /// `low`, `high` or `critical`.
     severity: &'static str,

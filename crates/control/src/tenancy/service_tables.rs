@@ -17,6 +17,7 @@ use rowhouse_tenantdb::{Cell, Place};
 use serde_json::json;
 use std::collections::BTreeSet;
 
+use tokio_postgres::error::ErrorPosition;
 use tokio_postgres::types::Json;
 
 use rowhouse_firewall::{lint, own_functions};
@@ -407,21 +408,37 @@ fn refusal(error: InstallError) -> Refusal {
     }
 }
 
-/// What the server said, to the author of the tables: there is no tenant's row in it yet, or it is the operator's.
+/// What the server said, to the author of the tables, and where: there is no tenant's row in it yet, or it is the operator's.
 fn said(error: &tokio_postgres::Error) -> String {
-    match error.as_db_error() {
-        Some(server) => match server.detail() {
-            Some(detail) => format!("{}: {detail}", server.message()),
-            None => server.message().to_owned(),
-        },
-        None => error.to_string(),
+    let Some(server) = error.as_db_error() else { return error.to_string() };
+    let mut words = server.message().to_owned();
+    if let Some(detail) = server.detail() {
+        words.push_str(&format!(": {detail}"));
     }
+    if let Some(ErrorPosition::Internal { position, query }) = server.position() {
+        words.push_str(&line_at(query, *position));
+    }
+    if let Some(hint) = server.hint() {
+        words.push_str(&format!(" ({hint})"));
+    }
+    words
 }
 
-/// Classes 0A (not supported), 22 (data), 23 (constraints) and 42 (syntax, privileges), 2B (others depend on it).
+/// The line of a text in which its `position`th letter stands, counted from 1.
+fn line_at(text: &str, position: u32) -> String {
+    let before: String =
+        text.chars().take(usize::try_from(position).unwrap_or(0).saturating_sub(1)).collect();
+    let number = before.matches('\n').count();
+    let line: String = text.lines().nth(number).unwrap_or_default().trim().chars().take(100).collect();
+    format!(", at line {}: {line}", number + 1)
+}
+
+/// 55006 (rows with triggers pending), classes 0A (not supported), 22 (data), 23 (constraints) and 42 (syntax, privileges), 2B (others depend on it).
 fn is_of_the_text(error: &tokio_postgres::Error) -> bool {
-    let class =
-        |code: &tokio_postgres::error::SqlState| ["0A", "22", "23", "2B", "42"].contains(&&code.code()[..2]);
+    let class = |code: &tokio_postgres::error::SqlState| {
+        let code = code.code();
+        code == "55006" || ["0A", "22", "23", "2B", "42"].contains(&&code[..2])
+    };
     error.code().is_some_and(class)
 }
 

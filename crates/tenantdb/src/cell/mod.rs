@@ -23,6 +23,7 @@ const TEMP_FILES: &str = "4GB";
 
 const ROLES: &str = include_str!("roles.sql");
 const GUARD: &str = include_str!("guard.sql");
+const MIGRATING: &str = include_str!("migrating.sql");
 const REVOKES: &str = include_str!("revokes.sql");
 
 /// First half of the advisory locks under which this crate changes a cluster; the second says what is changed.
@@ -102,9 +103,12 @@ pub async fn prepare_database(cell: &Cell, database: &str, key: &DatabaseKey) ->
     let mut admin = cell.connect(database).await?;
     let transaction = admin.transaction().await.map_err(while_doing("beginning to prepare a database"))?;
     let lock = format!("SELECT pg_advisory_xact_lock({LOCK_CLASS}, 2)");
-    for (doing, sql) in
-        [("locking a database", lock.as_str()), ("closing the catalog", REVOKES), ("making schema rh", GUARD)]
-    {
+    for (doing, sql) in [
+        ("locking a database", lock.as_str()),
+        ("closing the catalog", REVOKES),
+        ("making schema rh", GUARD),
+        ("bounding migrations", MIGRATING),
+    ] {
         transaction.batch_execute(sql).await.map_err(while_doing(doing))?;
     }
     let (inner, outer) = key.padded_blocks();

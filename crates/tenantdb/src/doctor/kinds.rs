@@ -14,7 +14,7 @@ pub(super) const KINDS: &[(&str, Severity, &str, &str)] = &[
     ("D06", High, "a policy is bound to a role", "Make the policy TO PUBLIC."),
     ("D07", Critical, "a second permissive policy opens rows of other tenants", "Drop the policy."),
     ("D08", Critical, "a policy calls a function that is not STABLE", "Make the function STABLE, or drop the policy."),
-    ("D09", High, "a unique key does not begin with tenant_id, so it tells of other tenants' values", "Make tenant_id the first column of the key."),
+    ("D09", High, "a unique key does not begin with tenant_id, or an exclusion constraint lacks `tenant_id WITH =`, so it tells of other tenants' values", "Make tenant_id the first column of the key."),
     ("D10", Critical, "a foreign key without tenant_id can point at another tenant's row", "Put tenant_id into the foreign key."),
     ("D11", Critical, "a leaf partition is open", "Repair the service's tables: put them again."),
     ("D12", High, "a view asks as its owner", "Make the view ask as its reader."),
@@ -27,13 +27,18 @@ pub(super) const KINDS: &[(&str, Severity, &str, &str)] = &[
     ("D19", High, "a sequence, or a function or relation of the catalog that reaches beyond the tenant, is open", "Prepare the database again (restart Rowhouse)."),
     ("D20", High, "a database takes connections from PUBLIC", "Revoke CONNECT from PUBLIC."),
     ("D21", High, "a publication without row filter", "Give the table a WHERE, or drop it from the publication."),
-    ("D22", High, "the event trigger that stops tenants' DDL is missing", "Prepare the database again (restart Rowhouse)."),
+    ("D22", High, "an event trigger that stops tenants' DDL, or bounds migrations, is missing", "Prepare the database again (restart Rowhouse)."),
     ("D23", Critical, "the server is below the floor 15.20, 16.16, 17.12, 18.7, or a known hole in row-level security is open in it", "Install the newest minor release. Until then statements are judged more strictly, or no shared tenants are placed (`tenantdb.below_floor`)."),
     ("D24", Low, "the server does not protect its files", "Switch fsync, full_page_writes and data checksums on."),
     ("D25", Low, "the server has room for too few connections or locks", "Raise the setting and restart the server."),
     ("D26", High, "too many relations in one database", "Place no more tenants in it; move some."),
     ("D27", High, "a schema is not what was installed in it", "See what was changed by hand; put the service's tables again to repair what is generated."),
     ("D28", High, "a replication slot holds back the log and nobody reads it", "Drop the slot."),
+    ("D29", Critical, "a rule runs its action with the rights of the tables' owner", "Drop the rule; a trigger runs as the tenant."),
+    ("D30", Critical, "a foreign table shows rows of another server to tenants", "Drop it."),
+    ("D31", Critical, "a reference table, which every tenant reads whole, has a column tenant_id", "Declare it `tenant`, or rename the column."),
+    ("D32", High, "a trigger fires where the administrator moves rows, with the administrator's rights", "ALTER TABLE … ENABLE TRIGGER, without ALWAYS or REPLICA."),
+    ("D33", High, "default privileges open tables that are made later", "ALTER DEFAULT PRIVILEGES: take them back."),
 ];
 
 /// The SQL of the cure, for an object as the queries name it. It is shown, never run.
@@ -51,6 +56,9 @@ pub(super) fn sql(code: &str, object: &str) -> Option<String> {
         "D13" => format!("REVOKE ALL ON {object} FROM PUBLIC"),
         "D17" => format!("REVOKE CREATE, TEMPORARY ON DATABASE {object} FROM PUBLIC"),
         "D20" => format!("REVOKE CONNECT, TEMPORARY ON DATABASE {object} FROM PUBLIC"),
+        "D29" => on.map(|(rule, table)| format!("DROP RULE {rule} ON {table}"))?,
+        "D30" => format!("DROP FOREIGN TABLE {object}"),
+        "D32" => on.map(|(trigger, table)| format!("ALTER TABLE {table} ENABLE TRIGGER {trigger}"))?,
         "D28" => format!("SELECT pg_drop_replication_slot('{object}')"),
         _ => return None,
     })

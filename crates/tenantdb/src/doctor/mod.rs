@@ -59,7 +59,7 @@ impl Severity {
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// `D01` to `D28`.
+    /// `D01` to `D33`.
     pub code: &'static str,
     /// How much it matters.
     pub severity: Severity,

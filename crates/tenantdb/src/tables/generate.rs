@@ -75,8 +75,10 @@ pub(super) async fn generate(
                     TableKind::Tenant => {
                         tenant_table(transaction, target, &relation.name, &name, &to).await?
                     }
-                    TableKind::Reference => format!("GRANT SELECT ON {name} TO {};\n", to.read),
-                    TableKind::Internal => String::new(),
+                    TableKind::Reference => {
+                        format!("{}GRANT SELECT ON {name} TO {};\n", nothing_pending(&name), to.read)
+                    }
+                    TableKind::Internal => nothing_pending(&name),
                 }
             }
             _ => String::new(),
@@ -170,6 +172,12 @@ async fn record(
         .await
         .map_err(server("recording the tables"))?;
     Ok(())
+}
+
+/// The server refuses any ALTER TABLE while rows of the table have triggers pending, which would run at the commit as the
+/// administrator. Tables of tenants are altered anyway.
+fn nothing_pending(name: &str) -> String {
+    format!("ALTER TABLE {name} OWNER TO rh_owner;\n")
 }
 
 /// A view must ask as its reader, and must not be opened up by a cheap leaky function.

@@ -243,7 +243,7 @@ async fn install_in(
         let_the_owner_see(transaction, target).await?;
     }
     for migration in tables.migrations.iter().filter(|migration| migration.number > reached) {
-        run(transaction, migration).await?;
+        run(transaction, target, migration).await?;
         note(transaction, target.schema, migration.number, &migration.name, &migration.checksum()).await?;
         applied.push(migration.number);
     }
@@ -333,13 +333,13 @@ async fn claim_schema(
     transaction
         .batch_execute(&format!(
             "CREATE SCHEMA IF NOT EXISTS {schema} AUTHORIZATION rh_owner;
-             SET LOCAL search_path = {schema}, pg_temp;
-             SET LOCAL lock_timeout = '2s';
+             {session};
              SET LOCAL ROLE rh_owner;
              CREATE TABLE IF NOT EXISTS {schema}.{PROBE_TABLE} (
                tenant_id uuid NOT NULL DEFAULT rh.stamped(), id uuid NOT NULL, marker text NOT NULL,
                PRIMARY KEY (tenant_id, id));
-             RESET ROLE"
+             RESET ROLE",
+            session = session(target)?
         ))
         .await
         .map_err(server("making a schema"))
@@ -366,22 +366,39 @@ fn check_history(before: &[(i32, String)], tables: &ServiceTables) -> Result<(),
     Ok(())
 }
 
-/// Runs as `rh_owner`, so that tables belong to it. A migration that says COMMIT would leave ours: the check looks
-/// for the setting that only lives in this transaction.
-async fn run(transaction: &Transaction<'_>, migration: &super::Migration) -> Result<(), InstallError> {
-    transaction.batch_execute("SET LOCAL ROLE rh_owner").await.map_err(server("becoming the owner"))?;
-    let failed =
-        |source| InstallError::Migration { number: migration.number, name: migration.name.clone(), source };
+/// Runs as `rh_owner`, so that tables belong to it, inside `rh.migrate` (`cell/migrating.sql`), which no text leaves: neither the role
+/// nor the transaction. What a migration can leave behind in the session to be run later as the administrator, cursors and settings,
+/// is cleared before anything else is said.
+async fn run(
+    transaction: &Transaction<'_>,
+    target: &Target<'_>,
+    migration: &super::Migration,
+) -> Result<(), InstallError> {
     transaction
-        .batch_execute("SET LOCAL rh.installing = 'yes'")
+        .execute("INSERT INTO rh.migrating (schema) VALUES ($1)", &[&target.schema])
         .await
-        .map_err(server("marking the transaction"))?;
-    transaction.batch_execute(&migration.sql).await.map_err(failed)?;
-    let row = transaction
-        .query_one("SELECT current_setting('rh.installing', true) IS NOT DISTINCT FROM 'yes'", &[])
-        .await
-        .map_err(server("looking at the transaction"))?;
-    if row.get(0) { Ok(()) } else { Err(InstallError::EndedTransaction { number: migration.number }) }
+        .map_err(server("beginning a migration"))?;
+    transaction.execute("SELECT rh.migrate($1)", &[&migration.sql]).await.map_err(|source| {
+        let number = migration.number;
+        match ends_transaction(&source) {
+            true => InstallError::EndedTransaction { number },
+            false => InstallError::Migration { number, name: migration.name.clone(), source },
+        }
+    })?;
+    let clear = format!("CLOSE ALL; RESET ALL; {}; DELETE FROM rh.migrating", session(target)?);
+    transaction.batch_execute(&clear).await.map_err(server("clearing up after a migration"))
+}
+
+/// `EXECUTE` takes no transaction commands (feature_not_supported, with these words), and `DO` inside it none either.
+fn ends_transaction(error: &tokio_postgres::Error) -> bool {
+    let Some(error) = error.as_db_error() else { return false };
+    error.code().code() == "2D000"
+        || (error.code().code() == "0A000" && error.message().contains("transaction commands"))
+}
+
+/// Settings of an installation's transaction.
+fn session(target: &Target<'_>) -> Result<String, NameError> {
+    Ok(format!("SET LOCAL search_path = {}, pg_temp; SET LOCAL lock_timeout = '2s'", quote(target.schema)?))
 }
 
 async fn note(

@@ -156,6 +156,60 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
     ("D21", SHARED_DATABASE, "CREATE PUBLICATION leaky FOR TABLE stamping.notes", "DROP PUBLICATION leaky"),
     ("D22", SHARED_DATABASE, "ALTER EVENT TRIGGER rh_no_ddl DISABLE", "ALTER EVENT TRIGGER rh_no_ddl ENABLE"),
     (
+        "D22",
+        SHARED_DATABASE,
+        "ALTER EVENT TRIGGER rh_migration_did DISABLE",
+        "ALTER EVENT TRIGGER rh_migration_did ENABLE",
+    ),
+    (
+        "D05",
+        SHARED_DATABASE,
+        "ALTER POLICY rh_tenant ON stamping.notes WITH CHECK (true)",
+        "ALTER POLICY rh_tenant ON stamping.notes WITH CHECK (tenant_id = (SELECT rh.tenant('w')))",
+    ),
+    (
+        "D05",
+        SHARED_DATABASE,
+        "DROP POLICY rh_delete ON stamping.notes",
+        "CREATE POLICY rh_delete ON stamping.notes AS RESTRICTIVE FOR DELETE USING ((SELECT rh.tenant('d')) IS NOT NULL)",
+    ),
+    (
+        "D09",
+        SHARED_DATABASE,
+        "ALTER TABLE stamping.notes ADD CONSTRAINT apart EXCLUDE USING btree (body WITH =)",
+        "ALTER TABLE stamping.notes DROP CONSTRAINT apart",
+    ),
+    (
+        "D29",
+        SHARED_DATABASE,
+        "CREATE RULE copied AS ON INSERT TO stamping.notes DO ALSO INSERT INTO stamping.outbox (body) VALUES (NEW.body)",
+        "DROP RULE copied ON stamping.notes",
+    ),
+    (
+        "D30",
+        SHARED_DATABASE,
+        "CREATE FOREIGN DATA WRAPPER far; CREATE SERVER far FOREIGN DATA WRAPPER far; CREATE FOREIGN TABLE stamping.far (id int) SERVER far",
+        "DROP FOREIGN DATA WRAPPER far CASCADE",
+    ),
+    (
+        "D31",
+        SHARED_DATABASE,
+        "ALTER TABLE stamping.countries ADD tenant_id uuid",
+        "ALTER TABLE stamping.countries DROP tenant_id",
+    ),
+    (
+        "D32",
+        SHARED_DATABASE,
+        "CREATE FUNCTION stamping.moved() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER moved BEFORE INSERT ON stamping.notes FOR EACH ROW EXECUTE FUNCTION stamping.moved(); ALTER TABLE stamping.notes ENABLE ALWAYS TRIGGER moved",
+        "DROP FUNCTION stamping.moved() CASCADE",
+    ),
+    (
+        "D33",
+        SHARED_DATABASE,
+        "ALTER DEFAULT PRIVILEGES FOR ROLE rh_owner GRANT SELECT ON TABLES TO PUBLIC",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE rh_owner REVOKE SELECT ON TABLES FROM PUBLIC",
+    ),
+    (
         "D27",
         SHARED_DATABASE,
         "CREATE INDEX by_hand ON stamping.notes (tenant_id, body)",
@@ -176,7 +230,7 @@ fn expected(code: &str) -> Vec<&str> {
         "D10" => vec!["D09", "D10", "D27"],
         "D15" => vec!["D11", "D13", "D15", "D16", "D17", "D19"],
         "D19" => vec!["D19", "D27"],
-        "D17" | "D18" | "D20" | "D21" | "D22" => vec![code],
+        "D17" | "D18" | "D20" | "D21" | "D22" | "D30" | "D33" => vec![code],
         other => vec![other, "D27"],
     }
 }

@@ -7,6 +7,7 @@ mod doctor;
 mod functions;
 mod house;
 mod levels;
+mod migrating;
 mod places;
 mod pools;
 mod shapes;

@@ -8,6 +8,7 @@
 //! | `wire` | anybody who can connect | bytes at the gateway: conflicting signals, encodings, two readings of one request |
 //! | `process` | code that runs in the place of a dedicated tenant's process | the operating system: sockets, files, processes, ports |
 //! | `administrator` | a tenant's administrator | what is the operator's, and what a service believes |
+//! | `tenantdb/tests/it/migrating.rs` | who writes a service's migrations | what is hidden in DO bodies, functions, triggers, dynamic SQL |
 //! | `tenantdb/tests/it/attacks.rs` | SQL as the application's login, or a tenant's own | some 120 statements, and pools in `pools.rs` |
 //!
 //! `attacks.txt` lists them for review: a change of the suite is a change of that file. `WRITE_DOCS=1` writes it anew.
@@ -32,13 +33,20 @@ pub struct Attack {
 /// Rows of the tables of SQL in `tenantdb`: name and level. They are read from the source, where they are run.
 fn sql_attacks() -> Vec<(String, &'static str)> {
     let source = include_str!("../../../../tenantdb/tests/it/attacks.rs");
-    let table = |from: &str, level: &'static str| {
+    let migrations = include_str!("../../../../tenantdb/tests/it/migrating.rs");
+    let table = |source: &str, from: &str, level: &'static str| {
         let begin = source.find(from).unwrap_or_else(|| panic!("the table {from}"));
         let table = &source[begin..begin + source[begin..].find("\n];").expect("its end")];
         let names = table.lines().filter_map(|line| line.trim().strip_prefix("(\"")?.split('"').next());
         names.map(|name| (name.to_owned(), level)).collect::<Vec<_>>()
     };
-    [table("const SHARED:", "shared"), table("const SCHEMA:", "schema")].concat()
+    [
+        table(source, "const SHARED:", "shared"),
+        table(source, "const SCHEMA:", "schema"),
+        table(migrations, "const REFUSED:", "migration"),
+        table(migrations, "const MADE_SAFE:", "migration"),
+    ]
+    .concat()
 }
 
 #[test]
