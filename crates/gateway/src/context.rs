@@ -2,14 +2,12 @@
 //! 30 s by all cores, so that signing is off the path. A core looks at its own desk first and then in the book, which
 //! all cores share under locks held for one look.
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use foldhash::fast::RandomState;
-use http::HeaderValue;
 use rowhouse_domain::access::{Principal, PrincipalKind};
 use rowhouse_domain::context::{ContextClaims, ContextSigner, LIFETIME_S};
 use rowhouse_domain::directory::Tenant;
@@ -17,38 +15,47 @@ use rowhouse_domain::id::TenantId;
 
 /// How long one signature is used.
 const REUSE_S: i64 = 30;
-/// A desk with more contexts starts over.
-const KEPT_MAX: usize = 20_000;
+/// Places of a desk for one principal; they lie in one line of the processor's cache.
+const WAYS: usize = 4;
+/// Groups of such places on a desk; it has room for 32,768 contexts.
+const SETS: usize = 8_192;
 /// A part of the book with more contexts starts over.
 const KEPT_MAX_PER_PART: usize = 1_024;
 
-/// What a service is told about a caller, as header values.
-#[derive(Clone)]
+/// What a service is told about a caller, as values of headers. One allocation holds all text, so that using it again
+/// touches one place in memory.
 pub(crate) struct Told {
-    /// `Rowhouse-Context`.
-    pub(crate) context: HeaderValue,
-    /// `Rowhouse-Tenant`.
-    pub(crate) tenant: HeaderValue,
-    /// `Rowhouse-Principal`.
-    pub(crate) principal: HeaderValue,
+    text: Box<[u8]>,
+    context_end: usize,
+    tenant_end: usize,
 }
 
 impl Told {
-    /// One allocation holds all text, so that using it again touches one place in memory.
     fn of(context: &str, tenant: &str, principal: &str) -> Self {
-        let text = Bytes::from([context, tenant, principal].concat());
-        let mut start = 0;
-        let mut value = |part: &str| {
-            let slice = text.slice(start..start + part.len());
-            start += part.len();
-            HeaderValue::from_maybe_shared(slice).expect("ids and tokens are visible ASCII")
-        };
-        Told { context: value(context), tenant: value(tenant), principal: value(principal) }
+        let text = [context, tenant, principal].concat();
+        debug_assert!(text.bytes().all(|byte| byte.is_ascii_graphic()), "ids and tokens are visible ASCII");
+        let tenant_end = context.len() + tenant.len();
+        Told { text: text.into_bytes().into(), context_end: context.len(), tenant_end }
+    }
+
+    /// `Rowhouse-Context`.
+    pub(crate) fn context(&self) -> &[u8] {
+        &self.text[..self.context_end]
+    }
+
+    /// `Rowhouse-Tenant`.
+    pub(crate) fn tenant(&self) -> &[u8] {
+        &self.text[self.context_end..self.tenant_end]
+    }
+
+    /// `Rowhouse-Principal`.
+    pub(crate) fn principal(&self) -> &[u8] {
+        &self.text[self.tenant_end..]
     }
 }
 
-#[derive(Clone)]
 struct Kept {
+    whose: Whose,
     tenant_version: u64,
     audience: Arc<str>,
     signed_at_s: i64,
@@ -69,48 +76,78 @@ type Whose = (usize, TenantId, Principal);
 /// Parts of the book; each has its own lock.
 const PARTS: usize = 64;
 
+type Part = Mutex<HashMap<Whose, Arc<Kept>, RandomState>>;
+
 /// What the cores have signed, for each other.
 pub(crate) struct ContextBook {
     hash: RandomState,
-    parts: [Mutex<HashMap<Whose, Kept, RandomState>>; PARTS],
+    parts: [Part; PARTS],
 }
 
 impl Default for ContextBook {
     fn default() -> Self {
-        ContextBook { hash: RandomState::default(), parts: std::array::from_fn(|_| Mutex::default()) }
+        ContextBook { hash: RandomState::default(), parts: std::array::from_fn(|_| Part::default()) }
     }
 }
 
 impl ContextBook {
-    fn part(&self, whose: &Whose) -> std::sync::MutexGuard<'_, HashMap<Whose, Kept, RandomState>> {
+    fn part(&self, whose: &Whose) -> std::sync::MutexGuard<'_, HashMap<Whose, Arc<Kept>, RandomState>> {
         let part = self.hash.hash_one(whose) as usize % PARTS;
         self.parts[part].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self, whose: &Whose) -> Option<Kept> {
+    fn get(&self, whose: &Whose) -> Option<Arc<Kept>> {
         self.part(whose).get(whose).cloned()
     }
 
-    fn put(&self, whose: Whose, kept: Kept) {
-        let mut part = self.part(&whose);
+    fn put(&self, kept: Arc<Kept>) {
+        let mut part = self.part(&kept.whose);
         if part.len() >= KEPT_MAX_PER_PART {
             part.clear();
         }
-        part.insert(whose, kept);
+        part.insert(kept.whose, kept);
     }
 }
 
-/// One core's signed contexts.
+/// A place of a desk: a hash of whose it is, so that a stranger's is passed over without looking at it.
+#[derive(Clone, Default)]
+struct Slot {
+    hash: u64,
+    kept: Option<Arc<Kept>>,
+}
+
+/// The places for some principals.
+#[derive(Clone, Default)]
+#[repr(align(64))]
+struct Set([Slot; WAYS]);
+
+/// One core's signed contexts: places found by a hash of tenant and principal alone, so that they can be fetched from
+/// memory before it is known which service is asked.
 pub(crate) struct ContextDesk {
     signer: ContextSigner,
     book: Arc<ContextBook>,
-    kept: RefCell<HashMap<Whose, Kept, RandomState>>,
+    hash: RandomState,
+    sets: RefCell<Box<[Set]>>,
 }
 
 impl ContextDesk {
     /// An empty desk beside `book`.
     pub(crate) fn new(signer: ContextSigner, book: Arc<ContextBook>) -> Self {
-        ContextDesk { signer, book, kept: RefCell::default() }
+        let sets = vec![Set::default(); SETS].into_boxed_slice();
+        ContextDesk { signer, book, hash: RandomState::default(), sets: RefCell::new(sets) }
+    }
+
+    fn hash(&self, tenant: TenantId, principal: Principal) -> u64 {
+        self.hash.hash_one((tenant, principal))
+    }
+
+    /// Has the processor fetch what will be told, without waiting for it.
+    pub(crate) fn touch(&self, tenant: TenantId, principal: Principal) {
+        let hash = self.hash(tenant, principal);
+        let sets = self.sets.borrow();
+        let kept =
+            sets[set_of(hash)].0.iter().find(|slot| slot.hash == hash).and_then(|slot| slot.kept.as_ref());
+        std::hint::black_box(kept.map(|kept| kept.told.text.first().copied()));
     }
 
     /// What to tell `service` (its place and name) about `principal` of `tenant`; signed anew only if something of the
@@ -121,27 +158,44 @@ impl ContextDesk {
         tenant: &Tenant,
         principal: Principal,
         now_s: i64,
-    ) -> Told {
+    ) -> Ref<'_, Told> {
         let (place, audience) = service;
         let whose = (place, tenant.id, principal);
-        let mut kept = self.kept.borrow_mut();
-        if let Some(own) = kept.get(&whose).filter(|own| own.holds(audience, tenant, now_s)) {
-            return own.told.clone();
-        }
-        if kept.len() >= KEPT_MAX {
-            kept.clear();
-        }
+        let hash = self.hash(tenant.id, principal);
+        let own = |slot: &Slot| {
+            slot.hash == hash
+                && slot
+                    .kept
+                    .as_ref()
+                    .is_some_and(|own| own.whose == whose && own.holds(audience, tenant, now_s))
+        };
+        let found = self.sets.borrow()[set_of(hash)].0.iter().position(own);
+        let way = found.unwrap_or_else(|| self.fetch(hash, audience, tenant, whose, now_s));
+        Ref::map(self.sets.borrow(), |sets| match &sets[set_of(hash)].0[way].kept {
+            Some(kept) => &kept.told,
+            None => unreachable!("it was found or put there"),
+        })
+    }
+
+    /// Puts a context that holds on the desk, from the book or signed anew, and says in which way of its set.
+    #[cold]
+    fn fetch(&self, hash: u64, audience: &Arc<str>, tenant: &Tenant, whose: Whose, now_s: i64) -> usize {
         let theirs = self.book.get(&whose).filter(|theirs| theirs.holds(audience, tenant, now_s));
-        let own = theirs.unwrap_or_else(|| {
-            let told = self.sign(audience, tenant, principal, now_s);
+        let kept = theirs.unwrap_or_else(|| {
+            let told = self.sign(audience, tenant, whose.2, now_s);
             let (tenant_version, audience) = (tenant.version, audience.clone());
-            let own = Kept { tenant_version, audience, signed_at_s: now_s, told };
-            self.book.put(whose, own.clone());
-            own
+            let kept = Arc::new(Kept { whose, tenant_version, audience, signed_at_s: now_s, told });
+            self.book.put(kept.clone());
+            kept
         });
-        let told = own.told.clone();
-        kept.insert(whose, own);
-        told
+        let mut sets = self.sets.borrow_mut();
+        let set = &mut sets[set_of(hash)].0;
+        let own = set.iter().position(|slot| slot.kept.as_ref().is_none_or(|kept| kept.whose == whose));
+        // The oldest makes room.
+        let age = |way: &usize| set[*way].kept.as_ref().map_or(i64::MIN, |kept| kept.signed_at_s);
+        let way = own.unwrap_or_else(|| (0..WAYS).min_by_key(age).unwrap_or(0));
+        set[way] = Slot { hash, kept: Some(kept) };
+        way
     }
 
     fn sign(&self, audience: &str, tenant: &Tenant, principal: Principal, now_s: i64) -> Told {
@@ -168,4 +222,8 @@ impl ContextDesk {
         };
         Told::of(&self.signer.sign(&claims), &tenant.id.to_string(), &principal.to_string())
     }
+}
+
+fn set_of(hash: u64) -> usize {
+    hash as usize % SETS
 }

@@ -133,8 +133,19 @@ pub fn decide_key(
     permission: PermissionId,
     now_us: i64,
 ) -> Decision {
-    let owner_reason = may(table.rights(&owner), permission, now_us);
-    match (key_permits.contains(permission), owner_reason) {
+    decide_key_of(table.rights(&owner), tenant, key, key_permits, permission, now_us)
+}
+
+/// [`decide_key`] when the owner's rights have been looked up already.
+pub fn decide_key_of(
+    owner: Option<&PrincipalRights>,
+    tenant: Option<TenantId>,
+    key: Principal,
+    key_permits: &PermissionSet,
+    permission: PermissionId,
+    now_us: i64,
+) -> Decision {
+    match (key_permits.contains(permission), may(owner, permission, now_us)) {
         (true, Reason::Granted) => Ok(Permit { tenant, principal: key, reason: "decided" }),
         (false, Reason::Granted) => Err(Reason::KeyScope),
         (true, Reason::NoGrant) => Err(Reason::OwnerLacks),

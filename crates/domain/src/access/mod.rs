@@ -12,7 +12,7 @@ mod role;
 pub use compile::{
     AccessTable, GrantDefinition, GrantEffect, GrantTarget, PrincipalRights, TimedGrant, compile,
 };
-pub use decide::{Decision, Permit, Reason, decide, decide_key, may};
+pub use decide::{Decision, Permit, Reason, decide, decide_key, decide_key_of, may};
 pub use permission::{PermissionId, PermissionSet, Permissions};
 pub use resource_type::{ResourceType, RoleDefaults, with_standard_actions};
 pub use role::{

@@ -37,6 +37,10 @@ impl PermissionSet {
     pub fn is_subset(&self, other: &PermissionSet) -> bool {
         self.0.iter().zip(other.0).all(|(mine, theirs)| mine & !theirs == 0)
     }
+    /// Some word of it, for having the processor fetch it.
+    pub(crate) fn any_word(&self) -> u64 {
+        self.0[0]
+    }
     /// Whether no bit is set.
     pub fn is_empty(&self) -> bool {
         self.0 == [0; WORDS]

@@ -23,6 +23,9 @@ impl<'t, 'd> Presented<'t, 'd> {
         let parsed = KeyText::parse(text).ok();
         let ours = parsed.filter(|parsed| parsed.region == region);
         let key = ours.and_then(|parsed| directory.keys.get(&parsed.public_id));
+        if let Some(key) = key {
+            key.touch();
+        }
         Presented { text, parsed, key, region }
     }
 

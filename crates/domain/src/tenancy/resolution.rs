@@ -56,9 +56,9 @@ pub struct Signals<'a> {
 
 /// Proof that everything in a request agrees on one tenant.
 #[derive(Debug, Clone)]
-pub struct Resolution<'a> {
+pub struct Resolution<'d, 'a> {
     /// The tenant.
-    pub tenant: Arc<Tenant>,
+    pub tenant: &'d Arc<Tenant>,
     /// The first signal that named it.
     pub by: ResolvedBy,
     /// The path without the tenant's prefix.
@@ -80,7 +80,10 @@ pub struct Heard<'a> {
 }
 
 /// Finds the tenant of a request. No allocation when the host is already in canonical form.
-pub fn resolve<'a>(directory: &Directory, signals: &Signals<'a>) -> Result<Resolution<'a>, Refusal> {
+pub fn resolve<'d, 'a>(
+    directory: &'d Directory,
+    signals: &Signals<'a>,
+) -> Result<Resolution<'d, 'a>, Refusal> {
     hear(directory, signals).decide(directory)
 }
 
@@ -108,11 +111,11 @@ impl<'a> Heard<'a> {
     ///
     /// # Errors
     /// The first place that cannot be read; signals that disagree, name nobody, or are not there.
-    pub fn decide(self, directory: &Directory) -> Result<Resolution<'a>, Refusal> {
+    pub fn decide<'d>(self, directory: &'d Directory) -> Result<Resolution<'d, 'a>, Refusal> {
         let [host, header, path, token] = self.signals;
         let (by, id) = agree(&[host?, header?, path?, token?])?;
         let tenant = directory.tenants.get(&id).ok_or_else(unknown)?;
-        Ok(Resolution { tenant: tenant.clone(), by, path: self.path })
+        Ok(Resolution { tenant, by, path: self.path })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Step 5: whether at all. One decision, the same as in the control plane.
 
 use http::HeaderValue;
-use rowhouse_domain::access::{Permit, Reason, decide_key};
+use rowhouse_domain::access::{Permit, Reason, decide_key_of};
 use rowhouse_domain::refusal::kind;
 use rowhouse_domain::routes::Matched;
 
@@ -49,16 +49,15 @@ pub(crate) fn authorise<'r, 'v>(
     }
     let needed = matched.route.permission(method);
     recording.permission = needed;
-    let (Some(key), Some(tenant), Some(needed)) = (known.key, &known.resolved.tenant, needed) else {
+    let (Some(key), Some(tenant), Some(needed)) = (known.key, known.resolved.tenant, needed) else {
         recording.denied(matched, &parts.headers);
         return Err(Stop::new(&kind::ACCESS_DENIED, "This method is not open to anybody here."));
     };
-    let decision = decide_key(
-        &tenant.access,
+    let decision = decide_key_of(
+        known.owner,
         Some(tenant.id),
         known.principal(),
         &key.permits,
-        key.owner,
         needed,
         recording.started_at_us,
     );

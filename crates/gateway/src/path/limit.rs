@@ -64,7 +64,7 @@ fn counted<'v>(
     limit: &'v LimitUse,
     client: IpAddr,
 ) -> Option<Counted<'v>> {
-    let tenant = known.resolved.tenant.as_deref();
+    let tenant = known.resolved.tenant.map(|tenant| &**tenant);
     let method = known.resolved.sound.parts.method.as_str();
     let endpoint = match &known.destination {
         Destination::Route(matched) => Some(matched.route.endpoint(method)),

@@ -63,9 +63,9 @@ impl Onward<'_> {
         }
         tell(&REQUEST_ID, self.request_id.as_bytes());
         if let Some(told) = self.told {
-            tell(&CONTEXT, told.context.as_bytes());
-            tell(&TENANT, told.tenant.as_bytes());
-            tell(&PRINCIPAL, told.principal.as_bytes());
+            tell(&CONTEXT, told.context());
+            tell(&TENANT, told.tenant());
+            tell(&PRINCIPAL, told.principal());
         }
         if let Some(permission) = self.permission {
             tell(&PERMISSION, permission.as_bytes());

@@ -1,7 +1,6 @@
 //! Step 7: which copies of which service, and the request as it is sent there.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, COOKIE, HOST};
@@ -28,10 +27,10 @@ use crate::view::View;
 pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What is sent where. Nothing in it borrows from the request any more.
-pub(crate) struct Chosen {
+pub(crate) struct Chosen<'v> {
     service: usize,
     route: usize,
-    tenant: Option<Arc<Tenant>>,
+    tenant: Option<&'v Tenant>,
     principal: Principal,
     permission: Option<HeaderValue>,
     authority: HeaderValue,
@@ -58,18 +57,19 @@ pub(crate) struct Outgoing {
 }
 
 /// Chooses the copies: the tenant's own if it has some, else the shared ones, in turn.
-pub(crate) fn choose(
+pub(crate) fn choose<'v>(
     core: &Core,
     view: &View,
-    within: Within<'_, '_>,
+    within: Within<'_, 'v>,
     recording: &mut Recording,
-) -> Result<Chosen, Stop> {
+) -> Result<Chosen<'v>, Stop> {
     let Within { permitted } = within;
     let matched = permitted.matched();
     let (service, route) = (matched.route.service, matched.index);
     let known = &permitted.known;
     let resolved = &known.resolved;
-    let (candidates, care) = copies(core, view, service, resolved.tenant.as_deref(), recording.started_at_us)
+    let tenant = resolved.tenant.map(|tenant| &**tenant);
+    let (candidates, care) = copies(core, view, service, tenant, recording.started_at_us)
         .ok_or_else(|| Stop::new(&kind::NO_UPSTREAM, "No copy of the service is running."))?;
     if let Err(wait_us) = care.circuit.borrow_mut().admit(recording.started_at_us) {
         return Err(left_alone(wait_us));
@@ -87,7 +87,7 @@ pub(crate) fn choose(
         target: target(&resolved.sound.parts.uri, resolved.path, resolved.path == sent)?,
         candidates,
         care,
-        tenant: permitted.known.resolved.tenant,
+        tenant,
     })
 }
 
@@ -140,7 +140,7 @@ fn target(uri: &Uri, path: &str, unchanged: bool) -> Result<PathAndQuery, Stop> 
 pub(crate) fn prepare(
     core: &Core,
     peer: &Peer,
-    chosen: Chosen,
+    chosen: Chosen<'_>,
     parts: Parts,
     body: Incoming,
     recording: &mut Recording,
@@ -151,7 +151,7 @@ pub(crate) fn prepare(
     let body = bounded(&parts.headers, body, route.body_max_bytes, recording)?;
     let http2 = view.services[chosen.service].http2;
 
-    let told = chosen.tenant.as_ref().map(|tenant| {
+    let told = chosen.tenant.map(|tenant| {
         let service = (chosen.service, &view.services[chosen.service].name);
         core.contexts.told(service, tenant, chosen.principal, recording.started_at_s())
     });
@@ -161,7 +161,7 @@ pub(crate) fn prepare(
         authority: &chosen.authority,
         request_id: &recording.request_id_text,
         trace: recording.trace_is_ours.then(|| traceparent::begin(recording.trace_id, &core.random)),
-        told: told.as_ref(),
+        told: told.as_deref(),
         permission: chosen.permission.as_ref(),
         http2,
         joins_cookies: !http2

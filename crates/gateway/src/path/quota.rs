@@ -22,7 +22,7 @@ pub(crate) fn reserve<'r, 'v>(
 ) -> Result<Within<'r, 'v>, Stop> {
     let route = permitted.matched().route;
     let counts = permitted.known.counts();
-    if let Some(tenant) = &permitted.known.resolved.tenant {
+    if let Some(tenant) = permitted.known.resolved.tenant {
         let mut trickles = false;
         if !tenant.imposed.is_empty() {
             let method = permitted.known.resolved.sound.parts.method.as_str();

@@ -23,7 +23,7 @@ static TENANT_CODE: HeaderName = HeaderName::from_static("x-tenant-code");
 pub(crate) struct Resolved<'r, 'v> {
     pub(crate) sound: &'r Sound<'r>,
     /// None for a request that names no tenant; only public routes take it.
-    pub(crate) tenant: Option<Arc<Tenant>>,
+    pub(crate) tenant: Option<&'v Arc<Tenant>>,
     /// The path without the tenant's prefix.
     pub(crate) path: &'r str,
     /// The credential, not yet verified.
