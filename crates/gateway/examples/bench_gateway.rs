@@ -178,6 +178,8 @@ fn limits() -> Vec<LimitDefinition> {
         services: vec![],
         enforcement: Default::default(),
         visible: true,
+        mode: None,
+        on_store_failure: Default::default(),
     };
     vec![
         limit("ip-arrival", 10_000_000, LimitScope::Ip),

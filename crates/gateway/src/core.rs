@@ -18,7 +18,7 @@ use crate::addresses::Addresses;
 use crate::context::{ContextBook, ContextDesk};
 use crate::drain::Drain;
 use crate::gateway::{Collaborators, GatewayConfig};
-use crate::limits::LimitTable;
+use crate::limits::{LimitStore, LimitTable, StoreShared};
 use crate::metrics::CoreMetrics;
 use crate::quotas::{QuotaBook, QuotaDesk};
 use crate::random::RandomStock;
@@ -35,7 +35,8 @@ pub(crate) struct Shared {
     pub(crate) peppers: Peppers,
     pub(crate) signer: ContextSigner,
     pub(crate) clock: Clock,
-    pub(crate) limits: LimitTable,
+    pub(crate) limits: Arc<LimitTable>,
+    store: Option<Arc<StoreShared>>,
     pub(crate) quotas: Arc<QuotaBook>,
     pub(crate) addresses: Arc<Addresses>,
     contexts: Arc<ContextBook>,
@@ -54,13 +55,19 @@ impl Shared {
         let Collaborators { directory, peppers, signer, clock, entropy } = collaborators;
         let hash = || FixedState::with_seed(u64::from_le_bytes(entropy.bytes()));
         let hashes = [hash(), hash()];
+        let store = config.limit_store.clone().map(|store| {
+            let secret = peppers.current().digest("names of the counters of limits");
+            let secret = secret[..16].try_into().expect("32 bytes have 16");
+            StoreShared::new(store, secret, u128::from_le_bytes(entropy.bytes()))
+        });
         Shared {
+            store,
             config,
             directory,
             peppers,
             signer,
             clock,
-            limits,
+            limits: Arc::new(limits),
             quotas,
             contexts: Arc::default(),
             addresses: Arc::default(),
@@ -80,6 +87,8 @@ pub(crate) struct Core {
     pub(crate) contexts: ContextDesk,
     pub(crate) quotas: QuotaDesk,
     pub(crate) drain: Rc<Drain>,
+    /// Where limits are counted together.
+    pub(crate) store: Option<Rc<LimitStore>>,
     view: RefCell<Rc<View>>,
     audit_counters: RefCell<HashMap<u128, u64>>,
     latest_us: Cell<i64>,
@@ -94,6 +103,7 @@ impl Core {
             contexts: ContextDesk::new(shared.signer.clone(), shared.contexts.clone()),
             quotas: QuotaDesk::new(shared.quotas.clone()),
             drain: Rc::default(),
+            store: shared.store.clone().map(|store| LimitStore::new(store, metrics.clone())),
             view: RefCell::new(Rc::new(view)),
             audit_counters: RefCell::default(),
             latest_us: Cell::new(i64::MIN),

@@ -16,7 +16,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::connection::accept_loop;
 use crate::core::{Core, Shared};
-use crate::limits::LimitTable;
+use crate::limits::{LimitTable, StoreConfig};
 use crate::metrics::{CoreMetrics, MetricsReader, MetricsSnapshot};
 use crate::quotas::QuotaBook;
 
@@ -44,6 +44,8 @@ pub struct GatewayConfig {
     /// Connections that one client address may hold open, over all cores; further ones are closed at once. Not for
     /// `trusted_proxies`, which come with the connections of many.
     pub connections_per_address_max: u32,
+    /// Where limits are counted together with other gateways; each for itself if nowhere.
+    pub limit_store: Option<StoreConfig>,
 }
 
 impl GatewayConfig {
@@ -60,6 +62,7 @@ impl GatewayConfig {
             drain_timeout: Duration::from_secs(30),
             connections_max: 50_000,
             connections_per_address_max: 4_096,
+            limit_store: None,
         }
     }
 }
@@ -100,6 +103,9 @@ pub enum StartError {
         /// What the journal said.
         source: LaneError,
     },
+    /// The place of the store of limits is written wrongly.
+    #[error("reading where limits are counted together")]
+    Store(#[source] redis::RedisError),
     /// A thread or its runtime cannot be started.
     #[error("starting a thread of the gateway")]
     Thread(#[source] io::Error),
@@ -118,6 +124,9 @@ impl Gateway {
         journal: &Journal,
     ) -> Result<GatewayHandle, StartError> {
         let cores = config.cores.clamp(1, 256);
+        if let Some(store) = &config.limit_store {
+            redis::Client::open(store.url.as_str()).map_err(StartError::Store)?;
+        }
         let listeners = listen(config.listen, cores)
             .map_err(|source| StartError::Listen { address: config.listen, source })?;
         let address = listeners[0].local_addr().map_err(StartError::Thread)?;
@@ -236,7 +245,15 @@ fn run(
     stopped: watch::Receiver<Phase>,
 ) {
     let core = std::rc::Rc::new(core);
-    runtime.block_on(accept_loop(core.clone(), listener, stopped));
+    runtime.block_on(async {
+        if let Some(store) = &core.store {
+            tokio::task::spawn_local(store.clone().tend(core.shared.limits.clone()));
+        }
+        accept_loop(core.clone(), listener, stopped).await;
+        if let Some(store) = &core.store {
+            store.leave(&core.shared.limits).await;
+        }
+    });
     // Requests still open are cut here and recorded as such, while the lane is still open.
     drop(runtime);
     drop(core);

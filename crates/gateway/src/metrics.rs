@@ -52,6 +52,10 @@ pub struct MetricsSnapshot {
     pub connections_refused: u64,
     /// Records that the journal could not take.
     pub records_lost: u64,
+    /// Calls to the store of limits for which a request or a lease waited.
+    pub store_calls: u64,
+    /// Of these, those that it did not answer in time, or at all.
+    pub store_failures: u64,
     /// What each limit decided, by name.
     pub limits: BTreeMap<String, LimitCounts>,
 }
@@ -99,6 +103,8 @@ pub(crate) struct CoreMetrics {
     pub(crate) connections_malformed: AtomicU64,
     pub(crate) connections_refused: AtomicU64,
     pub(crate) records_lost: AtomicU64,
+    pub(crate) store_calls: AtomicU64,
+    pub(crate) store_failures: AtomicU64,
     limits: Mutex<BTreeMap<String, Arc<LimitFigures>>>,
 }
 
@@ -117,6 +123,8 @@ impl Default for CoreMetrics {
             connections_malformed: AtomicU64::new(0),
             connections_refused: AtomicU64::new(0),
             records_lost: AtomicU64::new(0),
+            store_calls: AtomicU64::new(0),
+            store_failures: AtomicU64::new(0),
             limits: Mutex::default(),
         }
     }
@@ -172,6 +180,8 @@ impl CoreMetrics {
         sum.connections_malformed += read(&self.connections_malformed);
         sum.connections_refused += read(&self.connections_refused);
         sum.records_lost += read(&self.records_lost);
+        sum.store_calls += read(&self.store_calls);
+        sum.store_failures += read(&self.store_failures);
         for (name, figures) in self.limits.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             figures.add_to(sum.limits.entry(name.clone()).or_default());
         }

@@ -9,7 +9,7 @@ use foldhash::quality::FixedState;
 use http::HeaderValue;
 use rowhouse_domain::access::PermissionId;
 use rowhouse_domain::directory::{Directory, Tenant};
-use rowhouse_domain::limits::{Enforcement, LimitDefinition, LimitScope, Rule};
+use rowhouse_domain::limits::{Enforcement, LimitDefinition, LimitMode, LimitScope, OnStoreFailure, Rule};
 use rowhouse_domain::routes::{Balancing, Route, ServiceDefinition};
 
 use crate::limits::{LimitFigures, Policies};
@@ -68,6 +68,9 @@ pub(crate) struct LimitUse {
     pub(crate) visible: bool,
     /// It counts and refuses nothing.
     pub(crate) watches: bool,
+    /// Who keeps its counters, where there is a store.
+    pub(crate) mode: LimitMode,
+    pub(crate) on_store_failure: OnStoreFailure,
     /// Methods and endpoints it is for; empty is all.
     pub(crate) methods: Box<[Box<str>]>,
     pub(crate) endpoints: Box<[Box<str>]>,
@@ -159,6 +162,8 @@ fn limit_use(index: usize, limit: &LimitDefinition, metrics: &CoreMetrics, hash:
         seed: hash.hash_one(limit.name.as_str()),
         visible: limit.visible && limit.enforcement == Enforcement::Enforce,
         watches: limit.enforcement == Enforcement::Shadow,
+        mode: limit.mode.unwrap_or(LimitMode::Leased),
+        on_store_failure: limit.on_store_failure,
         methods: names(&limit.matches.methods),
         endpoints: names(&limit.matches.endpoints),
         tenants: names(&limit.matches.tenants),

@@ -196,6 +196,7 @@ fn limit(limit: &LimitDefinition, known: &Known<'_>, findings: &mut Vec<Finding>
             BadLimit::Scopes => ("scope", "out_of_bounds"),
             BadLimit::BurstOfWindow => ("burst", "malformed"),
             BadLimit::MatchAtArrival => ("match", "malformed"),
+            BadLimit::StrictOverTenants => ("mode", "bad_mode"),
         };
         find(field, code, error.to_string());
     }

@@ -27,18 +27,26 @@ pub fn decide_all(limits: &[Standing], now_us: i64, cost: i64) -> Decided {
     // Of equal waits the first is told.
     let binding =
         refusals.min_by_key(|(_, (verdict, _))| std::cmp::Reverse(wait(verdict))).map(|(place, _)| place);
-    let verdicts = match binding {
-        None => tried,
-        Some(_) => tried
-            .into_iter()
-            .zip(limits)
-            .map(|(verdict, (rule, state, _))| match verdict.allowed {
-                true => rule.decide(*state, now_us, 0),
-                false => verdict,
-            })
-            .collect(),
-    };
+    let keeps_charge = |verdict: &Verdict| binding.is_none() && verdict.allowed && cost > 0;
+    let verdicts = tried
+        .into_iter()
+        .zip(limits)
+        .map(|(verdict, (rule, state, _))| match () {
+            () if keeps_charge(&verdict) => verdict,
+            () if verdict.allowed => uncharged(rule, *state, rule.decide(*state, now_us, 0)),
+            () => uncharged(rule, *state, verdict),
+        })
+        .collect();
     Decided { allowed: binding.is_none(), binding, verdicts }
+}
+
+/// What was not charged stays as it is stored, unless the clock went back or it is counted with another window now.
+fn uncharged(rule: &Rule, state: State, verdict: Verdict) -> Verdict {
+    let another_window = state.window != 0 && state.window != rule.window();
+    match another_window || verdict.next.at < state.at {
+        true => verdict,
+        false => Verdict { next: state, ..verdict },
+    }
 }
 
 #[cfg(test)]

@@ -96,6 +96,31 @@ pub enum Enforcement {
     Off,
 }
 
+/// Who keeps a limit's counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitMode {
+    /// Each gateway for itself, with its share of the numbers.
+    Local,
+    /// The shared store, of which gateways take leases that they spend in memory.
+    Leased,
+    /// The shared store, asked for every request.
+    Strict,
+}
+
+/// What a limit does while the shared store does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnStoreFailure {
+    /// Each gateway goes on from what it knew last, with its share.
+    #[default]
+    Local,
+    /// It lets everything in and tells nothing.
+    Open,
+    /// It refuses everything.
+    Closed,
+}
+
 /// A tier's own numbers, or none at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -161,6 +186,12 @@ pub struct LimitDefinition {
     /// Whether answers tell of it.
     #[serde(default = "yes")]
     pub visible: bool,
+    /// Who keeps its counters; if not said, the shared store lends them where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<LimitMode>,
+    /// What it does while the shared store does not answer.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_store_failure: OnStoreFailure,
 }
 
 fn yes() -> bool {
@@ -188,6 +219,11 @@ pub enum BadLimit {
         "a limit of global or ip is decided before the caller is known, so that it can match nothing else"
     )]
     MatchAtArrival,
+    /// It would be asked of the store for requests of all tenants at once.
+    #[error(
+        "only a limit within a tenant (scope tenant, user or api_key) can be strict; this one can be leased"
+    )]
+    StrictOverTenants,
 }
 
 impl LimitDefinition {
@@ -232,6 +268,9 @@ impl LimitDefinition {
         }
         if self.scope.at_arrival() && (!self.services.is_empty() || !is_default(&self.matches)) {
             return Err(BadLimit::MatchAtArrival);
+        }
+        if self.mode == Some(LimitMode::Strict) && !self.scope.within_tenant() {
+            return Err(BadLimit::StrictOverTenants);
         }
         self.rule(None)?;
         Ok(self.tiers.keys().try_for_each(|tier| self.rule(Some(tier)).map(drop))?)
@@ -298,6 +337,12 @@ mod tests {
         assert_eq!(change("token_bucket", "fixed_window"), Err(BadLimit::BurstOfWindow));
         let at_arrival = "\"scope\":\"ip\",\"match\":{\"methods\":[\"GET\"]}";
         assert_eq!(change("\"scope\":\"tenant\"", at_arrival), Err(BadLimit::MatchAtArrival));
+        let strict =
+            |scope: &str| change("\"scope\":\"tenant\"", &format!("\"mode\":\"strict\",\"scope\":{scope}"));
+        assert_eq!(strict("[\"user\",\"endpoint\"]"), Ok(()));
+        for scope in ["\"global\"", "\"ip\"", "\"endpoint\""] {
+            assert_eq!(strict(scope), Err(BadLimit::StrictOverTenants), "{scope}");
+        }
         assert!(matches!(change("\"quota\":7", "\"quota\":0"), Err(BadLimit::Numbers(_))));
     }
 

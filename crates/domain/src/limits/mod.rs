@@ -12,7 +12,8 @@ mod simulate;
 pub use announce::{Announced, put_policy, put_standing};
 pub use composite::{Decided, decide_all};
 pub use definition::{
-    BadLimit, Enforcement, LimitDefinition, LimitMatch, LimitScope, LimitValue, Scopes, TierValue,
+    BadLimit, Enforcement, LimitDefinition, LimitMatch, LimitMode, LimitScope, LimitValue, OnStoreFailure,
+    Scopes, TierValue,
 };
 pub use rule::{Algorithm, BadNumbers, Rule, State, Verdict};
 pub use simulate::{BadSimulation, BadSimulationReason, Simulated, Simulation, simulate};

@@ -179,6 +179,31 @@ impl Rule {
         self.tick_us
     }
 
+    /// One of `count` equal shares of it, at least one unit; ticks and window stay, so that a state fits both.
+    pub fn shared_among(self, count: i64) -> Self {
+        let share = |units: i64| (units / count.max(1)).max(1);
+        Rule { quota: share(self.quota), burst: share(self.burst), ..self }
+    }
+
+    /// A state in which `remaining` units are left at `now_us`, as near as units tell.
+    pub fn with_remaining(&self, remaining: i64, now_us: i64) -> State {
+        let now = now_us.div_euclid(self.tick_us);
+        let used = (self.burst - remaining).max(0);
+        match self.algorithm.is_bucket() {
+            true => State { at: now, used: used * self.window, before: 0, window: self.window },
+            false => State { at: now.div_euclid(self.window), used, before: 0, window: self.window },
+        }
+    }
+
+    /// When a counter with `remaining` units is as new, if nobody else comes; µs. Windows end when they end.
+    pub fn reset_after_us(&self, remaining: i64, now_us: i64) -> i64 {
+        let now = now_us.div_euclid(self.tick_us);
+        match self.algorithm.is_bucket() {
+            true => divide_up((self.burst - remaining).max(0) * self.window, self.quota) * self.tick_us,
+            false => (self.window - now.rem_euclid(self.window)) * self.tick_us,
+        }
+    }
+
     /// The window in ticks.
     pub fn window(&self) -> i64 {
         self.window

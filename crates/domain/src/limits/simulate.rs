@@ -62,6 +62,10 @@ struct TriedLimit {
     _tiers: Option<IgnoredAny>,
     #[serde(default, rename = "services")]
     _services: Option<IgnoredAny>,
+    #[serde(default, rename = "mode")]
+    _mode: Option<IgnoredAny>,
+    #[serde(default, rename = "on_store_failure")]
+    _on_store_failure: Option<IgnoredAny>,
 }
 
 fn yes() -> bool {

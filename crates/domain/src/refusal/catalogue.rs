@@ -112,6 +112,7 @@ catalogue! {
     // limits and quotas
     LIMIT_EXCEEDED = "limits.exceeded", 429, Caller, "Quota Exceeded", "Slow down; come back after the time in `Retry-After`.";
     LIMIT_COST_TOO_LARGE = "limits.cost_too_large", 413, Caller, "The cost can never fit the limit", "Split the request.";
+    LIMIT_UNAVAILABLE = "limits.unavailable", 503, Ours, "Limits cannot be counted just now", "Ask again in a second; nothing was done.";
     LIMIT_BAD_VALUE = "limits.bad_value", 422, Caller, "The limit's numbers are out of bounds", "Correct the numbers in `errors`.";
     LIMIT_TOO_SLOW = "limits.too_slow", 422, Caller, "The limit takes too long to come back", "Raise the quota, or lower the burst or the window.";
     LIMIT_TOO_FINE = "limits.too_fine", 422, Caller, "The limit's numbers cannot be counted exactly", "Choose fewer units, or a window of whole seconds.";

@@ -11,6 +11,8 @@ use super::{Fault, FieldError, Refusal};
 pub const MEDIA_TYPE: &str = "application/problem+json";
 /// draft-ietf-httpapi-ratelimit-headers §"Problem Types".
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+/// The same: the limits themselves cannot be counted.
+const REDUCED_CAPACITY: &str = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
 
 /// A problem as it stands on the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +53,7 @@ impl Problem {
         let parts = &refusal.0;
         let type_uri = match parts.kind.status {
             429 => QUOTA_EXCEEDED.to_owned(),
+            503 if parts.kind.code == "limits.unavailable" => REDUCED_CAPACITY.to_owned(),
             _ => format!("{docs}/docs/errors/{}", parts.kind.code),
         };
         Problem {

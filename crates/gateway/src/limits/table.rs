@@ -41,6 +41,21 @@ impl CounterKey {
     pub(crate) fn bits(self) -> u128 {
         u128::from(self.place) << 64 | u128::from(self.tag)
     }
+
+    /// The key whose bits these are.
+    pub(crate) fn from_bits(bits: u128) -> Self {
+        CounterKey::new((bits >> 64) as u64, bits as u64)
+    }
+
+    /// The key of something else about the same counter.
+    pub(crate) fn changed(self, by: u64) -> Self {
+        CounterKey::new(self.place ^ by.rotate_left(32), self.tag ^ by)
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn fixed(place: u64, tag: u64) -> Self {
+        CounterKey { place, tag }
+    }
 }
 
 struct Slot {
@@ -103,6 +118,18 @@ impl LimitTable {
         let slot = self.slot(key);
         let state = unpack(rule, slot.state.load(Ordering::Acquire));
         rule.decide(state, not_before(state, rule, now_us), cost)
+    }
+
+    /// Puts a state in place of a counter's own.
+    pub(crate) fn put(&self, key: CounterKey, rule: &Rule, state: State, now_us: i64) {
+        let slot = self.slot(key);
+        slot.state.store(pack(rule, state), Ordering::Release);
+        slot.empty_at_us.store(now_us + rule.decide(state, now_us, 0).reset_after_us, Ordering::Relaxed);
+    }
+
+    /// The 128 bits of a slot that keeps something else than a counter. It makes room when nothing better does.
+    pub(super) fn state(&self, key: CounterKey) -> &AtomicU128 {
+        &self.slot(key).state
     }
 
     /// Gives `cost` units back, never above full.

@@ -6,6 +6,7 @@ use http::request::Parts;
 use rowhouse_domain::limits::LimitScope;
 
 use super::limit::{Counted, settle};
+use super::together::arrive_together;
 use super::{Recording, Stop};
 use crate::addresses::counted_as;
 use crate::connection::Peer;
@@ -28,6 +29,10 @@ pub(crate) fn arrive<'r>(
     let client = client_address(core, peer, parts);
     recording.client = client;
     if !view.arrival.is_empty() {
+        if let Some(store) = &core.store {
+            arrive_together(core, store, view, client, recording)?;
+            return Ok(Arrived { parts });
+        }
         let counted = view.arrival.iter().filter_map(|limit| {
             let mut values = [0; 4];
             for (value, scope) in values.iter_mut().zip(&limit.scopes) {

@@ -19,13 +19,13 @@ pub(crate) struct Admitted<'r, 'v> {
 
 /// One counter that a request is charged to.
 pub(super) struct Counted<'v> {
-    limit: &'v LimitUse,
-    rule: Rule,
-    key: CounterKey,
+    pub(super) limit: &'v LimitUse,
+    pub(super) rule: Rule,
+    pub(super) key: CounterKey,
 }
 
 /// What a request is counted by: one value for each scope, and the tenant.
-type Values = [u128; 4];
+pub(super) type Values = [u128; 4];
 
 impl<'v> Counted<'v> {
     /// A counter that begins anew when its limit counts otherwise.
@@ -42,28 +42,37 @@ pub(crate) fn limit<'r, 'v>(
     known: Known<'r, 'v>,
     recording: &mut Recording,
 ) -> Result<Admitted<'r, 'v>, Stop> {
-    let (uses, cost) = match &known.destination {
-        Destination::Route(matched) => {
-            (&view.services[matched.route.service].admission, i64::from(matched.route.definition.cost))
-        }
-        _ => (&view.unrouted, 1),
-    };
+    let (uses, cost) = that_apply(view, &known);
     if !uses.is_empty() {
         let client = recording.client;
-        let counted = uses.iter().filter_map(|limit| counted(core, &known, limit, client));
+        let endpoint = |endpoint: &str| CounterKey::of(&core.shared.hashes, &endpoint).bits();
+        let counted = uses.iter().filter_map(|limit| {
+            let (rule, values) = counted_by(&known, limit, client, endpoint)?;
+            Some(Counted::new(core, limit, rule, &values))
+        });
         settle(core, view, counted.collect(), cost, recording)?;
     }
     Ok(Admitted { known })
 }
 
-/// The counter of a limit for this request; none if the limit is not for it, if the request lacks what it counts by,
-/// or if it has no such limit.
-fn counted<'v>(
-    core: &Core,
+/// The limits of the service that is asked, and what the request costs.
+pub(super) fn that_apply<'a>(view: &'a View, known: &Known<'_, '_>) -> (&'a [LimitUse], i64) {
+    match &known.destination {
+        Destination::Route(matched) => {
+            (&view.services[matched.route.service].admission, i64::from(matched.route.definition.cost))
+        }
+        _ => (&view.unrouted, 1),
+    }
+}
+
+/// What a limit counts this request by, and with which numbers; none if the limit is not for it, if the request lacks
+/// what it counts by, or if it has no such limit.
+pub(super) fn counted_by(
     known: &Known<'_, '_>,
-    limit: &'v LimitUse,
+    limit: &LimitUse,
     client: IpAddr,
-) -> Option<Counted<'v>> {
+    hash: impl Fn(&str) -> u128,
+) -> Option<(Rule, Values)> {
     let tenant = known.resolved.tenant.map(|tenant| &**tenant);
     let method = known.resolved.sound.parts.method.as_str();
     let endpoint = match &known.destination {
@@ -86,13 +95,13 @@ fn counted<'v>(
             LimitScope::Tenant => tenant?.id.as_u128(),
             LimitScope::User => known.key?.owner.id.as_u128(),
             LimitScope::ApiKey => known.key?.family.as_u128(),
-            LimitScope::Endpoint => CounterKey::of(&core.shared.hashes, &endpoint?).bits(),
+            LimitScope::Endpoint => hash(endpoint?),
         };
     }
     if limit.within_tenant {
         values[3] = tenant?.id.as_u128();
     }
-    Some(Counted::new(core, limit, rule, &values))
+    Some((rule, values))
 }
 
 /// Charges all counters or none, and notes what the answer tells of them. A limit that only watches refuses nothing.
@@ -119,14 +128,25 @@ pub(super) fn settle(
     if refused {
         give_back(core, &counted, &mut verdicts, cost, now_us);
     }
-    for (counter, verdict) in counted.iter().zip(&verdicts) {
+    conclude(view, &counted, &verdicts, refused, recording)
+}
+
+/// Counts what was decided, notes what the answer tells of it, and refuses.
+pub(super) fn conclude(
+    view: &View,
+    counted: &[Counted<'_>],
+    verdicts: &[Verdict],
+    refused: bool,
+    recording: &mut Recording,
+) -> Result<(), Stop> {
+    for (counter, verdict) in counted.iter().zip(verdicts) {
         counter.limit.figures.count(&counter.rule, verdict, counter.limit.watches);
     }
-    let binding = refused.then(|| binding(&counted, &verdicts));
-    tell(&counted, &verdicts, binding, recording);
+    let binding = refused.then(|| binding(counted, verdicts));
+    tell(counted, verdicts, binding, recording);
     match binding {
         None => Ok(()),
-        Some(binding) => Err(exceeded(view, &counted, &verdicts, binding, recording).into()),
+        Some(binding) => Err(exceeded(view, counted, verdicts, binding, recording).into()),
     }
 }
 

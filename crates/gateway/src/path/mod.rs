@@ -17,6 +17,7 @@ mod recording;
 mod resolve;
 mod serve;
 mod stop;
+mod together;
 mod traceparent;
 mod usage;
 

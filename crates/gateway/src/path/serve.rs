@@ -16,6 +16,7 @@ use super::limit::limit;
 use super::prepare::{choose, prepare};
 use super::quota::reserve;
 use super::resolve::resolve;
+use super::together::limit_together;
 use super::{Recording, Stop};
 use crate::body::AnswerBody;
 use crate::connection::Peer;
@@ -48,7 +49,10 @@ async fn pass(
     let sound = examine(arrived, peer)?; // one meaning only, one normal form of the path
     let resolved = resolve(core, &view, &sound, recording)?; // which tenant
     let known = authenticate(core, &view, resolved, recording)?; // who
-    let admitted = limit(core, &view, known, recording)?; // how often
+    let admitted = match &core.store {
+        None => limit(core, &view, known, recording)?, // how often
+        Some(store) => Box::pin(limit_together(core, store, &view, known, recording)).await?,
+    };
     let permitted = authorise(&view, admitted, recording)?; // whether at all
     let within = reserve(core, permitted, recording)?; // how much
 

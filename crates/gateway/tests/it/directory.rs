@@ -165,6 +165,8 @@ impl Plan {
             services: vec![],
             enforcement: Default::default(),
             visible: !matches!(scope, LimitScope::Global | LimitScope::Endpoint),
+            mode: None,
+            on_store_failure: Default::default(),
         });
         for tenant in &mut self.tenants {
             tenant.limits.push(Rule::new(Algorithm::TokenBucket, quota, 1000, Some(burst)).ok());

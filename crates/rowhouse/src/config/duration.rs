@@ -15,6 +15,11 @@ impl Span {
         Span(Duration::from_secs(seconds))
     }
 
+    /// Thousandths of a second.
+    pub const fn millis(millis: u64) -> Self {
+        Span(Duration::from_millis(millis))
+    }
+
     /// As the standard library's type.
     pub fn duration(self) -> Duration {
         self.0

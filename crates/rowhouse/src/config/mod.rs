@@ -3,6 +3,7 @@
 
 mod duration;
 mod lifecycle;
+mod limits;
 mod load;
 mod messages;
 mod origin;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 
 pub use duration::Span;
 pub use lifecycle::Lifecycle;
+pub use limits::Limits;
 pub use load::{load, strangers};
 pub use messages::{MailTls, MailTransport, Messages};
 pub use origin::{Shown, origins};
@@ -31,6 +33,8 @@ pub struct Config {
     pub journal: Journal,
     /// How requests are resolved.
     pub tenancy: Tenancy,
+    /// Where limits are counted.
+    pub limits: Limits,
     /// The tenants' databases.
     pub tenantdb: Tenantdb,
     /// Backups of tenants.

@@ -48,7 +48,11 @@ pub fn origins(
         Shown {
             name: setting.name,
             value: value.map(|value| {
-                if setting.name == "database.url" { "\"…\"".to_owned() } else { value.to_string() }
+                if matches!(setting.name, "database.url" | "limits.store_url") {
+                    "\"…\"".to_owned()
+                } else {
+                    value.to_string()
+                }
             }),
             origin,
             variable: format!("{ENVIRONMENT_PREFIX}{}", setting.name.replace('.', "__").to_uppercase()),

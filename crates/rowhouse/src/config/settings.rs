@@ -64,6 +64,14 @@ pub static SETTINGS: &[Setting] = &[
     ),
     setting("tenancy.host_quarantine", "How long a domain that was served is kept from other tenants."),
     setting(
+        "limits.store_url",
+        "A Redis 7.0 or newer in which gateways count limits together: `redis://[:password@]host:port`. Each counts for itself without. Shown as `…`.",
+    ),
+    setting(
+        "limits.store_deadline",
+        "How long a request waits for it; then each limit does what its `on_store_failure` says.",
+    ),
+    setting(
         "tenantdb.below_floor",
         "Of a server with known holes in row-level security: `strict` judges statements more strictly, `refuse` also places no shared tenant there.",
     ),

@@ -12,7 +12,7 @@ use rowhouse_control::{
 };
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::OPERATOR_TENANT;
-use rowhouse_gateway::{Collaborators, Gateway, GatewayConfig, GatewayHandle};
+use rowhouse_gateway::{Collaborators, Gateway, GatewayConfig, GatewayHandle, StoreConfig};
 use rowhouse_journal::Journal;
 use rowhouse_store::server::PrivateServer;
 use rowhouse_store::{Change, Notice};
@@ -164,6 +164,10 @@ fn start_gateway(config: &Config, control: &Shared, journal: &Journal) -> anyhow
     settings.drain_timeout = config.server.drain.duration();
     let proxies = config.server.trusted_proxies.iter();
     settings.trusted_proxies = proxies.map(std::net::IpAddr::to_canonical).collect();
+    settings.limit_store = config.limits.store_url.clone().map(|url| {
+        let deadline = config.limits.store_deadline.duration();
+        StoreConfig { url, deadline }
+    });
     settings.cores = config.server.gateway_threads.unwrap_or(settings.cores);
     let collaborators = Collaborators {
         directory: control.directory.clone(),

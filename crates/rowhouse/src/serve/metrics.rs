@@ -71,6 +71,18 @@ pub fn render(readings: &Readings) -> String {
             page.sample("rowhouse_limits_decisions_total", &[("limit", limit), ("outcome", outcome)], count);
         }
     }
+    page.single(
+        "rowhouse_limits_store_calls_total",
+        "counter",
+        "Calls to the store of limits for which a request or a lease waited",
+        gateway.store_calls,
+    );
+    page.single(
+        "rowhouse_limits_store_failures_total",
+        "counter",
+        "Of these, those that it did not answer in time, or at all",
+        gateway.store_failures,
+    );
     page.histogram(
         "rowhouse_routes_duration_seconds",
         "From arrival to the end of the answer",
