@@ -76,7 +76,8 @@ pub async fn assess(control: &Control, tenant: TenantId, because: &str) -> Resul
     transaction.execute(queries::ONE_AT_A_TIME, &[&tenant.0]).await?;
     let now = control.clock().now();
     let ended = expire(&transaction, tenant, now).await?;
-    let Some(row) = tenancy::load_tenants(&transaction, Some(tenant)).await?.pop() else {
+    let found = tenancy::load_tenants(&transaction, Some(tenant)).await?.pop();
+    let Some(row) = found.filter(|row| !row.status.is_over()) else {
         transaction.rollback().await?;
         return Ok(Assessed::default());
     };

@@ -153,14 +153,14 @@ impl Collectors {
     }
 }
 
-/// What is measured of a tenant.
+/// What is measured of a tenant: nothing of one that leaves, which would be found by the search for what is left of it.
 fn measured(entry: &Tenant) -> impl Iterator<Item = (TenantId, String, &'static str)> + '_ {
     let collector = |quota: &Quota| match &quota.rule.collect {
         Some(_) => Some(TABLE),
         None => (*quota.meter == *STORAGE_METER).then_some(STORAGE),
     };
     let of = move |quota: &Quota| collector(quota).map(|own| (entry.id, quota.meter.to_string(), own));
-    entry.quotas.iter().filter_map(of)
+    entry.quotas.iter().filter(|_| !entry.status.is_over()).filter_map(of)
 }
 
 fn percent(level: Quantity, quota: Option<&Quota>) -> Option<i128> {
@@ -185,7 +185,10 @@ async fn taken(
     let transaction = control.store.write(&Permit::for_system(None, "measuring")).await?;
     let next = next(due, target, Some(level), now);
     let whose = (due.tenant, due.meter.as_str());
-    measurement::keep(&transaction, whose, &due.collector, (level, now), Some(next)).await?;
+    if !measurement::renew(&transaction, whose, (level, now), next).await? {
+        // It was taken out meanwhile, with its tenant perhaps.
+        return transaction.rollback().await;
+    }
     let is_same = due.level.is_some_and(|(before, _)| before == level) && due.failures == 0;
     let limit = target.quota().and_then(|quota| quota.limit);
     let is_near = limit == Some(0) || percent(level, target.quota()).is_some_and(|own| own >= TOLD_PERCENT);

@@ -4,7 +4,7 @@
 //! A counter's `current_usage` is what was used on that day, and its peak the same; a level's is what existed at the end
 //! of the day, and its peak the highest of the day, what was carried into it included.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::civil::Date;
@@ -90,7 +90,8 @@ async fn see_limits(control: &Control, permit: &Permit, tenant: Option<TenantId>
     }
     let (mut rules, mut tiers) = (Rules::default(), HashMap::new());
     let (mut tenants, mut meters, mut limits) = (vec![], vec![], vec![]);
-    for row in tenancy::load_tenants(&transaction, tenant).await? {
+    let tenants_known = tenancy::load_tenants(&transaction, tenant).await?;
+    for row in tenants_known.into_iter().filter(|row| !row.status.is_over()) {
         if !tiers.contains_key(&row.tier) {
             let tier = catalog::load_tier(&transaction, &row.tier).await;
             let tier = tier.map_err(|_| StoreError::Stored { what: "a tier" })?;
@@ -151,16 +152,20 @@ async fn make(
 
 static UTC: TimeZone = TimeZone::UTC;
 
-/// Whose clock days follow.
+/// Whose clock days follow, and who has no days any more. What an erased tenant used stays among the evidence of its
+/// bills; made again from that, its days would be rows of somebody who was erased.
 struct Zones {
     own: HashMap<TenantId, TimeZone>,
+    over: HashSet<TenantId>,
 }
 
 impl Zones {
     async fn load(transaction: &Transaction, tenant: Option<TenantId>) -> Result<Self, StoreError> {
         let all = billing::calendars(transaction, tenant).await?;
         let own = all.into_iter().map(|(tenant, calendar)| (tenant, calendar.zone().clone()));
-        Ok(Zones { own: own.filter(|(_, zone)| *zone != TimeZone::UTC).collect() })
+        let own = own.filter(|(_, zone)| *zone != TimeZone::UTC).collect();
+        let tenants = tenancy::load_tenants(transaction, tenant).await?.into_iter();
+        Ok(Zones { own, over: tenants.filter(|row| row.status.is_over()).map(|row| row.id).collect() })
     }
 
     fn of(&self, tenant: TenantId) -> &TimeZone {
@@ -206,7 +211,7 @@ async fn day(
         let quantity = |place| measurement::quantity(row.get(place));
         figures.insert((TenantId(row.get(0)), row.get(1)), (quantity(2)?, quantity(3)?, row.get(4)));
     }
-    figures.retain(|(tenant, _), _| zones.of(*tenant) == zone);
+    figures.retain(|(tenant, _), _| zones.of(*tenant) == zone && !zones.over.contains(tenant));
     if figures.is_empty() {
         return Ok(());
     }

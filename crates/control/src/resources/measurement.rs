@@ -104,6 +104,21 @@ pub async fn keep(
     Ok(true)
 }
 
+/// Keeps the level of a measurement that was due. Answers whether it is still wanted, and news.
+pub async fn renew(
+    transaction: &Transaction,
+    (tenant, meter): (TenantId, &str),
+    (level, at): (Quantity, Timestamp),
+    due_at: Timestamp,
+) -> Result<bool, StoreError> {
+    let level = level.to_string();
+    let kept = transaction.execute(queries::RENEW_LEVEL, &[&tenant.0, &meter, &level, &at, &due_at]).await?;
+    if kept > 0 {
+        transaction.execute(queries::KEEP_SAMPLE, &[&tenant.0, &meter, &at, &level]).await?;
+    }
+    Ok(kept > 0)
+}
+
 /// Notes that a measurement failed, and when it is tried again. Answers how many have failed in a row.
 pub async fn failed(
     transaction: &Transaction,

@@ -20,6 +20,11 @@ pub const KEEP_LEVEL: &str = "INSERT INTO resources.measurements AS known \
          at = EXCLUDED.at, due_at = EXCLUDED.due_at, failures = 0, problem = NULL \
      WHERE known.at IS NULL OR known.at <= EXCLUDED.at";
 
+/// Keeps a level of what is still to be measured, unless a later one is known.
+pub const RENEW_LEVEL: &str = "UPDATE resources.measurements \
+     SET level = $3::text::numeric, at = $4, due_at = $5, failures = 0, problem = NULL \
+     WHERE tenant_id = $1 AND meter = $2 AND (at IS NULL OR at <= $4)";
+
 /// Keeps the last and the highest level of a minute.
 pub const KEEP_SAMPLE: &str = "INSERT INTO resources.samples AS known (tenant_id, meter, minute, at, level, peak) \
      VALUES ($1, $2, date_trunc('minute', $3::timestamptz, 'UTC'), $3, $4::text::numeric, $4::text::numeric) \

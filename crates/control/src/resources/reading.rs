@@ -57,7 +57,7 @@ pub async fn target(control: &Control, due: &Measurement) -> Result<Option<Targe
     let permit = Permit::for_system(Some(due.tenant), "measuring");
     let transaction = control.store.read(&permit).await?;
     let found = tenancy::load_tenants(&transaction, Some(due.tenant)).await?.pop();
-    let Some(row) = found else { return Ok(None) };
+    let Some(row) = found.filter(|row| !row.status.is_over()) else { return Ok(None) };
     let now: Timestamp = control.clock().now();
     let quotas = quotas_of(&transaction, &row, now).await;
     let quotas = quotas.map_err(|_| StoreError::Stored { what: "the tier of a tenant" })?;

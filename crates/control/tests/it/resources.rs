@@ -395,6 +395,39 @@ async fn days_thrown_away_and_made_again_are_the_same_to_the_byte() {
     );
 }
 
+/// What an erased tenant used stays among the evidence of its bills; nothing else is made of that again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_measured_or_counted_up_of_a_tenant_that_leaves() {
+    let stage = Stage::start().await;
+    let (platform, control) = (&stage.platform, stage.control());
+    let tenant = stage.tenant("acme", "basic", "shared").await;
+    let id: TenantId = tenant["id"].as_str().expect("an id").parse().expect("a tenant's id");
+    count(platform, id, &[(control.clock().now_us(), "stamps_created", 40)]).await;
+    resources::history::refresh(control, None).await.expect("days");
+    let days = format!("SELECT count(*) FROM resources.usage_days WHERE tenant_id = '{}'", id.0);
+    assert_ne!(platform.ask(&days).await, "0");
+
+    let _following = Following::start(control);
+    let measured = format!("SELECT count(*) FROM resources.measurements WHERE tenant_id = '{}'", id.0);
+    until("its storage is measured", || async { platform.ask(&measured).await != "0" }).await;
+    let body = json!({"retention_days": 30, "reason": "it leaves"});
+    let (status, answer) = stage.call("POST", "/v1/tenants/acme/decommission", body).await;
+    assert_eq!(status, 202, "{answer}");
+    until("it leaves", || async { stage.get("/v1/tenants/acme").await["status"] == json!("leaving") }).await;
+    platform.hand.advance_us(DAY_US);
+    until("it is measured no more", || async { platform.ask(&measured).await == "0" }).await;
+    platform
+        .ask(&format!(
+            "WITH gone AS (DELETE FROM resources.usage_days WHERE tenant_id = '{}' RETURNING 1) \
+             SELECT count(*) FROM gone",
+            id.0
+        ))
+        .await;
+    resources::history::refresh(control, None).await.expect("days");
+    assert_eq!(platform.ask(&days).await, "0");
+    stage.stop().await;
+}
+
 /// Rights of the only place in a database, as its guard has them.
 const RIGHTS: &str = "SELECT string_agg(rights, ' ') FROM rh.place";
 

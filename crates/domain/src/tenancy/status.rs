@@ -52,6 +52,11 @@ pub enum Service {
 }
 
 impl Status {
+    /// Whether nothing is measured of it any more: it leaves, has left, or never came.
+    pub fn is_over(self) -> bool {
+        matches!(self, Status::Leaving | Status::Terminated | Status::Failed)
+    }
+
     /// All states.
     pub const ALL: [Status; 7] = [
         Status::Provisioning,
