@@ -76,7 +76,13 @@ async fn declare_service(operator: &Client, house: &House) -> anyhow::Result<()>
     Ok(())
 }
 
-async fn make_tenant(operator: &Client, code: &str, tier: &str, isolation: &str) -> anyhow::Result<Tenant> {
+/// Makes a tenant with a domain and two keys, and waits until it is served.
+pub async fn make_tenant(
+    operator: &Client,
+    code: &str,
+    tier: &str,
+    isolation: &str,
+) -> anyhow::Result<Tenant> {
     let body = json!({"code": code, "company_name": code, "tier": tier, "isolation": isolation});
     let operation = operator.post("/v1/tenants", body).await?;
     let id = operation["id"].as_str().context("an operation has an id")?;

@@ -3,6 +3,7 @@
 
 mod calls;
 mod evidence;
+mod life;
 mod power;
 mod refusals;
 mod resolving;
@@ -42,6 +43,7 @@ pub async fn run(house: &mut House, setting: &Setting) -> anyhow::Result<u32> {
     resolving::check(house, setting, &mut tally).await?;
     refusals::check(house, setting, &mut tally).await?;
     evidence::check(house, setting, &mut tally).await?;
+    life::check(house, setting, &mut tally).await?;
     power::check(house, setting, &mut tally).await?;
     line(&format!("{} passed, {} failed", tally.passed, tally.failed));
     Ok(tally.failed)
