@@ -1,6 +1,8 @@
 //! The decision. Pure: rights, permission, instant in; a permit or the reason why not out.
 
-use super::compile::{AccessTable, GrantEffect, PrincipalRights};
+use super::compile::{AccessTable, Flagged, PrincipalRights};
+use super::interval::{Interval, State};
+use super::model::{GrantEffect, ResourceKey};
 use super::permission::{PermissionId, PermissionSet};
 use super::{Principal, PrincipalKind};
 use crate::id::TenantId;
@@ -80,32 +82,90 @@ impl Permit {
 /// A permit or why not.
 pub type Decision = Result<Permit, Reason>;
 
-/// Whether `rights` contain `permission` at `now_us`, and why.
+/// Whether `rights` contain `permission` on the whole tenant at `now_us`, and why.
 pub fn may(rights: Option<&PrincipalRights>, permission: PermissionId, now_us: i64) -> Reason {
     let Some(rights) = rights else { return Reason::NoGrant };
     if rights.deny.contains(permission) {
         return Reason::Denied;
     }
-    if rights.timed.is_empty() {
-        return if rights.allow.contains(permission) { Reason::Granted } else { Reason::NoGrant };
-    }
-    timed(rights, permission, now_us)
-}
-
-fn timed(rights: &PrincipalRights, permission: PermissionId, now_us: i64) -> Reason {
-    let mut best = if rights.allow.contains(permission) { Reason::Granted } else { Reason::NoGrant };
-    for grant in rights.timed.iter().filter(|grant| grant.permissions.contains(permission)) {
-        let active = grant.from_us <= now_us && now_us < grant.until_us;
-        match (grant.effect, active) {
-            (GrantEffect::Deny, true) => return Reason::Denied,
-            (GrantEffect::Allow, true) => best = Reason::Granted,
-            (GrantEffect::Allow, false) if best == Reason::NoGrant => {
-                best = if now_us < grant.from_us { Reason::Pending } else { Reason::Expired };
-            }
-            _ => {}
+    match &rights.flagged {
+        None if rights.allow.contains(permission) => Reason::Granted,
+        None => Reason::NoGrant,
+        Some(flagged) => {
+            let mut verdict = Verdict::new(rights, permission);
+            verdict.timed(flagged, permission, now_us);
+            verdict.reason()
         }
     }
-    best
+}
+
+/// Whether `rights` contain `permission` on `resource` or something that holds it, at `now_us`, and why. Nothing is
+/// allocated; the cost is a search for each of the resource's ancestors in the grants of each group of the principal that has
+/// grants on resources.
+pub fn may_on(
+    table: &AccessTable,
+    rights: Option<&PrincipalRights>,
+    permission: PermissionId,
+    resource: ResourceKey,
+    now_us: i64,
+) -> Reason {
+    let Some(rights) = rights else { return Reason::NoGrant };
+    if rights.deny.contains(permission) {
+        return Reason::Denied;
+    }
+    let mut verdict = Verdict::new(rights, permission);
+    if let Some(flagged) = &rights.flagged {
+        verdict.timed(flagged, permission, now_us);
+        for key in table.ancestry(resource) {
+            for rule in flagged.carriers.iter().flat_map(|carrier| table.rules_on(carrier, key)) {
+                if rule.permissions.contains(permission) {
+                    verdict.see(rule.effect, rule.interval, now_us);
+                }
+            }
+        }
+    }
+    verdict.reason()
+}
+
+/// What is known so far of a question. The first that holds is told: denied, granted, expired, pending, no grant.
+struct Verdict {
+    denied: bool,
+    granted: bool,
+    expired: bool,
+    pending: bool,
+}
+
+impl Verdict {
+    fn new(rights: &PrincipalRights, permission: PermissionId) -> Self {
+        let granted = rights.allow.contains(permission);
+        Verdict { denied: false, granted, expired: false, pending: false }
+    }
+
+    fn timed(&mut self, flagged: &Flagged, permission: PermissionId, now_us: i64) {
+        for rule in flagged.timed.iter().filter(|rule| rule.permissions.contains(permission)) {
+            self.see(rule.effect, rule.interval, now_us);
+        }
+    }
+
+    fn see(&mut self, effect: GrantEffect, interval: Interval, now_us: i64) {
+        match (effect, interval.state(now_us)) {
+            (GrantEffect::Deny, State::Active) => self.denied = true,
+            (GrantEffect::Allow, State::Active) => self.granted = true,
+            (GrantEffect::Allow, State::Expired) => self.expired = true,
+            (GrantEffect::Allow, State::Pending) => self.pending = true,
+            (GrantEffect::Deny, State::Expired | State::Pending) | (_, State::Never) => {}
+        }
+    }
+
+    fn reason(&self) -> Reason {
+        match () {
+            () if self.denied => Reason::Denied,
+            () if self.granted => Reason::Granted,
+            () if self.expired => Reason::Expired,
+            () if self.pending => Reason::Pending,
+            () => Reason::NoGrant,
+        }
+    }
 }
 
 /// Decides for a principal of `tenant` (`None`: the platform).

@@ -5,19 +5,31 @@
 
 mod compile;
 mod decide;
+mod explain;
+mod interval;
+mod model;
 mod permission;
 mod resource_type;
 mod role;
+pub mod simulate;
+mod tenant_role;
+#[cfg(test)]
+mod tests;
 
-pub use compile::{
-    AccessTable, GrantDefinition, GrantEffect, GrantTarget, PrincipalRights, TimedGrant, compile,
+pub use compile::{AccessTable, PrincipalRights, Rule, compile};
+pub use decide::{Decision, Permit, Reason, decide, decide_key, decide_key_of, may, may_on};
+pub use explain::{Explained, Step, explain};
+pub use interval::{Interval, State};
+pub use model::{
+    Grant, GrantDefinition, GrantEffect, GrantTarget, Holder, Membership, Model, Resource, ResourceKey,
+    ResourceName,
 };
-pub use decide::{Decision, Permit, Reason, decide, decide_key, decide_key_of, may};
-pub use permission::{PermissionId, PermissionSet, Permissions};
+pub use permission::{ImpliesError, PermissionId, PermissionSet, Permissions};
 pub use resource_type::{ResourceType, RoleDefaults, with_standard_actions};
 pub use role::{
     BY_NAME_ONLY, RoleCatalogue, RoleDefinition, RoleError, key_permits, shipped_roles, standard_actions,
 };
+pub use tenant_role::{TenantRoleError, check_tenant_roles, composable};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 

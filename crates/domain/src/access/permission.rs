@@ -10,7 +10,7 @@ const WORDS: usize = 8;
 pub struct PermissionId(u16);
 
 /// A set of permissions in 64 bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct PermissionSet([u64; WORDS]);
 
 impl PermissionSet {
@@ -32,6 +32,22 @@ impl PermissionSet {
         for (mine, theirs) in self.0.iter_mut().zip(other.0) {
             *mine |= theirs;
         }
+    }
+    /// Takes all bits of `other` out.
+    pub fn subtract(&mut self, other: &PermissionSet) {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine &= !theirs;
+        }
+    }
+    /// Keeps only the bits that are in `other` too.
+    pub fn intersect(&mut self, other: &PermissionSet) {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine &= theirs;
+        }
+    }
+    /// How many bits are set.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
     }
     /// Whether every bit is in `other`.
     pub fn is_subset(&self, other: &PermissionSet) -> bool {
@@ -59,6 +75,19 @@ impl std::fmt::Debug for PermissionSet {
 pub struct Permissions {
     names: Vec<Box<str>>,
     by_name: HashMap<Box<str>, PermissionId>,
+    /// Of each bit that implies others, all that it implies, however far.
+    implied: HashMap<u16, PermissionSet>,
+}
+
+/// A circle in what actions imply, or an action that is not declared.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ImpliesError {
+    /// An action implies itself by way of others.
+    #[error("actions imply each other in a circle: {}", path.join(" → "))]
+    Cycle { path: Vec<String> },
+    /// One end is not declared by the type.
+    #[error("`{permission}` is not declared")]
+    Unknown { permission: String },
 }
 
 impl Permissions {
@@ -75,6 +104,63 @@ impl Permissions {
             }
         }
         if all.names.len() > WORDS * 64 { Err(all.names.len()) } else { Ok(all) }
+    }
+
+    /// Declares that who is allowed an action of `kind` is allowed what it `implies` too.
+    ///
+    /// # Errors
+    /// For an action that the type does not declare, and for a circle.
+    pub fn with_implies(
+        mut self,
+        kind: &str,
+        implies: &BTreeMap<String, Vec<String>>,
+    ) -> Result<Self, ImpliesError> {
+        for action in implies.keys() {
+            let mut set = PermissionSet::default();
+            self.follow(kind, action, implies, &mut Vec::new(), &mut set)?;
+            let own = self.id(&format!("{kind}:{action}")).expect("follow has looked it up");
+            self.implied.insert(own.0, set);
+        }
+        Ok(self)
+    }
+
+    fn follow(
+        &self,
+        kind: &str,
+        action: &str,
+        implies: &BTreeMap<String, Vec<String>>,
+        path: &mut Vec<String>,
+        set: &mut PermissionSet,
+    ) -> Result<(), ImpliesError> {
+        let permission = format!("{kind}:{action}");
+        let Some(bit) = self.id(&permission) else { return Err(ImpliesError::Unknown { permission }) };
+        let closed = path.iter().any(|before| before == action);
+        path.push(action.to_owned());
+        if closed {
+            return Err(ImpliesError::Cycle { path: path.clone() });
+        }
+        set.insert(bit);
+        for next in implies.get(action).into_iter().flatten() {
+            self.follow(kind, next, implies, path, set)?;
+        }
+        path.pop();
+        Ok(())
+    }
+
+    /// `set` with everything that its permissions imply: what an allow of it gives. A deny is never closed.
+    pub fn closed(&self, set: &PermissionSet) -> PermissionSet {
+        let mut closed = *set;
+        for (bit, implied) in &self.implied {
+            if set.contains(PermissionId(*bit)) {
+                closed.extend(implied);
+            }
+        }
+        closed
+    }
+
+    /// Every bit with its text.
+    pub fn bits(&self) -> impl Iterator<Item = (PermissionId, &str)> {
+        self.names.iter().enumerate().map(|(bit, name)| (PermissionId(bit as u16), &**name))
     }
 
     /// The bit of an exact permission.

@@ -1,11 +1,13 @@
 //! Resource types: the kinds of things that permissions are about, and what the shipped roles may do with them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::role::{RoleDefinition, standard_actions};
 
 /// A kind of thing with its actions.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResourceType {
     /// `[a-z][a-z0-9_]{0,62}`.
@@ -14,6 +16,15 @@ pub struct ResourceType {
     pub service: String,
     /// What can be done with them: 1 to 64 of `[a-z][a-z0-9_]{0,30}`.
     pub actions: Vec<String>,
+    /// What else is allowed to who is allowed an action: `{"update": ["read"]}`. No circles. A deny is never extended.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub implies: BTreeMap<String, Vec<String>>,
+    /// The type of the things that hold such things: a grant on the holder reaches what it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    /// Actions that tenants cannot put into roles of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_composable: Vec<String>,
     /// What the shipped roles get.
     #[serde(default)]
     pub role_defaults: RoleDefaults,
@@ -55,6 +66,7 @@ mod tests {
             service: "parking".into(),
             actions: vec!["create".into(), "read".into(), "open".into()],
             role_defaults,
+            ..ResourceType::default()
         };
         let role = |name: &str| RoleDefinition {
             name: name.into(),

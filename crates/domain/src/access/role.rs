@@ -39,14 +39,14 @@ pub enum RoleError {
 
 /// Roles with their closed permissions.
 #[derive(Debug, Clone, Default)]
-pub struct RoleCatalogue(BTreeMap<String, Closed>);
+pub struct RoleCatalogue(pub(super) BTreeMap<String, Closed>);
 
 /// What a role permits, inherited included.
 #[derive(Debug, Clone, Copy, Default)]
-struct Closed {
-    all: PermissionSet,
+pub(super) struct Closed {
+    pub(super) all: PermissionSet,
     /// Of these, what is listed by its name and not only by a pattern.
-    by_name: PermissionSet,
+    pub(super) by_name: PermissionSet,
 }
 
 impl RoleCatalogue {
@@ -63,6 +63,11 @@ impl RoleCatalogue {
             closed.0.insert(role.name.clone(), set);
         }
         Ok(closed)
+    }
+
+    /// The names of all roles, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
     }
 
     /// What a role permits, inherited included.
@@ -148,6 +153,7 @@ pub fn key_permits(
             by_name.extend(&bits);
         }
     }
+    set = permissions.closed(&set);
     for bit in BY_NAME_ONLY.iter().filter_map(|name| permissions.id(name)) {
         if !by_name.contains(bit) {
             set.remove(bit);

@@ -1,0 +1,127 @@
+//! Why a decision comes out as it does, from the grants themselves: by which grant, through which groups, until when.
+//!
+//! It walks the model, not what was compiled from it, and comes to the same reason as the decision; a property test asks
+//! both.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::interval::{Interval, State};
+use super::model::{Grant, GrantEffect, Holder, Model, ResourceKey};
+use super::{PermissionId, Principal, Reason};
+
+/// At most so many grants that came near.
+const NEAR_MAX: usize = 20;
+
+/// A grant on its way to a principal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step<'m> {
+    /// The grant.
+    pub grant: &'m Grant,
+    /// The groups through which it comes, the principal's own first; empty for its own grants and for everyone's.
+    pub through: Vec<Uuid>,
+    /// When all of it holds.
+    pub interval: Interval,
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explained<'m> {
+    /// The same as the decision's.
+    pub reason: Reason,
+    /// The grant that proves an allow, or a deny by grant; none otherwise.
+    pub because: Option<Step<'m>>,
+    /// Grants that would have given it at another time, or were overruled; at most 20.
+    pub near: Vec<Step<'m>>,
+    /// The earliest instant after the asked one at which the answer could change by itself.
+    pub holds_until_us: Option<i64>,
+}
+
+/// Answers for `principal`, on the whole tenant or on one thing.
+pub fn explain<'m>(
+    model: &Model<'m>,
+    principal: Principal,
+    permission: PermissionId,
+    thing: Option<ResourceKey>,
+    now_us: i64,
+) -> Explained<'m> {
+    let things = ancestry(model, thing);
+    let ways = ways(model, principal);
+    let mut steps: Vec<Step<'m>> = Vec::new();
+    for grant in model.grants {
+        let about = grant.resource.as_ref().is_none_or(|name| things.contains(&name.key()));
+        if !about || !model.set(grant).contains(permission) {
+            continue;
+        }
+        let reaching = ways.iter().filter(|(holder, ..)| *holder == grant.holder);
+        steps.extend(reaching.map(|(_, through, interval)| Step {
+            grant,
+            through: through.clone(),
+            interval: interval.and(grant.interval),
+        }));
+    }
+    steps.retain(|step| !step.interval.is_empty());
+    steps.sort_by_key(|step| (step.through.len(), step.grant.id));
+    let found = |effect, state| {
+        let fits = |step: &&Step<'_>| step.grant.effect == effect && step.interval.state(now_us) == state;
+        steps.iter().find(fits).cloned()
+    };
+    let (reason, because) = if let Some(step) = found(GrantEffect::Deny, State::Active) {
+        (Reason::Denied, Some(step))
+    } else if let Some(step) = found(GrantEffect::Allow, State::Active) {
+        (Reason::Granted, Some(step))
+    } else if found(GrantEffect::Allow, State::Expired).is_some() {
+        (Reason::Expired, None)
+    } else if found(GrantEffect::Allow, State::Pending).is_some() {
+        (Reason::Pending, None)
+    } else {
+        (Reason::NoGrant, None)
+    };
+    let bounds = steps.iter().flat_map(|step| step.interval.bounds());
+    let holds_until_us = bounds.filter(|bound| *bound > now_us).min();
+    let near = match reason {
+        Reason::Granted => Vec::new(),
+        _ => {
+            steps.into_iter().filter(|step| step.grant.effect == GrantEffect::Allow).take(NEAR_MAX).collect()
+        }
+    };
+    Explained { reason, because, near, holds_until_us }
+}
+
+fn ancestry(model: &Model<'_>, thing: Option<ResourceKey>) -> Vec<ResourceKey> {
+    let parents: HashMap<ResourceKey, ResourceKey> = match thing {
+        None => HashMap::new(),
+        Some(_) => {
+            let held =
+                model.resources.iter().filter_map(|own| Some((own.name.key(), own.parent.as_ref()?.key())));
+            held.collect()
+        }
+    };
+    std::iter::successors(thing, |key| parents.get(key).copied()).take(17).collect()
+}
+
+type Way = (Holder, Vec<Uuid>, Interval);
+
+/// Every way from the principal to a holder. A way never passes a group twice.
+fn ways(model: &Model<'_>, principal: Principal) -> Vec<Way> {
+    let mut all: Vec<Way> = Vec::new();
+    let mut open: Vec<Way> = vec![(Holder::Principal(principal), Vec::new(), Interval::ALWAYS)];
+    if model.principals.contains(&principal) {
+        open.push((Holder::Everyone, Vec::new(), Interval::ALWAYS));
+    }
+    while let Some(way) = open.pop() {
+        for up in model.memberships.iter().filter(|up| up.member == way.0) {
+            let mut through = way.1.clone();
+            through.push(up.group);
+            let interval = way.2.and(up.interval);
+            let known =
+                |(holder, _, longer): &Way| *holder == Holder::Group(up.group) && longer.contains(interval);
+            if !interval.is_empty() && !all.iter().chain(&open).any(known) {
+                open.push((Holder::Group(up.group), through, interval));
+            }
+        }
+        all.push(way);
+    }
+    all
+}

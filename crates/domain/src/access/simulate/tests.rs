@@ -1,0 +1,161 @@
+//! The specification's example, and models as other engines have them in their own test suites.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn simulate(steps: Value) -> Value {
+    let steps: Vec<Step> = serde_json::from_value(steps).expect("steps");
+    let at = "2026-11-21T09:00:00Z".parse().expect("time");
+    serde_json::to_value(run(&World::default(), at, steps).expect("empty")).expect("wire types are JSON")
+}
+
+fn user(name: &str) -> Value {
+    json!({ "kind": "user", "id": name })
+}
+
+fn doc() -> Value {
+    json!({ "op": "put_resource_type", "value": {
+        "name": "doc", "actions": ["read", "write"], "implies": { "write": ["read"] } } })
+}
+
+fn results(told: &Value) -> Vec<String> {
+    let steps = told["steps"].as_array().expect("steps");
+    let word = |step: &Value| match step["result"].as_str() {
+        Some("refused") => step["code"].as_str().expect("code").to_owned(),
+        Some("deny") => step["reason"].as_str().expect("reason").to_owned(),
+        other => other.expect("result").to_owned(),
+    };
+    steps.iter().map(word).collect()
+}
+
+#[test]
+fn the_example_of_the_specification() {
+    let told = simulate(json!([
+        doc(),
+        { "op": "put_role", "value": { "name": "author", "permissions": ["doc:write"], "inherits": [] } },
+        { "op": "put_grant", "value": { "principal": user("ann"), "role": "author" }, "as": null },
+        { "op": "check", "principal": user("ann"), "permission": "doc:read",
+          "resource": { "type": "doc", "id": "7" }, "context": {} },
+    ]));
+    assert_eq!(results(&told), ["ok", "ok", "ok", "allow"]);
+    assert_eq!(told["steps"][2]["id"], "grant_sim_1");
+    assert_eq!(
+        told["steps"][3]["because"],
+        json!([{ "grant": "grant_sim_1", "via": [{ "role": "author" }] }])
+    );
+    assert_eq!(told["diff"]["gained_count"], 2);
+    assert_eq!(told["diff"]["gained"][0]["permission"], "doc:read");
+    assert_eq!(told["diff"]["gained"][1]["permission"], "doc:write");
+}
+
+/// The role model of Casbin's documentation: roles in roles, and a domain that nobody crosses is our tenant.
+#[test]
+fn roles_in_groups_in_groups_with_times_and_a_denial_on_one_thing() {
+    let check = |who: &str, what: &str, on: &str| {
+        json!({ "op": "check", "principal": user(who), "permission": what,
+                "resource": { "type": "doc", "id": on } })
+    };
+    let told = simulate(json!([
+        doc(),
+        { "op": "put_group", "value": { "name": "staff" } },
+        { "op": "put_group", "value": { "name": "editors" } },
+        { "op": "add_member", "group": "staff", "principal": { "kind": "group", "id": "editors" } },
+        { "op": "add_member", "group": "editors", "principal": user("ann"), "valid_until": "2026-11-22T00:00:00Z" },
+        { "op": "put_resource", "value": { "type": "doc", "id": "7", "parent": { "type": "folder", "id": "a" } } },
+        { "op": "put_grant", "value": { "principal": { "kind": "group", "id": "staff" }, "permission": "doc:write",
+            "resource": { "type": "folder", "id": "a" } } },
+        check("ann", "doc:read", "7"),
+        check("ann", "doc:read", "8"),
+        { "op": "put_grant", "value": { "principal": user("ann"), "effect": "deny", "permission": "doc:write",
+            "resource": { "type": "doc", "id": "7" } } },
+        check("ann", "doc:write", "7"),
+        check("ann", "doc:read", "7"),
+        { "op": "set_time", "at": "2026-11-22T00:00:00Z" },
+        check("ann", "doc:read", "7"),
+        check("ann", "doc:fly", "7"),
+        { "op": "add_member", "group": "editors", "principal": { "kind": "group", "id": "staff" } },
+        { "op": "put_resource", "value": { "type": "folder", "id": "a", "parent": { "type": "doc", "id": "7" } } },
+    ]));
+    assert_eq!(
+        results(&told),
+        [
+            "ok",
+            "ok",
+            "ok",
+            "ok",
+            "ok",
+            "ok",
+            "ok",
+            "allow",
+            "no_grant",
+            "ok",
+            "denied",
+            "allow",
+            "ok",
+            "expired",
+            "unknown_permission",
+            "access.cycle",
+            "access.cycle",
+        ]
+    );
+}
+
+#[test]
+fn nobody_gives_what_he_does_not_hold_and_the_last_administrator_stays() {
+    let give = |by: &str, to: &str, what: Value| {
+        let mut value = json!({ "principal": user(to) });
+        value.as_object_mut().expect("object").extend(what.as_object().expect("object").clone());
+        json!({ "op": "put_grant", "value": value, "as": user(by) })
+    };
+    let told = simulate(json!([
+        doc(),
+        { "op": "put_resource_type", "value": { "name": "grant", "actions": ["create", "delete", "deny"] } },
+        { "op": "put_role", "value": { "name": "boss", "permissions": ["*:*"] } },
+        { "op": "put_role", "value": { "name": "giver", "permissions": ["grant:create"] } },
+        { "op": "put_grant", "value": { "principal": user("root"), "role": "boss" } },
+        give("root", "ann", json!({ "role": "giver" })),
+        give("root", "ann", json!({ "permission": "doc:read", "valid_until": "2027-01-01T00:00:00Z" })),
+        give("ann", "bob", json!({ "permission": "doc:write" })),
+        give("ann", "bob", json!({ "permission": "doc:read" })),
+        give("ann", "bob", json!({ "permission": "doc:read", "valid_until": "2026-12-01T00:00:00Z" })),
+        give("ann", "bob", json!({ "effect": "deny", "permission": "doc:read" })),
+        give("bob", "ann", json!({ "permission": "doc:read" })),
+        { "op": "put_role", "value": { "name": "giver", "permissions": ["*:*"] }, "as": user("ann") },
+        { "op": "delete_grant", "id": "grant_sim_1" },
+        { "op": "put_grant", "value": { "principal": user("root"), "effect": "deny", "permission": "doc:read" } },
+    ]));
+    let denied = "access.denied";
+    let escalation = "access.escalation";
+    assert_eq!(
+        results(&told)[5..],
+        [
+            "ok",
+            "ok",
+            escalation,
+            escalation,
+            "ok",
+            denied,
+            denied,
+            escalation,
+            "access.last_admin",
+            "access.last_admin",
+        ]
+    );
+}
+
+#[test]
+fn everyone_is_who_belongs_to_the_tenant() {
+    let world = World { people: [Party::new("user", "ann")].into(), ..World::default() };
+    let steps = json!([
+        doc(),
+        { "op": "put_grant", "value": { "principal": { "kind": "everyone" }, "permission": "doc:read" } },
+        { "op": "check", "principal": user("ann"), "permission": "doc:read" },
+        { "op": "check", "principal": user("eve"), "permission": "doc:read" },
+    ]);
+    let steps = serde_json::from_value(steps).expect("steps");
+    let told = run(&world, jiff::Timestamp::UNIX_EPOCH, steps).expect("whole");
+    let words: Vec<Outcome> = told.steps.iter().map(|step| step.result).collect();
+    assert_eq!(words, [Outcome::Ok, Outcome::Ok, Outcome::Allow, Outcome::Deny]);
+    assert_eq!(told.diff.gained_count, 1);
+}

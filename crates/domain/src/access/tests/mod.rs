@@ -1,0 +1,4 @@
+//! The compiled engine against a reading of the rules that knows nothing of bits.
+
+mod naive;
+mod same;

@@ -1,0 +1,130 @@
+//! The rules, read out plainly: for each grant, is it active, is it the caller's, does it name the permission, is it about
+//! this thing. No sets, no tables.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::access::{
+    Grant, GrantEffect, GrantTarget, Holder, Interval, Membership, Principal, Reason, Resource, ResourceName,
+    ResourceType, RoleDefinition,
+};
+
+#[derive(Debug, Clone)]
+pub struct Rules {
+    pub types: Vec<ResourceType>,
+    pub roles: Vec<RoleDefinition>,
+    pub grants: Vec<Grant>,
+    pub memberships: Vec<Membership>,
+    pub resources: Vec<Resource>,
+    pub principals: Vec<Principal>,
+}
+
+impl Rules {
+    pub fn decide(
+        &self,
+        who: Principal,
+        (kind, action): (&str, &str),
+        thing: Option<&ResourceName>,
+        now_us: i64,
+    ) -> Reason {
+        let (mut granted, mut expired, mut pending) = (false, false, false);
+        for grant in self.grants.iter().filter(|grant| self.is_about(grant, thing)) {
+            if !self.names(grant, kind, action) {
+                continue;
+            }
+            for way in self.ways(Holder::Principal(who), grant.holder) {
+                let from =
+                    way.iter().map(|when| when.from_us).max().expect("one").max(grant.interval.from_us);
+                let until =
+                    way.iter().map(|when| when.until_us).min().expect("one").min(grant.interval.until_us);
+                if from >= until {
+                    continue;
+                }
+                match grant.effect {
+                    GrantEffect::Deny if from <= now_us && now_us < until => return Reason::Denied,
+                    GrantEffect::Deny => {}
+                    GrantEffect::Allow if now_us < from => pending = true,
+                    GrantEffect::Allow if now_us < until => granted = true,
+                    GrantEffect::Allow => expired = true,
+                }
+            }
+        }
+        match (granted, expired, pending) {
+            (true, _, _) => Reason::Granted,
+            (_, true, _) => Reason::Expired,
+            (_, _, true) => Reason::Pending,
+            _ => Reason::NoGrant,
+        }
+    }
+
+    fn is_about(&self, grant: &Grant, thing: Option<&ResourceName>) -> bool {
+        let Some(named) = &grant.resource else { return true };
+        let mut at = thing.cloned();
+        for _ in 0..17 {
+            match at {
+                None => return false,
+                Some(own) if own == *named => return true,
+                Some(own) => {
+                    let found = self.resources.iter().rev().find(|resource| resource.name == own);
+                    at = found.and_then(|resource| resource.parent.clone());
+                }
+            }
+        }
+        false
+    }
+
+    /// Each way from `from` to `to`, as the times of its hops.
+    fn ways(&self, from: Holder, to: Holder) -> Vec<Vec<Interval>> {
+        let mut all = Vec::new();
+        if from == to {
+            all.push(vec![Interval::ALWAYS]);
+        }
+        if let (Holder::Principal(principal), Holder::Everyone) = (from, to)
+            && self.principals.contains(&principal)
+        {
+            all.push(vec![Interval::ALWAYS]);
+        }
+        let mut hops: Vec<&Membership> = self.memberships.iter().filter(|hop| hop.member == from).collect();
+        if matches!(from, Holder::Principal(who) if self.principals.contains(&who)) {
+            hops.extend(self.memberships.iter().filter(|hop| hop.member == Holder::Everyone));
+        }
+        for hop in hops {
+            for mut way in self.ways(Holder::Group(hop.group), to) {
+                way.push(hop.interval);
+                all.push(way);
+            }
+        }
+        all
+    }
+
+    fn names(&self, grant: &Grant, kind: &str, action: &str) -> bool {
+        let mut patterns = BTreeSet::new();
+        match &grant.target {
+            GrantTarget::Permission(pattern) => drop(patterns.insert(pattern.clone())),
+            GrantTarget::Role(role) => self.listed(role, &mut patterns),
+        }
+        let none = BTreeMap::new();
+        let found = self.types.iter().find(|own| own.name == kind);
+        let implies = found.map_or(&none, |found| &found.implies);
+        let declared: Vec<&String> = found.map(|found| found.actions.iter().collect()).unwrap_or_default();
+        let asked: Vec<&String> = match grant.effect {
+            GrantEffect::Deny => declared.into_iter().filter(|own| *own == action).collect(),
+            GrantEffect::Allow => declared.into_iter().filter(|own| reaches(implies, own, action)).collect(),
+        };
+        asked.into_iter().any(|action| {
+            let matching =
+                [format!("{kind}:{action}"), format!("{kind}:*"), format!("*:{action}"), "*:*".into()];
+            matching.iter().any(|pattern| patterns.contains(pattern))
+        })
+    }
+
+    fn listed(&self, role: &str, patterns: &mut BTreeSet<String>) {
+        for own in self.roles.iter().filter(|own| own.name == role) {
+            patterns.extend(own.permissions.iter().cloned());
+            own.inherits.iter().for_each(|parent| self.listed(parent, patterns));
+        }
+    }
+}
+
+fn reaches(implies: &BTreeMap<String, Vec<String>>, from: &str, to: &str) -> bool {
+    from == to || implies.get(from).into_iter().flatten().any(|next| reaches(implies, next, to))
+}

@@ -1,0 +1,267 @@
+//! On random models and questions, and on all small ones, the compiled engine, the explanation and the plain reading say the
+//! same.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::naive::Rules;
+use crate::access::*;
+
+const CASES: u32 = 300;
+const ACTIONS: [&str; 3] = ["read", "write", "own"];
+const KINDS: [&str; 2] = ["doc", "folder"];
+
+fn principal(number: u128) -> Principal {
+    Principal { kind: PrincipalKind::User, id: Uuid::from_u128(number) }
+}
+
+fn thing(number: usize) -> ResourceName {
+    ResourceName { kind: KINDS[number % 2].into(), id: number.to_string() }
+}
+
+fn interval() -> impl Strategy<Value = Interval> {
+    prop_oneof![
+        3 => Just(Interval::ALWAYS),
+        1 => (0..6i64, 0..6i64).prop_map(|(from, until)| Interval { from_us: from, until_us: until }),
+        1 => (0..6i64).prop_map(|until| Interval::new(None, Some(until))),
+    ]
+}
+
+fn holder() -> impl Strategy<Value = Holder> {
+    prop_oneof![
+        3 => (0..3u128).prop_map(|number| Holder::Principal(principal(number))),
+        2 => (0..4u128).prop_map(|number| Holder::Group(Uuid::from_u128(100 + number))),
+        1 => Just(Holder::Everyone),
+    ]
+}
+
+fn pattern() -> impl Strategy<Value = String> {
+    let kind = prop_oneof![4 => prop::sample::select(&KINDS[..]), 1 => Just("*")];
+    let action = prop_oneof![4 => prop::sample::select(&ACTIONS[..]), 1 => Just("*")];
+    (kind, action).prop_map(|(kind, action)| format!("{kind}:{action}"))
+}
+
+fn grant() -> impl Strategy<Value = Grant> {
+    let target = prop_oneof![
+        pattern().prop_map(GrantTarget::Permission),
+        (0..4u8).prop_map(|role| GrantTarget::Role(format!("role{role}"))),
+    ];
+    let effect = prop_oneof![3 => Just(GrantEffect::Allow), 1 => Just(GrantEffect::Deny)];
+    let resource = prop::option::of((0..5usize).prop_map(thing));
+    (holder(), effect, target, resource, interval()).prop_map(
+        |(holder, effect, target, resource, interval)| Grant {
+            id: Uuid::nil(),
+            holder,
+            effect,
+            target,
+            resource,
+            interval,
+        },
+    )
+}
+
+/// Roles, groups and things point only at lower numbers, so that there are no circles.
+fn rules() -> impl Strategy<Value = Rules> {
+    let role = (prop::collection::vec(pattern(), 0..3), prop::collection::vec(0..4usize, 0..2));
+    let member = (0..4u128, prop_oneof![(0..3u128).prop_map(Ok), (0..4u128).prop_map(Err)], interval());
+    let parents = prop::collection::vec(prop::option::of(0..5usize), 5);
+    let implies = prop::sample::select(vec![0, 1, 2, 3]);
+    (
+        prop::collection::vec(role, 4),
+        prop::collection::vec(grant(), 0..8),
+        prop::collection::vec(member, 0..6),
+        parents,
+        implies,
+        0..4u128,
+    )
+        .prop_map(|(roles, mut grants, members, parents, implies, people)| {
+            grants.iter_mut().enumerate().for_each(|(at, grant)| grant.id = Uuid::from_u128(at as u128));
+            let memberships = members.into_iter().filter_map(|(group, member, interval)| {
+                let member = match member {
+                    Ok(user) => Holder::Principal(principal(user)),
+                    Err(other) if other < group => Holder::Group(Uuid::from_u128(100 + other)),
+                    Err(_) => return None,
+                };
+                Some(Membership { group: Uuid::from_u128(100 + group), member, interval })
+            });
+            let held = parents.into_iter().enumerate();
+            Rules {
+                types: KINDS.map(|kind| resource_type(kind, implies)).to_vec(),
+                roles: roles.into_iter().enumerate().map(role_of).collect(),
+                grants,
+                memberships: memberships.collect(),
+                resources: held
+                    .map(|(at, parent)| Resource {
+                        name: thing(at),
+                        parent: parent.filter(|parent| *parent < at).map(thing),
+                    })
+                    .collect(),
+                principals: (0..people).map(principal).collect(),
+            }
+        })
+}
+
+fn role_of((at, (permissions, inherits)): (usize, (Vec<String>, Vec<usize>))) -> RoleDefinition {
+    let inherits = inherits.into_iter().filter(|parent| *parent < at).map(|parent| format!("role{parent}"));
+    RoleDefinition {
+        name: format!("role{at}"),
+        title: String::new(),
+        permissions,
+        inherits: inherits.collect(),
+    }
+}
+
+fn resource_type(name: &str, implies: u8) -> ResourceType {
+    let mut all = BTreeMap::new();
+    if implies & 1 == 1 {
+        all.insert("write".to_owned(), vec!["read".to_owned()]);
+    }
+    if implies & 2 == 2 {
+        all.insert("own".to_owned(), vec!["write".to_owned()]);
+    }
+    let actions = ACTIONS.map(str::to_owned).to_vec();
+    ResourceType { name: name.to_owned(), actions, implies: all, ..ResourceType::default() }
+}
+
+/// Asks everything that can be asked of these rules; how many questions it were.
+fn agree(rules: &Rules) -> u64 {
+    let types = rules.types.iter().map(|kind| (kind.name.clone(), kind.actions.clone())).collect();
+    let mut permissions = Permissions::new(&types).expect("few");
+    for kind in &rules.types {
+        permissions = permissions.with_implies(&kind.name, &kind.implies).expect("no circle");
+    }
+    let roles = RoleCatalogue::new(&rules.roles, &permissions).expect("no circle");
+    let model = Model {
+        permissions: &permissions,
+        roles: &roles,
+        grants: &rules.grants,
+        memberships: &rules.memberships,
+        resources: &rules.resources,
+        principals: &rules.principals,
+    };
+    let table = model.compile(1);
+    let things: Vec<Option<ResourceName>> =
+        std::iter::once(None).chain((0..5).map(thing).map(Some)).collect();
+    let mut asked = 0;
+    for who in (0..3).map(principal) {
+        for on in &things {
+            let key = on.as_ref().map(ResourceName::key);
+            for now_us in [0, 2, 3, 5] {
+                let all = table.effective(&who, key, now_us);
+                for (bit, name) in permissions.bits() {
+                    let parts = name.split_once(':').expect("type:action");
+                    let plain = rules.decide(who, parts, on.as_ref(), now_us);
+                    let rights = table.rights(&who);
+                    let compiled = match key {
+                        Some(key) => may_on(&table, rights, bit, key, now_us),
+                        None => may(rights, bit, now_us),
+                    };
+                    let told = explain(&model, who, bit, key, now_us);
+                    let asking = || format!("{who} {name} {on:?} at {now_us} of {rules:#?}");
+                    assert_eq!(compiled, plain, "{}", asking());
+                    assert_eq!(told.reason, plain, "{}", asking());
+                    assert_eq!(all.contains(bit), plain == Reason::Granted, "{}", asking());
+                    proves(&model, &told, (who, bit, key, now_us), &asking);
+                    asked += 1;
+                }
+            }
+        }
+    }
+    asked
+}
+
+/// The proof alone, as the only grant, comes to the same.
+fn proves(
+    model: &Model<'_>,
+    told: &Explained<'_>,
+    (who, bit, key, now_us): (Principal, PermissionId, Option<ResourceKey>, i64),
+    asking: &impl Fn() -> String,
+) {
+    assert_eq!(
+        told.because.is_some(),
+        matches!(told.reason, Reason::Granted | Reason::Denied),
+        "{}",
+        asking()
+    );
+    if let Some(proof) = &told.because {
+        let alone = [proof.grant.clone()];
+        let alone = Model { grants: &alone, ..*model };
+        assert_eq!(explain(&alone, who, bit, key, now_us).reason, told.reason, "{}", asking());
+    }
+}
+
+/// What is held for a time may be done at each instant of it.
+fn held_is_held(rules: &Rules) {
+    let types = rules.types.iter().map(|kind| (kind.name.clone(), kind.actions.clone())).collect();
+    let permissions = Permissions::new(&types).expect("few");
+    let roles = RoleCatalogue::new(&rules.roles, &permissions).expect("no circle");
+    let model = Model {
+        permissions: &permissions,
+        roles: &roles,
+        grants: &rules.grants,
+        memberships: &rules.memberships,
+        resources: &rules.resources,
+        principals: &rules.principals,
+    };
+    let table = model.compile(1);
+    for who in (0..3).map(principal) {
+        for on in std::iter::once(None).chain((0..5).map(|at| Some(thing(at).key()))) {
+            let held = table.held(&who, on, Interval { from_us: 1, until_us: 4 });
+            for now_us in 1..4 {
+                assert!(held.is_subset(&table.effective(&who, on, now_us)));
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: CASES, ..ProptestConfig::default() })]
+
+    /// Each case asks 432 questions: 129,600 in all.
+    #[test]
+    fn the_compiled_engine_says_what_the_rules_say(rules in rules()) {
+        prop_assert_eq!(agree(&rules), 3 * 6 * 4 * 6);
+        held_is_held(&rules);
+    }
+}
+
+/// Two roles of up to three permissions each, inheriting or not, given or denied to a person or to a group that they are in.
+#[test]
+fn every_small_model_agrees() {
+    let sets: Vec<Vec<String>> = (0..8u8)
+        .map(|bits| {
+            (0..3).filter(|at| bits >> at & 1 == 1).map(|at| format!("doc:{}", ACTIONS[at])).collect()
+        })
+        .collect();
+    let holders = [Holder::Principal(principal(0)), Holder::Group(Uuid::from_u128(100)), Holder::Everyone];
+    for (first, second) in sets.iter().flat_map(|one| sets.iter().map(move |two| (one, two))) {
+        for inherits in [vec![], vec![0]] {
+            let roles = [(first.clone(), vec![]), (second.clone(), inherits)];
+            for (holder, effect) in holders
+                .iter()
+                .flat_map(|holder| [GrantEffect::Allow, GrantEffect::Deny].map(|effect| (*holder, effect)))
+            {
+                let grant = |at: u128, holder, effect| Grant {
+                    id: Uuid::from_u128(at),
+                    holder,
+                    effect,
+                    target: GrantTarget::Role(format!("role{at}")),
+                    resource: None,
+                    interval: Interval::ALWAYS,
+                };
+                let group = Uuid::from_u128(100);
+                let member = Holder::Principal(principal(0));
+                agree(&Rules {
+                    types: KINDS.map(|kind| resource_type(kind, 0)).to_vec(),
+                    roles: roles.clone().into_iter().enumerate().map(role_of).collect(),
+                    grants: vec![grant(0, holders[0], GrantEffect::Allow), grant(1, holder, effect)],
+                    memberships: vec![Membership { group, member, interval: Interval::ALWAYS }],
+                    resources: vec![],
+                    principals: vec![principal(0), principal(1)],
+                });
+            }
+        }
+    }
+}
