@@ -59,6 +59,8 @@ pub struct Control {
     pub fleet: deploy::Fleet,
     /// Hashes people's passwords.
     pub hashing: identity::Hashing,
+    /// Where tries to sign in come from.
+    pub sign_in_sources: identity::Sources,
     /// How messages to people leave.
     pub messages: messages::Post,
     /// Settings that do not change while it runs.
@@ -82,6 +84,8 @@ pub struct Settings {
     pub deploy: deploy::Settings,
     /// Of backups and exports.
     pub backups: lifecycle::backup::Settings,
+    /// Proxies whose word on where a call comes from is believed.
+    pub trusted_proxies: Vec<std::net::IpAddr>,
     /// How requests are resolved to tenants.
     pub naming: Naming,
     /// Domains of tenants' own.

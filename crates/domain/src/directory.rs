@@ -8,7 +8,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::access::{AccessTable, PermissionSet, Permissions, Principal};
-use crate::id::{KeyId, TenantId};
+use crate::id::{KeyId, SessionId, TenantId};
+use crate::identity::token::TokenKeys;
 use crate::keys::{Environment, KeyStanding, PublicId};
 use crate::limits::{LimitDefinition, Rule};
 use crate::resources::{Action, Calendar, QuotaRule, QuotaWindow};
@@ -39,6 +40,8 @@ pub struct Directory {
     pub limits: Arc<[LimitDefinition]>,
     /// Interned permissions.
     pub permissions: Arc<Permissions>,
+    /// Whose access tokens are believed, and with which keys.
+    pub tokens: Arc<TokenKeys>,
 }
 
 /// The names under which requests arrive.
@@ -85,6 +88,8 @@ pub struct Tenant {
     pub quotas: Vec<Quota>,
     /// Its own upstreams of services (by index), for level `instance`; they win over the shared ones.
     pub upstreams: Vec<(usize, Vec<Arc<str>>)>,
+    /// Sessions that ended while a token of theirs may still be good, in order.
+    pub ended_sessions: Arc<[SessionId]>,
     /// Raised whenever something here changes; signed contexts are reused within one version.
     pub version: u64,
 }
@@ -216,6 +221,7 @@ impl Directory {
             routes: Arc::default(),
             limits: Arc::from([]),
             permissions: Arc::default(),
+            tokens: Arc::default(),
         }
     }
 
@@ -232,6 +238,11 @@ impl Directory {
 }
 
 impl Tenant {
+    /// Whether a session of this tenant has ended. One that ended so long ago that no token of it is good is not known any more.
+    pub fn has_ended(&self, session: SessionId) -> bool {
+        !self.ended_sessions.is_empty() && self.ended_sessions.binary_search(&session).is_ok()
+    }
+
     /// The addresses of a service's copies for this tenant: its own, else the shared ones.
     pub fn own_upstreams(&self, service: usize) -> Option<&[Arc<str>]> {
         self.upstreams.iter().find(|(index, _)| *index == service).map(|(_, addresses)| addresses.as_slice())

@@ -115,6 +115,10 @@ ids! {
     HostId = "host";
     /// An invitation into a tenant.
     InvitationId = "invitation";
+    /// A person who is signed in to one tenant.
+    SessionId = "session";
+    /// Something that proves a person.
+    FactorId = "factor";
     /// An e-mail.
     MessageId = "message";
     /// An invoice.

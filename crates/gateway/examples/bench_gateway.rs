@@ -210,6 +210,7 @@ fn tenant(number: u128, limits: &[LimitDefinition], permissions: &Permissions) -
         features: vec!["core".into(), "api_access".into()],
         enforcements: vec![],
         imposed: vec![],
+        ended_sessions: Default::default(),
         access: Arc::new(compile(1, &grants, &RoleCatalogue::default(), permissions)),
         limits: limits.iter().map(|limit| limit.rule(None).unwrap()).collect(),
         quotas: vec![Quota::of_meter("api_calls", Some(1_000_000_000_000 * SCALE))],

@@ -22,6 +22,7 @@ use crate::limits::{LimitStore, LimitTable, StoreShared};
 use crate::metrics::CoreMetrics;
 use crate::quotas::{QuotaBook, QuotaDesk};
 use crate::random::RandomStock;
+use crate::tokens::TokenDesk;
 use crate::upstream::Pools;
 use crate::view::View;
 
@@ -85,6 +86,7 @@ pub(crate) struct Core {
     pub(crate) random: RandomStock,
     pub(crate) pools: Pools,
     pub(crate) contexts: ContextDesk,
+    pub(crate) tokens: TokenDesk,
     pub(crate) quotas: QuotaDesk,
     pub(crate) drain: Rc<Drain>,
     /// Where limits are counted together.
@@ -102,6 +104,7 @@ impl Core {
             random: RandomStock::new(shared.entropy.clone()),
             contexts: ContextDesk::new(shared.signer.clone(), shared.contexts.clone()),
             quotas: QuotaDesk::new(shared.quotas.clone()),
+            tokens: TokenDesk::default(),
             drain: Rc::default(),
             store: shared.store.clone().map(|store| LimitStore::new(store, metrics.clone())),
             view: RefCell::new(Rc::new(view)),

@@ -25,6 +25,7 @@ mod path;
 mod quotas;
 mod random;
 mod stream;
+mod tokens;
 mod upstream;
 mod view;
 

@@ -55,6 +55,7 @@ fn tenant(number: usize) -> Tenant {
         features: Vec::new(),
         enforcements: Vec::new(),
         imposed: Vec::new(),
+        ended_sessions: Default::default(),
         access: Arc::new(AccessTable::default()),
         limits: Vec::new(),
         quotas: Vec::new(),

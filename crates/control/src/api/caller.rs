@@ -5,9 +5,10 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
-use rowhouse_domain::access::{Permit, Principal, PrincipalKind, decide_key};
+use rowhouse_domain::access::{Permit, Principal, PrincipalKind, decide, decide_key};
 use rowhouse_domain::directory::{Directory, Key, Tenant};
-use rowhouse_domain::id::{OPERATOR_TENANT, RequestId, TenantId};
+use rowhouse_domain::id::{OPERATOR_TENANT, RequestId, TenantId, UserId};
+use rowhouse_domain::identity::token::{AUDIENCE_CONTROL, Subject, TokenClaims, Unverified, is_token};
 use rowhouse_domain::keys::{self, Presented, bearer};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_domain::tenancy::Service;
@@ -15,15 +16,29 @@ use rowhouse_domain::tenancy::Service;
 use super::ApiError;
 use crate::Shared;
 
-/// A caller with a verified API key.
+/// A caller with a verified API key or access token.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// The key that was presented.
-    pub key: Arc<Key>,
+    who: Who,
     /// The running request.
     pub request_id: RequestId,
     directory: Arc<Directory>,
     now_us: i64,
+}
+
+#[derive(Debug, Clone)]
+enum Who {
+    Key(Arc<Key>),
+    Token(Arc<TokenClaims>),
+}
+
+/// A person who calls, in one tenant and session.
+#[derive(Debug, Clone)]
+pub struct Person {
+    /// Who.
+    pub user: UserId,
+    /// What their token says.
+    pub claims: Arc<TokenClaims>,
 }
 
 impl FromRequestParts<Shared> for Caller {
@@ -33,11 +48,18 @@ impl FromRequestParts<Shared> for Caller {
         let text = credential(&parts.headers)?;
         let directory = control.directory.current();
         let now_us = control.clock().now_us();
-        let key = Presented::read(&directory, text).verify(&control.peppers, now_us)?.clone();
-        keys::refuse_other_service(&key, OWN_SERVICE)?;
-        served(&directory, &key, &parts.method)?;
+        let who = match is_token(text) {
+            true => Who::Token(Arc::new(believed(&directory, text, now_us.div_euclid(1_000_000))?)),
+            false => {
+                let key = Presented::read(&directory, text).verify(&control.peppers, now_us)?.clone();
+                keys::refuse_other_service(&key, OWN_SERVICE)?;
+                Who::Key(key)
+            }
+        };
         let request_id = *parts.extensions.get::<RequestId>().expect("the frame gives every request an id");
-        Ok(Caller { key, request_id, directory, now_us })
+        let caller = Caller { who, request_id, directory, now_us };
+        served(&caller.directory, caller.tenant(), &parts.method)?;
+        Ok(caller)
     }
 }
 
@@ -59,9 +81,22 @@ fn credential(headers: &HeaderMap) -> Result<&str, Refusal> {
     if text.is_empty() { Err(none()) } else { Ok(std::str::from_utf8(text).unwrap_or_default()) }
 }
 
+/// A token that is ours, for us, valid now, and whose session has not ended.
+fn believed(directory: &Directory, text: &str, now_s: i64) -> Result<TokenClaims, Refusal> {
+    let claims = Unverified::read(text).and_then(|token| token.verify(&directory.tokens, AUDIENCE_CONTROL, now_s));
+    let claims = claims.map_err(|fault| fault.refusal())?;
+    match directory.tenants.get(&claims.tenant) {
+        None => Err(Refusal::new(&kind::TOKEN_INVALID, "The access token is not valid here.").private("no_tenant")),
+        Some(tenant) if tenant.has_ended(claims.session) => {
+            Err(Refusal::new(&kind::SESSION_ENDED, "The session has ended."))
+        }
+        Some(_) => Ok(claims),
+    }
+}
+
 /// A suspended or leaving tenant's own people may still read: what they owe, and what is theirs to take along.
-fn served(directory: &Directory, key: &Key, method: &Method) -> Result<(), Refusal> {
-    let Some(home) = directory.tenants.get(&key.tenant) else { return Ok(()) };
+fn served(directory: &Directory, home: TenantId, method: &Method) -> Result<(), Refusal> {
+    let Some(home) = directory.tenants.get(&home) else { return Ok(()) };
     match home.service {
         Service::Suspended | Service::Leaving if method.is_safe() => Ok(()),
         service => service.admit(method.as_str()),
@@ -69,20 +104,66 @@ fn served(directory: &Directory, key: &Key, method: &Method) -> Result<(), Refus
 }
 
 impl Caller {
-    /// The key as a principal.
+    /// Who acts: the key, or who has signed in.
     pub fn principal(&self) -> Principal {
-        Principal { kind: PrincipalKind::ApiKey, id: self.key.id.0 }
+        match &self.who {
+            Who::Key(key) => Principal { kind: PrincipalKind::ApiKey, id: key.id.0 },
+            Who::Token(claims) => claims.subject.principal(),
+        }
+    }
+
+    /// In whose right: the key's owner, or who has signed in.
+    pub fn owner(&self) -> Principal {
+        match &self.who {
+            Who::Key(key) => key.owner,
+            Who::Token(claims) => claims.subject.principal(),
+        }
+    }
+
+    /// The tenant that the credential is of.
+    pub fn tenant(&self) -> TenantId {
+        match &self.who {
+            Who::Key(key) => key.tenant,
+            Who::Token(claims) => claims.tenant,
+        }
+    }
+
+    /// The key, if it is one.
+    pub fn key(&self) -> Option<&Key> {
+        match &self.who {
+            Who::Key(key) => Some(key),
+            Who::Token(_) => None,
+        }
+    }
+
+    /// The person who calls.
+    ///
+    /// # Errors
+    /// 403 `access.denied` for a machine: what is a person's own no role and no key opens.
+    pub fn person(&self) -> Result<Person, Refusal> {
+        match &self.who {
+            Who::Token(claims) => match claims.subject {
+                Subject::User(user) => Ok(Person { user, claims: claims.clone() }),
+                Subject::ServiceAccount(_) => Err(not_a_person()),
+            },
+            Who::Key(_) => Err(not_a_person()),
+        }
     }
 
     /// Whether the caller belongs to the operator.
     pub fn is_operator(&self) -> bool {
-        self.key.tenant == OPERATOR_TENANT
+        self.tenant() == OPERATOR_TENANT
     }
 
     /// The scope that a thing addressed by its id alone is looked for in: all for the operator's principals, else the
     /// caller's own tenant.
     pub fn home(&self) -> Option<TenantId> {
-        (!self.is_operator()).then_some(self.key.tenant)
+        (!self.is_operator()).then(|| self.tenant())
+    }
+
+    /// When the call came, in µs since 1970.
+    pub fn now_us(&self) -> i64 {
+        self.now_us
     }
 
     /// The directory version that decides this call.
@@ -96,8 +177,8 @@ impl Caller {
         let named = named.map(|name| self.find_tenant(name)).transpose()?.map(|tenant| tenant.id);
         match (self.is_operator(), named) {
             (true, named) => Ok(named),
-            (false, None) => Ok(Some(self.key.tenant)),
-            (false, Some(named)) if named == self.key.tenant => Ok(Some(named)),
+            (false, None) => Ok(Some(self.tenant())),
+            (false, Some(named)) if named == self.tenant() => Ok(Some(named)),
             (false, Some(_)) => Err(no_such_tenant()),
         }
     }
@@ -116,7 +197,7 @@ impl Caller {
     /// A permit for `permission` (`type:action`) on `tenant`, or on the platform for `None`. Decided by the
     /// operator's grants for the operator's principals, by the tenant's own for everybody else.
     pub fn permit(&self, permission: &str, tenant: Option<TenantId>) -> Result<Permit, Refusal> {
-        if !self.is_operator() && tenant != Some(self.key.tenant) {
+        if !self.is_operator() && tenant != Some(self.tenant()) {
             return Err(no_such_tenant());
         }
         let denied = |reason: &str| {
@@ -124,17 +205,15 @@ impl Caller {
                 .private(reason.to_owned())
         };
         let bit = self.directory.permissions.id(permission).ok_or_else(|| denied("unknown_permission"))?;
-        let home = self.directory.tenants.get(&self.key.tenant).ok_or_else(|| denied("no_home"))?;
-        decide_key(
-            &home.access,
-            tenant,
-            self.principal(),
-            &self.key.permits,
-            self.key.owner,
-            bit,
-            self.now_us,
-        )
-        .map_err(|reason| denied(reason.as_str()))
+        let home = self.directory.tenants.get(&self.tenant()).ok_or_else(|| denied("no_home"))?;
+        let principal = self.principal();
+        let decision = match &self.who {
+            Who::Key(key) => {
+                decide_key(&home.access, tenant, principal, &key.permits, key.owner, bit, self.now_us)
+            }
+            Who::Token(_) => decide(&home.access, tenant, principal, bit, self.now_us),
+        };
+        decision.map_err(|reason| denied(reason.as_str()))
     }
 
     /// [`Self::permit`] for what nobody does to his own tenant, whatever he may in it: his quotas are what he has paid for.
@@ -145,6 +224,20 @@ impl Caller {
             false => Err(Refusal::new(&kind::ACCESS_DENIED, "Only the operator does this to a tenant.")),
         }
     }
+}
+
+impl Person {
+    /// 401 `identity.step_up_required` unless the person has shown who they are within `minutes`.
+    pub fn fresh(&self, now_s: i64, minutes: i64) -> Result<(), Refusal> {
+        match now_s - self.claims.auth_time <= minutes * 60 {
+            true => Ok(()),
+            false => Err(Refusal::new(&kind::STEP_UP_REQUIRED, format!("A proof of the last {minutes} minutes is needed."))),
+        }
+    }
+}
+
+fn not_a_person() -> Refusal {
+    Refusal::new(&kind::ACCESS_DENIED, "Only a person who has signed in does this.")
 }
 
 fn no_such_tenant() -> Refusal {

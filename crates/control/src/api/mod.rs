@@ -14,7 +14,7 @@ mod router;
 pub mod work;
 
 pub use body::{Body, BodyLimit};
-pub use caller::Caller;
+pub use caller::{Caller, Person};
 pub use etag::{IfMatch, etag};
 pub use frame::{assemble, request_id};
 pub use ids::{PrincipalBody, path_id, stored_kind};

@@ -105,9 +105,14 @@ async fn explain(Path(code): Path<String>) -> Answer<Json<Explanation>> {
     Ok(Json(found.ok_or_else(none)?.into()))
 }
 
-/// The keys that contexts are verified with (RFC 7517, RFC 8037).
+/// The keys that contexts and access tokens are verified with (RFC 7517, RFC 8037).
 async fn jwks(State(control): State<Shared>) -> Json<serde_json::Value> {
-    let key = control.context_signer.verifier();
-    let jwk = json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": key.key_id(), "x": key.x()});
-    Json(json!({"keys": [jwk]}))
+    let jwk = |kid: &str, x: String| {
+        json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": kid, "x": x})
+    };
+    let context = control.context_signer.verifier();
+    let tokens = control.directory.current().tokens.clone();
+    let tokens = tokens.keys.iter().map(|key| jwk(&key.key_id, key.x()));
+    let all: Vec<_> = std::iter::once(jwk(context.key_id(), context.x())).chain(tokens).collect();
+    Json(json!({ "keys": all }))
 }

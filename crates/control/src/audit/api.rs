@@ -38,7 +38,7 @@ pub async fn log_of(control: &Control, caller: &Caller, named: Option<&str>) -> 
                 .map(|log| log.unwrap_or(OPERATOR_TENANT))
         }
         (false, named) => match caller.scope(named) {
-            Ok(own) => Ok(own.unwrap_or(caller.key.tenant)),
+            Ok(own) => Ok(own.unwrap_or(caller.tenant())),
             Err(_) => Err(told::no_such_log(control, caller, named.unwrap_or_default()).await?),
         },
     }

@@ -40,7 +40,7 @@ pub async fn no_such_event(control: &Control, caller: &Caller, id: &str) -> Resu
         let tx = control.store.read(&Permit::for_system(None, "whose event was asked for")).await?;
         let found = read::event(&tx, id).await?;
         tx.finish().await?;
-        if let Some((owner, _)) = found.filter(|(owner, _)| *owner != caller.key.tenant) {
+        if let Some((owner, _)) = found.filter(|(owner, _)| *owner != caller.tenant()) {
             crossing(control, caller, owner, "event", id.to_owned()).await?;
         }
     }
@@ -62,7 +62,7 @@ async fn crossing(
         change.code = Some(kind::NOT_FOUND.code.to_owned());
         change
     };
-    let own = event(caller.key.tenant).on("audit_log", caller.key.tenant).request(caller.request_id);
+    let own = event(caller.tenant()).on("audit_log", caller.tenant()).request(caller.request_id);
     let mut other = event(owner).on(target, id);
     (other.actor_kind, other.actor) = ("anonymous".to_owned(), "another tenant".to_owned());
     tx.commit_all(vec![own, other]).await

@@ -14,7 +14,7 @@ use super::notices;
 use super::tenant::{Belongings, Compiler};
 use crate::catalog::{self, Compiled, LoadError};
 use crate::tenancy::TenantRow;
-use crate::{Control, access, deploy, keys, limits, resources, tenancy};
+use crate::{Control, access, deploy, identity, keys, limits, resources, tenancy};
 
 /// The directory could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +65,7 @@ pub(super) async fn build_all(control: &Control) -> Result<Built, BuildError> {
         routes: catalogue.routes.clone(),
         limits: catalogue.limits.clone(),
         permissions: catalogue.permissions.clone(),
+        tokens: Arc::new(identity::token_keys(control, &transaction).await?),
         ..Directory::empty()
     };
     put(&mut directory, &catalogue, &transaction, (None, as_of)).await?;
@@ -151,6 +152,7 @@ async fn load(
         upstreams: by_tenant(upstreams.into_iter().map(|(tenant, service, at)| (tenant, (service, at)))),
         quotas,
         enforcements: by_tenant(enforcements.into_iter().map(|own| (own.tenant, own))),
+        ended_sessions: by_tenant(identity::load_ended_sessions(transaction, tenant, now).await?),
         storing,
     })
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rowhouse_domain::access::{AccessTable, GrantDefinition, PermissionSet, compile, key_permits};
 use rowhouse_domain::directory::{Imposed, Key, Quota, Tenant};
-use rowhouse_domain::id::TenantId;
+use rowhouse_domain::id::{SessionId, TenantId};
 use rowhouse_domain::limits::{LimitDefinition, Rule};
 use rowhouse_domain::resources::Action;
 use rowhouse_domain::tenancy::features::{self, Flag, FlagType, FlagValue};
@@ -29,6 +29,7 @@ pub(super) struct Belongings {
     pub upstreams: HashMap<TenantId, Vec<(String, String)>>,
     pub quotas: HashMap<TenantId, Vec<Quota>>,
     pub enforcements: HashMap<TenantId, Vec<Enforcement>>,
+    pub ended_sessions: HashMap<TenantId, Vec<SessionId>>,
     /// Services (by index) with tables.
     pub storing: Box<[usize]>,
 }
@@ -72,8 +73,15 @@ impl<'a> Compiler<'a> {
             quotas: self.belongings.quotas.get(&row.id).cloned().unwrap_or_default(),
             // While a tenant moves to or from a server of its own, its processes are there and are not its way in.
             upstreams: if row.isolation == Isolation::Instance { self.upstreams(row.id) } else { Vec::new() },
+            ended_sessions: self.ended_sessions(row.id),
             version: self.version,
         }
+    }
+
+    fn ended_sessions(&self, tenant: TenantId) -> Arc<[SessionId]> {
+        let mut own = self.belongings.ended_sessions.get(&tenant).cloned().unwrap_or_default();
+        own.sort_unstable();
+        own.into()
     }
 
     /// The flags of type `bool` that are on.

@@ -111,14 +111,14 @@ async fn prepare(
         record.map(|record| (record.tenant.company_name, record.tenant.code)).unwrap_or_default();
     let brand = control.messages.brand();
     let known = [email.local(), email.domain(), &name, &tenant_names.0, &tenant_names.1, brand];
-    refuse_weak(password, &known)?;
+    refuse_weak(password, LENGTH_MIN, &known)?;
     let hashed = control.hashing.hash(&pepper(control), control.entropy().bytes(), password).await?;
     Ok((row, Some(hashed)))
 }
 
 /// 422 `identity.password_weak`, with every reason.
-pub(super) fn refuse_weak(password: &str, known: &[&str]) -> Result<(), Refusal> {
-    let Err(faults) = check_password(password, LENGTH_MIN, known) else { return Ok(()) };
+pub(super) fn refuse_weak(password: &str, length_min: usize, known: &[&str]) -> Result<(), Refusal> {
+    let Err(faults) = check_password(password, length_min, known) else { return Ok(()) };
     let refusal = Refusal::new(&kind::PASSWORD_WEAK, "The password is too easy to guess.");
     Err(faults
         .into_iter()
@@ -210,6 +210,11 @@ async fn give(transaction: &Transaction, row: &InvitationRow, user: UserId) -> R
 fn told(row: &InvitationRow, user: UserId, event: &str, action: &str) -> Change {
     let actor = Principal { kind: PrincipalKind::User, id: user.0 };
     Change::new(row.tenant, event, action, actor).on("user", user).details(json!({}))
+}
+
+/// 503 `identity.busy`.
+pub(super) fn busy(busy: Busy) -> Refusal {
+    busy.into()
 }
 
 pub(super) fn link_used() -> Refusal {

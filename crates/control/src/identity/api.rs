@@ -29,6 +29,8 @@ pub fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(resume_user))
         .routes(routes!(check_access))
         .merge(invitation_api::routes())
+        .merge(super::sign_in::routes())
+        .merge(super::account::routes())
 }
 
 /// A member of a tenant.
@@ -258,7 +260,7 @@ async fn check_access(
     let (_, tenant) = crate::tenancy::named(&control, &caller, "user:read", &name).await?;
     let platform = Permit::for_system(None, "whether a person may enter a tenant");
     let transaction = control.store.read(&platform).await?;
-    let entry = may_enter(&transaction, tenant, body.value.user).await?;
+    let entry = may_enter(&control, &transaction, tenant, body.value.user).await?;
     transaction.finish().await?;
     let entry = entry.ok_or_else(|| Refusal::new(&kind::NOT_FOUND, "There is no such tenant."))?;
     Ok(Json(CheckAnswer { allowed: entry.is_allowed(), reasons: entry.reasons, checks: entry.checks }))

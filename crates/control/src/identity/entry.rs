@@ -1,12 +1,14 @@
 //! Whether a person may enter a tenant: identity's answer and the tenant's, in one.
 
 use rowhouse_domain::id::{TenantId, UserId};
-use rowhouse_domain::identity::{Checks, EntryReason};
+use rowhouse_domain::identity::{Checks, EntryReason, ProofKind};
 use rowhouse_domain::tenancy::Status;
 use rowhouse_store::{StoreError, Transaction};
 
-use super::queries::{self, MembershipStatus, UserStatus};
-use crate::tenancy;
+use super::queries::{self, MemberRow, MembershipStatus, UserStatus};
+use super::sign_in::{self, policy};
+use super::factor;
+use crate::{Control, tenancy};
 
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +20,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Whether who has proven enough may be let in, or stay: a lock is on a password, and what is asked beyond is asked elsewhere.
+    pub fn may_go_on(&self) -> bool {
+        self.reasons.iter().all(|reason| matches!(reason, EntryReason::Locked | EntryReason::PolicyNotMet))
+    }
+
     /// Whether nothing is against it.
     pub fn is_allowed(&self) -> bool {
         self.reasons.is_empty()
@@ -30,6 +37,7 @@ impl Entry {
 /// # Errors
 /// If the database fails.
 pub async fn may_enter(
+    control: &Control,
     transaction: &Transaction,
     tenant: TenantId,
     user: UserId,
@@ -42,14 +50,31 @@ pub async fn may_enter(
     };
     let member = queries::find_member(transaction, tenant, user).await?;
     let member = member.filter(|member| member.status != MembershipStatus::Removed);
+    let email = member.as_ref().and_then(|member| member.user.email.as_deref());
+    let is_locked = match email {
+        Some(email) => sign_in::is_locked(control, transaction, email).await?,
+        None => false,
+    };
     let checks = Checks {
         user_active: member.as_ref().is_none_or(|member| member.user.status == UserStatus::Active),
         membership_active: member.as_ref().is_some_and(|member| member.status == MembershipStatus::Active),
-        // Nobody signs in with a password yet, so that nobody is locked out.
-        not_locked: true,
+        not_locked: !is_locked,
         tenant_active: is_served,
-        // No tenant has a sign-in policy of its own yet: a password is enough everywhere.
-        policy_met: true,
+        policy_met: match &member {
+            Some(member) => can_meet(control, transaction, member).await?,
+            None => true,
+        },
     };
     Ok(Some(Entry { reasons: checks.reasons(member.is_some()), checks }))
+}
+
+/// Whether the person has what the tenant asks for beyond a password, or time to get it.
+async fn can_meet(control: &Control, transaction: &Transaction, member: &MemberRow) -> Result<bool, StoreError> {
+    let in_force = policy::in_force(transaction, member.tenant).await?;
+    let owned = factor::owned(transaction, member.user.id).await?;
+    let has = owned.totp || (owned.address && in_force.policy.factors.contains(&ProofKind::EmailCode));
+    let now = control.clock().now();
+    Ok(in_force.policy.needed() < 2
+        || has
+        || in_force.in_grace(transaction, member.tenant, member.user.id, now).await?)
 }

@@ -117,12 +117,12 @@ async fn create_invitation(
     let permit = caller.permit("invitation:create", Some(tenant))?;
     let authority = Authority::of(&caller, tenant);
     let InvitationBody { email, roles, expires_days } = body.value;
-    let inviter = caller.key.owner;
+    let inviter = caller.owner();
     if !matches!(inviter.kind, PrincipalKind::User | PrincipalKind::ServiceAccount) {
         return Err(Refusal::new(&kind::ACCESS_DENIED, "Only a person or a service account invites.").into());
     }
     let days = expires_days.unwrap_or(DAYS);
-    let new = NewInvitation { tenant, email, roles, days, inviter: (caller.key.tenant, inviter) };
+    let new = NewInvitation { tenant, email, roles, days, inviter: (caller.tenant(), inviter) };
     let transaction = control.store.write(&permit).await?;
     if let Some(kept) = idempotency.begin(&transaction, &body.bytes).await? {
         return Ok(kept);

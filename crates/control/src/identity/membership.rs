@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::administrators::refuse_last_administrator;
 use super::queries::{self, MemberRow, MembershipStatus};
+use super::session;
 use crate::{Control, access};
 
 /// What is done to a membership.
@@ -73,6 +74,10 @@ pub async fn change(
             .request(request_id)
             .notify(Notice::tenant(tenant)),
     ];
+    if step != Step::Resume {
+        let because = if step == Step::Remove { "member_removed" } else { "member_suspended" };
+        changes.extend(session::end_all(&transaction, (tenant, user), because, permit.principal()).await?);
+    }
     if step == Step::Remove {
         changes.extend(take_grants(&transaction, tenant, user).await?);
     }

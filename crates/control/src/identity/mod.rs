@@ -6,9 +6,12 @@
 //! first administrator of a new tenant: [`prepare_administrator`], [`invite_prepared`], [`forget_prepared`].
 
 mod accept;
+mod account;
 mod administrators;
 mod api;
 mod entry;
+mod factor;
+mod form;
 mod erase;
 mod hashing;
 mod invitation;
@@ -17,6 +20,8 @@ mod invitation_page;
 mod invitation_queries;
 mod membership;
 mod queries;
+mod session;
+mod sign_in;
 mod token;
 
 pub use administrators::{ADMINISTRATOR_ROLES, address_of, administrators, refuse_last_administrator};
@@ -26,4 +31,6 @@ pub use erase::{Erased, erase_tenant};
 pub use hashing::{Busy, Hashing, HashingSettings};
 pub use invitation::{FirstAdministrator, forget_prepared, invite_prepared, prepare_administrator};
 pub use invitation_page::pages;
+pub use session::{load_ended_sessions, token_keys};
+pub use sign_in::{Source, Sources};
 pub use queries::{MemberRow, MembershipStatus, UserRow, UserStatus, count_members, is_member};

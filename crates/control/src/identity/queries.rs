@@ -268,6 +268,17 @@ pub(super) async fn insert_user(
     Ok(stored == 1)
 }
 
+/// A person has signed in to a tenant.
+pub(super) async fn signed_in(
+    tx: &Transaction,
+    (tenant, user): (TenantId, UserId),
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    tx.execute("UPDATE identity.users SET last_sign_in_at = $2 WHERE user_id = $1", &[&user.0, &now]).await?;
+    let sql = "UPDATE identity.memberships SET last_active_at = $3 WHERE tenant_id = $1 AND user_id = $2";
+    tx.execute(sql, &[&tenant.0, &user.0, &now]).await.map(drop)
+}
+
 /// The password of a person; another one in its place.
 pub(super) async fn put_password(
     tx: &Transaction,

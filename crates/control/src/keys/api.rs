@@ -86,9 +86,9 @@ async fn create_key(
     let permit = caller.permit("api_key:create", Some(tenant))?;
     let mut new = body.value.parse()?;
     // Whoever holds a key of the tenant for a day gets no other one for a year. The operator's keys serve all tenants' lives.
-    let ends_us = caller.key.standing.expires_at_us.filter(|_| caller.key.tenant == tenant);
+    let ends_us = caller.key().and_then(|key| key.standing.expires_at_us).filter(|_| caller.tenant() == tenant);
     new.maker_ends = ends_us.and_then(|us| Timestamp::from_microsecond(us).ok());
-    bounds::within_maker(&caller.key, new.environment, new.services.as_deref())?;
+    bounds::within_maker(&caller, new.environment, new.services.as_deref())?;
     let transaction = control.store.write(&permit).await?;
     if let Some(kept) = idempotency.begin(&transaction, &body.bytes).await? {
         return Ok(kept);
@@ -219,7 +219,7 @@ async fn rotate_key(
     let rotated = rotate(&control, &transaction, id, grace_s, authority).await?;
     let (created, ends, change) = rotated.ok_or_else(no_such_key)?;
     // Who sees the new text could use it.
-    bounds::within_maker(&caller.key, created.key.environment, created.key.services.as_deref())?;
+    bounds::within_maker(&caller, created.key.environment, created.key.services.as_deref())?;
     let shown = KeyAnswer::new(&created.key, control.clock().now_us());
     let until = [("grace_until", json!(ends.to_string()))];
     let answer = Kept::new(StatusCode::CREATED, &with_secret(&shown, &until))
@@ -243,7 +243,7 @@ async fn verify_key(
     let question = Question {
         text: &body.value.key,
         permission: body.value.permission.as_deref(),
-        asker: caller.key.tenant,
+        asker: caller.tenant(),
         now_us: control.clock().now_us(),
     };
     Ok(Json(verify(caller.directory(), &control.peppers, question)))

@@ -2,12 +2,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 use rowhouse_domain::access::PrincipalKind;
-use rowhouse_domain::directory::Key;
-use rowhouse_domain::id::OPERATOR_TENANT;
 use rowhouse_domain::keys::Environment;
 use rowhouse_domain::refusal::{Refusal, kind};
 
 use super::NewKey;
+use crate::api::Caller;
 
 /// Longest life of a key, and what it gets if nothing is said: 365 days.
 pub const LIFE_MAX: SignedDuration = SignedDuration::from_hours(365 * 24);
@@ -52,17 +51,17 @@ pub(super) fn check(new: &NewKey) -> Result<(), Refusal> {
 /// since nothing that is done with a test key is billed or held against a quota, tenants cannot make themselves one:
 /// the operator does.
 pub(super) fn within_maker(
-    maker: &Key,
+    maker: &Caller,
     environment: Environment,
     services: Option<&[String]>,
 ) -> Result<(), Refusal> {
-    if environment == Environment::Test && maker.tenant != OPERATOR_TENANT {
+    if environment == Environment::Test && !maker.is_operator() {
         return Err(Refusal::new(
             &kind::ACCESS_DENIED,
             "Test keys, whose usage is not billed, are made by the operator.",
         ));
     }
-    let Some(own) = &maker.services else { return Ok(()) };
+    let Some(own) = maker.key().and_then(|key| key.services.as_ref()) else { return Ok(()) };
     let held = |name: &String| own.iter().any(|service| **service == **name);
     match services {
         Some(asked) if asked.iter().all(held) => Ok(()),

@@ -50,7 +50,7 @@ pub async fn named(
     name: &str,
 ) -> Result<(Permit, TenantId), Refusal> {
     let unknown = || Refusal::new(&kind::NOT_FOUND, "There is no such tenant.");
-    let scope = if caller.is_operator() { None } else { Some(caller.key.tenant) };
+    let scope = if caller.is_operator() { None } else { Some(caller.tenant()) };
     let transaction = control.store.read(&Permit::for_system(scope, "the name of a tenant")).await?;
     let found = queries::find(&transaction, name).await?;
     transaction.finish().await?;

@@ -21,6 +21,7 @@ fn tenant(id: u128, code: &str) -> Tenant {
         features: vec![],
         enforcements: vec![],
         imposed: vec![],
+        ended_sessions: Default::default(),
         access: Arc::default(),
         limits: vec![],
         quotas: vec![],

@@ -20,5 +20,6 @@ mod people;
 mod platform;
 mod quotas;
 mod resources;
+mod sign_in;
 mod usage;
 mod work;

@@ -358,6 +358,7 @@ async fn serve(control: &Shared) -> SocketAddr {
     let app = rowhouse_control::api::router(control.clone());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(async move { axum::serve(listener, app).await });
     address
 }
@@ -389,6 +390,7 @@ fn control(config: tokio_postgres::Config, clock: Clock, journal: &Journal, mess
         ingestion: rowhouse_control::metering::Ingestion::open(journal).expect("the lane of reported events"),
         fleet: Default::default(),
         hashing: Hashing::new(HashingSettings { memory_kib: 64, passes: 1, permits: 2 }),
+        sign_in_sources: Default::default(),
         messages: rowhouse_control::messages::Post::to_folder(messages),
         settings: Settings {
             public_url: "http://127.0.0.1:8081".into(),
@@ -401,6 +403,7 @@ fn control(config: tokio_postgres::Config, clock: Clock, journal: &Journal, mess
             naming,
             hosts: Default::default(),
             below_floor: Default::default(),
+            trusted_proxies: Vec::new(),
         },
     }
 }
@@ -440,6 +443,7 @@ fn tenant_entry(id: TenantId, code: &str, access: AccessTable) -> Tenant {
         features: Vec::new(),
         enforcements: Vec::new(),
         imposed: Vec::new(),
+        ended_sessions: Default::default(),
         access: Arc::new(access),
         limits: Vec::new(),
         quotas: Vec::new(),

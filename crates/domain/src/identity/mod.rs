@@ -1,9 +1,16 @@
 //! People: which passwords are good enough, what one-time codes are, and who may enter a tenant.
 
 mod entry;
+mod evidence;
 mod password;
+mod policy;
+pub mod token;
 mod totp;
 
 pub use entry::{Checks, EntryReason};
+pub use evidence::{Evidence, Proof, ProofKind};
+pub use policy::{
+    LockoutPolicy, Mfa, Next, Owned, PasswordPolicy, SessionPolicy, SignInPolicy, next,
+};
 pub use password::{PasswordFault, check_password, normal_form};
 pub use totp::{TOTP_STEP_S, TotpSecret, totp_match};

@@ -78,8 +78,22 @@ catalogue! {
     NOTHING_TO_DO = "lifecycle.nothing_to_do", 422, Caller, "It is so already", "Nothing needs to be done.";
 
     // identity and keys
-    NO_CREDENTIALS = "identity.no_credentials", 401, Caller, "No credential was sent", "Send `Authorization: Bearer <API key>`.";
+    NO_CREDENTIALS = "identity.no_credentials", 401, Caller, "No credential was sent", "Send `Authorization: Bearer` with an API key or an access token.";
     AMBIGUOUS_CREDENTIALS = "identity.ambiguous_credentials", 401, Caller, "More than one credential was sent", "Send exactly one credential.";
+    CREDENTIALS_WRONG = "identity.credentials_wrong", 401, Caller, "Name or password is wrong", "Try again, or ask for a new password; after too many tries the password is not looked at for a while.";
+    CODE_WRONG = "identity.code_wrong", 401, Caller, "The code is wrong", "Enter the code that is shown now, or use another factor.";
+    CODE_USED = "identity.code_used", 401, Caller, "The code was used already", "Wait for the next one: each works once.";
+    FLOW_OVER = "identity.flow_over", 410, Caller, "This sign-in is over", "Begin anew.";
+    TOKEN_INVALID = "identity.token_invalid", 401, Caller, "The access token is not valid here", "Sign in again, or refresh the token.";
+    TOKEN_EXPIRED = "identity.token_expired", 401, Caller, "The access token has expired", "Refresh it.";
+    SESSION_ENDED = "identity.session_ended", 401, Caller, "The session has ended", "Sign in again.";
+    STEP_UP_REQUIRED = "identity.step_up_required", 401, Caller, "Prove once more who you are", "Call `POST /v1/me/step_up`, then try again with the new token.";
+    ENTRY_REFUSED = "identity.entry_refused", 403, Caller, "The tenant cannot be entered", "Ask an administrator of the tenant.";
+    LAST_FACTOR = "identity.last_factor", 409, Caller, "It is the last factor that the tenant asks for", "Add another one first.";
+    FACTOR_WRONG_STATE = "identity.factor_wrong_state", 409, Caller, "The factor does not permit it as it is", "Read your factors again.";
+    POLICY_TOO_WEAK = "identity.policy_weaker_than_floor", 422, Caller, "The policy is weaker than the operator allows", "Set each field named in `errors` at least as strictly.";
+    POLICY_UNMET = "identity.policy_unmet", 409, Caller, "You do not meet this policy yourself", "Sign in as strongly as it asks first.";
+    TOO_MANY_ATTEMPTS = "identity.too_many_attempts", 429, Caller, "Too many attempts", "Wait for the time in `Retry-After`.";
     LINK_USED = "identity.link_used", 410, Caller, "The link is used up, replaced or too old", "Ask for a new one.";
     PASSWORD_WEAK = "identity.password_weak", 422, Caller, "The password is too easy to guess", "Choose a longer one, as several words that do not belong together.";
     IDENTITY_BUSY = "identity.busy", 503, Ours, "Too many people sign in at once", "Try again in a moment.";

@@ -132,6 +132,10 @@ impl Refusal {
             kind if kind.status != 401 => None,
             kind if kind.code == kind::NO_CREDENTIALS.code => Some("Bearer"),
             kind if kind.code == kind::AMBIGUOUS_CREDENTIALS.code => Some("Bearer error=\"invalid_request\""),
+            // RFC 9470 §3.
+            kind if kind.code == kind::STEP_UP_REQUIRED.code => Some(
+                "Bearer error=\"insufficient_user_authentication\", error_description=\"prove once more who you are\", max_age=600",
+            ),
             _ => Some("Bearer error=\"invalid_token\""),
         }
     }

@@ -20,6 +20,7 @@ fn tenant(id: TenantId, code: &str) -> Tenant {
         features: vec![],
         enforcements: vec![],
         imposed: vec![],
+        ended_sessions: Default::default(),
         access: Arc::default(),
         limits: vec![],
         quotas: vec![],

@@ -1,12 +1,15 @@
-//! Step 3: who. An API key, checked without a database: grammar, region, look-up, digest in constant time, state.
-//! Until the digest is known to be right, every failure looks the same from outside.
+//! Step 3: who. An API key, checked without a database: grammar, region, look-up, digest in constant time, state. Or an access
+//! token: form, signature, times, session. Until digest or signature is known to be right, every failure looks the same from outside.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 use rowhouse_domain::access::{Principal, PrincipalKind, PrincipalRights};
-use rowhouse_domain::directory::{Directory, Key, Tenant};
+use rowhouse_domain::directory::{Key, Tenant};
+use rowhouse_domain::id::TenantId;
+use rowhouse_domain::identity::token::{TokenClaims, is_token};
 use rowhouse_domain::keys::{Environment, Presented, bearer, refuse_other_service};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_domain::routes::{Match, Matched};
@@ -14,16 +17,58 @@ use rowhouse_domain::routes::{Match, Matched};
 use super::resolve::Resolved;
 use super::{Recording, Stop};
 use crate::core::Core;
+use crate::tokens::ShownToken;
 use crate::view::View;
 
 /// `X-API-Key`.
 pub(crate) static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
+/// A credential as it was sent: **not yet verified**.
+pub(crate) enum Credential<'r, 'v> {
+    /// An API key.
+    Key(Presented<'r, 'v>),
+    /// An access token.
+    Token(ShownToken<'r>),
+}
+
+/// Who acts, proven.
+pub(crate) enum Who<'v> {
+    /// Nobody is named.
+    Nobody,
+    /// A key, for its owner.
+    Key(&'v Arc<Key>),
+    /// A person or a machine that has signed in.
+    Token(Rc<TokenClaims>),
+}
+
+impl<'v> Credential<'_, 'v> {
+    /// The tenant it claims to be of.
+    pub(crate) fn tenant(&self) -> Option<TenantId> {
+        match self {
+            Credential::Key(presented) => presented.claims().map(|key| key.tenant),
+            Credential::Token(shown) => shown.claims().map(|claims| claims.tenant),
+        }
+    }
+
+    /// Verifies it, but for the session, which its tenant knows.
+    pub(crate) fn verify(&self, core: &Core, view: &'v View, now_us: i64) -> Result<Who<'v>, Refusal> {
+        match self {
+            Credential::Key(presented) => presented.verify(&core.shared.peppers, now_us).map(Who::Key),
+            Credential::Token(shown) => {
+                let keys = &view.directory.tokens;
+                let claims = core.tokens.verify(keys, shown, now_us.div_euclid(1_000_000));
+                claims.map(Who::Token).map_err(|fault| fault.refusal())
+            }
+        }
+    }
+}
+
 /// The credential, of which there may be one.
 pub(crate) fn presented<'r, 'v>(
+    core: &Core,
     headers: &'r HeaderMap,
-    directory: &'v Directory,
-) -> Result<Option<Presented<'r, 'v>>, Refusal> {
+    view: &'v View,
+) -> Result<Option<Credential<'r, 'v>>, Refusal> {
     let mut bearers = headers.get_all(AUTHORIZATION).iter();
     let mut keys = headers.get_all(&API_KEY).iter();
     let sent = match (bearers.next(), keys.next(), bearers.next().is_some() || keys.next().is_some()) {
@@ -31,6 +76,9 @@ pub(crate) fn presented<'r, 'v>(
         (Some(header), None, false) => {
             // Another scheme is not a credential of ours.
             let Some(token) = bearer(header.as_bytes()) else { return Ok(None) };
+            if let Some(token) = std::str::from_utf8(token).ok().filter(|token| is_token(token)) {
+                return Ok(Some(Credential::Token(core.tokens.read(&view.directory.tokens, token))));
+            }
             token
         }
         (None, Some(key), false) => key.as_bytes(),
@@ -38,7 +86,7 @@ pub(crate) fn presented<'r, 'v>(
     };
     // What is no text is no key either.
     let text = std::str::from_utf8(sent).unwrap_or_default();
-    Ok(Some(Presented::read(directory, text)))
+    Ok(Some(Credential::Key(Presented::read(&view.directory, text))))
 }
 
 /// Whether a header is a credential of ours, which no service gets to see.
@@ -49,7 +97,7 @@ pub(crate) fn is_bearer(value: &http::HeaderValue) -> bool {
 /// Proof that the caller is known, or that the route asks nobody's name.
 pub(crate) struct Known<'r, 'v> {
     pub(crate) resolved: Resolved<'r, 'v>,
-    pub(crate) key: Option<&'v Arc<Key>>,
+    pub(crate) who: Who<'v>,
     /// What the key's owner may do.
     pub(crate) owner: Option<&'v PrincipalRights>,
     pub(crate) destination: Destination<'r, 'v>,
@@ -68,13 +116,33 @@ pub(crate) enum Destination<'r, 'v> {
 impl Known<'_, '_> {
     /// Who acts.
     pub(crate) fn principal(&self) -> Principal {
-        self.key
-            .map_or(Principal { kind: PrincipalKind::Anonymous, id: uuid::Uuid::nil() }, |key| acting(key))
+        match &self.who {
+            Who::Nobody => Principal { kind: PrincipalKind::Anonymous, id: uuid::Uuid::nil() },
+            Who::Key(key) => acting(key),
+            Who::Token(claims) => claims.subject.principal(),
+        }
+    }
+
+    /// For whom: the owner of a key, or who has signed in.
+    pub(crate) fn user(&self) -> Option<Principal> {
+        match &self.who {
+            Who::Nobody => None,
+            Who::Key(key) => Some(key.owner),
+            Who::Token(claims) => Some(claims.subject.principal()),
+        }
+    }
+
+    /// The key, if it is one.
+    pub(crate) fn key(&self) -> Option<&Key> {
+        match &self.who {
+            Who::Key(key) => Some(key),
+            Who::Nobody | Who::Token(_) => None,
+        }
     }
 
     /// Whether its usage counts: a test key's does not.
     pub(crate) fn counts(&self) -> bool {
-        self.key.is_none_or(|key| key.environment == Environment::Live)
+        self.key().is_none_or(|key| key.environment == Environment::Live)
     }
 }
 
@@ -87,7 +155,8 @@ fn acting(key: &Key) -> Principal {
 /// long as fetching from memory what is known of one caller among many, so both are done at once. Nothing is believed
 /// by it, and it is the tenant's own table that is looked into.
 fn owner_ahead<'v>(core: &Core, resolved: &Resolved<'_, 'v>) -> Option<&'v PrincipalRights> {
-    let (key, tenant) = (resolved.presented.as_ref()?.claims()?, resolved.tenant?);
+    let Credential::Key(presented) = resolved.presented.as_ref()? else { return None };
+    let (key, tenant) = (presented.claims()?, resolved.tenant?);
     core.contexts.touch(tenant.id, acting(key));
     let rights = tenant.access.rights(&key.owner)?;
     rights.touch();
@@ -103,13 +172,14 @@ pub(crate) fn authenticate<'r, 'v>(
 ) -> Result<Known<'r, 'v>, Stop> {
     let method = resolved.sound.parts.method.as_str();
     let owner = owner_ahead(core, &resolved);
-    let key = match &resolved.presented {
-        Some(presented) => Some(presented.verify(&core.shared.peppers, recording.started_at_us)?),
-        None => None,
+    let who = match &resolved.presented {
+        Some(credential) => credential.verify(core, view, recording.started_at_us)?,
+        None => Who::Nobody,
     };
-    if let Some(key) = key {
-        recording.key = Some(key.id);
+    if let Who::Token(claims) = &who {
+        refuse_ended(resolved.tenant.map(Arc::as_ref), claims)?;
     }
+    recording.is_by(&who);
     let destination = match view.directory.routes.find(method, resolved.path) {
         Match::Found(matched) => Destination::Route(matched),
         Match::OtherMethods(methods) => Destination::OtherMethods(methods),
@@ -119,19 +189,30 @@ pub(crate) fn authenticate<'r, 'v>(
     if let Destination::Route(matched) = &destination {
         recording.route = Some(matched.index);
         public = matched.route.definition.public;
-        if key.is_none() && !public && resolved.tenant.is_some() {
+        if matches!(who, Who::Nobody) && !public && resolved.tenant.is_some() {
             return Err(Stop::new(&kind::NO_CREDENTIALS, "This needs a credential."));
         }
     }
     match resolved.tenant {
-        Some(tenant) => may_be_served(tenant, method, key.is_some())?,
+        Some(tenant) => may_be_served(tenant, method, matches!(who, Who::Key(_)))?,
         None if public => {}
         None => return Err(Stop::new(&kind::TENANT_UNRESOLVED, "Nothing in the request names a tenant.")),
     }
-    if let (Some(key), Destination::Route(matched)) = (key, &destination) {
+    if let (Who::Key(key), Destination::Route(matched)) = (&who, &destination) {
         refuse_other_service(key, &matched.route.definition.service)?;
     }
-    Ok(Known { resolved, key, owner, destination })
+    Ok(Known { resolved, who, owner, destination })
+}
+
+/// A token is good while its session is: in the one tenant that it is for.
+fn refuse_ended(tenant: Option<&Tenant>, claims: &TokenClaims) -> Result<(), Refusal> {
+    match tenant.filter(|tenant| tenant.id == claims.tenant) {
+        None => Err(Refusal::new(&kind::TOKEN_INVALID, "The access token is not valid here.").private("no_tenant")),
+        Some(tenant) if tenant.has_ended(claims.session) => {
+            Err(Refusal::new(&kind::SESSION_ENDED, "The session has ended."))
+        }
+        Some(_) => Ok(()),
+    }
 }
 
 fn may_be_served(tenant: &Tenant, method: &str, by_key: bool) -> Result<(), Refusal> {

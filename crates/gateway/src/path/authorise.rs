@@ -1,11 +1,12 @@
 //! Step 5: whether at all. One decision, the same as in the control plane.
 
 use http::HeaderValue;
-use rowhouse_domain::access::{Permit, Reason, decide_key_of};
+use rowhouse_domain::access::{Decision, Permit, PermissionId, Reason, decide, decide_key_of};
+use rowhouse_domain::directory::Tenant;
 use rowhouse_domain::refusal::kind;
 use rowhouse_domain::routes::Matched;
 
-use super::authenticate::{Destination, Known};
+use super::authenticate::{Destination, Known, Who};
 use super::limit::Admitted;
 use super::{Recording, Stop};
 use crate::view::View;
@@ -49,24 +50,30 @@ pub(crate) fn authorise<'r, 'v>(
     }
     let needed = matched.route.permission(method);
     recording.permission = needed;
-    let (Some(key), Some(tenant), Some(needed)) = (known.key, known.resolved.tenant, needed) else {
+    let (Some(tenant), Some(needed), true) = (known.resolved.tenant, needed, known.user().is_some()) else {
         recording.denied(matched, &parts.headers);
         return Err(Stop::new(&kind::ACCESS_DENIED, "This method is not open to anybody here."));
     };
-    let decision = decide_key_of(
-        known.owner,
-        Some(tenant.id),
-        known.principal(),
-        &key.permits,
-        needed,
-        recording.started_at_us,
-    );
-    match decision {
+    match decided(&known, tenant, needed, recording.started_at_us) {
         Ok(permit) => Ok(Permitted { known, permit: Some(permit) }),
         Err(reason) => {
             recording.denied(matched, &parts.headers);
             Err(denied(view.directory.permissions.name(needed), reason))
         }
+    }
+}
+
+/// A key needs its own right and its owner's; who has signed in has the own ones.
+fn decided(
+    known: &Known<'_, '_>,
+    tenant: &Tenant,
+    needed: PermissionId,
+    now_us: i64,
+) -> Decision {
+    let (id, principal) = (Some(tenant.id), known.principal());
+    match &known.who {
+        Who::Key(key) => decide_key_of(known.owner, id, principal, &key.permits, needed, now_us),
+        Who::Nobody | Who::Token(_) => decide(&tenant.access, id, principal, needed, now_us),
     }
 }
 

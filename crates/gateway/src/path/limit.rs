@@ -93,8 +93,8 @@ pub(super) fn counted_by(
             LimitScope::Global => 0,
             LimitScope::Ip => counted_as(client),
             LimitScope::Tenant => tenant?.id.as_u128(),
-            LimitScope::User => known.key?.owner.id.as_u128(),
-            LimitScope::ApiKey => known.key?.family.as_u128(),
+            LimitScope::User => known.user()?.id.as_u128(),
+            LimitScope::ApiKey => known.key()?.family.as_u128(),
             LimitScope::Endpoint => hash(endpoint?),
         };
     }

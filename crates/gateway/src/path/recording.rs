@@ -6,15 +6,16 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
-use rowhouse_domain::access::{PermissionId, PrincipalKind};
+use rowhouse_domain::access::{PermissionId, Principal, PrincipalKind};
 use rowhouse_domain::directory::Quota;
-use rowhouse_domain::id::{KeyId, OPERATOR_TENANT, TenantId};
+use rowhouse_domain::id::{OPERATOR_TENANT, TenantId};
 use rowhouse_domain::keys::{Presented, PublicId};
 use rowhouse_domain::refusal::{Fault, Kind, Refusal};
 use rowhouse_domain::routes::Matched;
 use rowhouse_journal::{AppendError, AuditMark, Class, Outcome, Protocol, RequestRecord, UsagePairs};
 use uuid::Uuid;
 
+use super::authenticate::{Credential, Who};
 use super::traceparent;
 use super::usage::Reported;
 use crate::body::{BodyFate, BodyWatch};
@@ -42,7 +43,7 @@ pub(crate) struct Recording {
     pub(crate) started: Instant,
     pub(crate) client: IpAddr,
     pub(crate) tenant: Option<TenantId>,
-    pub(crate) key: Option<KeyId>,
+    principal: Option<Principal>,
     pub(crate) route: Option<usize>,
     pub(crate) permission: Option<PermissionId>,
     /// The limit that refused, or was nearest, and what it had left.
@@ -97,7 +98,7 @@ impl Recording {
             client: peer.address,
             peer: peer.clone(),
             tenant: None,
-            key: None,
+            principal: None,
             route: None,
             permission: None,
             limit: None,
@@ -136,9 +137,22 @@ impl Recording {
     }
 
     /// Notes the public id of a key, if that much of it is known.
-    pub(crate) fn presented(&mut self, presented: Option<&Presented<'_, '_>>) {
-        let known = presented.filter(|presented| presented.claims().is_some());
+    pub(crate) fn presented(&mut self, presented: Option<&Credential<'_, '_>>) {
+        let key = presented.and_then(|credential| match credential {
+            Credential::Key(presented) => Some(presented),
+            Credential::Token(_) => None,
+        });
+        let known = key.filter(|presented| presented.claims().is_some());
         self.public_id = known.and_then(Presented::public_id);
+    }
+
+    /// Notes who acts.
+    pub(crate) fn is_by(&mut self, who: &Who<'_>) {
+        self.principal = match who {
+            Who::Nobody => None,
+            Who::Key(key) => Some(Principal { kind: PrincipalKind::ApiKey, id: key.id.0 }),
+            Who::Token(claims) => Some(claims.subject.principal()),
+        };
     }
 
     /// This record becomes an audit event, unless it is refused for something else.
@@ -163,10 +177,10 @@ impl Recording {
         }
     }
 
-    /// A genuine key of one tenant was used at another's door: an event of the key's own tenant.
-    pub(crate) fn wrong_tenant(&mut self, key: &rowhouse_domain::directory::Key, headers: &HeaderMap) {
-        self.tenant = Some(key.tenant);
-        self.key = Some(key.id);
+    /// A genuine credential of one tenant was used at another's door: an event of its own tenant.
+    pub(crate) fn wrong_tenant(&mut self, own: TenantId, who: &Who<'_>, headers: &HeaderMap) {
+        self.tenant = Some(own);
+        self.is_by(who);
         self.event = Some(Box::new(Event {
             denial: true,
             target_kind: "wrong_tenant".to_owned(),
@@ -231,7 +245,6 @@ impl Recording {
         let method = self.method.as_str();
         let event = self.event.as_ref().filter(|event| event.denial || end.outcome != Outcome::Refused);
         let mut address = AddressText([0; 48]);
-        let key_id = self.key.map(KeyId::as_u128);
         let record = RequestRecord {
             request_id: self.request_id.as_u128(),
             started_at_us: self.started_at_us,
@@ -240,12 +253,8 @@ impl Recording {
             upstream_us: self.upstream_us.unwrap_or(0),
             directory_version: directory.version,
             tenant: self.tenant.map(TenantId::as_u128),
-            principal_kind: principal_kind(if key_id.is_some() {
-                PrincipalKind::ApiKey
-            } else {
-                PrincipalKind::Anonymous
-            }),
-            principal: key_id,
+            principal_kind: principal_kind(self.principal.map_or(PrincipalKind::Anonymous, |own| own.kind)),
+            principal: self.principal.map(|own| own.id.as_u128()),
             api_key: self.public_id.as_ref().map_or("", |id| id.as_str()),
             service: route.map_or("", |route| &route.definition.service),
             route: route.map_or("", |route| &route.definition.name),

@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
 use rowhouse_domain::directory::Tenant;
-use rowhouse_domain::keys::Presented;
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_domain::tenancy::Service;
 use rowhouse_domain::tenancy::resolution::{Signals, resolve as resolve_tenant};
 
-use super::authenticate::presented;
+use super::authenticate::{Credential, Who, presented};
 use super::examine::Sound;
 use super::{Recording, Stop};
 use crate::core::Core;
@@ -27,7 +26,7 @@ pub(crate) struct Resolved<'r, 'v> {
     /// The path without the tenant's prefix.
     pub(crate) path: &'r str,
     /// The credential, not yet verified.
-    pub(crate) presented: Option<Presented<'r, 'v>>,
+    pub(crate) presented: Option<Credential<'r, 'v>>,
 }
 
 /// Finds the tenant.
@@ -38,14 +37,14 @@ pub(crate) fn resolve<'r, 'v>(
     recording: &mut Recording,
 ) -> Result<Resolved<'r, 'v>, Stop> {
     let headers = &sound.parts.headers;
-    let presented = presented(headers, &view.directory)?;
+    let presented = presented(core, headers, view)?;
     recording.presented(presented.as_ref());
     let signals = Signals {
         authority: (!sound.authority.is_empty()).then_some(sound.authority),
         header_id: one(headers, &TENANT_ID)?,
         header_code: one(headers, &TENANT_CODE)?,
         path: &sound.path,
-        token_tenant: presented.and_then(|presented| presented.claims()).map(|key| key.tenant),
+        token_tenant: presented.as_ref().and_then(Credential::tenant),
     };
     match resolve_tenant(&view.directory, &signals) {
         Ok(resolution) if resolution.tenant.service == Service::Unknown => {
@@ -60,7 +59,7 @@ pub(crate) fn resolve<'r, 'v>(
             Ok(Resolved { sound, tenant: None, path: &sound.path, presented })
         }
         Err(refusal) if refusal.code() == kind::KEY_INVALID.code => {
-            Err(wrong_tenant(core, presented, refusal, headers, recording))
+            Err(wrong_tenant((core, view), presented.as_ref(), refusal, headers, recording))
         }
         Err(refusal) => Err(refusal.into()),
     }
@@ -69,17 +68,22 @@ pub(crate) fn resolve<'r, 'v>(
 /// A credential of another tenant: answered as the credential's own failure, and kept as what it is only if the
 /// credential is genuine.
 fn wrong_tenant(
-    core: &Core,
-    presented: Option<Presented<'_, '_>>,
+    (core, view): (&Core, &View),
+    presented: Option<&Credential<'_, '_>>,
     refusal: Refusal,
     headers: &HeaderMap,
     recording: &mut Recording,
 ) -> Stop {
     let Some(presented) = presented else { return refusal.into() };
-    match presented.verify(&core.shared.peppers, recording.started_at_us) {
+    let Some(own) = presented.tenant() else { return refusal.into() };
+    match presented.verify(core, view, recording.started_at_us) {
         Err(own_failure) => own_failure.into(),
-        Ok(key) => {
-            recording.wrong_tenant(key, headers);
+        Ok(who) => {
+            recording.wrong_tenant(own, &who, headers);
+            let refusal = match who {
+                Who::Token(_) => Refusal::new(&kind::TOKEN_INVALID, "The access token is not valid here.").private("wrong_tenant"),
+                _ => refusal,
+            };
             Stop { synchronous: true, ..refusal.into() }
         }
     }

@@ -111,6 +111,7 @@ impl Plan {
             features: vec!["core".into()],
             enforcements: vec![],
             imposed: vec![],
+            ended_sessions: Default::default(),
             access: Arc::new(compile(1, &grants, &RoleCatalogue::default(), &self.permissions)),
             limits: vec![],
             quotas: vec![],

@@ -78,6 +78,7 @@ async fn start(config: &Config) -> anyhow::Result<assemble::House> {
         ingestion: rowhouse_control::metering::Ingestion::open(&journal)?,
         fleet: Default::default(),
         hashing: Hashing::new(HashingSettings::default()),
+        sign_in_sources: Default::default(),
         messages: mail::open(&config.messages, &data_dir)?,
         settings: settings(config, &secrets, &data_dir),
     });
@@ -94,6 +95,7 @@ fn settings(config: &Config, secrets: &Secrets, data_dir: &Path) -> Settings {
         region: config.server.region.clone(),
         cursor_key: secrets.cursor,
         sealing_key: secrets.master,
+        trusted_proxies: config.server.trusted_proxies.iter().map(std::net::IpAddr::to_canonical).collect(),
         below_floor: match config.tenantdb.below_floor {
             config::BelowFloor::Strict => doctor::BelowFloor::Strict,
             config::BelowFloor::Refuse => doctor::BelowFloor::Refuse,

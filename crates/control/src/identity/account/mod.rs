@@ -1,0 +1,20 @@
+//! What a person does with the own account, and what administrators do for people: sessions, factors, passwords, the sign-in policy.
+
+mod me_api;
+mod members;
+mod members_api;
+mod own;
+mod policy_api;
+mod preview;
+mod step_up;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::Shared;
+
+pub(super) use own::{add_factor, change_password, confirm_factor, new_codes, remove_factor};
+
+/// The routes of accounts.
+pub fn routes() -> OpenApiRouter<Shared> {
+    me_api::routes().merge(members_api::routes()).merge(policy_api::routes())
+}

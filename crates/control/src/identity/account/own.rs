@@ -1,0 +1,167 @@
+//! Changes of a person's own account. Each needs a fresh proof, is told in the log and mailed to the person.
+
+use rowhouse_domain::access::{Permit, Principal, PrincipalKind};
+use rowhouse_domain::id::{FactorId, OPERATOR_TENANT, RequestId, SessionId, UserId};
+use rowhouse_domain::refusal::{Refusal, kind};
+use rowhouse_store::{Change, Transaction};
+use serde_json::json;
+
+use crate::Control;
+use crate::identity::accept::{busy, pepper};
+use crate::identity::factor::{self, Enrolment};
+use crate::identity::queries::{self as people, UserRow};
+use crate::identity::session::end_every;
+use crate::identity::sign_in::{self, policy};
+
+/// Who changes, in which session, by which request.
+#[derive(Debug, Clone, Copy)]
+pub struct Whose {
+    pub user: UserId,
+    pub session: SessionId,
+    pub request_id: RequestId,
+}
+
+impl Whose {
+    fn actor(self) -> Principal {
+        Principal { kind: PrincipalKind::User, id: self.user.0 }
+    }
+
+    fn change(self, event: &str, action: &str) -> Change {
+        Change::new(OPERATOR_TENANT, event, action, self.actor()).on("user", self.user).request(self.request_id)
+    }
+}
+
+async fn begin(control: &Control) -> Result<Transaction, Refusal> {
+    Ok(control.store.write(&Permit::for_system(None, "a person's own account")).await?)
+}
+
+/// The person's own row.
+pub async fn own_row(transaction: &Transaction, user: UserId) -> Result<UserRow, Refusal> {
+    let row = people::find_user(transaction, user).await?;
+    row.ok_or_else(|| Refusal::new(&kind::SESSION_ENDED, "The session has ended."))
+}
+
+/// Begins the enrolment of an authenticator program.
+pub async fn add_factor(control: &Control, whose: Whose, label: &str) -> Result<Enrolment, Refusal> {
+    let transaction = begin(control).await?;
+    let row = own_row(&transaction, whose.user).await?;
+    let account = row.email.unwrap_or_default();
+    let enrolment = factor::enrol(control, &transaction, (whose.user, &account), label).await?;
+    // Until it is confirmed it is nothing yet.
+    transaction.commit_telemetry().await?;
+    Ok(enrolment)
+}
+
+/// Confirms it with its first code; recovery codes, if the person has none.
+///
+/// # Errors
+/// 401 `identity.code_wrong`, 401 `identity.code_used`; 404.
+pub async fn confirm_factor(
+    control: &Control,
+    whose: Whose,
+    id: FactorId,
+    code: &str,
+) -> Result<Vec<String>, Refusal> {
+    let transaction = begin(control).await?;
+    factor::confirm(control, &transaction, (whose.user, id), code).await?;
+    let has_codes = factor::owned(&transaction, whose.user).await?.recovery_codes;
+    let codes = match has_codes {
+        true => Vec::new(),
+        false => factor::make_codes(control, &transaction, whose.user).await?,
+    };
+    sign_in::told(control, &transaction, whose.user, "An authenticator program was added.").await?;
+    let change = whose.change("identity.mfa_enabled", "create").on("factor", id).details(json!({ "kind": "totp" }));
+    transaction.commit(change).await?;
+    Ok(codes)
+}
+
+/// Takes a factor away; the sessions it proved end, but the present one.
+///
+/// # Errors
+/// 409 `identity.last_factor` for the last that a tenant of the person asks for; 404.
+pub async fn remove_factor(control: &Control, whose: Whose, id: FactorId) -> Result<(), Refusal> {
+    let transaction = begin(control).await?;
+    let all = factor::active(&transaction, whose.user).await?;
+    if all.iter().any(|row| row.id == id) && all.len() == 1 {
+        refuse_last(&transaction, whose.user).await?;
+    }
+    if !factor::revoke(&transaction, whose.user, id).await? {
+        return Err(Refusal::new(&kind::NOT_FOUND, "There is no such factor."));
+    }
+    let mut changes =
+        end_every(&transaction, whose.user, Some(whose.session), "factor_removed", whose.actor()).await?;
+    sign_in::told(control, &transaction, whose.user, "An authenticator program was taken away.").await?;
+    changes.push(whose.change("identity.mfa_disabled", "delete").on("factor", id).details(json!({})));
+    transaction.commit_all(changes).await?;
+    Ok(())
+}
+
+async fn refuse_last(transaction: &Transaction, user: UserId) -> Result<(), Refusal> {
+    for tenant in sign_in::tenants_of(transaction, user).await? {
+        if policy::in_force(transaction, tenant).await?.policy.needed() > 1 {
+            return Err(Refusal::new(&kind::LAST_FACTOR, "A tenant that you belong to asks for a second factor."));
+        }
+    }
+    Ok(())
+}
+
+/// New recovery codes; those before are void.
+///
+/// # Errors
+/// 409 `identity.factor_wrong_state` without a factor that they could stand in for.
+pub async fn new_codes(control: &Control, whose: Whose) -> Result<Vec<String>, Refusal> {
+    let transaction = begin(control).await?;
+    if !factor::owned(&transaction, whose.user).await?.totp {
+        return Err(Refusal::new(&kind::FACTOR_WRONG_STATE, "Enrol an authenticator program first."));
+    }
+    let codes = factor::make_codes(control, &transaction, whose.user).await?;
+    sign_in::told(control, &transaction, whose.user, "New recovery codes were made.").await?;
+    let change = whose.change("identity.user_changed", "update").details(json!({ "what": "recovery_codes" }));
+    transaction.commit(change).await?;
+    Ok(codes)
+}
+
+/// Changes the password: the present one is shown, other sessions end.
+///
+/// # Errors
+/// 401 `identity.credentials_wrong`; 422 `identity.password_weak`; 429 `identity.too_many_attempts`.
+pub async fn change_password(
+    control: &Control,
+    whose: Whose,
+    (present, password): (&str, &str),
+) -> Result<(), Refusal> {
+    check_password(control, whose.user, present).await?;
+    let transaction = control.store.read(&Permit::for_system(None, "a password that is changed")).await?;
+    let row = own_row(&transaction, whose.user).await?;
+    let fit = sign_in::fit(control, &transaction, &row, password).await;
+    transaction.finish().await?;
+    let hashed = fit?;
+    let transaction = begin(control).await?;
+    let changes =
+        sign_in::set(control, &transaction, &row, (&hashed, Some(whose.session)), whose.request_id).await?;
+    transaction.commit_all(changes).await?;
+    Ok(())
+}
+
+/// Whether this is the person's password; tries are counted with those of signing in.
+///
+/// # Errors
+/// 401 `identity.credentials_wrong`, also while it is locked.
+pub async fn check_password(control: &Control, user: UserId, password: &str) -> Result<(), Refusal> {
+    let wrong = || Refusal::new(&kind::CREDENTIALS_WRONG, "The password is wrong.");
+    if password.len() > 1_024 {
+        return Err(wrong());
+    }
+    let transaction = begin(control).await?;
+    let row = own_row(&transaction, user).await?;
+    let key = sign_in::name_key(control, row.email.as_deref().unwrap_or_default());
+    let stored = sign_in::counted_password(&transaction, user, &key, control.clock().now()).await?;
+    transaction.commit_telemetry().await?;
+    if !control.hashing.verify(&pepper(control), stored.as_ref(), password).await.map_err(busy)? {
+        return Err(wrong());
+    }
+    let transaction = begin(control).await?;
+    sign_in::cleared(&transaction, &key).await?;
+    transaction.commit_telemetry().await?;
+    Ok(())
+}

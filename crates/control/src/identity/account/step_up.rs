@@ -1,0 +1,78 @@
+//! Showing once more who one is: the session is proven anew, with another secret, and at least as strongly as it was.
+
+use rowhouse_domain::access::Permit;
+use rowhouse_domain::id::{FactorId, SessionId};
+use rowhouse_domain::identity::ProofKind;
+use rowhouse_domain::refusal::{Refusal, kind};
+
+use super::own::{Whose, check_password};
+use crate::Control;
+use crate::identity::factor;
+use crate::identity::session::{self, SessionRow};
+use crate::identity::sign_in::{self, policy};
+use crate::identity::token;
+
+/// What is shown.
+#[derive(Debug)]
+pub enum Shown<'a> {
+    Password(&'a str),
+    /// A code of an authenticator program.
+    Code(FactorId, &'a str),
+}
+
+/// Raises the session; for a browser another cookie, else none.
+///
+/// # Errors
+/// 401 for what is wrong; 409 `identity.factor_wrong_state` if a password alone is less than the session was; 401
+/// `identity.session_ended`.
+pub async fn step_up(
+    control: &Control,
+    whose: Whose,
+    shown: Shown<'_>,
+) -> Result<(SessionRow, Option<String>), Refusal> {
+    if let Shown::Password(password) = shown {
+        check_password(control, whose.user, password).await?;
+    }
+    let transaction = control.store.write(&Permit::for_system(None, "a session that is raised")).await?;
+    sign_in::may_guess(control, &transaction, whose.user).await?;
+    let session = session::queries::lock(&transaction, whose.session).await?;
+    let now = control.clock().now();
+    let session = session.filter(|own| own.user == whose.user && !own.is_over(now));
+    let mut session = session.ok_or_else(|| Refusal::new(&kind::SESSION_ENDED, "The session has ended."))?;
+    let asked = policy::in_force(&transaction, session.tenant).await?.policy;
+    let kind = match shown {
+        Shown::Password(_) => {
+            if factor::owned(&transaction, whose.user).await?.totp {
+                let refusal = Refusal::new(&kind::FACTOR_WRONG_STATE, "You have a second factor: show that.");
+                return Err(refusal);
+            }
+            ProofKind::Password
+        }
+        Shown::Code(id, code) => {
+            let taken = factor::take_code(control, &transaction, (whose.user, id), (code, asked.totp_steps)).await;
+            if let Err(refusal) = taken {
+                transaction.rollback().await?;
+                sign_in::count_guess(control, whose.user).await?;
+                return Err(refusal);
+            }
+            ProofKind::Totp
+        }
+    };
+    session.evidence = session.evidence.with(kind, now.as_second());
+    session.assurance = i16::from(asked.assurance(&session.evidence));
+    session.auth_time = now;
+    let cookie = session.by_cookie.then(|| token::make(control, session::COOKIE));
+    let digest = cookie.as_ref().map(|(_, digest)| digest.as_slice());
+    session::queries::raise(&transaction, &session, digest).await?;
+    transaction.commit_telemetry().await?;
+    Ok((session, cookie.map(|(text, _)| text)))
+}
+
+/// A new access token of a session that was raised.
+pub async fn token_of(control: &Control, id: SessionId, session: &SessionRow) -> Result<(String, i64), Refusal> {
+    debug_assert_eq!(id, session.id);
+    let transaction = control.store.read(&Permit::for_system(None, "a token after a step up")).await?;
+    let ring = session::ring(control, &transaction).await?;
+    transaction.finish().await?;
+    Ok(session::access_token(control, &ring, session))
+}

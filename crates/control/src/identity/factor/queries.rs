@@ -1,0 +1,124 @@
+//! Rows of factors and recovery codes.
+
+use jiff::Timestamp;
+use rowhouse_domain::id::{FactorId, UserId};
+use rowhouse_domain::identity::Owned;
+use rowhouse_store::{StoreError, Transaction};
+
+/// A factor.
+#[derive(Debug, Clone)]
+pub struct FactorRow {
+    pub id: FactorId,
+    pub kind: String,
+    pub label: String,
+    pub state: String,
+    pub sealed: Option<Vec<u8>>,
+    pub last_step: i64,
+    pub created_at: Timestamp,
+    pub last_used_at: Option<Timestamp>,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT factor_id, kind, label, state, sealed, last_step, created_at, last_used_at FROM identity.factors ",
+            $rest
+        )
+    };
+}
+
+fn factor(row: &tokio_postgres::Row) -> FactorRow {
+    FactorRow {
+        id: FactorId(row.get(0)),
+        kind: row.get(1),
+        label: row.get(2),
+        state: row.get(3),
+        sealed: row.get(4),
+        last_step: row.get(5),
+        created_at: row.get(6),
+        last_used_at: row.get(7),
+    }
+}
+
+/// A person's factors that are not revoked, oldest first.
+pub async fn list(tx: &Transaction, user: UserId) -> Result<Vec<FactorRow>, StoreError> {
+    let sql = select!("WHERE user_id = $1 AND state <> 'revoked' ORDER BY factor_id");
+    Ok(tx.query(sql, &[&user.0]).await?.iter().map(factor).collect())
+}
+
+/// A person's factors that are in use.
+pub async fn active(tx: &Transaction, user: UserId) -> Result<Vec<FactorRow>, StoreError> {
+    let sql = select!("WHERE user_id = $1 AND state = 'active' ORDER BY factor_id");
+    Ok(tx.query(sql, &[&user.0]).await?.iter().map(factor).collect())
+}
+
+/// One factor of a person in a state.
+pub async fn find(tx: &Transaction, (user, id): (UserId, FactorId), state: &str) -> Result<Option<FactorRow>, StoreError> {
+    let sql = select!("WHERE user_id = $1 AND factor_id = $2 AND state = $3");
+    Ok(tx.query_opt(sql, &[&user.0, &id.0, &state]).await?.as_ref().map(factor))
+}
+
+/// Stores one that is not confirmed yet, in the place of those that never were.
+pub async fn insert(
+    tx: &Transaction,
+    (user, id): (UserId, FactorId),
+    (label, sealed): (&str, &[u8]),
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM identity.factors WHERE user_id = $1 AND state = 'pending'", &[&user.0]).await?;
+    let sql = "INSERT INTO identity.factors (factor_id, user_id, kind, label, state, sealed, created_at) \
+               VALUES ($1, $2, 'totp', $3, 'pending', $4, $5)";
+    tx.execute(sql, &[&id.0, &user.0, &label, &sealed, &now]).await.map(drop)
+}
+
+/// Takes the code of `step`, once for all time; whether it was not taken, nor a newer one.
+pub async fn take_step(
+    tx: &Transaction,
+    (user, id): (UserId, FactorId),
+    (from, step): (&str, i64),
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let sql = "UPDATE identity.factors SET last_step = $3, last_used_at = $4, state = 'active' \
+               WHERE user_id = $1 AND factor_id = $2 AND state = $5 AND last_step < $3";
+    Ok(tx.execute(sql, &[&user.0, &id.0, &step, &now, &from]).await? == 1)
+}
+
+/// Takes a factor away; whether it was there.
+pub async fn revoke(tx: &Transaction, user: UserId, id: FactorId) -> Result<bool, StoreError> {
+    let sql = "UPDATE identity.factors SET state = 'revoked', sealed = NULL WHERE user_id = $1 AND factor_id = $2 AND state <> 'revoked'";
+    Ok(tx.execute(sql, &[&user.0, &id.0]).await? == 1)
+}
+
+/// Puts recovery codes in the place of those before.
+pub async fn put_codes(tx: &Transaction, user: UserId, digests: &[Vec<u8>], now: Timestamp) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM identity.recovery_codes WHERE user_id = $1", &[&user.0]).await?;
+    let sql = "INSERT INTO identity.recovery_codes (user_id, digest, created_at) SELECT $1, unnest($2::bytea[]), $3";
+    tx.execute(sql, &[&user.0, &digests, &now]).await.map(drop)
+}
+
+/// Uses a recovery code up; whether it was one.
+pub async fn use_code(tx: &Transaction, user: UserId, digest: &[u8]) -> Result<bool, StoreError> {
+    let sql = "DELETE FROM identity.recovery_codes WHERE user_id = $1 AND digest = $2";
+    Ok(tx.execute(sql, &[&user.0, &digest]).await? == 1)
+}
+
+/// Recovery codes that are left.
+pub async fn codes_left(tx: &Transaction, user: UserId) -> Result<i64, StoreError> {
+    let sql = "SELECT count(*) FROM identity.recovery_codes WHERE user_id = $1";
+    Ok(tx.query_one(sql, &[&user.0]).await?.get(0))
+}
+
+/// What a person has.
+pub async fn owned(tx: &Transaction, user: UserId) -> Result<Owned, StoreError> {
+    let sql = "SELECT EXISTS (SELECT FROM identity.factors f WHERE f.user_id = u.user_id AND f.kind = 'totp' AND f.state = 'active'), \
+               EXISTS (SELECT FROM identity.recovery_codes c WHERE c.user_id = u.user_id), u.email_verified_at IS NOT NULL \
+               FROM identity.users u WHERE u.user_id = $1";
+    let row = tx.query_opt(sql, &[&user.0]).await?;
+    let owned = row.map(|row| Owned { totp: row.get(0), recovery_codes: row.get(1), address: row.get(2) });
+    Ok(owned.unwrap_or_default())
+}
+
+/// A person has no recovery codes any more.
+pub async fn drop_codes(tx: &Transaction, user: UserId) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM identity.recovery_codes WHERE user_id = $1", &[&user.0]).await.map(drop)
+}

@@ -1,0 +1,277 @@
+//! Signing in over HTTP, and the token endpoint.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use bytes::Bytes;
+use rowhouse_domain::id::RequestId;
+use rowhouse_domain::refusal::{Refusal, kind};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::attempt::{Told, prove_password};
+use super::factor_step::{begin_enrolment, choose_tenant, show_factor};
+use super::source::Source;
+use super::wire::{EnrolmentAnswer, StepAnswer, TokensAnswer};
+use super::{flow, locked, mail_code, reset};
+use crate::Shared;
+use crate::api::{Answer, Body};
+use crate::identity::form;
+use crate::identity::session;
+
+/// The routes of signing in.
+pub fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(start))
+        .routes(routes!(password))
+        .routes(routes!(factor))
+        .routes(routes!(code))
+        .routes(routes!(enrol))
+        .routes(routes!(tenant))
+        .routes(routes!(forgotten))
+        .routes(routes!(set_password))
+        .routes(routes!(unlock))
+        .routes(routes!(token))
+        .routes(routes!(revoke))
+}
+
+/// Who signs in, and perhaps where.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct StartBody {
+    /// An e-mail address.
+    identifier: String,
+    /// Id or code. Without it the person's only tenant, or they are asked.
+    #[serde(default)]
+    tenant: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct StartAnswer {
+    /// Part of the paths of the next steps. Whoever has it can go on with this sign-in.
+    flow: String,
+    expires_at: String,
+    /// `password`.
+    offer: Vec<&'static str>,
+}
+
+/// Begins a sign-in. The answer is the same whether or not the person exists.
+#[utoipa::path(post, path = "/v1/sign_in", operation_id = "identity.start_sign_in", tag = "identity",
+    request_body = StartBody, responses((status = 200, body = StartAnswer)))]
+async fn start(State(control): State<Shared>, body: Body<StartBody>) -> Answer<Json<StartAnswer>> {
+    let started = flow::start(&control, &body.value.identifier, body.value.tenant.as_deref())?;
+    Ok(Json(StartAnswer { flow: started.flow, expires_at: started.until.to_string(), offer: vec!["password"] }))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PasswordBody {
+    password: String,
+    /// `device` of a sign-in from here.
+    #[serde(default)]
+    device: Option<String>,
+    /// Whether tries from here are counted for themselves from now on.
+    #[serde(default)]
+    trust_device: bool,
+}
+
+/// Shows the password. Everything that is against it has one answer: 401 `identity.credentials_wrong`.
+#[utoipa::path(post, path = "/v1/sign_in/{flow}/password", operation_id = "identity.prove_password", tag = "identity",
+    params(("flow" = String, Path)), request_body = PasswordBody, responses((status = 200, body = StepAnswer)))]
+async fn password(
+    State(control): State<Shared>,
+    Extension(request_id): Extension<RequestId>,
+    source: Source,
+    Path(flow): Path<String>,
+    body: Body<PasswordBody>,
+) -> Answer<Json<StepAnswer>> {
+    let PasswordBody { password, device, trust_device } = body.value;
+    let told = Told { flow: &flow, source: &source, by_cookie: false, trust_device, request_id };
+    let progress = prove_password(&control, &told, &password, device.as_deref()).await?;
+    Ok(Json(progress.into()))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct FactorBody {
+    /// One that was offered, or that is being enrolled.
+    factor: String,
+    code: String,
+    #[serde(default)]
+    trust_device: bool,
+}
+
+/// Shows a code of a second factor. Each works once.
+#[utoipa::path(post, path = "/v1/sign_in/{flow}/factor", operation_id = "identity.show_factor", tag = "identity",
+    params(("flow" = String, Path)), request_body = FactorBody, responses((status = 200, body = StepAnswer)))]
+async fn factor(
+    State(control): State<Shared>,
+    Extension(request_id): Extension<RequestId>,
+    source: Source,
+    Path(flow): Path<String>,
+    body: Body<FactorBody>,
+) -> Answer<Json<StepAnswer>> {
+    let FactorBody { factor, code, trust_device } = body.value;
+    let told = Told { flow: &flow, source: &source, by_cookie: false, trust_device, request_id };
+    Ok(Json(show_factor(&control, &told, &factor, &code).await?.into()))
+}
+
+/// Mails a code for this sign-in; one in 30 seconds, five an hour.
+#[utoipa::path(post, path = "/v1/sign_in/{flow}/code", operation_id = "identity.mail_code", tag = "identity",
+    params(("flow" = String, Path)), responses((status = 202)))]
+async fn code(
+    State(control): State<Shared>,
+    Extension(request_id): Extension<RequestId>,
+    source: Source,
+    Path(flow): Path<String>,
+) -> Answer<StatusCode> {
+    let told = Told { flow: &flow, source: &source, by_cookie: false, trust_device: false, request_id };
+    mail_code::mail_code(&control, &told).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Begins the enrolment of an authenticator program, where the sign-in asks for it. Its first code goes to `/factor`.
+#[utoipa::path(post, path = "/v1/sign_in/{flow}/enrol", operation_id = "identity.enrol_on_the_way", tag = "identity",
+    params(("flow" = String, Path)), responses((status = 200, body = EnrolmentAnswer)))]
+async fn enrol(
+    State(control): State<Shared>,
+    Extension(request_id): Extension<RequestId>,
+    source: Source,
+    Path(flow): Path<String>,
+) -> Answer<Json<EnrolmentAnswer>> {
+    let told = Told { flow: &flow, source: &source, by_cookie: false, trust_device: false, request_id };
+    Ok(Json(begin_enrolment(&control, &told).await?.into()))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct TenantBody {
+    /// One of those that were offered.
+    #[schema(value_type = String)]
+    tenant: rowhouse_domain::id::TenantId,
+}
+
+/// Says which tenant is meant.
+#[utoipa::path(post, path = "/v1/sign_in/{flow}/tenant", operation_id = "identity.choose_tenant", tag = "identity",
+    params(("flow" = String, Path)), request_body = TenantBody, responses((status = 200, body = StepAnswer)))]
+async fn tenant(
+    State(control): State<Shared>,
+    Extension(request_id): Extension<RequestId>,
+    source: Source,
+    Path(flow): Path<String>,
+    body: Body<TenantBody>,
+) -> Answer<Json<StepAnswer>> {
+    let told = Told { flow: &flow, source: &source, by_cookie: false, trust_device: false, request_id };
+    Ok(Json(choose_tenant(&control, &told, body.value.tenant).await?.into()))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ForgottenBody {
+    email: String,
+}
+
+/// Mails a link to set a new password, if somebody has this address. Always 202.
+#[utoipa::path(post, path = "/v1/sign_in/reset", operation_id = "identity.forget_password", tag = "identity",
+    request_body = ForgottenBody, responses((status = 202)))]
+async fn forgotten(State(control): State<Shared>, source: Source, body: Body<ForgottenBody>) -> Answer<StatusCode> {
+    reset::forgotten(&control, &body.value.email, &source).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ResetBody {
+    /// As it stands in the link.
+    token: String,
+    password: String,
+}
+
+/// Sets a password by a mailed link. All sessions end, and none begins.
+#[utoipa::path(post, path = "/v1/sign_in/reset/confirm", operation_id = "identity.reset_password", tag = "identity",
+    request_body = ResetBody, responses((status = 204)))]
+async fn set_password(
+    State(control): State<Shared>,
+    Extension(request_id): Extension<RequestId>,
+    body: Body<ResetBody>,
+) -> Answer<StatusCode> {
+    reset::set_by_link(&control, &body.value.token, &body.value.password, request_id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct UnlockBody {
+    /// As it stands in the link.
+    token: String,
+}
+
+/// Opens the lock on one's password by a mailed link.
+#[utoipa::path(post, path = "/v1/sign_in/unlock", operation_id = "identity.unlock_by_link", tag = "identity",
+    request_body = UnlockBody, responses((status = 204)))]
+async fn unlock(
+    State(control): State<Shared>,
+    Extension(request_id): Extension<RequestId>,
+    body: Body<UnlockBody>,
+) -> Answer<StatusCode> {
+    locked::unlock(&control, &body.value.token, request_id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Default, Deserialize, ToSchema)]
+struct TokenForm {
+    /// `refresh_token`.
+    #[serde(default)]
+    grant_type: String,
+    #[serde(default)]
+    refresh_token: String,
+}
+
+/// New tokens for a refresh token (RFC 6749 §6). Each is good once; one that comes again ends its session.
+#[utoipa::path(post, path = "/oauth2/token", operation_id = "identity.refresh_token", tag = "identity",
+    request_body(content = TokenForm, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 200, body = TokensAnswer)))]
+async fn token(
+    State(control): State<Shared>,
+    Extension(request_id): Extension<RequestId>,
+    body: Bytes,
+) -> Answer<Response> {
+    let form = form::read::<TokenForm>(&body).ok_or_else(malformed)?;
+    if form.grant_type != "refresh_token" {
+        return Ok(oauth_error("unsupported_grant_type"));
+    }
+    match session::refresh(&control, &form.refresh_token, request_id).await {
+        Ok(begun) => Ok(Json(TokensAnswer::new(&begun)).into_response()),
+        Err(refusal) if refusal.status() == 401 => Ok(oauth_error("invalid_grant")),
+        Err(refusal) => Err(refusal.into()),
+    }
+}
+
+/// As RFC 6749 §5.2 has it, for clients that nobody here wrote.
+fn oauth_error(error: &'static str) -> Response {
+    (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response()
+}
+
+#[derive(Default, Deserialize, ToSchema)]
+struct RevokeForm {
+    /// A refresh token.
+    #[serde(default)]
+    token: String,
+}
+
+/// Ends the session of a refresh token (RFC 7009). 200 whatever it was.
+#[utoipa::path(post, path = "/oauth2/revoke", operation_id = "identity.revoke_token", tag = "identity",
+    request_body(content = RevokeForm, content_type = "application/x-www-form-urlencoded"), responses((status = 200)))]
+async fn revoke(State(control): State<Shared>, body: Bytes) -> Answer<StatusCode> {
+    let form = form::read::<RevokeForm>(&body).ok_or_else(malformed)?;
+    session::revoke(&control, &form.token).await?;
+    Ok(StatusCode::OK)
+}
+
+fn malformed() -> Refusal {
+    Refusal::new(&kind::UNSUPPORTED_MEDIA, "Send a form: `application/x-www-form-urlencoded`.")
+}

@@ -1,0 +1,58 @@
+//! The lock on a password: whose it is, and how its owner opens it.
+
+use rowhouse_domain::access::{Permit, Principal, PrincipalKind};
+use rowhouse_domain::id::{OPERATOR_TENANT, RequestId};
+use rowhouse_domain::identity::LockoutPolicy;
+use rowhouse_domain::messages::Address;
+use rowhouse_domain::refusal::Refusal;
+use rowhouse_store::{Change, StoreError, Transaction};
+use serde_json::json;
+
+use super::{queries, throttle};
+use crate::Control;
+use crate::identity::accept::link_used;
+use crate::identity::hashing::Hashed;
+use crate::identity::{queries as people, token};
+
+/// The counter of a name, whether or not somebody has it.
+pub fn name_key(control: &Control, name: &str) -> Vec<u8> {
+    let normal = Address::parse(name).map_or_else(|_| name.to_lowercase(), |address| address.key());
+    token::digest(control, "throttle/name", &normal)
+}
+
+/// Whether the password of an address is not looked at just now.
+pub async fn is_locked(control: &Control, transaction: &Transaction, email: &str) -> Result<bool, StoreError> {
+    let (consecutive, until) = throttle::standing(transaction, &name_key(control, email)).await?;
+    Ok(consecutive >= throttle::CONSECUTIVE_MAX || until.is_some_and(|until| until > control.clock().now()))
+}
+
+/// Opens the lock by a mailed link.
+///
+/// # Errors
+/// 410 `identity.link_used`.
+pub async fn unlock(control: &Control, text: &str, request_id: RequestId) -> Result<(), Refusal> {
+    let transaction = control.store.write(&Permit::for_system(None, "a lock that its owner opens")).await?;
+    let digest = token::digest(control, "unlock", text);
+    let user = queries::take_link(&transaction, "unlock", &digest, control.clock().now()).await?;
+    let user = user.ok_or_else(link_used)?;
+    let row = people::find_user(&transaction, user).await?;
+    if let Some(email) = row.and_then(|row| row.email) {
+        throttle::unlock(&transaction, &name_key(control, &email)).await?;
+    }
+    let actor = Principal { kind: PrincipalKind::User, id: user.0 };
+    let change = Change::new(OPERATOR_TENANT, "identity.user_unlocked", "update", actor).on("user", user);
+    transaction.commit(change.details(json!({})).request(request_id)).await?;
+    Ok(())
+}
+
+/// The password of a person that may be compared with just now; the try is counted. A person who is signed in has the default's limits.
+pub async fn counted_password(
+    transaction: &Transaction,
+    user: rowhouse_domain::id::UserId,
+    key: &[u8],
+    now: jiff::Timestamp,
+) -> Result<Option<Hashed>, StoreError> {
+    let tried = throttle::attempt(transaction, key, LockoutPolicy::default(), now).await?;
+    let stored = queries::password(transaction, user).await?.map(|(hashed, _)| hashed);
+    Ok(stored.filter(|_| tried != throttle::Try::Locked))
+}

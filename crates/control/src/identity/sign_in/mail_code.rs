@@ -1,0 +1,68 @@
+//! Codes by e-mail: six digits, for one sign-in, ten minutes; a new one voids the one before.
+
+use jiff::SignedDuration;
+use rowhouse_domain::access::Permit;
+use rowhouse_domain::id::OPERATOR_TENANT;
+use rowhouse_domain::messages::{Address, template};
+use rowhouse_domain::refusal::{Refusal, kind};
+
+use super::attempt::Told;
+use super::factor_step::under_way;
+use super::queries;
+use super::throttle::{self, Window};
+use crate::Control;
+use crate::identity::{queries as people, token};
+use crate::messages::{NewMessage, To, queue};
+
+const LIFE: SignedDuration = SignedDuration::from_mins(10);
+/// To one address, whatever tenants ask for it.
+const PACE: Window =
+    Window { most: 5, within: SignedDuration::from_hours(1), apart: SignedDuration::from_secs(30) };
+
+/// Mails a code.
+///
+/// # Errors
+/// 410 `identity.flow_over`; 429 `identity.too_many_attempts` for one within 30 seconds, or more than five an hour.
+pub async fn mail_code(control: &Control, told: &Told<'_>) -> Result<(), Refusal> {
+    let transaction = control.store.write(&Permit::for_system(None, "a code that is mailed")).await?;
+    let mut flow = under_way(control, &transaction, told.flow).await?;
+    let now = control.clock().now();
+    let user = people::find_user(&transaction, flow.user).await?.filter(|user| user.email_verified_at.is_some());
+    let email = user.and_then(|user| user.email).and_then(|email| Address::parse(&email).ok());
+    let email = email.ok_or_else(|| Refusal::new(&kind::FACTOR_WRONG_STATE, "There is no address that is proven."))?;
+    let paced = token::digest(control, "throttle/mail", &email.key());
+    if let Err(seconds) = throttle::spend(&transaction, &paced, PACE, now).await? {
+        let refusal = Refusal::new(&kind::TOO_MANY_ATTEMPTS, "A code was sent a moment ago.");
+        return Err(refusal.retry_after(u32::try_from(seconds).unwrap_or(3_600)));
+    }
+    let code = six_digits(control);
+    flow.code_digest = Some(code_digest(control, &flow.digest, &code));
+    flow.code_until = Some(now + LIFE);
+    queries::update(&transaction, &flow).await?;
+    let key = format!("{}/{}", flow.user, control.entropy().uuid_v7(now.as_microsecond()));
+    let tenant = flow.wanted.unwrap_or(OPERATOR_TENANT);
+    let new = NewMessage::new(&template::EMAIL_CODE, tenant, To::Address(email), key)
+        .value("code", &code)
+        .value("expires", now + LIFE)
+        .useless_after(now + LIFE);
+    queue(control, &transaction, new).await?;
+    transaction.commit_telemetry().await?;
+    Ok(())
+}
+
+/// The hash of a code in one sign-in.
+pub fn code_digest(control: &Control, flow: &[u8], code: &str) -> Vec<u8> {
+    let flow: String = flow.iter().map(|byte| format!("{byte:02x}")).collect();
+    token::digest(control, "email_code", &format!("{flow}/{code}"))
+}
+
+/// Each code as likely as the other.
+fn six_digits(control: &Control) -> String {
+    loop {
+        let drawn = u32::from_be_bytes(control.entropy().bytes());
+        // The largest multiple of a million below 2^32.
+        if drawn < 4_294_000_000 {
+            return format!("{:06}", drawn % 1_000_000);
+        }
+    }
+}

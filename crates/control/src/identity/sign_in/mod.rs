@@ -1,0 +1,34 @@
+//! Signing in: a name, a password, what the tenant asks beyond, a session. Each step is answered so that nobody learns who exists.
+//!
+//! Nothing is stored for a sign-in until its password was right. Tries are counted before the password is looked at, in one statement, so
+//! that no number of them at once reaches it more often than the policy lets. A browser that its owner trusts counts for itself, so
+//! that a stranger's wrong tries shut nobody out who has been here before; a mailed link opens the lock at once.
+
+mod advance;
+mod api;
+mod attempt;
+mod factor_step;
+mod flow;
+mod locked;
+mod mail_code;
+pub(super) mod policy;
+mod progress;
+mod queries;
+mod reset;
+mod source;
+mod throttle;
+mod wire;
+
+pub use api::routes;
+pub(super) use attempt::{Told, prove_password};
+pub(super) use factor_step::{begin_enrolment, choose_tenant, count_guess, may_guess, show_factor};
+pub(super) use flow::{Started, start};
+pub(super) use locked::{is_locked, name_key, unlock};
+pub(super) use queries::tenants_of;
+pub(super) use mail_code::mail_code;
+pub(super) use progress::{Offer, Progress};
+pub(super) use reset::{fit, forgotten, set, set_by_link, told};
+pub(super) use locked::counted_password;
+pub use source::{Source, Sources};
+pub(super) use throttle::{clear as cleared, unlock as opened};
+pub(super) use wire::EnrolmentAnswer;

@@ -1,0 +1,82 @@
+//! The policies of tenants, as they are in force.
+
+use jiff::{SignedDuration, Timestamp};
+use rowhouse_domain::id::{OPERATOR_TENANT, TenantId, UserId};
+use rowhouse_domain::identity::SignInPolicy;
+use rowhouse_store::{StoreError, Transaction};
+use tokio_postgres::types::Json;
+
+use crate::identity::queries;
+
+/// A tenant's policy.
+#[derive(Debug, Clone)]
+pub struct InForce {
+    /// The stricter of the tenant's own and the floor.
+    pub policy: SignInPolicy,
+    /// From when on people have time to enrol.
+    pub grace_from: Option<Timestamp>,
+    /// 0 for the default, which nobody has set.
+    pub version: i64,
+}
+
+impl InForce {
+    /// Until when a person has time to enrol a second factor.
+    pub async fn grace_until(
+        &self,
+        transaction: &Transaction,
+        (tenant, user): (TenantId, UserId),
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let member = queries::find_member(transaction, tenant, user).await?;
+        let days = SignedDuration::from_hours(24 * self.policy.mfa_grace_days);
+        Ok(member.map(|member| self.grace_from.map_or(member.since, |from| from.max(member.since)) + days))
+    }
+
+    /// Whether a person still has time to enrol one.
+    pub async fn in_grace(
+        &self,
+        transaction: &Transaction,
+        tenant: TenantId,
+        user: UserId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        Ok(self.grace_until(transaction, (tenant, user)).await?.is_some_and(|until| now < until))
+    }
+}
+
+/// What nobody may be laxer than.
+pub fn floor(tenant: TenantId) -> Option<SignInPolicy> {
+    (tenant == OPERATOR_TENANT).then(SignInPolicy::operator)
+}
+
+/// What is asked in a tenant now.
+pub async fn in_force(transaction: &Transaction, tenant: TenantId) -> Result<InForce, StoreError> {
+    let sql = "SELECT policy, grace_from, version FROM identity.sign_in_policies WHERE tenant_id = $1";
+    let own = transaction.query_opt(sql, &[&tenant.0]).await?;
+    let (policy, grace_from, version) = match own {
+        Some(row) => (row.get::<_, Json<SignInPolicy>>(0).0, Some(row.get(1)), row.get(2)),
+        None => (SignInPolicy::default(), None, 0),
+    };
+    let policy = floor(tenant).map_or_else(|| policy.clone(), |floor| policy.stricter(&floor));
+    Ok(InForce { policy, grace_from, version })
+}
+
+/// Sets a tenant's policy if it is still at `version`; whether it was.
+pub async fn put(
+    transaction: &Transaction,
+    tenant: TenantId,
+    (policy, version): (&SignInPolicy, i64),
+    (grace_from, now): (Timestamp, Timestamp),
+) -> Result<bool, StoreError> {
+    let by = transaction.principal().to_string();
+    let sql = "INSERT INTO identity.sign_in_policies AS p (tenant_id, policy, grace_from, version, changed_at, changed_by) \
+               SELECT $1, $2, $4, 1, $5, $6 WHERE $3::bigint = 0 \
+               ON CONFLICT ON CONSTRAINT sign_in_policies_pkey DO NOTHING";
+    let values: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
+        &[&tenant.0, &Json(policy), &version, &grace_from, &now, &by];
+    if version == 0 {
+        return Ok(transaction.execute(sql, values).await? == 1);
+    }
+    let sql = "UPDATE identity.sign_in_policies SET policy = $2, grace_from = $4, version = version + 1, changed_at = $5, \
+               changed_by = $6 WHERE tenant_id = $1 AND version = $3";
+    Ok(transaction.execute(sql, values).await? == 1)
+}

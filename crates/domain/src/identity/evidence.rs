@@ -1,0 +1,93 @@
+//! What a person has shown in one session, and how strongly that proves them.
+
+use serde::{Deserialize, Serialize};
+
+/// A kind of proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProofKind {
+    /// Something known.
+    Password,
+    /// A code of an authenticator program.
+    Totp,
+    /// A code that was mailed.
+    EmailCode,
+    /// One of the codes kept for the day the other factor is lost.
+    RecoveryCode,
+}
+
+impl ProofKind {
+    /// As it is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ProofKind::Password => "password",
+            ProofKind::Totp => "totp",
+            ProofKind::EmailCode => "email_code",
+            ProofKind::RecoveryCode => "recovery_code",
+        }
+    }
+
+    /// In `amr` (RFC 8176 §2).
+    fn method(self) -> &'static str {
+        match self {
+            ProofKind::Password => "pwd",
+            ProofKind::Totp | ProofKind::EmailCode | ProofKind::RecoveryCode => "otp",
+        }
+    }
+}
+
+/// One thing that was shown, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// What.
+    pub kind: ProofKind,
+    /// Seconds since 1970.
+    pub at: i64,
+}
+
+/// All that was shown in one session.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Evidence(Vec<Proof>);
+
+impl Evidence {
+    /// With one thing more; the same kind again is the newer one.
+    pub fn with(mut self, kind: ProofKind, at: i64) -> Self {
+        self.0.retain(|proof| proof.kind != kind);
+        self.0.push(Proof { kind, at });
+        self
+    }
+
+    /// Whether it has this.
+    pub fn has(&self, kind: ProofKind) -> bool {
+        self.0.iter().any(|proof| proof.kind == kind)
+    }
+
+    /// 2 for a password and a second thing of those in `seconds` (a recovery code counts for any), else 1.
+    pub fn assurance(&self, seconds: &[ProofKind]) -> u8 {
+        let counts = |proof: &Proof| proof.kind == ProofKind::RecoveryCode || seconds.contains(&proof.kind);
+        let second = self.0.iter().any(|proof| proof.kind != ProofKind::Password && counts(proof));
+        if self.has(ProofKind::Password) && second { 2 } else { 1 }
+    }
+
+    /// When something was shown last, in seconds since 1970.
+    pub fn newest(&self) -> Option<i64> {
+        self.0.iter().map(|proof| proof.at).max()
+    }
+
+    /// `amr`: each method once, and `mfa` for more than one.
+    pub fn methods(&self) -> Vec<String> {
+        let mut all: Vec<&str> = self.0.iter().map(|proof| proof.kind.method()).collect();
+        all.sort_unstable();
+        all.dedup();
+        if all.len() > 1 {
+            all.push("mfa");
+        }
+        all.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Each proof.
+    pub fn proofs(&self) -> &[Proof] {
+        &self.0
+    }
+}

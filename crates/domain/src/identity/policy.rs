@@ -1,0 +1,342 @@
+//! What a tenant asks of people who enter it, and what is asked next in a sign-in. Pure: who decides is handed the facts.
+
+use serde::{Deserialize, Serialize};
+
+use super::evidence::{Evidence, ProofKind};
+
+/// Whether a second factor is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mfa {
+    /// Never.
+    Off,
+    /// Of who has one.
+    Optional,
+    /// Of everybody.
+    Required,
+}
+
+/// What is asked of passwords.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PasswordPolicy {
+    /// Fewest characters, 8 to 64; fewer than 15 only where a second factor is required.
+    pub length_min: usize,
+    /// Former passwords that may not come again, 0 to 24.
+    pub history: usize,
+}
+
+/// When tries are stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LockoutPolicy {
+    /// Wrong passwords in a row, 3 to 100.
+    pub attempts: i32,
+    /// For how long, 1 to 1440.
+    pub minutes: i64,
+}
+
+/// How long a session lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SessionPolicy {
+    /// Without being used, 15 to 43200.
+    pub idle_min: i64,
+    /// In all, 1 to 8760.
+    pub absolute_hours: i64,
+    /// At once, of one person, 1 to 100; the oldest ends for a new one.
+    pub concurrent_max: i64,
+}
+
+/// A tenant's sign-in policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SignInPolicy {
+    /// Whether a second factor is asked for.
+    pub mfa: Mfa,
+    /// Days that people have to enrol one, 0 to 90.
+    pub mfa_grace_days: i64,
+    /// Second factors that are taken.
+    pub factors: Vec<ProofKind>,
+    /// Of passwords.
+    pub password: PasswordPolicy,
+    /// Of guessing.
+    pub lockout: LockoutPolicy,
+    /// Of sessions.
+    pub session: SessionPolicy,
+    /// Minutes that a proof is fresh for what needs a fresh one, 1 to 60.
+    pub step_up_min: i64,
+    /// Steps of 30 s before and after the present one whose code is taken, 0 or 1.
+    pub totp_steps: i64,
+    /// Days that a trusted browser counts tries for itself, 0 to 90.
+    pub trusted_device_days: i64,
+}
+
+impl Default for PasswordPolicy {
+    fn default() -> Self {
+        PasswordPolicy { length_min: 15, history: 4 }
+    }
+}
+
+impl Default for LockoutPolicy {
+    fn default() -> Self {
+        LockoutPolicy { attempts: 10, minutes: 30 }
+    }
+}
+
+impl Default for SessionPolicy {
+    fn default() -> Self {
+        SessionPolicy { idle_min: 480, absolute_hours: 168, concurrent_max: 20 }
+    }
+}
+
+impl Default for SignInPolicy {
+    fn default() -> Self {
+        SignInPolicy {
+            mfa: Mfa::Optional,
+            mfa_grace_days: 14,
+            factors: vec![ProofKind::Totp, ProofKind::EmailCode],
+            password: PasswordPolicy::default(),
+            lockout: LockoutPolicy::default(),
+            session: SessionPolicy::default(),
+            step_up_min: 10,
+            totp_steps: 1,
+            trusted_device_days: 30,
+        }
+    }
+}
+
+impl SignInPolicy {
+    /// What the operator asks of its own people, whatever else is set: no mailed codes, half an hour idle, twelve in all.
+    pub fn operator() -> Self {
+        let session = SessionPolicy { idle_min: 30, absolute_hours: 12, ..SessionPolicy::default() };
+        SignInPolicy { mfa: Mfa::Required, factors: vec![ProofKind::Totp], session, ..SignInPolicy::default() }
+    }
+
+    /// Each field that is out of its bounds: its pointer, and what is allowed.
+    pub fn faults(&self) -> Vec<(&'static str, &'static str)> {
+        let SignInPolicy { password, lockout, session, .. } = self;
+        let second = |kind: &ProofKind| matches!(kind, ProofKind::Totp | ProofKind::EmailCode);
+        let long_enough = password.length_min >= 15 || (self.mfa == Mfa::Required && self.mfa_grace_days == 0);
+        let rows = [
+            ((0..=90).contains(&self.mfa_grace_days), "/mfa_grace_days", "0 to 90"),
+            (self.factors.iter().all(second), "/factors", "of `totp`, `email_code`"),
+            (self.factors.contains(&ProofKind::Totp), "/factors", "with `totp`: people need a factor that they can enrol"),
+            ((8..=64).contains(&password.length_min), "/password/length_min", "8 to 64"),
+            (long_enough, "/password/length_min", "at least 15 where the password can be the only proof"),
+            (password.history <= 24, "/password/history", "0 to 24"),
+            ((3..=100).contains(&lockout.attempts), "/lockout/attempts", "3 to 100"),
+            ((1..=1_440).contains(&lockout.minutes), "/lockout/minutes", "1 to 1440"),
+            ((15..=43_200).contains(&session.idle_min), "/session/idle_min", "15 to 43200"),
+            ((1..=8_760).contains(&session.absolute_hours), "/session/absolute_hours", "1 to 8760"),
+            ((1..=100).contains(&session.concurrent_max), "/session/concurrent_max", "1 to 100"),
+            ((1..=60).contains(&self.step_up_min), "/step_up_min", "1 to 60"),
+            ((0..=1).contains(&self.totp_steps), "/totp_steps", "0 or 1"),
+            ((0..=90).contains(&self.trusted_device_days), "/trusted_device_days", "0 to 90"),
+        ];
+        rows.into_iter().filter(|(fits, ..)| !fits).map(|(_, at, allowed)| (at, allowed)).collect()
+    }
+
+    /// Field by field the stricter of two.
+    pub fn stricter(&self, other: &SignInPolicy) -> SignInPolicy {
+        let (a, b) = (self, other);
+        let both = |kind: &&ProofKind| b.factors.contains(kind);
+        SignInPolicy {
+            mfa: a.mfa.max(b.mfa),
+            mfa_grace_days: a.mfa_grace_days.min(b.mfa_grace_days),
+            factors: a.factors.iter().filter(both).copied().collect(),
+            password: PasswordPolicy {
+                length_min: a.password.length_min.max(b.password.length_min),
+                history: a.password.history.max(b.password.history),
+            },
+            lockout: LockoutPolicy {
+                attempts: a.lockout.attempts.min(b.lockout.attempts),
+                minutes: a.lockout.minutes.max(b.lockout.minutes),
+            },
+            session: SessionPolicy {
+                idle_min: a.session.idle_min.min(b.session.idle_min),
+                absolute_hours: a.session.absolute_hours.min(b.session.absolute_hours),
+                concurrent_max: a.session.concurrent_max.min(b.session.concurrent_max),
+            },
+            step_up_min: a.step_up_min.min(b.step_up_min),
+            totp_steps: a.totp_steps.min(b.totp_steps),
+            trusted_device_days: a.trusted_device_days.min(b.trusted_device_days),
+        }
+    }
+
+    /// How strongly a session must be proven once the time to enrol is over.
+    pub fn needed(&self) -> u8 {
+        if self.mfa == Mfa::Required { 2 } else { 1 }
+    }
+
+    /// How strongly `evidence` proves a person here.
+    pub fn assurance(&self, evidence: &Evidence) -> u8 {
+        evidence.assurance(&self.factors)
+    }
+}
+
+/// What a person has besides a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Owned {
+    /// An authenticator program that is enrolled.
+    pub totp: bool,
+    /// Recovery codes that are left.
+    pub recovery_codes: bool,
+    /// An address that is proven.
+    pub address: bool,
+}
+
+/// What comes next in a sign-in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing: the person may enter. A second factor is to be enrolled until the grace is over, if `enrol`.
+    Enter {
+        /// Whether one is asked for and missing.
+        enrol: bool,
+    },
+    /// One of these.
+    Show(Vec<ProofKind>),
+    /// Enrol a second factor now.
+    Enrol,
+}
+
+/// What comes next, for a person with these factors who has shown `evidence`, of which the password is the first. `in_grace`:
+/// whether there is still time to enrol.
+pub fn next(policy: &SignInPolicy, owned: Owned, evidence: &Evidence, in_grace: bool) -> Next {
+    if policy.assurance(evidence) >= 2 {
+        return Next::Enter { enrol: false };
+    }
+    let mut show = Vec::new();
+    if owned.totp {
+        show.push(ProofKind::Totp);
+    }
+    if owned.address && policy.factors.contains(&ProofKind::EmailCode) {
+        show.push(ProofKind::EmailCode);
+    }
+    if owned.totp && owned.recovery_codes {
+        show.push(ProofKind::RecoveryCode);
+    }
+    match (policy.mfa, owned.totp) {
+        (Mfa::Off, _) | (Mfa::Optional, false) => Next::Enter { enrol: false },
+        (Mfa::Optional, true) => Next::Show(show),
+        (Mfa::Required, true) => Next::Show(show),
+        (Mfa::Required, false) if in_grace => Next::Enter { enrol: true },
+        (Mfa::Required, false) if !show.is_empty() => Next::Show(show),
+        // Where mailed codes are no factor, one guards the enrolment.
+        (Mfa::Required, false) if owned.address && !evidence.has(ProofKind::EmailCode) => {
+            Next::Show(vec![ProofKind::EmailCode])
+        }
+        (Mfa::Required, false) => Next::Enrol,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn all() -> Vec<(SignInPolicy, Owned, bool)> {
+        let mut cases = Vec::new();
+        for mfa in [Mfa::Off, Mfa::Optional, Mfa::Required] {
+            for factors in [vec![ProofKind::Totp], vec![ProofKind::Totp, ProofKind::EmailCode]] {
+                for bits in 0..16u8 {
+                    let bit = |place: u8| bits & (1 << place) != 0;
+                    let owned = Owned { totp: bit(0), recovery_codes: bit(1), address: bit(2) };
+                    cases.push((SignInPolicy { mfa, factors: factors.clone(), ..Default::default() }, owned, bit(3)));
+                }
+            }
+        }
+        cases
+    }
+
+    /// From every state a person who has what they own gets in, in at most three steps.
+    #[test]
+    fn there_is_no_dead_end() {
+        for (policy, mut owned, in_grace) in all() {
+            let mut evidence = Evidence::default().with(ProofKind::Password, 1);
+            let mut entered = false;
+            for _ in 0..4 {
+                match next(&policy, owned, &evidence, in_grace) {
+                    Next::Enter { .. } => {
+                        entered = true;
+                        break;
+                    }
+                    Next::Show(kinds) => {
+                        assert!(!kinds.is_empty());
+                        for kind in &kinds {
+                            let has = match kind {
+                                ProofKind::Totp => owned.totp,
+                                ProofKind::EmailCode => owned.address,
+                                ProofKind::RecoveryCode => owned.recovery_codes,
+                                ProofKind::Password => false,
+                            };
+                            assert!(has, "{kind:?} is asked of who has none: {policy:?} {owned:?}");
+                        }
+                        evidence = evidence.with(kinds[0], 2);
+                    }
+                    Next::Enrol => {
+                        owned.totp = true;
+                        evidence = evidence.with(ProofKind::Totp, 3);
+                    }
+                }
+            }
+            assert!(entered, "{policy:?} {owned:?} {in_grace}");
+        }
+    }
+
+    #[test]
+    fn nobody_enters_below_what_is_needed_once_the_grace_is_over() {
+        for (policy, owned, in_grace) in all() {
+            let evidence = Evidence::default().with(ProofKind::Password, 1);
+            if let Next::Enter { enrol } = next(&policy, owned, &evidence, in_grace) {
+                assert!(policy.needed() == 1 || (in_grace && enrol), "{policy:?} {owned:?}");
+                assert!(!owned.totp || policy.mfa == Mfa::Off, "who has a factor shows it");
+            }
+        }
+        let only_mail = Evidence::default().with(ProofKind::Password, 1).with(ProofKind::EmailCode, 2);
+        let strict = SignInPolicy { mfa: Mfa::Required, factors: vec![ProofKind::Totp], ..Default::default() };
+        let owned = Owned { totp: false, recovery_codes: false, address: true };
+        assert_eq!(next(&strict, owned, &only_mail, false), Next::Enrol, "a mailed code guards, and is no factor");
+        let lost = Owned { totp: true, recovery_codes: true, address: true };
+        let kinds = vec![ProofKind::Totp, ProofKind::RecoveryCode];
+        assert_eq!(next(&strict, lost, &only_mail, true), Next::Show(kinds));
+    }
+
+    #[test]
+    fn a_short_password_needs_a_second_factor_beside_it() {
+        let short = PasswordPolicy { length_min: 8, history: 4 };
+        let policy = SignInPolicy { password: short, ..Default::default() };
+        assert_eq!(policy.faults().len(), 1, "{:?}", policy.faults());
+        let forced = SignInPolicy { mfa: Mfa::Required, mfa_grace_days: 0, ..policy };
+        assert_eq!(forced.faults(), []);
+        assert_eq!(SignInPolicy::default().faults(), []);
+        assert_eq!(SignInPolicy::operator().faults(), []);
+        assert_eq!(SignInPolicy { factors: vec![ProofKind::Password], ..Default::default() }.faults().len(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn the_stricter_of_two_is_laxer_than_neither(
+            grace in 0i64..90, length in 8usize..64, attempts in 3i32..100, idle in 15i64..1_000, mfa in 0..3usize
+        ) {
+            let mfa = [Mfa::Off, Mfa::Optional, Mfa::Required][mfa];
+            let own = SignInPolicy {
+                mfa,
+                mfa_grace_days: grace,
+                password: PasswordPolicy { length_min: length, history: 2 },
+                lockout: LockoutPolicy { attempts, minutes: 5 },
+                session: SessionPolicy { idle_min: idle, ..Default::default() },
+                ..Default::default()
+            };
+            let floor = SignInPolicy::operator();
+            for resolved in [own.stricter(&floor), floor.stricter(&own)] {
+                for each in [&own, &floor] {
+                    prop_assert_eq!(&resolved.stricter(each), &resolved);
+                }
+                prop_assert!(resolved.mfa >= own.mfa && resolved.needed() >= floor.needed());
+                prop_assert!(resolved.lockout.attempts <= own.lockout.attempts && resolved.lockout.minutes >= 5);
+            }
+        }
+    }
+}
