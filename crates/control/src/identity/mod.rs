@@ -19,6 +19,7 @@ mod invitation_api;
 mod invitation_page;
 mod invitation_queries;
 mod membership;
+mod pages;
 mod queries;
 mod session;
 mod sign_in;
@@ -30,7 +31,11 @@ pub use entry::{Entry, may_enter};
 pub use erase::{Erased, erase_tenant};
 pub use hashing::{Busy, Hashing, HashingSettings};
 pub use invitation::{FirstAdministrator, forget_prepared, invite_prepared, prepare_administrator};
-pub use invitation_page::pages;
 pub use session::{load_ended_sessions, token_keys};
 pub use sign_in::{Source, Sources};
 pub use queries::{MemberRow, MembershipStatus, UserRow, UserStatus, count_members, is_member};
+
+/// All pages for people, which are not part of the API.
+pub fn pages() -> axum::Router<crate::Shared> {
+    invitation_page::pages().merge(pages::routes())
+}

@@ -12,7 +12,8 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::Shared;
 
-pub(super) use own::{add_factor, change_password, confirm_factor, new_codes, remove_factor};
+pub(super) use own::{Whose, add_factor, change_password, confirm_factor, new_codes, remove_factor};
+pub(super) use step_up::{Shown, step_up};
 
 /// The routes of accounts.
 pub fn routes() -> OpenApiRouter<Shared> {

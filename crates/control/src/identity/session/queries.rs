@@ -97,12 +97,6 @@ pub async fn lock_by_cookie(tx: &Transaction, digest: &[u8]) -> Result<Option<Se
     Ok(row.as_ref().map(session))
 }
 
-/// The session of a cookie, unless it was ended.
-pub async fn by_cookie(tx: &Transaction, digest: &[u8]) -> Result<Option<SessionRow>, StoreError> {
-    let row = tx.query_opt(select!("WHERE digest = $1 AND ended_at IS NULL"), &[&digest]).await?;
-    Ok(row.as_ref().map(session))
-}
-
 /// The sessions of a person that are not over, newest first; of one tenant, or of all.
 pub async fn of_user(
     tx: &Transaction,

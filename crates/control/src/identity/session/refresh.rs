@@ -98,7 +98,7 @@ async fn copied(transaction: Transaction, session: &SessionRow, request_id: Requ
 }
 
 /// Why the person may not go on, if so.
-async fn unwelcome(
+pub async fn unwelcome(
     control: &Control,
     transaction: &Transaction,
     session: &SessionRow,

@@ -1,0 +1,217 @@
+//! The account of who is signed in: sessions, factors, password.
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::{IntoResponse, Redirect, Response};
+use bytes::Bytes;
+use minijinja::value::Value;
+use rowhouse_domain::access::Permit;
+use rowhouse_domain::id::RequestId;
+use rowhouse_domain::identity::token::Subject;
+use rowhouse_domain::refusal::{Refusal, kind};
+use serde::Deserialize;
+
+use super::guard::{self, Browser};
+use super::render::{self, Page};
+use crate::identity::account::{self, Shown, Whose};
+use crate::identity::session::{self, SessionRow};
+use crate::identity::{factor, form, queries as people};
+use crate::{Control, Shared, tenancy};
+
+/// How fresh a proof must be for a change here, in seconds.
+const FRESH_S: i64 = 600;
+
+pub async fn show(State(control): State<Shared>, browser: Browser) -> Response {
+    match browser.signed_in(&control).await {
+        Ok(Some(session)) => match overview(&control, &browser, &session).await {
+            Ok(page) => page.send(&control),
+            Err(refusal) => Page::new("done", "Not now", browser.form()).refused(&refusal).send(&control),
+        },
+        Ok(None) => Redirect::to("/account/sign_in").into_response(),
+        Err(refusal) => Page::new("done", "Not now", browser.form()).refused(&refusal).send(&control),
+    }
+}
+
+async fn overview(control: &Control, browser: &Browser, own: &SessionRow) -> Result<Page, Refusal> {
+    let transaction = control.store.read(&Permit::for_system(None, "a person's own page")).await?;
+    let user = people::find_user(&transaction, own.user).await?;
+    let user = user.ok_or_else(|| Refusal::new(&kind::SESSION_ENDED, "The session has ended."))?;
+    let all = session::queries::of_user(&transaction, own.user, None, control.clock().now()).await?;
+    let factors = factor::active(&transaction, own.user).await?;
+    let left = factor::codes_left(&transaction, own.user).await?;
+    let tenant = tenancy::get(&transaction, own.tenant).await?;
+    transaction.finish().await?;
+    let day = |time: jiff::Timestamp| time.strftime("%Y-%m-%d %H:%M UTC").to_string();
+    let sessions: Vec<Value> = all
+        .iter()
+        .map(|row| {
+            let proofs: Vec<&str> = row.evidence.proofs().iter().map(|proof| proof.kind.as_str()).collect();
+            Value::from_pairs([
+                ("id", Value::from(row.id.to_string())),
+                ("agent", Value::from(row.agent.as_str())),
+                ("ip", Value::from(row.ip.as_str())),
+                ("proofs", Value::from(proofs.join(", "))),
+                ("created", Value::from(day(row.created_at))),
+                ("seen", Value::from(day(row.last_seen_at))),
+                ("this", Value::from(row.id == own.id)),
+            ])
+        })
+        .collect();
+    let factors: Vec<Value> = factors
+        .iter()
+        .map(|row| {
+            Value::from_pairs([
+                ("id", row.id.to_string()),
+                ("kind", "Authenticator".to_owned()),
+                ("label", row.label.clone()),
+                ("created", day(row.created_at)),
+                ("used", row.last_used_at.map(day).unwrap_or_default()),
+            ])
+        })
+        .collect();
+    let page = Page::new("account", "Your account", browser.form())
+        .with("name", user.full_name)
+        .with("email", user.email.unwrap_or_default())
+        .with("tenant", tenant.map(|record| record.tenant.company_name).unwrap_or_default())
+        .with("sessions", sessions)
+        .with("factors", factors)
+        .with("codes_left", left);
+    Ok(page)
+}
+
+#[derive(Default, Deserialize)]
+struct Sent {
+    #[serde(default)]
+    form: String,
+    #[serde(default)]
+    step: String,
+    #[serde(default)]
+    session: String,
+    #[serde(default)]
+    factor: String,
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    present: String,
+    #[serde(default)]
+    password: String,
+}
+
+pub async fn change(
+    State(control): State<Shared>,
+    Extension(request_id): Extension<RequestId>,
+    browser: Browser,
+    body: Bytes,
+) -> Response {
+    let sent = form::read::<Sent>(&body).unwrap_or_default();
+    let session = match browser.signed_in(&control).await {
+        Ok(Some(session)) => session,
+        Ok(None) => return Redirect::to("/account/sign_in").into_response(),
+        Err(refusal) => return Page::new("done", "Not now", browser.form()).refused(&refusal).send(&control),
+    };
+    let whose = Whose { user: session.user, session: session.id, request_id };
+    match changed(&control, &browser, &session, whose, &sent).await {
+        Ok(response) => response,
+        Err(refusal) if refusal.code() == kind::STEP_UP_REQUIRED.code => step_up_page(&control, &browser, &session).await,
+        Err(refusal) => match overview(&control, &browser, &session).await {
+            Ok(page) => page.refused(&refusal).send(&control),
+            Err(refusal) => Page::new("done", "Not now", browser.form()).refused(&refusal).send(&control),
+        },
+    }
+}
+
+async fn changed(
+    control: &Control,
+    browser: &Browser,
+    session: &SessionRow,
+    whose: Whose,
+    sent: &Sent,
+) -> Result<Response, Refusal> {
+    browser.check(&sent.form)?;
+    let malformed = |_| Refusal::new(&kind::INVALID, "The form is not complete.");
+    match sent.step.as_str() {
+        "sign_out" => {
+            end(control, session, &session.id.to_string()).await?;
+            let mut response = Redirect::to("/account/sign_in").into_response();
+            render::set(&mut response, vec![guard::no_session()]);
+            return Ok(response);
+        }
+        "end" => end(control, session, &sent.session).await?,
+        "step_up" => {
+            let shown = match sent.factor.is_empty() {
+                true => Shown::Password(&sent.present),
+                false => Shown::Code(sent.factor.parse().map_err(malformed)?, &sent.code),
+            };
+            let (_, cookie) = account::step_up(control, whose, shown).await?;
+            let mut response = Redirect::to("/account").into_response();
+            render::set(&mut response, cookie.as_deref().map(guard::session_cookie).into_iter().collect());
+            return Ok(response);
+        }
+        "password" => account::change_password(control, whose, (&sent.present, &sent.password)).await?,
+        "add" => {
+            fresh(control, session)?;
+            let own = account::add_factor(control, whose, "").await?;
+            let page = Page::new("enrol", "An authenticator program", browser.form()).with("qr_svg", own.qr_svg);
+            let page = page.with("secret", own.secret).with("factor", own.factor.to_string()).with("step", "confirm");
+            return Ok(page.with("action", "/account").send(control));
+        }
+        "confirm" => {
+            let codes = account::confirm_factor(control, whose, sent.factor.parse().map_err(malformed)?, &sent.code).await?;
+            return Ok(codes_page(control, browser, codes));
+        }
+        "remove" => {
+            fresh(control, session)?;
+            account::remove_factor(control, whose, sent.factor.parse().map_err(malformed)?).await?;
+        }
+        "codes" => {
+            fresh(control, session)?;
+            return Ok(codes_page(control, browser, account::new_codes(control, whose).await?));
+        }
+        _ => return Err(Refusal::new(&kind::INVALID, "The form is not complete.")),
+    }
+    Ok(Redirect::to("/account").into_response())
+}
+
+fn codes_page(control: &Control, browser: &Browser, codes: Vec<String>) -> Response {
+    match codes.is_empty() {
+        true => Redirect::to("/account").into_response(),
+        false => Page::new("codes", "Recovery codes", browser.form()).with("codes", codes).send(control),
+    }
+}
+
+async fn end(control: &Control, own: &SessionRow, id: &str) -> Result<(), Refusal> {
+    let none = || Refusal::new(&kind::NOT_FOUND, "There is no such session.");
+    let id = id.parse().map_err(|_| none())?;
+    let transaction = control.store.write(&Permit::for_system(None, "a session that its person ends")).await?;
+    let row = session::queries::lock(&transaction, id).await?.filter(|row| row.user == own.user).ok_or_else(none)?;
+    let by = Subject::User(own.user).principal();
+    if let Some(change) = session::end_one(&transaction, (row.tenant, row.id), "signed_out", by).await? {
+        transaction.commit(change).await?;
+    }
+    Ok(())
+}
+
+fn fresh(control: &Control, session: &SessionRow) -> Result<(), Refusal> {
+    match control.clock().now_s() - session.auth_time.as_second() <= FRESH_S {
+        true => Ok(()),
+        false => Err(Refusal::new(&kind::STEP_UP_REQUIRED, "Show once more who you are.")),
+    }
+}
+
+async fn step_up_page(control: &Control, browser: &Browser, session: &SessionRow) -> Response {
+    let page = Page::new("step_up", "Is it still you?", browser.form());
+    let page = match overview(control, browser, session).await {
+        Ok(_) => page,
+        Err(refusal) => page.refused(&refusal),
+    };
+    let transaction = control.store.read(&Permit::for_system(None, "factors for a step up")).await;
+    let factors = match &transaction {
+        Ok(transaction) => factor::active(transaction, session.user).await.unwrap_or_default(),
+        Err(_) => Vec::new(),
+    };
+    let factors: Vec<Value> = factors
+        .iter()
+        .map(|row| Value::from_pairs([("id", row.id.to_string()), ("label", row.label.clone())]))
+        .collect();
+    page.with("factors", factors).send(control)
+}

@@ -1,0 +1,35 @@
+//! Pages for people: signing in, their account, links from mail. Plain HTML forms that need no scripts; all decisions are the operations'
+//! that the API uses too.
+//!
+//! A browser's session lives by a cookie that no script reads and no other site sends with a form. Each form carries a token that only
+//! this browser's pages have; a GET changes nothing.
+
+mod account;
+mod guard;
+mod links;
+mod render;
+mod sign_in;
+
+use axum::Router;
+use axum::http::header;
+use axum::response::{IntoResponse, Redirect};
+use axum::routing::get;
+
+use crate::Shared;
+
+/// The pages' routes, which are not part of the API.
+pub fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/account/style.css", get(style))
+        .route("/account/sign_in", get(sign_in::form).post(sign_in::send))
+        .route("/account/sign_in/next", get(sign_in::next).post(sign_in::step))
+        .route("/account", get(account::show).post(account::change))
+        .route("/account/reset", get(links::reset_form).post(links::reset))
+        .route("/account/unlock", get(links::unlock_form).post(links::unlock))
+        .route("/.well-known/change-password", get(|| async { Redirect::to("/account") }))
+}
+
+async fn style() -> impl IntoResponse {
+    let kind = [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "public, max-age=300")];
+    (kind, include_str!("style.css"))
+}
