@@ -129,6 +129,8 @@ ids! {
     RestoreId = "restore";
     /// Everything of a tenant, for it to take along.
     ExportId = "export";
+    /// A legal reason to keep what would be deleted.
+    HoldId = "hold";
     /// A line of an invoice.
     LineId = "line";
 }

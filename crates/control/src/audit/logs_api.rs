@@ -45,7 +45,8 @@ struct LogBody {
     root: String,
     /// Verifier keys, as in `name+hash+key`.
     vkeys: Vec<String>,
-    /// `live`, or `recovering`: it contradicts what was signed of it, and nothing is added or signed.
+    /// `live`; `closed`: its tenant has left, and it takes nothing more; or `recovering`: it contradicts what was signed of it, and
+    /// nothing is added or signed.
     state: &'static str,
     /// Leaves under the newest checkpoint.
     checkpoint_size: u64,
@@ -61,7 +62,11 @@ impl LogBody {
             origin: state.origin,
             size: state.size,
             root: state.root.to_base64(),
-            state: if recovering { "recovering" } else { "live" },
+            state: match state.closed_at {
+                _ if recovering => "recovering",
+                Some(_) => "closed",
+                None => "live",
+            },
             checkpoint_size: state.covered,
         }
     }

@@ -6,11 +6,13 @@
 
 mod api;
 mod checkpoint;
+mod closing;
 mod columns;
 mod draft;
 mod examine;
 mod export;
 mod files;
+pub mod holds;
 mod keys;
 mod lanes;
 mod late;
@@ -30,6 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use closing::CLOSING_EVENT;
 pub use keys::Keys;
 pub use read::LogState;
 use rowhouse_domain::id::TenantId;
@@ -39,29 +42,82 @@ pub use standing::{Paused, Standing};
 use tokio::sync::watch;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{Shared, projection};
+use crate::{Control, Shared, projection};
 
 /// Without news the outbox is looked at this often; logs that have moved are signed this often.
 const BEAT: Duration = Duration::from_secs(1);
 
 /// All paths of the feature.
 pub fn routes() -> OpenApiRouter<Shared> {
-    api::routes().merge(logs_api::routes())
+    api::routes().merge(logs_api::routes()).merge(holds::routes())
 }
 
-/// How a tenant's log stands, once `event` is its last one and a checkpoint covers it; `None` until then.
+/// How a tenant's log stands, once it is closed and a checkpoint covers all of it; `None` until then.
 ///
 /// # Errors
 /// If the control database failed.
-pub async fn ended_with(
+pub async fn ended(transaction: &Transaction, tenant: TenantId) -> Result<Option<LogState>, StoreError> {
+    let state = read::log(transaction, tenant).await?;
+    Ok(state.filter(|state| state.closed_at.is_some() && state.covered == state.size))
+}
+
+/// One event that anybody can check.
+#[derive(Debug, Clone)]
+pub struct Proven {
+    /// Its log's name.
+    pub origin: String,
+    /// The key that signs the log.
+    pub vkey: String,
+    /// Verbatim.
+    pub leaf: String,
+    /// `c2sp.org/tlog-proof@v1`.
+    pub proof: String,
+}
+
+/// The newest event of this name in a log about this target (`<kind>:<id>`), with its proof; `None` until a checkpoint covers it.
+///
+/// # Errors
+/// If the control database failed.
+pub async fn proven(
+    control: &Control,
     transaction: &Transaction,
-    tenant: TenantId,
-    event: &str,
-) -> Result<Option<LogState>, StoreError> {
-    let Some(state) = read::log(transaction, tenant).await? else { return Ok(None) };
-    let last = transaction.query_opt(queries::LAST_EVENT, &[&tenant.0]).await?;
-    let is_last = last.is_some_and(|row| row.get::<_, &str>(0) == event);
-    Ok(Some(state).filter(|state| is_last && state.covered == state.size))
+    log: TenantId,
+    (event, about): (&str, &str),
+) -> Result<Option<Proven>, StoreError> {
+    let search = read::Search {
+        after: -1,
+        before: i64::MAX,
+        backwards: true,
+        event: Some(event.to_owned()),
+        resource: Some(about.to_owned()),
+        limit: 1,
+        ..Default::default()
+    };
+    let Some(found) = read::search(transaction, log, &search).await?.pop() else { return Ok(None) };
+    let Some(state) = read::log(transaction, log).await? else { return Ok(None) };
+    let proof = read::proof(transaction, log, found.index).await?;
+    let signer = control.audit.signer(log, &state.origin);
+    Ok(proof.zip(signer).map(|((proof, _), signer)| Proven {
+        vkey: signer.verifier().to_string(),
+        leaf: found.leaf,
+        proof: proof.text(),
+        origin: state.origin,
+    }))
+}
+
+/// A log's key and its newest checkpoint.
+///
+/// # Errors
+/// If the control database failed.
+pub async fn signed_head(
+    control: &Control,
+    transaction: &Transaction,
+    log: TenantId,
+) -> Result<Option<(String, String)>, StoreError> {
+    let Some(state) = read::log(transaction, log).await? else { return Ok(None) };
+    let checkpoint = read::checkpoint(transaction, log).await?;
+    let signer = control.audit.signer(log, &state.origin);
+    Ok(signer.zip(checkpoint).map(|(signer, checkpoint)| (signer.verifier().to_string(), checkpoint)))
 }
 
 /// Sequences and signs until `shutdown` says true. `checkpoints` is the directory that keeps each log's newest

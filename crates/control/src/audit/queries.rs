@@ -9,11 +9,16 @@ pub const TAKE_OUT: &str = "DELETE FROM audit.outbox \
 pub const OPEN_LOG: &str = "INSERT INTO audit.logs (tenant_id, origin, root, frontier, opened_at) \
      VALUES ($1, $2, $3, $4, $5) ON CONFLICT (tenant_id) DO NOTHING";
 /// A log as the next leaf finds it.
-pub const LOCK_LOG: &str = "SELECT origin, incarnation, size, root, frontier, last_rx, counter \
+pub const LOCK_LOG: &str = "SELECT origin, incarnation, size, root, frontier, last_rx, counter, closed_at IS NOT NULL AS is_closed \
      FROM audit.logs WHERE tenant_id = $1 FOR UPDATE";
 /// Moves a log on; no row if another sequencer did.
 pub const MOVE_LOG: &str = "UPDATE audit.logs SET size = $3, root = $4, frontier = $5, last_rx = $6, counter = $7 \
      WHERE tenant_id = $1 AND size = $2";
+/// Those of these logs that take nothing more.
+pub const CLOSED_LOGS: &str =
+    "SELECT tenant_id FROM audit.logs WHERE tenant_id = ANY ($1) AND closed_at IS NOT NULL";
+/// Lets a log take nothing more.
+pub const CLOSE_LOG: &str = "UPDATE audit.logs SET closed_at = $2 WHERE tenant_id = $1 AND closed_at IS NULL";
 /// Adds leaves.
 pub const ADD_EVENTS: &str = "INSERT INTO audit.events \
          (tenant_id, idx, rx, ts, id, ev, ty, out, actor, tgt, leaf, leaf_hash) \
@@ -63,11 +68,11 @@ pub const COVERED: &str =
 /// Everything that the transaction reads is of one moment.
 pub const ONE_MOMENT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ";
 /// Logs in the order of their tenants, one or all, after one.
-pub const LOGS: &str = "SELECT tenant_id, origin, size, root, checkpoint_size FROM audit.logs \
+pub const LOGS: &str = "SELECT tenant_id, origin, size, root, checkpoint_size, closed_at FROM audit.logs \
      WHERE ($1::uuid IS NULL OR tenant_id = $1) AND tenant_id > $2 ORDER BY tenant_id LIMIT $3";
 /// One log.
 pub const LOG: &str =
-    "SELECT tenant_id, origin, size, root, checkpoint_size FROM audit.logs WHERE tenant_id = $1";
+    "SELECT tenant_id, origin, size, root, checkpoint_size, closed_at FROM audit.logs WHERE tenant_id = $1";
 /// Its newest checkpoint.
 pub const NEWEST_CHECKPOINT: &str =
     "SELECT note, size FROM audit.checkpoints WHERE tenant_id = $1 ORDER BY size DESC LIMIT 1";
@@ -97,6 +102,3 @@ pub const SEARCH_BACK: &str = "SELECT idx, id, leaf, leaf_hash FROM audit.events
      ORDER BY idx DESC LIMIT $11";
 /// One event by its id.
 pub const EVENT: &str = "SELECT tenant_id, idx, id, leaf, leaf_hash FROM audit.events WHERE id = $1 LIMIT 1";
-
-/// The name of a log's last event.
-pub const LAST_EVENT: &str = "SELECT ev FROM audit.events WHERE tenant_id = $1 ORDER BY idx DESC LIMIT 1";

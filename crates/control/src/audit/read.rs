@@ -1,5 +1,6 @@
 //! Reading logs: search, one event, proofs, checkpoints. Whatever shows events is itself an event.
 
+use jiff::Timestamp;
 use rowhouse_domain::audit::note::{Checkpoint, Note};
 use rowhouse_domain::audit::proof::Proof;
 use rowhouse_domain::audit::tree::{Hash, consistency_ranges, inclusion_ranges};
@@ -38,6 +39,8 @@ pub struct LogState {
     pub root: Hash,
     /// Leaves under the newest checkpoint.
     pub covered: u64,
+    /// When its last leaf was added, if it takes no more.
+    pub closed_at: Option<Timestamp>,
 }
 
 /// What a search looks for, between two indexes of one log.
@@ -97,6 +100,7 @@ fn state_of(row: &Row) -> Result<LogState, StoreError> {
         size: row.get::<_, i64>("size").unsigned_abs(),
         root: hash(row.get("root"))?,
         covered: row.get::<_, i64>("checkpoint_size").unsigned_abs(),
+        closed_at: row.get("closed_at"),
     })
 }
 

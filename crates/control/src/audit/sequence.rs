@@ -11,6 +11,7 @@ use rowhouse_domain::audit::tree::{Frontier, Head, empty_root, leaf_hash};
 use rowhouse_domain::id::{EventId, TenantId};
 use rowhouse_store::{StoreError, Transaction};
 
+use super::closing::{closes, divert};
 use super::columns::{Columns, Subtrees};
 use super::draft::{pipeline_resumed, rendering_failed};
 use super::examine::{agrees, stored_head};
@@ -48,6 +49,7 @@ pub struct Arrival {
 /// Appends in the order given. Ends nothing: the caller commits.
 pub async fn append(tx: &Transaction, keys: &Keys, arrivals: Vec<Arrival>) -> Result<(), StoreError> {
     keys.standing().may_go_on()?;
+    let arrivals = divert(tx, arrivals).await?;
     let mut by_log: BTreeMap<TenantId, Vec<Arrival>> = BTreeMap::new();
     for arrival in arrivals {
         by_log.entry(arrival.log).or_default().push(arrival);
@@ -80,6 +82,7 @@ async fn append_to(
     arrivals: Vec<Arrival>,
 ) -> Result<(), StoreError> {
     let mut open = lock(tx, keys, log).await?;
+    let is_last = arrivals.iter().any(closes);
     let old_size = database_size(open.frontier.size());
     let contradicts = |why: &str| StoreError::from(keys.standing().contradict(log, why.to_owned()));
     for arrival in arrivals {
@@ -102,7 +105,13 @@ async fn append_to(
             &[&log.0, &old_size, &size, &root, &frontier, &open.last_rx, &open.counter],
         )
         .await?;
-    if moved == 1 { Ok(()) } else { Err(StoreError::Stored { what: "the size of an audit log" }) }
+    if moved != 1 {
+        return Err(StoreError::Stored { what: "the size of an audit log" });
+    }
+    if is_last {
+        tx.execute(queries::CLOSE_LOG, &[&log.0, &tx.store().clock().now()]).await?;
+    }
+    Ok(())
 }
 
 async fn lock(tx: &Transaction, keys: &Keys, log: TenantId) -> Result<OpenLog, StoreError> {
@@ -110,6 +119,10 @@ async fn lock(tx: &Transaction, keys: &Keys, log: TenantId) -> Result<OpenLog, S
     let (empty, clock) = (Vec::<u8>::new(), tx.store().clock());
     tx.execute(queries::OPEN_LOG, &[&log.0, &origin, &root, &empty, &clock.now()]).await?;
     let row = tx.query_one(queries::LOCK_LOG, &[&log.0]).await?;
+    if row.get::<_, bool>("is_closed") {
+        // Another sequencer closed it since this one looked; looking again leads elsewhere.
+        return Err(StoreError::Stored { what: "an audit log that was closed meanwhile" });
+    }
     let size: i64 = row.get("size");
     let kept = keys.standing().kept(log).unwrap_or(Head { size: 0, root: empty_root() });
     let head = stored_head(size, row.get("root"), row.get("frontier"));

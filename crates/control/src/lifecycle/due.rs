@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use rowhouse_domain::access::Permit;
-use rowhouse_store::{StoreError, sagas};
+use rowhouse_store::{StoreError, Transaction, sagas};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::tell;
-use crate::Shared;
+use super::{decommission, tell};
+use crate::{Shared, audit, tenancy};
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -42,22 +42,32 @@ pub async fn run(control: &Shared, mut shutdown: watch::Receiver<bool>) {
     }
 }
 
-/// Begins every scheduled saga whose time has come and whose tenant is not busy. How many.
+/// Begins every scheduled saga whose time has come, whose tenant is not busy, and which no legal hold stands against. How
+/// many.
 ///
 /// # Errors
 /// With the first that failed; the others wait for the next look.
 pub async fn begin_due(control: &Shared) -> Result<usize, StoreError> {
     let permit = Permit::for_system(None, "what is due");
     let transaction = control.store.read(&permit).await?;
-    let due = sagas::due(&transaction, BATCH).await?;
+    // What is held stays due; it must not fill the batch.
+    let held = audit::holds::in_force(&transaction).await?.len() as i64;
+    let due = sagas::due(&transaction, BATCH + held).await?;
     transaction.finish().await?;
     let mut begun = 0;
     for saga in due {
         let transaction = control.store.write(&permit).await?;
-        if sagas::begin(&transaction, saga.id).await? {
+        if !is_held(&transaction, &saga).await? && sagas::begin(&transaction, saga.id).await? {
             begun += 1;
         }
         transaction.commit_telemetry().await?;
     }
     Ok(begun)
+}
+
+/// Whether a legal hold keeps what the saga would erase. Who places one takes the same lock: one of the two is first.
+async fn is_held(transaction: &Transaction, saga: &sagas::Due) -> Result<bool, StoreError> {
+    let Some(tenant) = saga.tenant.filter(|_| saga.kind == decommission::KIND) else { return Ok(false) };
+    tenancy::lock(transaction, tenant).await?;
+    Ok(!audit::holds::of(transaction, tenant).await?.is_empty())
 }

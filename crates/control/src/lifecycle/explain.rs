@@ -2,14 +2,15 @@
 
 use rowhouse_domain::id::OperationId;
 use rowhouse_domain::refusal::Refusal;
-use rowhouse_store::Transaction;
 use rowhouse_store::sagas::{Action, Kind, State};
+use rowhouse_store::{StoreError, Transaction};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::operations::{self, OperationProblem, OperationState, no_such_operation};
 use super::queries::{self, SagaRow, StepRow};
 use crate::Shared;
+use crate::audit::holds::{self, HoldRow};
 
 /// An operation, explained.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -34,6 +35,8 @@ pub struct Explanation {
     pub choices: Vec<&'static str>,
     /// Which process works on it, and until when it need not say so again; RFC 3339.
     pub lease_until: Option<String>,
+    /// Legal holds that it waits for.
+    pub blocked_by: Vec<String>,
     /// What comes next.
     pub next: String,
 }
@@ -70,6 +73,7 @@ pub async fn explain(transaction: &Transaction, id: OperationId) -> Result<Expla
             }
         }
     }
+    let holds = holds_against(transaction, &saga).await?;
     let done = shown.steps.iter().filter(|step| step.state == "done").map(|step| step.name.clone());
     Ok(Explanation {
         state: shown.state,
@@ -79,11 +83,29 @@ pub async fn explain(transaction: &Transaction, id: OperationId) -> Result<Expla
         inventory,
         choices: choices(&saga, &log),
         lease_until: saga.lease_until.map(|at| at.to_string()),
-        next: next(&saga, at.as_deref(), to_undo.first().map(String::as_str)),
+        next: match holds.is_empty() {
+            true => next(&saga, at.as_deref(), to_undo.first().map(String::as_str)),
+            false => waits_for(&saga, &holds),
+        },
+        blocked_by: holds.iter().map(|hold| hold.id.to_string()).collect(),
         step: at,
         problem: shown.problem,
         to_undo,
     })
+}
+
+/// Legal holds that keep what the saga is to erase.
+async fn holds_against(transaction: &Transaction, saga: &SagaRow) -> Result<Vec<HoldRow>, StoreError> {
+    match saga.tenant.filter(|_| saga.kind == super::decommission::KIND && saga.state == State::Scheduled) {
+        Some(tenant) => holds::of(transaction, tenant).await,
+        None => Ok(Vec::new()),
+    }
+}
+
+fn waits_for(saga: &SagaRow, holds: &[HoldRow]) -> String {
+    let named: Vec<String> =
+        holds.iter().map(|hold| format!("`{}` (case {}, {})", hold.id, hold.case_id, hold.owner)).collect();
+    format!("It begins at {}, or when the last of these is released: {}.", saga.run_at, named.join(", "))
 }
 
 fn is_start(row: &StepRow) -> bool {
@@ -113,7 +135,7 @@ pub fn may_be_cancelled(saga: &SagaRow, log: &[StepRow]) -> bool {
     };
     match saga.state {
         State::Scheduled => saga.kind != super::decommission::KIND,
-        State::Running => has_way_back(saga, log) && !last_began(),
+        State::Running => saga.kind != super::decommission::KIND && has_way_back(saga, log) && !last_began(),
         _ => false,
     }
 }

@@ -18,6 +18,15 @@ pub async fn find(transaction: &Transaction, code: &str) -> Result<Option<Tenant
     Ok(row.map(|row| TenantId(row.get(0))))
 }
 
+/// From here on nothing that works in the background writes about the tenant: what did so before has committed, and what
+/// comes later is dropped (`tenancy.drop_late_row`). Twice is once.
+pub async fn begin_erasure(transaction: &Transaction, tenant: TenantId) -> Result<(), StoreError> {
+    // The lock is what late writers wait for; a mere update would let them pass.
+    super::lock(transaction, tenant).await?;
+    let sql = "UPDATE tenancy.tenants SET erasing_at = coalesce(erasing_at, $2) WHERE tenant_id = $1";
+    transaction.execute(sql, &[&tenant.0, &transaction.store().clock().now()]).await.map(drop)
+}
+
 /// Ends a tenant: nothing of it stays in its row but what says that it was, and its code goes to the tombstone. Twice is
 /// once. The caller has locked the row.
 pub async fn bury(

@@ -222,7 +222,7 @@ mod tests {
         types.insert("system".into(), actions(&["read", "admin"]));
         types.insert("usage".into(), actions(&["read"]));
         types.insert("tenant".into(), actions(&["read", "create"]));
-        types.insert("audit".into(), actions(&["read", "export"]));
+        types.insert("audit".into(), actions(&["read", "export", "hold"]));
         Permissions::new(&types).expect("few")
     }
 

@@ -3,5 +3,6 @@
 
 pub mod certificate;
 pub mod envelope;
+pub mod evidence;
 pub mod retention;
 pub mod tier_change;

@@ -71,6 +71,7 @@ catalogue! {
     CANCELLED = "lifecycle.cancelled", 409, Caller, "The operation was cancelled", "Begin it again if it is wanted after all.";
     OVER_QUOTA = "lifecycle.over_quota", 422, Caller, "More is used than the new tier gives", "Let the tenant use less, choose another tier, or send `allow_over_quota`.";
     LIFECYCLE_BUSY = "lifecycle.busy", 409, Caller, "Another change of this tenant runs", "Wait for the operation named in the detail.";
+    HELD = "lifecycle.held", 409, Caller, "A legal hold keeps it", "Ask who owns the case named in the detail; when the hold is released, try again.";
     LIFECYCLE_EXPIRED = "lifecycle.expired", 410, Caller, "Its time is over", "Choose a newer one, or ask for another.";
     SHREDDED = "lifecycle.shredded", 410, Caller, "Its key was destroyed", "Nothing can bring it back; that was the purpose.";
     BACKUP_UNFINISHED = "lifecycle.unfinished", 409, Caller, "It is not finished", "Wait until its state is `ok`, or choose another.";

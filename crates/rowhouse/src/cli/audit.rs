@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use rowhouse_domain::audit::bundle::{Bundle, Trust, TrustFile, TrustMode};
 use rowhouse_domain::audit::verify::{Report, verify};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::client::Client;
 use super::nouns::{Page, escape};
@@ -38,6 +38,9 @@ pub enum AuditCommand {
         /// A tenant's id or code, or `operator`.
         log: String,
     },
+    /// Legal holds: what they keep is neither erased nor expires.
+    #[command(subcommand)]
+    Hold(HoldVerb),
     /// Recomputes every leaf and root and compares with what was signed and pinned. Exit 0 clean, 1 tampered,
     /// 11 attention, 12 untrusted.
     Verify {
@@ -56,6 +59,63 @@ pub enum AuditCommand {
         /// A verifier key you kept, as in `name+hash+key`.
         #[arg(long)]
         key: Vec<String>,
+    },
+}
+
+/// `rowhouse audit hold …`
+#[derive(Debug, Subcommand)]
+pub enum HoldVerb {
+    /// Holds, newest first.
+    List {
+        /// Only those on this tenant: its code or id.
+        #[arg(long)]
+        tenant: Option<String>,
+        /// in_force or released.
+        #[arg(long)]
+        state: Option<String>,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// One hold, with all its fields.
+    Show {
+        /// `hold_…`
+        id: String,
+    },
+    /// Keep a tenant, or one backup or export of it.
+    Place {
+        /// Its code or id.
+        tenant: String,
+        /// The case, as whoever leads it calls it.
+        #[arg(long)]
+        case: String,
+        /// The law or order that demands it, as in `GDPR 17(3)(e)`.
+        #[arg(long)]
+        basis: String,
+        /// Who answers for it.
+        #[arg(long)]
+        owner: String,
+        /// Only this `backup_…` or `export_…`.
+        #[arg(long)]
+        resource: Option<String>,
+        /// When it must be looked at again; at most 180 days ahead.
+        #[arg(long)]
+        review_at: Option<String>,
+    },
+    /// Say that it is still needed, and when it must be looked at again.
+    Review {
+        /// `hold_…`
+        id: String,
+        /// At most 180 days ahead, which it is if not said.
+        #[arg(long)]
+        review_at: Option<String>,
+    },
+    /// Let it go: what waited for it goes on by itself.
+    Release {
+        /// `hold_…`
+        id: String,
+        /// Why, for the audit log.
+        #[arg(long)]
+        reason: String,
     },
 }
 
@@ -122,6 +182,7 @@ pub async fn online(client: &Client, command: AuditCommand, json: bool) -> anyho
             line(String::from_utf8_lossy(&answer.body).trim_end_matches('\n'));
         }
         AuditCommand::Export { log } => line(&bundle_of(client, &log).await?.to_string()),
+        AuditCommand::Hold(verb) => hold(client, verb, json).await?,
         AuditCommand::Verify { log, trust, pin, key, .. } => {
             let log = log.context("--log or --bundle")?;
             let mut bundle: Bundle =
@@ -132,6 +193,40 @@ pub async fn online(client: &Client, command: AuditCommand, json: bool) -> anyho
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+const HOLD: &[&str] = &["id", "tenant", "state", "case_id", "owner", "review_at", "review_overdue"];
+
+async fn hold(client: &Client, verb: HoldVerb, json: bool) -> anyhow::Result<()> {
+    let one = |id: &str, rest: &str| format!("/v1/audit/holds/{}{rest}", escape(id));
+    let held = match verb {
+        HoldVerb::List { tenant, state, page } => {
+            let filters = [("tenant", tenant), ("state", state)];
+            show(&page.of(client, "/v1/audit/holds", &filters).await?, HOLD, json);
+            return Ok(());
+        }
+        HoldVerb::Show { id } => {
+            show(&client.get(&one(&id, "")).await?, &[], json);
+            return Ok(());
+        }
+        HoldVerb::Place { tenant, case, basis, owner, resource, review_at } => {
+            let resource = resource.map(|id| {
+                let kind = id.split('_').next().unwrap_or_default().to_owned();
+                json!({"kind": kind, "id": id})
+            });
+            let body = json!({"tenant": tenant, "resource": resource, "case_id": case, "basis": basis, "owner": owner,
+                "review_at": review_at});
+            client.post("/v1/audit/holds", body).await?
+        }
+        HoldVerb::Review { id, review_at } => {
+            client.post(&one(&id, "/review"), json!({"review_at": review_at})).await?
+        }
+        HoldVerb::Release { id, reason } => {
+            client.post(&one(&id, "/release"), json!({"reason": reason})).await?
+        }
+    };
+    show(&json!({"items": [held]}), HOLD, json);
+    Ok(())
 }
 
 fn path(log: &str, rest: &str) -> String {

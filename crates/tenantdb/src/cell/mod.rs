@@ -63,6 +63,14 @@ pub enum CellError {
         #[source]
         source: tokio_postgres::Error,
     },
+    /// Files that no table owns may still become somebody's.
+    #[error(
+        "{files} files belong to no table, and whoever made them may be at work; look again when that has ended"
+    )]
+    Unowned {
+        /// How many.
+        files: usize,
+    },
 }
 
 pub(crate) fn while_doing(doing: &'static str) -> impl FnOnce(tokio_postgres::Error) -> CellError {

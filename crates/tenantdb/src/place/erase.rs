@@ -11,7 +11,7 @@ use rowhouse_domain::tenancy::Isolation;
 use tokio_postgres::Client;
 
 use super::search::{self, FilesSearched};
-use super::{Place, PlaceError};
+use super::{Place, PlaceError, orphans};
 use crate::cell::{Cell, CellError, while_doing};
 use crate::name::quote;
 
@@ -111,6 +111,8 @@ pub async fn scrub(cell: &Cell, place: &Place, held: &Held) -> Result<(), PlaceE
         rewrite(&admin, table).await?;
     }
     admin.batch_execute("CHECKPOINT").await.map_err(while_doing("removing files"))?;
+    // What a crash has left of tables that were being written held the same rows.
+    orphans::remove(&admin).await?;
     admin.close().await;
     Ok(())
 }

@@ -221,6 +221,35 @@ async fn a_cell_in_which_an_erasure_was_proven_is_prepared_again() {
 }
 
 #[tokio::test]
+async fn files_that_a_crash_has_left_go_with_an_erasure_and_those_of_who_is_at_work_stay() {
+    let house = House::shared().await;
+    let place = Place::new(tenant(1), Isolation::Shared, [0; 8]);
+    let held = place::erase::mark(&house.cell, &place, "a marker of a crash").await.expect("written");
+    let admin = house.admin(SHARED_DATABASE).await;
+    let sql = "SELECT current_setting('data_directory') || '/base/' || oid FROM pg_database WHERE datname = current_database()";
+    let folder: String = admin.query_one(sql, &[]).await.expect("asked").get(0);
+    // As a killed VACUUM FULL leaves it: a number that the catalog does not know, old, with the tenant's bytes.
+    let orphan = std::path::Path::new(&folder).join("4000000000");
+    std::fs::write(&orphan, "a marker of a crash").expect("room");
+    let before = std::fs::metadata(&orphan).expect("there").created().expect("known");
+    while before.elapsed().expect("later") < std::time::Duration::from_millis(1_200) {
+        tokio::task::yield_now().await;
+    }
+    let table = house.admin(SHARED_DATABASE).await;
+    table.batch_execute("BEGIN; CREATE TABLE rh.at_work AS SELECT 1 AS one").await.expect("begun");
+    let waits = place::erase::scrub(&house.cell, &place, &held).await.expect_err("somebody is at work");
+    assert!(waits.to_string().contains("may be at work"), "{waits}");
+    assert!(!orphan.exists(), "what is older than who is at work goes");
+    table.batch_execute("COMMIT").await.expect("his table is whole");
+    place::erase::scrub(&house.cell, &place, &held).await.expect("nobody is at work");
+    let rows: i64 = admin.query_one("SELECT count(*) FROM rh.at_work", &[]).await.expect("there").get(0);
+    assert_eq!(rows, 1);
+    admin.batch_execute("DROP TABLE rh.at_work").await.expect("dropped");
+    let searched = place::erase::search(&house.cell, &place, "a marker of a crash").await.expect("searched");
+    assert_eq!(searched.found, ["1 rows of rh.place"], "its place is there, and no file");
+}
+
+#[tokio::test]
 async fn a_rotated_key_overlaps_and_a_retired_one_is_refused() {
     let house = House::shared().await;
     let new = rowhouse_tenantdb::DatabaseKey::new("k2", [42; 32]).expect("a plain kid");

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use rowhouse_domain::lifecycle::evidence::Evidence;
 use rowhouse_domain::refusal::{Refusal, kind};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,7 +15,7 @@ use super::frame::{Opened, close, open, operators, shown};
 use crate::Shared;
 use crate::api::idempotency::{Idempotency, Kept};
 use crate::api::{Answer, Body, Caller, List};
-use crate::lifecycle::decommission::{DecommissionBody, issued, leave, reinstate};
+use crate::lifecycle::decommission::{DecommissionBody, evidence_of, issued, leave, reinstate};
 use crate::lifecycle::operations::{Operation, no_such_operation};
 use crate::lifecycle::suspension;
 use crate::tenancy::{self, Tenant, named};
@@ -97,6 +98,9 @@ struct SignedCertificate {
     signatures: Vec<rowhouse_domain::lifecycle::envelope::EnvelopeSignature>,
     /// The key; whoever verifies compares it with the one that the operator has published.
     verifier_key: Option<String>,
+    /// `inclusion`: the proof that the operator's log says that it was given; `tree_head`: the signed end of the tenant's own log.
+    #[schema(value_type = Object)]
+    evidence: Evidence,
 }
 
 /// The certificate of a tenant that has left, by its id or the code that it had.
@@ -121,6 +125,7 @@ async fn read_certificate(
         payload_type: envelope.payload_type,
         payload: envelope.payload,
         signatures: envelope.signatures,
+        evidence: evidence_of(&control, tenant).await?,
         verifier_key: control.audit.platform().map(|key| key.verifier().to_string()),
     }))
 }

@@ -1,5 +1,7 @@
 //! Erasing everything that was copied of a tenant: what decommissioning calls, and its certificate tells.
 
+use std::path::PathBuf;
+
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::TenantId;
 use rowhouse_domain::refusal::Refusal;
@@ -8,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use super::folder::Folder;
 use super::{queries, unremovable};
 use crate::Control;
-use crate::tenancy::residency;
 
 /// What was erased.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,14 +37,30 @@ pub async fn erase_all(control: &Control, tenant: TenantId) -> Result<Erased, Re
     let transaction = control.store.write(&permit).await?;
     let backups = queries::shred_all(&transaction, tenant).await?;
     let exports = super::super::export::queries::expire_all(&transaction, tenant).await?;
-    let mut bytes = 0;
-    // Files of every region where the tenant's data may lie.
-    for region in residency::regions(control).into_keys() {
-        if let Ok(resident) = residency::resident(control, &transaction, tenant, &region).await {
-            let folder = Folder::of(&control.settings.backups, &resident);
-            bytes += folder.remove_all().await.map_err(unremovable)?;
-        }
-    }
     transaction.commit_telemetry().await?;
+    // After that: a backup that was being taken finds that it is not wanted any more, and removes its own file.
+    let bytes = remove_files(control, tenant).await?;
     Ok(Erased { backups, exports, restored_places, bytes })
+}
+
+/// Removes the tenant's folder in every region, with everything in it; how many bytes that was. Nothing may be wanted any more
+/// of what is there.
+///
+/// # Errors
+/// If a file cannot be removed.
+pub async fn remove_files(control: &Control, tenant: TenantId) -> Result<u64, Refusal> {
+    let mut bytes = 0;
+    for folder in Folder::everywhere(&control.settings.backups, tenant).await.map_err(unremovable)? {
+        bytes += folder.remove_all().await.map_err(unremovable)?;
+    }
+    Ok(bytes)
+}
+
+/// Every file and folder of the tenant's copies, in every region.
+///
+/// # Errors
+/// If a folder cannot be read.
+pub async fn files_of(control: &Control, tenant: TenantId) -> Result<Vec<PathBuf>, Refusal> {
+    let folders = Folder::everywhere(&control.settings.backups, tenant).await.map_err(unremovable)?;
+    Ok(folders.into_iter().map(|folder| folder.file("")).collect())
 }

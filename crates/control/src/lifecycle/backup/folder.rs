@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use rowhouse_domain::id::TenantId;
 use rowhouse_domain::tenancy::residency::Resident;
 
 use super::Settings;
@@ -24,6 +25,26 @@ impl Folder {
     /// The same without making it.
     pub fn of(settings: &Settings, resident: &Resident) -> Self {
         Folder(settings.directory.join(resident.region()).join(resident.tenant().to_string()))
+    }
+
+    /// The tenant's folders that are there, in whatever region: for removing them, and nothing else.
+    ///
+    /// # Errors
+    /// If the directory of backups cannot be read.
+    pub async fn everywhere(settings: &Settings, tenant: TenantId) -> Result<Vec<Self>, std::io::Error> {
+        let mut regions = match tokio::fs::read_dir(&settings.directory).await {
+            Ok(regions) => regions,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut found = Vec::new();
+        while let Some(region) = regions.next_entry().await? {
+            let folder = region.path().join(tenant.to_string());
+            if tokio::fs::try_exists(&folder).await? {
+                found.push(Folder(folder));
+            }
+        }
+        Ok(found)
     }
 
     /// A file in it; `name` is one that we made.
@@ -49,6 +70,24 @@ impl Folder {
             }
         }
         Ok(bytes)
+    }
+
+    /// Removes the folder if nothing is in it.
+    ///
+    /// # Errors
+    /// If it is empty and cannot be removed.
+    pub async fn remove_if_empty(&self) -> Result<(), std::io::Error> {
+        match tokio::fs::remove_dir(&self.0).await {
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::DirectoryNotEmpty
+                ) =>
+            {
+                Err(error)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Removes the folder with everything in it; how many bytes that was.

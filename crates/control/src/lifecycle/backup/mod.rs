@@ -16,6 +16,7 @@ mod begin;
 mod contents;
 mod erase;
 mod folder;
+mod held;
 pub mod queries;
 mod run;
 mod take;
@@ -25,10 +26,12 @@ use std::path::PathBuf;
 pub use api::{no_such_backup, routes};
 pub(in crate::lifecycle) use begin::is_backed_up;
 pub use contents::{Manifest, Shape, TableLine, row_section};
-pub use erase::{Erased, erase_all};
+pub use erase::{Erased, erase_all, files_of, remove_files};
 pub use folder::Folder;
+pub use held::is_there;
+pub(in crate::lifecycle) use held::{single, whole};
 pub(in crate::lifecycle) use run::unremovable;
-pub use run::{expire, run, schedule, take_one};
+pub use run::{expire, run, schedule, take_one, take_over};
 pub use take::{KEY_LABEL, TakeError, hexadecimal, names_of};
 
 /// Settings of backups and exports.

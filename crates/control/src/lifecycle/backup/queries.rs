@@ -148,17 +148,27 @@ pub async fn newest(
 }
 
 /// Claims the backup that has been due longest.
-pub async fn claim(transaction: &Transaction, until: Timestamp) -> Result<Option<BackupRow>, StoreError> {
+pub async fn claim(
+    transaction: &Transaction,
+    node: &str,
+    until: Timestamp,
+) -> Result<Option<BackupRow>, StoreError> {
     let now = transaction.store().clock().now();
     let sql = concat!(
-        "UPDATE lifecycle.backups SET attempts = attempts + 1, lease_until = $2 \
+        "UPDATE lifecycle.backups SET attempts = attempts + 1, lease_until = $2, node = $3 \
          WHERE backup_id = (SELECT backup_id FROM lifecycle.backups \
              WHERE state = 'running' AND run_at <= $1 AND (lease_until IS NULL OR lease_until < $1) \
              ORDER BY run_at LIMIT 1 FOR UPDATE SKIP LOCKED)",
         " RETURNING ",
         columns!()
     );
-    Ok(transaction.query_opt(sql, &[&now, &until]).await?.as_ref().map(parse))
+    Ok(transaction.query_opt(sql, &[&now, &until, &node]).await?.as_ref().map(parse))
+}
+
+/// Ends the claims of a node that has started anew; how many.
+pub async fn free(transaction: &Transaction, node: &str) -> Result<u64, StoreError> {
+    let sql = "UPDATE lifecycle.backups SET lease_until = NULL WHERE state = 'running' AND node = $1";
+    transaction.execute(sql, &[&node]).await
 }
 
 /// Renews a claim; whether it still holds.
@@ -224,10 +234,16 @@ pub async fn fail(
     Ok(changed == 1)
 }
 
-/// Backups whose time is over.
-pub async fn expiring(transaction: &Transaction) -> Result<Vec<BackupRow>, StoreError> {
-    let sql = select!("WHERE state IN ('ok', 'failed') AND expires_at <= $1 ORDER BY expires_at LIMIT 50");
-    let rows = transaction.query(sql, &[&transaction.store().clock().now()]).await?;
+/// Backups whose time is over, but for those of these tenants and these themselves.
+pub async fn expiring(
+    transaction: &Transaction,
+    (tenants, kept): (&[Uuid], &[Uuid]),
+) -> Result<Vec<BackupRow>, StoreError> {
+    let sql = select!(
+        "WHERE state IN ('ok', 'failed') AND expires_at <= $1 AND NOT tenant_id = ANY ($2) AND NOT backup_id = ANY ($3) \
+         ORDER BY expires_at LIMIT 50"
+    );
+    let rows = transaction.query(sql, &[&transaction.store().clock().now(), &tenants, &kept]).await?;
     Ok(rows.iter().map(parse).collect())
 }
 

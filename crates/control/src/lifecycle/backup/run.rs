@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use rowhouse_domain::access::{Permit, Principal};
-use rowhouse_domain::id::OPERATOR_TENANT;
+use rowhouse_domain::id::{BackupId, OPERATOR_TENANT};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::{Change, StoreError};
 use serde_json::json;
@@ -13,16 +13,18 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::begin::{Wanted, enter, is_backed_up, last_due_us};
 use super::folder::Folder;
+use super::held::{single, whole};
 use super::queries::{self, BackupRow};
 use super::take::{TakeError, Taken, take};
+use crate::audit::holds;
 use crate::tenancy::{self, TenantKeyError, residency};
 use crate::{Control, Shared};
 
 /// How often what is due is looked for when nothing in this process says that there is something.
 const BACKSTOP: Duration = Duration::from_secs(1);
 /// How long a claim lasts without being renewed.
-const LEASE: SignedDuration = SignedDuration::from_secs(60);
-const RENEW: Duration = Duration::from_secs(20);
+const LEASE: SignedDuration = SignedDuration::from_secs(30);
+const RENEW: Duration = Duration::from_secs(10);
 /// Tries before a backup has failed.
 const ATTEMPTS_MAX: i32 = 4;
 
@@ -35,6 +37,9 @@ pub async fn run(control: Shared, mut shutdown: watch::Receiver<bool>) {
 }
 
 async fn work(control: &Control) {
+    if let Err(error) = take_over(control).await {
+        tracing::error!(%error, "backups that were being taken here wait until their claims have run out");
+    }
     let mut committed = control.store.committed();
     let mut backstop = interval(BACKSTOP);
     backstop.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -99,13 +104,25 @@ pub async fn schedule(control: &Control, due_us: i64) -> Result<usize, Refusal> 
     Ok(entered)
 }
 
+/// Frees what this node had claimed before it ended: it is begun anew at once. How many.
+///
+/// # Errors
+/// If the control database is away.
+pub async fn take_over(control: &Control) -> Result<u64, StoreError> {
+    let transaction = control.store.write(&Permit::for_system(None, "backups")).await?;
+    let freed = queries::free(&transaction, &control.settings.node).await?;
+    transaction.commit_telemetry().await?;
+    Ok(freed)
+}
+
 /// Takes the backup that has been due longest; whether there was one.
 ///
 /// # Errors
 /// If the control database is away; the backup is begun anew when the claim has run out.
 pub async fn take_one(control: &Control) -> Result<bool, StoreError> {
     let transaction = control.store.write(&Permit::for_system(None, "backups")).await?;
-    let Some(row) = queries::claim(&transaction, control.clock().now() + LEASE).await? else {
+    let until = control.clock().now() + LEASE;
+    let Some(row) = queries::claim(&transaction, &control.settings.node, until).await? else {
         transaction.finish().await?;
         return Ok(false);
     };
@@ -113,13 +130,36 @@ pub async fn take_one(control: &Control) -> Result<bool, StoreError> {
     let file = format!("{}-{}.rhseal", row.id, row.attempts);
     let outcome = tokio::select! {
         outcome = into_file(control, &row, &file) => outcome,
-        () = renewing(control, &row) => return Ok(true),
+        () = renewing(control, &row) => {
+            remove(control, &row, &file).await;
+            return Ok(true);
+        }
     };
-    match outcome {
+    let is_wanted = match outcome {
         Ok(taken) => succeed(control, &row, &file, &taken).await?,
-        Err(error) => fail(control, &row, &error).await?,
+        Err(error) => {
+            fail(control, &row, &error).await?;
+            false
+        }
+    };
+    if !is_wanted {
+        remove(control, &row, &file).await;
     }
     Ok(true)
+}
+
+/// Removes the file of a try that came to nothing, or that nobody wants any more, and its folder if it was the only one.
+async fn remove(control: &Control, row: &BackupRow, file: &str) {
+    let removed = async {
+        for folder in Folder::everywhere(&control.settings.backups, row.tenant).await? {
+            folder.remove(file).await?;
+            folder.remove_if_empty().await?;
+        }
+        Ok::<(), std::io::Error>(())
+    };
+    if let Err(error) = removed.await {
+        tracing::error!(%error, backup = %row.id, "the file of a backup that failed could not be removed");
+    }
 }
 
 /// Whatever an earlier try has left goes first; one that still writes finds its file gone.
@@ -152,11 +192,13 @@ async fn renewing(control: &Control, row: &BackupRow) {
     }
 }
 
-async fn succeed(control: &Control, row: &BackupRow, file: &str, taken: &Taken) -> Result<(), StoreError> {
+/// Whether it was still wanted.
+async fn succeed(control: &Control, row: &BackupRow, file: &str, taken: &Taken) -> Result<bool, StoreError> {
     let permit = Permit::for_system(Some(row.tenant), "a backup");
     let transaction = control.store.write(&permit).await?;
     if !queries::succeed(&transaction, row, file, taken).await? {
-        return transaction.rollback().await;
+        transaction.rollback().await?;
+        return Ok(false);
     }
     let rows: i64 = taken.manifest.tables.iter().map(|line| line.sum.rows).sum();
     let change = Change::new(row.tenant, "lifecycle.backup_taken", "create", transaction.principal())
@@ -164,7 +206,8 @@ async fn succeed(control: &Control, row: &BackupRow, file: &str, taken: &Taken) 
         .details(
             json!({ "rows": rows, "tables": taken.manifest.tables.len(), "bytes": taken.written.bytes }),
         );
-    transaction.commit(change).await
+    transaction.commit(change).await?;
+    Ok(true)
 }
 
 async fn fail(control: &Control, row: &BackupRow, error: &TakeError) -> Result<(), StoreError> {
@@ -199,13 +242,16 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     }
 }
 
-/// Removes backups, restored copies and exports whose time is over. How many there were.
+/// Removes backups, restored copies and exports whose time is over and which no legal hold keeps. How many there were.
 ///
 /// # Errors
 /// With the first that could not be removed; the others wait for the next call.
 pub async fn expire(control: &Control) -> Result<usize, Refusal> {
     let transaction = control.store.read(&Permit::for_system(None, "expiry")).await?;
-    let over = queries::expiring(&transaction).await?;
+    let held = holds::in_force(&transaction).await?;
+    let over =
+        queries::expiring(&transaction, (&whole(&held), &single(&held, "backup", |id: BackupId| id.0)))
+            .await?;
     transaction.finish().await?;
     for row in &over {
         expire_one(control, row).await?;

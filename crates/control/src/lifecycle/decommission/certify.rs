@@ -8,22 +8,20 @@ use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::{OPERATOR_TENANT, TenantId};
 use rowhouse_domain::lifecycle::certificate::{AuditEnd, Certificate, Outcome, StoreResult, Sweep, TYPE};
 use rowhouse_domain::lifecycle::envelope::Envelope;
+use rowhouse_domain::lifecycle::evidence::{self, Evidence, Inclusion, TreeHead};
 use rowhouse_store::sagas::{Done, Run, StepError, StepResult};
 use rowhouse_store::{Change, StoreError, Transaction};
 use rowhouse_tenantdb::place::erase::Held;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::time::{Instant, interval, timeout_at};
 
 use super::Params;
 use super::steps::{Beginning, Forgotten, Swept};
 use crate::lifecycle::backup::Erased;
 use crate::lifecycle::provision::{failure, tenant_of};
-use crate::lifecycle::{queries, tell};
-use crate::{Shared, audit};
+use crate::lifecycle::{export, queries, tell};
+use crate::{Control, Shared, audit};
 
-/// The last event of a tenant's log.
-pub const LAST_EVENT: &str = "lifecycle.tenant_left";
 /// How long one try waits for the log to be closed and signed.
 const CLOSED_MAX: Duration = Duration::from_secs(10);
 const CLOSED_LOOK: Duration = Duration::from_millis(50);
@@ -47,6 +45,29 @@ pub async fn issued(transaction: &Transaction, tenant: TenantId) -> Result<Optio
     queries::newest_certificate(transaction, tenant).await
 }
 
+/// What lets anybody check a tenant's certificate without us: what is signed by now. The event that gives it is in the
+/// operator's log a moment later.
+///
+/// # Errors
+/// If the control database failed.
+pub async fn evidence_of(control: &Control, tenant: TenantId) -> Result<Evidence, StoreError> {
+    let permit = Permit::for_system(None, "evidence of an erasure");
+    let transaction = control.store.read(&permit).await?;
+    let about = format!("tenant:{tenant}");
+    let proven = audit::proven(control, &transaction, OPERATOR_TENANT, (evidence::EVENT, &about)).await?;
+    let head = audit::signed_head(control, &transaction, tenant).await?;
+    transaction.finish().await?;
+    Ok(Evidence {
+        inclusion: proven.map(|proven| Inclusion {
+            origin: proven.origin,
+            vkey: proven.vkey,
+            leaf: proven.leaf,
+            proof: proven.proof,
+        }),
+        tree_head: head.map(|(vkey, checkpoint)| TreeHead { vkey, checkpoint }),
+    })
+}
+
 /// Writes and signs it. Twice is once: what was given stays.
 pub async fn certify(run: &Run<'_, Shared>) -> StepResult {
     let tenant = tenant_of(run);
@@ -56,17 +77,17 @@ pub async fn certify(run: &Run<'_, Shared>) -> StepResult {
         transaction.rollback().await?;
         return Ok(Done::with(&json!({ "tenant": tenant })));
     }
-    let certificate = certificate(run, end)?;
+    let exported_at = export::last_ready(&transaction, tenant).await?;
+    let certificate = certificate(run, end, exported_at)?;
     let key = run.context.audit.platform();
     let key = key.ok_or_else(|| StepError::never("api.internal", "the platform has no key"))?;
     let envelope = certificate.sign(&key);
     tell::left(run.context, &transaction, tenant, run.saga.operation()).await.map_err(failure)?;
     queries::keep_certificate(&transaction, tenant, 1, &envelope).await?;
-    let digest: String = Sha256::digest(&envelope.payload).iter().map(|byte| format!("{byte:02x}")).collect();
-    let change =
-        Change::new(OPERATOR_TENANT, "lifecycle.certificate_issued", "create", transaction.principal())
-            .on("tenant", tenant)
-            .details(json!({ "operation": run.saga.operation(), "payload_sha256": digest }));
+    let digest = evidence::payload_digest(&envelope);
+    let change = Change::new(OPERATOR_TENANT, evidence::EVENT, "create", transaction.principal())
+        .on("tenant", tenant)
+        .details(json!({ "operation": run.saga.operation(), "payload_sha256": digest }));
     transaction.commit(change).await?;
     Ok(Done::with(&json!({ "tenant": tenant })))
 }
@@ -79,7 +100,7 @@ async fn wait_until_closed(run: &Run<'_, Shared>) -> Result<audit::LogState, Ste
             look.tick().await;
             let permit = Permit::for_system(Some(tenant), "the end of an audit log");
             let transaction = run.context.store.read(&permit).await?;
-            let end = audit::ended_with(&transaction, tenant, LAST_EVENT).await?;
+            let end = audit::ended(&transaction, tenant).await?;
             transaction.finish().await?;
             if let Some(end) = end {
                 return Ok(end);
@@ -92,7 +113,11 @@ async fn wait_until_closed(run: &Run<'_, Shared>) -> Result<audit::LogState, Ste
     }
 }
 
-fn certificate(run: &Run<'_, Shared>, end: audit::LogState) -> Result<Certificate, StepError> {
+fn certificate(
+    run: &Run<'_, Shared>,
+    end: audit::LogState,
+    exported_at: Option<Timestamp>,
+) -> Result<Certificate, StepError> {
     let params: Params = run.params()?;
     let beginning: Beginning = run.expect_output("begin")?;
     let held: Held = run.output("mark")?.unwrap_or_default();
@@ -112,7 +137,7 @@ fn certificate(run: &Run<'_, Shared>, end: audit::LogState) -> Result<Certificat
         erased_at,
         stores: stores(&beginning, &held, &forgotten, &copies),
         sweep: sweep(swept, &held, erased_at),
-        exported_at: None,
+        exported_at,
         holds: Vec::new(),
         audit: AuditEnd { origin: end.origin, size: end.size, root: end.root.to_string() },
     })

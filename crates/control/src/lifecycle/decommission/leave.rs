@@ -17,7 +17,7 @@ use crate::lifecycle::queries::{self, Filter, SagaRow};
 use crate::lifecycle::suspension::wrong_status;
 use crate::lifecycle::tell;
 use crate::tenancy::{self, TenantRecord, places};
-use crate::{Control, billing, catalog};
+use crate::{Control, audit, billing, catalog};
 
 /// A tenant is to leave.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
@@ -54,11 +54,19 @@ pub async fn leave(
     check_reason(&wanted.reason)?;
     let record = locked(transaction, tenant).await?;
     let status = record.tenant.status;
-    if !status.may_become(Status::Leaving) {
+    if !status.may_become(Status::Leaving) && !is_forsaken(transaction, &record).await? {
         return Err(wrong_status(status));
     }
     refuse_busy(transaction, tenant).await?;
     let days = days(transaction, &record, wanted.retention_days).await?;
+    if days == 0 {
+        let holds = audit::holds::of(transaction, tenant).await?;
+        if !holds.is_empty() {
+            let refusal = audit::holds::refused(&holds, "The tenant cannot be erased at once");
+            return Err(refusal
+                .next("Give it days of retention: it leaves now, and its erasure waits for the release."));
+        }
+    }
     withdraw_scheduled(transaction, permit, tenant).await?;
     let now = control.clock().now();
     let ends_at = retention::end(now, days);
@@ -88,6 +96,24 @@ pub async fn leave(
         .request(request_id)
         .notify(Notice::tenant(tenant));
     Ok(Left { operation, change })
+}
+
+/// Whether a tenant is leaving and its erasure was given up by a person: then it may be asked to leave again.
+async fn is_forsaken(transaction: &Transaction, record: &TenantRecord) -> Result<bool, Refusal> {
+    if record.tenant.status != Status::Leaving {
+        return Ok(false);
+    }
+    let open = ["scheduled", "running", "unwinding", "stuck"];
+    Ok(!with_states(transaction, record.tenant.id, &open).await?.iter().any(|saga| saga.kind == KIND))
+}
+
+/// Whether the erasure of a tenant has begun, and was not undone. The caller has locked the tenant.
+///
+/// # Errors
+/// If the control database failed.
+pub async fn has_begun(transaction: &Transaction, tenant: TenantId) -> Result<bool, Refusal> {
+    let under_way = with_states(transaction, tenant, &["running", "unwinding", "stuck"]).await?;
+    Ok(under_way.iter().any(|saga| saga.kind == KIND))
 }
 
 /// Takes a leaving tenant back: it is what it was before, with its plan. Only until its erasure begins.

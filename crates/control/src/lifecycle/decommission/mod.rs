@@ -1,8 +1,9 @@
 //! Leaving for good. A tenant that leaves is refused at once and kept for its retention, in which it may come back; then a
 //! saga erases it in every store, searches for what might be left, closes its audit log and signs a certificate.
 //!
-//! `begin → mark → erase → scrub → forget → sweep → close → certify`. From `erase` on there is no way back: what fails
-//! stands still, and a person decides.
+//! `begin → mark → erase → scrub → forget → sweep → close → certify`. There is no way back from its beginning on, which is when
+//! the retention has ended: a tenant that was turned back half-way would be leaving with nobody to erase it. What fails stands
+//! still, and a person decides.
 
 mod certify;
 mod leave;
@@ -10,9 +11,9 @@ mod steps;
 
 use std::time::Duration;
 
-pub use certify::{Issued, issued};
+pub use certify::{Issued, evidence_of, issued};
 use jiff::Timestamp;
-pub use leave::{DecommissionBody, Left, leave, refuse_busy, reinstate};
+pub use leave::{DecommissionBody, Left, has_begun, leave, refuse_busy, reinstate};
 use rowhouse_store::sagas::{Action, Kind, Step};
 use serde::{Deserialize, Serialize};
 
@@ -71,9 +72,9 @@ pub fn kind() -> Kind<Shared> {
                 "begin",
                 30,
                 Action::Inside(|run, transaction| Box::pin(steps::begin(run, transaction))),
-                Action::Nothing,
+                Action::NoReturn,
             ),
-            step("mark", 300, Action::Outside(|run| Box::pin(steps::mark(run))), Action::Nothing),
+            step("mark", 300, Action::Outside(|run| Box::pin(steps::mark(run))), Action::NoReturn),
             step("erase", 600, Action::Outside(|run| Box::pin(steps::erase(run))), Action::NoReturn),
             step("scrub", 1_800, Action::Outside(|run| Box::pin(steps::scrub(run))), Action::NoReturn),
             step(

@@ -17,7 +17,7 @@ use crate::lifecycle::provision::store::{place_failure, reachable, stop_processe
 use crate::lifecycle::provision::{failure, tenant_of};
 use crate::lifecycle::{backup, queries, tell};
 use crate::tenancy::{self, cells, places, tombstones};
-use crate::{Shared, deploy, identity, metering};
+use crate::{Shared, audit, deploy, identity, metering};
 
 /// What was there when the erasure began; later steps have nobody else to ask.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -117,6 +117,7 @@ pub struct Forgotten {
 /// Keys, grants, configuration, hosts, its place: every row of it that is not kept for a reason.
 pub async fn forget(run: &Run<'_, Shared>, transaction: &Transaction) -> StepResult {
     let tenant = tenant_of(run);
+    tombstones::begin_erasure(transaction, tenant).await?;
     places::forget(transaction, tenant).await?;
     deploy::forget(transaction, tenant).await?;
     if let Some(Placed { cell, directory: Some(_), .. }) = beginning(run)?.placed {
@@ -146,8 +147,23 @@ pub struct Swept {
     pub tables: u64,
 }
 
+/// What was under way when the rows and the files went, and has come to rest since: a backup that was being written, a row of
+/// who had asked before.
+async fn remove_what_came_late(run: &Run<'_, Shared>) -> Result<(), StepError> {
+    let tenant = tenant_of(run);
+    backup::remove_files(run.context, tenant).await.map_err(failure)?;
+    let transaction = run.write().await?;
+    let late = queries::erase_rows(&transaction, tenant, &KEPT).await?;
+    transaction.commit_telemetry().await?;
+    if !late.is_empty() {
+        tracing::info!(%tenant, tables = ?late, "rows that came after the erasure are erased, too");
+    }
+    Ok(())
+}
+
 /// Searches the cell, the control database and the directories. Whatever is found stops the saga: a person must look.
 pub async fn sweep(run: &Run<'_, Shared>) -> StepResult {
+    remove_what_came_late(run).await?;
     let mut searched = Searched::default();
     if let Some(placed) = beginning(run)?.placed {
         match &placed.directory {
@@ -163,6 +179,8 @@ pub async fn sweep(run: &Run<'_, Shared>) -> StepResult {
             }
         }
     }
+    let files = backup::files_of(run.context, tenant_of(run)).await.map_err(failure)?;
+    searched.found.extend(files.iter().map(|path| format!("file {}", path.display())));
     let permit = Permit::for_system(None, "search for an erased tenant");
     let transaction = run.context.store.read(&permit).await?;
     let left = queries::rows_left(&transaction, tenant_of(run), &KEPT).await?;
@@ -192,7 +210,7 @@ pub async fn close(run: &Run<'_, Shared>, transaction: &Transaction) -> StepResu
     let record = record.ok_or_else(|| StepError::never("api.not_found", "the tenant is gone"))?;
     let code_sha256 = rowhouse_domain::lifecycle::certificate::code_digest(&record.tenant.code);
     tombstones::bury(transaction, tenant, params.requested_at).await?;
-    let change = Change::new(tenant, super::certify::LAST_EVENT, "delete", transaction.principal())
+    let change = Change::new(tenant, audit::CLOSING_EVENT, "delete", transaction.principal())
         .on("tenant", tenant)
         .details(json!({ "operation": run.saga.operation() }))
         .notify(Notice::tenant(tenant));

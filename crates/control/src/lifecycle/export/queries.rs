@@ -118,9 +118,21 @@ pub async fn ready(
     contents: &[Entry],
     bytes: i64,
 ) -> Result<(), StoreError> {
-    let sql = "UPDATE lifecycle.exports SET state = 'ok', file = $2, contents = $3, bytes = $4 \
+    let sql = "UPDATE lifecycle.exports SET state = 'ok', file = $2, contents = $3, bytes = $4, ready_at = $5 \
          WHERE export_id = $1 AND state = 'running'";
-    transaction.execute(sql, &[&id.0, &file, &Json(contents), &bytes]).await.map(drop)
+    transaction
+        .execute(sql, &[&id.0, &file, &Json(contents), &bytes, &transaction.store().clock().now()])
+        .await
+        .map(drop)
+}
+
+/// When an export of the tenant was last ready to be fetched, whatever became of it since.
+pub async fn last_ready(
+    transaction: &Transaction,
+    tenant: TenantId,
+) -> Result<Option<Timestamp>, StoreError> {
+    let sql = "SELECT max(ready_at) FROM lifecycle.exports WHERE tenant_id = $1";
+    Ok(transaction.query_one(sql, &[&tenant.0]).await?.get(0))
 }
 
 /// Ends one as `state`; whether it was not over.
@@ -129,10 +141,16 @@ pub async fn end(transaction: &Transaction, id: ExportId, state: &'static str) -
     Ok(transaction.execute(sql, &[&id.0, &state]).await? == 1)
 }
 
-/// Exports whose time is over.
-pub async fn expiring(transaction: &Transaction) -> Result<Vec<ExportRow>, StoreError> {
-    let sql = select!("WHERE state = 'ok' AND expires_at <= $1 ORDER BY expires_at LIMIT 50");
-    let rows = transaction.query(sql, &[&transaction.store().clock().now()]).await?;
+/// Exports whose time is over, but for those of these tenants and these themselves.
+pub async fn expiring(
+    transaction: &Transaction,
+    (tenants, kept): (&[Uuid], &[Uuid]),
+) -> Result<Vec<ExportRow>, StoreError> {
+    let sql = select!(
+        "WHERE state = 'ok' AND expires_at <= $1 AND NOT tenant_id = ANY ($2) AND NOT export_id = ANY ($3) \
+         ORDER BY expires_at LIMIT 50"
+    );
+    let rows = transaction.query(sql, &[&transaction.store().clock().now(), &tenants, &kept]).await?;
     Ok(rows.iter().map(parse).collect())
 }
 

@@ -50,6 +50,10 @@ pub async fn remove(
     row: &RestoreRow,
     request_id: Option<String>,
 ) -> Result<(), Refusal> {
+    // First on record: who ends half-way leaves it to the expiry, and nobody finds a copy on record that is not there.
+    let transaction = control.store.write(permit).await?;
+    queries::is_over(&transaction, row.id).await?;
+    transaction.commit_telemetry().await?;
     let transaction = control.store.write(permit).await?;
     // A server that is gone has taken the copy with it.
     if let Some(cell) = cells::get(&transaction, &row.cell).await? {

@@ -140,6 +140,12 @@ pub async fn end(transaction: &Transaction, id: RestoreId, state: &'static str) 
     Ok(transaction.execute(sql, &[&id.0, &state]).await? == 1)
 }
 
+/// Lets the time of an open copy be over.
+pub async fn is_over(transaction: &Transaction, id: RestoreId) -> Result<(), StoreError> {
+    let sql = "UPDATE lifecycle.restores SET expires_at = least(expires_at, $2) WHERE restore_id = $1 AND state = 'open'";
+    transaction.execute(sql, &[&id.0, &transaction.store().clock().now()]).await.map(drop)
+}
+
 /// Copies whose time is over.
 pub async fn expiring(transaction: &Transaction) -> Result<Vec<RestoreRow>, StoreError> {
     let sql = select!("WHERE state = 'open' AND expires_at <= $1 ORDER BY expires_at LIMIT 20");

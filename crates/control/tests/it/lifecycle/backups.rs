@@ -372,6 +372,106 @@ async fn a_failure_at_each_step_of_a_restore_and_an_export_leaves_nothing() {
     stage.stop().await;
 }
 
+/// Kills an executor at every `stride`-th place where it waits, for each of these orders; another one ends each well.
+async fn killed_everywhere(orders: &[(&str, Value)], stride: usize) {
+    let stage = Stage::start().await;
+    let acme = stage.tenant("acme", "enterprise", "schema").await;
+    stage.stamp(&acme, 0, 200).await;
+    let backup = stage.backed_up("acme").await;
+    let before = stage.traces().await;
+    for (path, body) in orders {
+        let path = path.replace("{backup}", backup["id"].as_str().expect("an id"));
+        for kill in 0.. {
+            let (status, operation) = stage.call("POST", &path, body.clone()).await;
+            assert_eq!(status, 202, "{operation}");
+            let id = operation["id"].as_str().expect("an id").to_owned();
+            let engine = lifecycle::engine(stage.control());
+            let ended = crash::killed_after(kill * stride, engine.run_one()).await;
+            stage.platform.hand.advance_us((rowhouse_store::sagas::LEASE_S + 1) * 1_000_000);
+            let operation = stage.execute(&lifecycle::engine(stage.control()), &id).await;
+            assert_eq!(operation["state"], "done", "{path} killed at wait {}: {operation:#}", kill * stride);
+            if ended.is_some() {
+                assert!(kill > 3, "{path}: only {kill} places were tried");
+                break;
+            }
+        }
+    }
+    let open = "SELECT count(*) FROM lifecycle.restores WHERE state = 'running'";
+    assert_eq!(stage.platform.ask(open).await, "0");
+    // Each copy is there once, and when their time is over nothing of any try is left.
+    let copies = "SELECT count(*) FROM lifecycle.restores WHERE state = 'open'";
+    let databases = "SELECT count(*)::text FROM pg_database WHERE datname ~ '^t_'";
+    assert_eq!(stage.in_cell("postgres", databases).await, stage.platform.ask(copies).await);
+    let fetchable = stage.platform.ask("SELECT count(*) FROM lifecycle.exports WHERE state = 'ok'").await;
+    let folder = stage.directory.join("backups/eu1").join(acme["id"].as_str().expect("an id"));
+    let files = std::fs::read_dir(&folder).expect("a folder").count();
+    assert_eq!(files.to_string(), (1 + fetchable.parse::<usize>().expect("a number")).to_string());
+    stage.platform.hand.advance_us(40 * 86_400_000_000);
+    while backup::expire(stage.control()).await.expect("removed") > 0 {}
+    assert_eq!(stage.traces().await, before);
+    assert_eq!(std::fs::read_dir(&folder).map_or(0, Iterator::count), 0);
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_while_restoring_another_finishes_it_and_leaves_one_copy() {
+    killed_everywhere(&[("/v1/restores?tenant=acme", json!({}))], 13).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_while_verifying_or_exporting_another_finishes_it() {
+    let verify = ("/v1/backups/{backup}/verify", json!({}));
+    let export = ("/v1/tenants/acme/export", json!({"format": "jsonl"}));
+    killed_everywhere(&[verify, export], 9).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_that_was_being_taken_is_taken_again_when_its_node_is_back() {
+    let stage = Stage::start().await;
+    let acme = stage.tenant("acme", "basic", "shared").await;
+    stage.stamp(&acme, 0, 100).await;
+    for waits in [0, 5, 15, 30] {
+        let (_, backup) = stage.call("POST", "/v1/backups?tenant=acme", json!({})).await;
+        let ended = crash::killed_after(waits, backup::take_one(stage.control())).await;
+        if ended.is_none() && waits > 5 {
+            assert!(!backup::take_one(stage.control()).await.expect("asked"), "its claim has not run out");
+        }
+        backup::take_over(stage.control()).await.expect("freed");
+        while backup::take_one(stage.control()).await.expect("the control database") {}
+        let backup = stage.get(&format!("/v1/backups/{}", backup["id"].as_str().expect("an id"))).await;
+        assert_eq!(backup["state"], "ok", "killed at wait {waits}: {backup:#}");
+    }
+    let folder = stage.directory.join("backups/eu1").join(acme["id"].as_str().expect("an id"));
+    assert_eq!(std::fs::read_dir(&folder).expect("a folder").count(), 4, "one file each");
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_that_is_not_wanted_any_more_leaves_no_file() {
+    let stage = Stage::start().await;
+    let acme = stage.tenant("acme", "basic", "shared").await;
+    stage.stamp(&acme, 0, 5_000).await;
+    let id: TenantId = acme["id"].as_str().expect("an id").parse().expect("a tenant's id");
+    stage.call("POST", "/v1/backups?tenant=acme", json!({})).await;
+    let folder = stage.directory.join("backups/eu1").join(id.to_string());
+    // Both at once: the erasure finds the folder in whatever state the backup has it.
+    let erase = async {
+        while !folder.exists() {
+            tokio::task::yield_now().await;
+        }
+        backup::erase_all(stage.control(), id).await
+    };
+    let (taken, erased) = tokio::join!(backup::take_one(stage.control()), erase);
+    taken.expect("the control database");
+    erased.expect("removed");
+    assert!(
+        !folder.exists(),
+        "{:?}",
+        std::fs::read_dir(&folder).map(|files| files.flatten().collect::<Vec<_>>())
+    );
+    stage.stop().await;
+}
+
 impl Stage {
     /// A GET whose body is not JSON.
     async fn fetch(&self, key: &str, path: &str) -> (u16, Vec<u8>) {
@@ -379,7 +479,7 @@ impl Stage {
     }
 
     /// The administrator's key of a tenant, which is made if `anew`.
-    async fn key_of(&self, code: &str, is_there: bool) -> String {
+    pub async fn key_of(&self, code: &str, is_there: bool) -> String {
         if !is_there {
             self.tenant(code, "basic", "shared").await;
         }

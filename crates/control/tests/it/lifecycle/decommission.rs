@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use rowhouse_control::audit;
-use rowhouse_domain::audit::note::VerifierKey;
+use rowhouse_domain::audit::note::{SignerKey, VerifierKey};
 use rowhouse_domain::lifecycle::certificate::{Certificate, Outcome, code_digest};
 use rowhouse_domain::lifecycle::envelope::Envelope;
+use rowhouse_domain::lifecycle::evidence::{Evidence, EvidenceError};
 use rowhouse_store::sagas::LEASE_S;
 
 use super::crash::killed_after;
@@ -116,6 +117,129 @@ async fn a_tenant_leaves_every_store_on_every_level_and_a_certificate_says_so() 
         assert_eq!((status, &refused["code"]), (409, &json!("tenancy.code_taken")));
         assert_eq!(stage.leave(&code, None).await.0, 409, "it has left");
     }
+    stage.stop().await;
+}
+
+impl Stage {
+    /// The certificate with what came along, once the operator's log is signed behind it.
+    async fn certificate_with_evidence(&self, code: &str) -> Value {
+        loop {
+            let signed = self.get(&format!("/v1/tenants/{code}/certificate")).await;
+            if signed["evidence"]["inclusion"].is_object() {
+                return signed;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_of_a_tenant_that_left_is_closed_and_its_certificate_is_proven_offline() {
+    let mut stage = Stage::start().await;
+    stage.run_audit();
+    for code in ["acme", "bolt"] {
+        stage.tenant(code, "basic", "shared").await;
+        let export = stage.done(&format!("/v1/tenants/{code}/export"), json!({"format": "jsonl"})).await;
+        assert_eq!(export["state"], "done", "{export:#}");
+        let (_, operation) = stage.leave(code, Some(0)).await;
+        let id = operation["id"].as_str().expect("an id");
+        assert_eq!(stage.execute(&lifecycle::engine(stage.control()), id).await["state"], "done");
+    }
+    let signed = stage.certificate_with_evidence("acme").await;
+    let certificate = stage.certificate("acme").await;
+    assert_eq!(certificate.exported_at.map(|at| at.to_string().len()), Some(20), "{certificate:#?}");
+    let envelope = Envelope::parse(&signed.to_string()).expect("an envelope");
+    let evidence: Evidence = serde_json::from_value(signed["evidence"].clone()).expect("evidence");
+    evidence.verify(&envelope, &certificate, &[]).expect("what came along suffices");
+    // With the keys that the operator has published, and with none of its keys.
+    let inclusion = evidence.inclusion.clone().expect("on record");
+    let key = VerifierKey::parse(&inclusion.vkey).expect("a key");
+    evidence.verify(&envelope, &certificate, &[key]).expect("that key signed");
+    let stranger = SignerKey::from_seed(&inclusion.origin, &[9; 32]).expect("a name").verifier().clone();
+    evidence.verify(&envelope, &certificate, &[stranger]).expect_err("a stranger's key");
+    // Another tenant's evidence, and evidence that was altered.
+    let other = stage.certificate_with_evidence("bolt").await;
+    let other: Evidence = serde_json::from_value(other["evidence"].clone()).expect("evidence");
+    for (wrong, why) in [
+        (Evidence { inclusion: other.inclusion.clone(), ..evidence.clone() }, EvidenceError::OtherLeaf),
+        (Evidence { tree_head: other.tree_head.clone(), ..evidence.clone() }, EvidenceError::OtherHead),
+    ] {
+        assert_eq!(wrong.verify(&envelope, &certificate, &[]), Err(why));
+    }
+    let mut altered = evidence.clone();
+    let leaf = &mut altered.inclusion.as_mut().expect("on record").leaf;
+    *leaf = leaf.replacen("lifecycle.certificate_issued\"", "lifecycle.certificate_issued\" ", 1);
+    altered.verify(&envelope, &certificate, &[]).expect_err("not a byte is changed");
+
+    // Its log is closed: who reads it leaves an event in the operator's log, and nothing is added.
+    let path = format!("/v1/audit/logs/{}", certificate.tenant);
+    let before = stage.get(&path).await;
+    assert_eq!((&before["state"], &before["size"]), (&json!("closed"), &json!(certificate.audit.size)));
+    let read = stage.get(&format!("/v1/audit/events?tenant={}", certificate.tenant)).await;
+    let last = read["items"].as_array().and_then(|items| items.last()).expect("events");
+    assert_eq!(last["event"], audit::CLOSING_EVENT, "{last}");
+    let reads = "SELECT count(*) FROM audit.events WHERE tenant_id = '00000000-0000-0000-0000-000000000001' \
+         AND ev = 'audit.events_read' AND tgt @> ARRAY['tenant:";
+    while stage.platform.ask(&format!("{reads}{}']", certificate.tenant)).await == "0" {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(stage.get(&path).await, before, "a head that was signed once is its head for ever");
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erasure_that_has_begun_is_not_cancelled_and_one_that_was_given_up_is_asked_for_again() {
+    let mut stage = Stage::start().await;
+    stage.run_audit();
+    stage.tenant("acme", "basic", "shared").await;
+    let (_, operation) = stage.leave("acme", Some(0)).await;
+    let id = operation["id"].as_str().expect("an id").to_owned();
+    let why = stage.get(&format!("/v1/operations/{id}/explain")).await;
+    assert_eq!((&why["state"], &why["choices"]), (&json!("running"), &json!([])), "{why}");
+    let cancel = format!("/v1/operations/{id}/cancel");
+    let (status, refused) = stage.call("POST", &cancel, json!({"reason": "a mistake"})).await;
+    assert_eq!((status, &refused["code"]), (409, &json!("lifecycle.wrong_status")), "{refused}");
+    assert_eq!(stage.leave("acme", Some(0)).await.0, 409, "it is being erased");
+    // The cell is lost to it: it stands still, and does not turn back to a tenant that nobody erases.
+    let mut kind = lifecycle::decommission::kind();
+    kind.steps.insert(1, fault());
+    let stuck = stage.execute(&engine_of(stage.control(), kind), &id).await;
+    assert_eq!((&stuck["state"], &stuck["problem"]["code"]), (&json!("stuck"), &json!("test.planted")));
+    let abandon = json!({"reason": "to be done again"});
+    assert_eq!(stage.call("POST", &format!("/v1/operations/{id}/abandon"), abandon).await.0, 200);
+    assert_eq!(stage.get("/v1/tenants/acme").await["status"], "leaving");
+    let (status, again) = stage.leave("acme", Some(0)).await;
+    assert_eq!(status, 202, "{again}");
+    let ended =
+        stage.execute(&lifecycle::engine(stage.control()), again["id"].as_str().expect("an id")).await;
+    assert_eq!(ended["state"], "done", "{ended:#}");
+    assert_eq!(stage.certificate("acme").await.sweep.found, 0);
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_about_a_tenant_after_its_erasure_is_dropped() {
+    let mut stage = Stage::start().await;
+    let tenant = stage.tenant("acme", "basic", "shared").await;
+    let id: rowhouse_domain::id::TenantId = tenant["id"].as_str().expect("an id").parse().expect("an id");
+    let measured = |meter: &str| {
+        format!(
+            "INSERT INTO resources.measurements (tenant_id, meter, collector, due_at) \
+             VALUES ('{}', '{meter}', 'storage', now())",
+            id.0
+        )
+    };
+    stage.platform.execute(&measured("before")).await;
+    let (_, operation) = stage.leave("acme", Some(0)).await;
+    // As far as the certificate: nothing signs the log here.
+    stage.run_lifecycle();
+    let path = format!("/v1/operations/{}", operation["id"].as_str().expect("an id"));
+    while stage.get(&path).await["steps"][4]["state"] != "done" {
+        tokio::task::yield_now().await;
+    }
+    stage.platform.execute(&measured("after")).await;
+    let left = format!("SELECT count(*) FROM resources.measurements WHERE tenant_id = '{}'", id.0);
+    assert_eq!(stage.platform.ask(&left).await, "0");
     stage.stop().await;
 }
 

@@ -7,6 +7,7 @@ mod crash;
 mod decommission;
 mod edit;
 mod failure;
+mod holds;
 mod instance;
 mod levels;
 mod moving;
@@ -120,14 +121,19 @@ impl Stage {
 
     /// A key of another person who may do what the operator may.
     pub async fn second_operator(&self) -> String {
+        self.operators_key("platform_admin").await
+    }
+
+    /// A key of another person of the operator's, with this role.
+    pub async fn operators_key(&self, role: &str) -> String {
         let tenant = "?tenant=operator";
         let (_, account) =
             self.call("POST", &format!("/v1/service_accounts{tenant}"), json!({"name": "second"})).await;
         let owner = json!({"kind": "service_account", "id": account["id"]});
-        let grant = json!({"principal": owner, "role": "platform_admin"});
+        let grant = json!({"principal": owner, "role": role});
         let (status, granted) = self.call("POST", &format!("/v1/grants{tenant}"), grant).await;
         assert_eq!(status, 201, "{granted}");
-        let key = json!({"name": "second", "owner": owner, "roles": ["platform_admin"]});
+        let key = json!({"name": "second", "owner": owner, "roles": [role]});
         let (status, key) = self.call("POST", &format!("/v1/keys{tenant}"), key).await;
         assert_eq!(status, 201, "{key}");
         let text = key["key"].as_str().expect("a key").to_owned();

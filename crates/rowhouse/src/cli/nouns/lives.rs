@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use rowhouse_domain::audit::note::VerifierKey;
 use rowhouse_domain::lifecycle::certificate::Certificate;
 use rowhouse_domain::lifecycle::envelope::Envelope;
+use rowhouse_domain::lifecycle::evidence::Evidence;
 use serde_json::{Value, json};
 
 use super::Client;
@@ -202,6 +203,30 @@ fn read(file: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
+/// Checks what came with the certificate, and says what that shows.
+fn evidence(text: &str, envelope: &Envelope, certificate: &Certificate) -> anyhow::Result<Vec<String>> {
+    let carried = serde_json::from_str::<Value>(text)?["evidence"].take();
+    if carried.is_null() {
+        return Ok(vec!["no evidence came with it: fetch it again from the operator".to_owned()]);
+    }
+    let evidence: Evidence = serde_json::from_value(carried).context("the evidence is of another form")?;
+    evidence.verify(envelope, certificate, &[])?;
+    let mut told = Vec::new();
+    if let Some(inclusion) = &evidence.inclusion {
+        told.push(format!(
+            "it is on record in {}, under a head signed by {}",
+            inclusion.origin, inclusion.vkey
+        ));
+    }
+    if let Some(head) = &evidence.tree_head {
+        told.push(format!(
+            "the tenant's audit log ends at {} events, signed by {}",
+            certificate.audit.size, head.vkey
+        ));
+    }
+    Ok(told)
+}
+
 fn verify(file: &Path, key: Option<&str>, json: bool) -> anyhow::Result<()> {
     let text = read(file)?;
     let envelope = Envelope::parse(&text)?;
@@ -215,9 +240,11 @@ fn verify(file: &Path, key: Option<&str>, json: bool) -> anyhow::Result<()> {
         given.clone().or_else(carried).context("the file names no key; give the operator's with --key")?;
     let key = VerifierKey::parse(&used).context("the key is not of the form name+id+key")?;
     let certificate = Certificate::open(&envelope, &[key])?;
+    let told = evidence(&text, &envelope, &certificate)?;
     let certificate = serde_json::to_value(&certificate)?;
     show(&certificate, &[], json);
     eprintln!("the certificate is as it was signed by {}", used.trim());
+    told.iter().for_each(|line| eprintln!("{line}"));
     if given.is_none() {
         eprintln!("that key came with the file: compare it with the one that the operator has published");
     }
