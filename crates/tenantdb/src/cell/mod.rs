@@ -197,6 +197,8 @@ async fn create_database(cell: &Cell, database: &str) -> Result<(), CellError> {
         .await
         .map_err(while_doing(doing))?;
     if exists.is_none() {
+        // A try that was killed has left its folder, under a number that nobody knows.
+        crate::place::orphans::remove_databases(&server).await?;
         server
             .batch_execute(&format!(
                 "CREATE DATABASE {quoted} CONNECTION LIMIT 0 ENCODING 'UTF8' TEMPLATE template0"

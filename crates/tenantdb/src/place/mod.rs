@@ -6,7 +6,7 @@ mod create;
 pub mod erase;
 mod fence;
 mod gauge;
-mod orphans;
+pub(crate) mod orphans;
 mod retire;
 mod rights;
 mod search;

@@ -64,6 +64,38 @@ pub(super) async fn remove(admin: &Client) -> Result<usize, PlaceError> {
     }
 }
 
+/// Removes the folders of databases that were never finished: PostgreSQL leaves them behind when it is killed while it makes one.
+/// They hold a copy of the template. Those that somebody who is at work may have made are left for the next time; how many
+/// were removed.
+///
+/// # Errors
+/// If the server is away.
+pub(crate) async fn remove_databases(server: &Client) -> Result<usize, CellError> {
+    let row = server
+        .query_one(
+            "SELECT least((SELECT min(xact_start) FROM pg_stat_activity WHERE pid <> pg_backend_pid()), clock_timestamp()),
+                    current_setting('data_directory') || '/base'",
+            &[],
+        )
+        .await
+        .map_err(while_doing("looking for the oldest transaction"))?;
+    let (oldest, folder): (SystemTime, String) = (row.get(0), row.get(1));
+    let Some(folders) = numbered(PathBuf::from(folder)).await else { return Ok(0) };
+    let numbers: Vec<u32> = folders.keys().copied().collect();
+    let sql = "SELECT number FROM unnest($1::oid[]) AS number WHERE NOT EXISTS (SELECT FROM pg_database WHERE oid = number)";
+    let rows =
+        server.query(sql, &[&numbers]).await.map_err(while_doing("looking for folders of no database"))?;
+    let mut removed = 0;
+    for path in rows.iter().filter_map(|row| folders.get(&row.get::<_, u32>(0))).flatten() {
+        let made_at = std::fs::metadata(path).and_then(|found| found.created());
+        if path.is_dir() && made_at.is_ok_and(|at| at + TICK < oldest) {
+            tracing::info!(folder = %path.display(), "the folder of a database that was never finished is removed");
+            removed += usize::from(std::fs::remove_dir_all(path).is_ok());
+        }
+    }
+    Ok(removed)
+}
+
 /// When a file was made, if it is there, holds something, and the file system knows.
 fn made_at(path: &Path) -> Option<SystemTime> {
     let found = std::fs::metadata(path).ok().filter(|found| found.len() > 0)?;

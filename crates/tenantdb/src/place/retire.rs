@@ -130,6 +130,7 @@ async fn drop_database(cell: &Cell, place: &Place) -> Result<(), PlaceError> {
         .batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quote(&place.database)?))
         .await
         .map_err(while_doing("dropping a tenant's database"))?;
+    super::orphans::remove_databases(&server).await?;
     server.close().await;
     Ok(())
 }

@@ -250,6 +250,30 @@ async fn files_that_a_crash_has_left_go_with_an_erasure_and_those_of_who_is_at_w
 }
 
 #[tokio::test]
+async fn the_folder_of_a_database_that_was_never_finished_goes_with_the_next_one_that_is_made() {
+    let house = House::shared().await;
+    let server = house.admin("postgres").await;
+    let sql = "SELECT current_setting('data_directory') || '/base'";
+    let base: String = server.query_one(sql, &[]).await.expect("asked").get(0);
+    // As a killed CREATE DATABASE leaves it.
+    let folder = std::path::Path::new(&base).join("4000000001");
+    std::fs::create_dir(&folder).expect("room");
+    std::fs::write(folder.join("PG_VERSION"), "15").expect("room");
+    let made_at = std::fs::metadata(&folder).expect("there").created().expect("known");
+    while made_at.elapsed().expect("later") < std::time::Duration::from_millis(1_200) {
+        tokio::task::yield_now().await;
+    }
+    let place = Place::new(tenant(77), Isolation::Database, [0x66; 8]);
+    place::create(&house.cell, &place, &key(7)).await.expect("made");
+    assert!(!folder.exists());
+    let known = "SELECT oid::text FROM pg_database";
+    for row in server.query(known, &[]).await.expect("asked") {
+        assert!(std::path::Path::new(&base).join(row.get::<_, String>(0)).is_dir(), "what is known stays");
+    }
+    place::drop(&house.cell, &place).await.expect("dropped");
+}
+
+#[tokio::test]
 async fn a_rotated_key_overlaps_and_a_retired_one_is_refused() {
     let house = House::shared().await;
     let new = rowhouse_tenantdb::DatabaseKey::new("k2", [42; 32]).expect("a plain kid");
