@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+pub mod extensions;
 mod functions;
 mod ground;
 mod introspection;

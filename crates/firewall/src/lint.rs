@@ -12,6 +12,7 @@ use pg_query::protobuf::{
 use crate::judge::parse;
 use crate::names::statement as name_of;
 use crate::verdict::Refusal;
+use crate::{extensions, functions};
 
 /// Stands in a migration that takes something away, once nothing that runs needs it any more.
 const CONTRACT: &str = "-- rowhouse: contract";
@@ -125,15 +126,22 @@ pub fn lint(sql: &str, tenant_tables: &BTreeSet<String>) -> Vec<Lint> {
     reader.found
 }
 
-/// Names of functions that migrations define.
+/// Names of functions that migrations define, and of those that come with the extensions they ask for. A name of the catalog's that
+/// is not for tenants is not among them: PostgreSQL would call the catalog's.
 pub fn own_functions<'a>(migrations: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for sql in migrations {
         for raw in parse(sql).unwrap_or_default() {
-            if let Some(NodeEnum::CreateFunctionStmt(function)) = node_of(&raw)
-                && let Some(name) = function.funcname.last().and_then(text)
-            {
-                names.insert(name.to_owned());
+            match node_of(&raw) {
+                Some(NodeEnum::CreateFunctionStmt(function)) => {
+                    let name = function.funcname.last().and_then(text);
+                    names.extend(name.filter(|name| !functions::is_refused(name)).map(str::to_owned));
+                }
+                Some(NodeEnum::CreateExtensionStmt(extension)) => {
+                    let known = extensions::functions(&extension.extname);
+                    names.extend(known.iter().map(|name| (*name).to_owned()));
+                }
+                _ => {}
             }
         }
     }
@@ -238,7 +246,9 @@ impl Reader<'_> {
                     "CREATE RULE: its action would run with the rights of the tables' owner; a trigger runs as the tenant.",
                 );
             }
-            NodeEnum::CreateExtensionStmt(extension) => self.extension(&extension.extname),
+            NodeEnum::CreateExtensionStmt(extension) => {
+                self.extension(&extension.extname, extension.if_not_exists);
+            }
             NodeEnum::AlterExtensionStmt(_) | NodeEnum::AlterExtensionContentsStmt(_) => {
                 self.say(Concern::Privilege, format!("{}: extensions are the operator's.", name_of(node)));
             }
@@ -278,6 +288,13 @@ impl Reader<'_> {
                     matches!(&option.node, Some(NodeEnum::DefElem(element)) if element.defname == "security"
                         && matches!(element.arg.as_ref().and_then(|arg| arg.node.as_ref()), Some(NodeEnum::Boolean(yes)) if yes.boolval))
                 });
+                let name = function.funcname.last().and_then(text).unwrap_or_default();
+                if functions::is_refused(name) {
+                    self.say(
+                        Concern::Privilege,
+                        format!("{name} is a function of PostgreSQL's that tenants may not call, and it would be called: choose another name."),
+                    );
+                }
                 if definer {
                     self.say(
                         Concern::Privilege,
@@ -289,23 +306,26 @@ impl Reader<'_> {
         }
     }
 
-    /// What PostgreSQL brings along is not there for tenants; for the common ones there is something built in.
-    fn extension(&mut self, name: &str) {
-        let instead = match name {
-            "uuid-ossp" | "pgcrypto" => "gen_random_uuid() is built in; secrets are hashed in the service.",
-            "citext" => "a unique index on (tenant_id, lower(column)) does the same.",
-            "plpgsql" => "PL/pgSQL is there; leave the line out.",
-            "pg_trgm" => "LIKE with an index of text_pattern_ops, or full-text search.",
-            "btree_gist" => {
-                "an exclusion constraint needs it; a unique key on (tenant_id, …) or a check in a trigger does not."
+    /// Some extensions are there for who asks; for other common ones there is something built in.
+    fn extension(&mut self, name: &str, if_not_exists: bool) {
+        if extensions::names().any(|known| known == name) {
+            if !if_not_exists {
+                let words = format!(
+                    "CREATE EXTENSION {name}: write IF NOT EXISTS, as another service may have asked for it."
+                );
+                self.say(Concern::Privilege, words);
             }
-            "hstore" => "jsonb.",
-            "ltree" => "text[] with a GIN index.",
-            _ => "the developer's guide says what is there.",
+            return;
+        }
+        let instead = match name {
+            "pgcrypto" => "gen_random_uuid() and sha256() are built in; passwords are hashed in the service.",
+            "plpgsql" => "PL/pgSQL is there; leave the line out.",
+            _ => "the developer's guide says what is built in.",
         };
+        let known = extensions::names().collect::<Vec<_>>().join(", ");
         self.say(
             Concern::Privilege,
-            format!("CREATE EXTENSION {name}: there are no extensions. Instead: {instead}"),
+            format!("CREATE EXTENSION {name}: there are {known}. Instead: {instead}"),
         );
     }
 
@@ -401,7 +421,7 @@ impl Reader<'_> {
             |element| matches!(&element.node, Some(NodeEnum::IndexElem(element)) if element.expr.is_some() || !element.opclass.is_empty()),
         );
         if tenants && (expression || !LEAKPROOF_METHODS.contains(&index.access_method.as_str())) {
-            self.say(Concern::Leakproof, format!("on the level shared no query uses this index of {table}: keep a stored generated column, compare ranges under a C collation, or put such tenants on the level schema."));
+            self.say(Concern::Leakproof, format!("on the level shared no query uses the index {} of {table}: keep a stored generated column, compare ranges under a C collation, or put such tenants on the level schema.", index.idxname));
         }
         if !index.concurrent && !self.made.contains(&table) {
             self.say(Concern::IndexLock, format!("building an index of {table} keeps writers out while it is built, which takes seconds above 1 GB: roll it out when few write."));

@@ -48,7 +48,7 @@ struct DoctorAnswer {
 /// One thing that is wrong.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 struct FindingAnswer {
-    /// `D01` to `D33`.
+    /// `D01` to `D34`.
     code: &'static str,
     /// `low`, `high` or `critical`.
     severity: &'static str,

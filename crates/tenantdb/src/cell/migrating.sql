@@ -9,12 +9,12 @@ CREATE TABLE IF NOT EXISTS rh.migrating (schema text NOT NULL);
 REVOKE ALL ON rh.migrating FROM PUBLIC;
 
 -- An allow-list of commands: what is not named (grants, policies, rules, default privileges, publications, foreign tables, event
--- triggers, extensions, schemas …) is refused before it begins.
+-- triggers, schemas …) is refused before it begins. An extension it may ask for is there already, and it may make none.
 CREATE OR REPLACE FUNCTION rh.migration_begins() RETURNS event_trigger SECURITY DEFINER
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   IF EXISTS (SELECT FROM rh.migrating)
-     AND tg_tag <> ALL (ARRAY['SELECT INTO', 'REFRESH MATERIALIZED VIEW', 'COMMENT', 'REINDEX'])
+     AND tg_tag <> ALL (ARRAY['SELECT INTO', 'REFRESH MATERIALIZED VIEW', 'COMMENT', 'REINDEX', 'CREATE EXTENSION'])
      AND tg_tag !~ '^(CREATE|ALTER|DROP) (TABLE|INDEX|VIEW|MATERIALIZED VIEW|FUNCTION|PROCEDURE|ROUTINE|AGGREGATE|TRIGGER|TYPE|DOMAIN|SEQUENCE|STATISTICS|COLLATION|OPERATOR|CAST|TEXT SEARCH (CONFIGURATION|DICTIONARY))$'
      AND tg_tag <> 'CREATE TABLE AS' THEN
     RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = format('rowhouse: %s is not for migrations', tg_tag),

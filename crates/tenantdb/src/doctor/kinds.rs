@@ -39,6 +39,7 @@ pub(super) const KINDS: &[(&str, Severity, &str, &str)] = &[
     ("D31", Critical, "a reference table, which every tenant reads whole, has a column tenant_id", "Declare it `tenant`, or rename the column."),
     ("D32", High, "a trigger fires where the administrator moves rows, with the administrator's rights", "ALTER TABLE … ENABLE TRIGGER, without ALWAYS or REPLICA."),
     ("D33", High, "default privileges open tables that are made later", "ALTER DEFAULT PRIVILEGES: take them back."),
+    ("D34", Critical, "an extension that was not reviewed lets tenants do more than compute", "Drop the extension."),
 ];
 
 /// The SQL of the cure, for an object as the queries name it. It is shown, never run.
@@ -58,6 +59,7 @@ pub(super) fn sql(code: &str, object: &str) -> Option<String> {
         "D20" => format!("REVOKE CONNECT, TEMPORARY ON DATABASE {object} FROM PUBLIC"),
         "D29" => on.map(|(rule, table)| format!("DROP RULE {rule} ON {table}"))?,
         "D30" => format!("DROP FOREIGN TABLE {object}"),
+        "D34" => format!("DROP EXTENSION {object}"),
         "D32" => on.map(|(trigger, table)| format!("ALTER TABLE {table} ENABLE TRIGGER {trigger}"))?,
         "D28" => format!("SELECT pg_drop_replication_slot('{object}')"),
         _ => return None,

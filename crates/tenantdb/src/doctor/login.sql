@@ -1,7 +1,7 @@
 -- D15, D17, D18, D19 (catalog) of one login in one database. $1 login.
           SELECT 'D15' AS code, rolname::text AS object FROM pg_roles r WHERE rolname = $1::text
              AND (rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolreplication
-                  OR EXISTS (SELECT FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid AND g.rolname <> ALL (ARRAY[$1 || '_r', $1 || '_w', $1 || '_d']))
+                  OR EXISTS (SELECT FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid AND g.rolname <> ALL (ARRAY[$1 || '_r', $1 || '_w', $1 || '_d', 'rh_password']))
                   OR EXISTS (SELECT FROM pg_class WHERE relowner = r.oid))
 UNION ALL SELECT 'D15', $1 || ' is missing' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)
 UNION ALL SELECT 'D17', current_database()::text FROM pg_roles WHERE rolname = $1 AND (has_database_privilege(oid, current_database(), 'temp') OR has_database_privilege(oid, current_database(), 'create'))

@@ -59,7 +59,7 @@ impl Severity {
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// `D01` to `D33`.
+    /// `D01` to `D34`.
     pub code: &'static str,
     /// How much it matters.
     pub severity: Severity,
@@ -200,8 +200,9 @@ async fn tenants_databases(server: &Connected) -> Result<Vec<String>, CellError>
 /// Findings, and how many things were looked at.
 async fn of_database(admin: &Connected, schemas: &[&str]) -> Result<(Vec<Finding>, usize), CellError> {
     let failed = || while_doing(DOING);
+    let extensions: Vec<&str> = rowhouse_firewall::extensions::names().collect();
     admin.batch_execute("BEGIN READ ONLY").await.map_err(failed())?;
-    let mut findings = run(&**admin, DATABASE, &[&RELATIONS_MAX]).await.map_err(failed())?;
+    let mut findings = run(&**admin, DATABASE, &[&RELATIONS_MAX, &extensions]).await.map_err(failed())?;
     let mut checked = 1;
     let mut logins = Vec::new();
     for installed in installed(&**admin).await.map_err(failed())? {

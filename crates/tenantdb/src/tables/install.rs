@@ -243,6 +243,7 @@ async fn install_in(
         let_the_owner_see(transaction, target).await?;
     }
     for migration in tables.migrations.iter().filter(|migration| migration.number > reached) {
+        add_extensions(transaction, &migration.sql).await?;
         run(transaction, target, migration).await?;
         note(transaction, target.schema, migration.number, &migration.name, &migration.checksum()).await?;
         applied.push(migration.number);
@@ -387,6 +388,17 @@ async fn run(
     })?;
     let clear = format!("CLOSE ALL; RESET ALL; {}; DELETE FROM rh.migrating", session(target)?);
     transaction.batch_execute(&clear).await.map_err(server("clearing up after a migration"))
+}
+
+/// Extensions that a migration asks for and may have are made for it, where every path finds them: it has no right to make one.
+async fn add_extensions(transaction: &Transaction<'_>, sql: &str) -> Result<(), InstallError> {
+    for name in rowhouse_firewall::extensions::wanted(sql) {
+        // Two installations in one database may ask at once.
+        let lock = format!("SELECT pg_advisory_xact_lock({LOCK_CLASS}, 5)");
+        let create = format!("{lock}; CREATE EXTENSION IF NOT EXISTS \"{name}\" SCHEMA pg_catalog CASCADE");
+        transaction.batch_execute(&create).await.map_err(server("adding an extension"))?;
+    }
+    Ok(())
 }
 
 /// `EXECUTE` takes no transaction commands (feature_not_supported, with these words), and `DO` inside it none either.

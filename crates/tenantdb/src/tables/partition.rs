@@ -101,9 +101,14 @@ async fn convert(
     let indexes = indexes(transaction, &name).await?;
     let triggers = triggers(transaction, &name).await?;
     let views = views(transaction, schema).await?;
-    let mut sql = String::new();
+    let functions = functions(transaction, &name).await?;
+    // As the owner: a materialised view is filled here, by functions of the author's.
+    let mut sql = String::from("SET LOCAL ROLE rh_owner;\n");
     for View { kind, name, .. } in views.iter().rev() {
         sql.push_str(&format!("DROP {kind} {name};\n"));
+    }
+    for (function, _) in &functions {
+        sql.push_str(&format!("DROP {function};\n"));
     }
     for key in &foreign {
         sql.push_str(&format!("ALTER TABLE {} DROP CONSTRAINT {};\n", key.table, key.name));
@@ -111,13 +116,12 @@ async fn convert(
     sql.push_str(&format!(
         "ALTER TABLE {name} RENAME TO rh_plain;\nCREATE TABLE {name} (LIKE {schema_quoted}.rh_plain INCLUDING DEFAULTS \
          INCLUDING CONSTRAINTS INCLUDING GENERATED INCLUDING IDENTITY INCLUDING STORAGE INCLUDING COMMENTS)\n  \
-         PARTITION BY HASH (tenant_id);\nDROP TABLE {schema_quoted}.rh_plain;\nALTER TABLE {name} OWNER TO rh_owner;\n"
+         PARTITION BY HASH (tenant_id);\nDROP TABLE {schema_quoted}.rh_plain;\n"
     ));
     for remainder in 0..count {
         let leaf = quote(&format!("{table}_p{remainder}"))?;
         sql.push_str(&format!(
-            "CREATE TABLE {schema_quoted}.{leaf} PARTITION OF {name} FOR VALUES WITH (MODULUS {count}, REMAINDER {remainder});\n\
-             ALTER TABLE {schema_quoted}.{leaf} OWNER TO rh_owner;\n"
+            "CREATE TABLE {schema_quoted}.{leaf} PARTITION OF {name} FOR VALUES WITH (MODULUS {count}, REMAINDER {remainder});\n"
         ));
     }
     for key in keys.iter().chain(&foreign) {
@@ -126,13 +130,34 @@ async fn convert(
     for statement in indexes.iter().chain(&triggers) {
         sql.push_str(&format!("{statement};\n"));
     }
+    for (_, definition) in &functions {
+        sql.push_str(&format!("{definition};\n"));
+    }
     for View { kind, name, definition, indexes } in &views {
-        sql.push_str(&format!(
-            "CREATE {kind} {name} AS {definition}\nALTER {kind} {name} OWNER TO rh_owner;\n"
-        ));
+        sql.push_str(&format!("CREATE {kind} {name} AS {definition}\n"));
         indexes.iter().for_each(|index| sql.push_str(&format!("{index};\n")));
     }
+    sql.push_str("RESET ROLE");
     transaction.batch_execute(&sql).await.map_err(server("partitioning a table"))
+}
+
+/// Functions that take or return rows of the table, as `FUNCTION name(types)` and the statement that makes them: they cling to
+/// the type of the plain table.
+async fn functions(transaction: &Transaction<'_>, name: &str) -> Result<Vec<(String, String)>, InstallError> {
+    let rows = transaction
+        .query(
+            "SELECT format('%s %s', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::regprocedure), pg_get_functiondef(p.oid)
+               FROM pg_proc p
+              WHERE p.prokind IN ('f', 'p') AND EXISTS (
+                    SELECT FROM pg_depend d JOIN pg_type t ON t.typrelid = $1::text::regclass
+                     WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_type'::regclass
+                       AND d.refobjid IN (t.oid, t.typarray))
+              ORDER BY p.oid",
+            &[&name],
+        )
+        .await
+        .map_err(server("reading functions of a table's rows"))?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 async fn constraints(

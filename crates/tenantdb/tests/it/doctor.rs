@@ -203,6 +203,7 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "CREATE FUNCTION stamping.moved() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER moved BEFORE INSERT ON stamping.notes FOR EACH ROW EXECUTE FUNCTION stamping.moved(); ALTER TABLE stamping.notes ENABLE ALWAYS TRIGGER moved",
         "DROP FUNCTION stamping.moved() CASCADE",
     ),
+    ("D34", SHARED_DATABASE, "CREATE EXTENSION tablefunc", "DROP EXTENSION tablefunc"),
     (
         "D33",
         SHARED_DATABASE,
@@ -230,7 +231,7 @@ fn expected(code: &str) -> Vec<&str> {
         "D10" => vec!["D09", "D10", "D27"],
         "D15" => vec!["D11", "D13", "D15", "D16", "D17", "D19"],
         "D19" => vec!["D19", "D27"],
-        "D17" | "D18" | "D20" | "D21" | "D22" | "D30" | "D33" => vec![code],
+        "D17" | "D18" | "D20" | "D21" | "D22" | "D30" | "D33" | "D34" => vec![code],
         other => vec![other, "D27"],
     }
 }
@@ -402,5 +403,44 @@ async fn the_catalog_tells_no_volumes() {
             .batch_execute("SELECT oid, relname, relkind FROM pg_class; SELECT typname FROM pg_type")
             .await
             .expect("what drivers ask");
+    }
+}
+
+#[tokio::test]
+async fn a_slot_that_nobody_reads_is_found_and_its_cure_cures() {
+    let cluster = Cluster::start(20);
+    let cell = cluster.cell("eu-1");
+    rowhouse_tenantdb::cell::prepare(&cell).await.expect("a cell");
+    let admin = connect(&cell, "postgres", "postgres").await.expect("connects");
+    let make = "SELECT pg_create_physical_replication_slot('left_behind', true)";
+    admin.query_one(make, &[]).await.expect("a slot");
+    assert!(!codes(&cell).await.contains(&"D28"), "a new slot holds nothing back yet");
+    admin.batch_execute("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'").await.expect("a bound");
+    admin.batch_execute("SELECT pg_reload_conf()").await.expect("read");
+    for number in 0..4 {
+        let write = format!("CREATE TABLE written_{number} (id int)");
+        admin.batch_execute(&write).await.expect("something in the log");
+        admin.batch_execute("SELECT pg_switch_wal()").await.expect("the next segment");
+    }
+    admin.batch_execute("CHECKPOINT").await.expect("a checkpoint");
+    let examination = examine(&cell, false).await.expect("examined");
+    let found = examination.findings.iter().find(|(_, finding)| finding.code == "D28");
+    let (_, finding) = found.expect("the slot is past the bound");
+    assert_eq!(finding.object, "left_behind");
+    admin.batch_execute(finding.sql.as_deref().expect("a statement")).await.expect("the cure runs");
+    assert!(!codes(&cell).await.contains(&"D28"));
+}
+
+#[tokio::test]
+async fn too_many_relations_of_one_database_are_counted() {
+    let house = House::shared().await;
+    let admin = house.admin(SHARED_DATABASE).await;
+    let sql = include_str!("../../src/doctor/database.sql");
+    let none: Vec<String> = Vec::new();
+    for (most, found) in [(10i64, true), (200_000, false)] {
+        let rows = admin.query(sql, &[&most, &none]).await.expect("examined");
+        let objects: Vec<String> =
+            rows.iter().filter(|row| row.get::<_, String>(0) == "D26").map(|row| row.get(1)).collect();
+        assert_eq!(objects.iter().any(|object| object.starts_with("rh_shared: ")), found, "{objects:?}");
     }
 }

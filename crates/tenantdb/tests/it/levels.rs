@@ -157,7 +157,7 @@ async fn doctor_within(admin: &tokio_postgres::Client, sql: &str) -> Vec<String>
     for rows in [
         admin.query(tables, &[&"stamping", &"rh_app", &true, &nobody]).await.expect("tables"),
         admin.query(login, &[&"rh_app"]).await.expect("login"),
-        admin.query(database, &[&200_000i64]).await.expect("database"),
+        admin.query(database, &[&200_000i64, &Vec::<String>::new()]).await.expect("database"),
         admin.query(server, &[&100i32]).await.expect("server"),
     ] {
         codes.extend(rows.iter().map(|row| row.get::<_, String>(0)));

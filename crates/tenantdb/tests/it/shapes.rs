@@ -204,14 +204,19 @@ async fn triggers_and_names_of_constraints_are_the_same_on_all_levels() {
            PRIMARY KEY (tenant_id, id),
            CONSTRAINT lines_order_fkey FOREIGN KEY (tenant_id, order_id) REFERENCES orders (tenant_id, id));
          CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.touched := NEW.touched + 1; RETURN NEW; END $$;
+         CREATE EXTENSION IF NOT EXISTS btree_gist; CREATE EXTENSION IF NOT EXISTS citext;
+         CREATE FUNCTION coded(text) RETURNS SETOF orders LANGUAGE sql AS 'SELECT * FROM orders WHERE code::citext = $1::citext';
+         CREATE VIEW coded_a AS SELECT id FROM coded('A');
+         ALTER TABLE lines ADD COLUMN at int4range, ADD CONSTRAINT apart EXCLUDE USING gist (tenant_id WITH =, order_id WITH =, at WITH &&);
          CREATE TRIGGER orders_touch BEFORE INSERT OR UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION touch();",
     );
     let manifest = format!(
-        "{MANIFEST}[table.orders]\nkind = \"tenant\"\npartitions = 4\n[table.lines]\nkind = \"tenant\"\npartitions = 4\n"
+        "{MANIFEST}[table.orders]\nkind = \"tenant\"\npartitions = 4\n[table.lines]\nkind = \"tenant\"\n"
     );
     let tables = ServiceTables::parse("shop", &manifest, newer.migrations).expect("well-formed");
     let mut plane = house.plane(30);
     plane.service = "shop".to_owned();
+    plane.functions = rowhouse_firewall::own_functions(tables.migrations.iter().map(|own| own.sql.as_str()));
     for number in [1, 3, 5] {
         let (place, ..) = house.place(number);
         let schema = place.schema("shop", false);
@@ -232,6 +237,10 @@ async fn triggers_and_names_of_constraints_are_the_same_on_all_levels() {
         assert_eq!(insert(1, "a", None, 0).await.expect("inserted"), 1, "the trigger ran");
         assert_eq!(insert(2, "b", Some(1), 0).await.expect("inserted"), 1);
         assert_eq!(insert(3, "c", None, 4).await.expect("inserted"), 5);
+        let mut transaction = databases.begin(&context(number), Access::Read).await.expect("begun");
+        let sql = "SELECT c.id FROM coded('A') c JOIN coded_a USING (id)";
+        assert_eq!(transaction.query(sql, &[]).await.expect("a function of rows").len(), 1);
+        transaction.commit().await.expect("committed");
         for (id, code, parent, touched, name) in [
             (1, "x", None, 0, "orders_pkey"),
             (9, "a", None, 0, "orders_code_key"),
