@@ -16,8 +16,12 @@ use std::fmt::Write as _;
 /// First major whose ident maps can say "any role".
 const ANY_ROLE_SINCE: u32 = 16;
 
-/// Roles that administer a server: `initdb`'s, and those that `rowhouse_tenantdb` makes with more than one tenant's rights.
-const ADMINISTRATORS: [&str; 3] = [super::SUPERUSER, "rh_migrator", "rh_mover"];
+/// Roles that administer a server: `initdb`'s, those that `rowhouse_tenantdb` makes with more than one tenant's rights, and the login of
+/// the control database.
+const ADMINISTRATORS: [&str; 4] = [super::SUPERUSER, "rh_migrator", "rh_mover", "rowhouse_service"];
+
+/// Members of this role (`rowhouse_tenantdb` makes it) are logins of restored copies, which only a password opens.
+const PASSWORD: &str = "local all +rh_password scram-sha-256\n";
 
 /// The two files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,10 +47,14 @@ pub(super) fn admission(major: u32, own: &[String], others: &[String]) -> Result
         if !others.is_empty() {
             return Err(AdmissionError::NeedsSixteen(others.to_vec()));
         }
-        let hba = "# Only the socket, whose directory lets in the server's account and root alone.\nlocal all all trust\nlocal replication all trust\n";
-        return Ok(Admission { hba: hba.to_owned(), ident: String::new() });
+        let hba = format!(
+            "# Only the socket, whose directory lets in the server's account and root alone.\n{PASSWORD}local all all trust\nlocal replication all trust\n"
+        );
+        return Ok(Admission { hba, ident: String::new() });
     }
-    let hba = "# Only the socket, and only the OS users of the map.\nlocal all all peer map=rowhouse\nlocal replication all peer map=rowhouse\n";
+    let hba = format!(
+        "# Only the socket, and only the OS users of the map.\n{PASSWORD}local all all peer map=rowhouse\nlocal replication all peer map=rowhouse\n"
+    );
     let mut ident = String::from("# map, OS user, role\n");
     for name in own.iter().chain(others) {
         if !is_plain(name) {
@@ -54,7 +62,7 @@ pub(super) fn admission(major: u32, own: &[String], others: &[String]) -> Result
         }
         writeln!(ident, "rowhouse \"{name}\" all").expect("writing to a String cannot fail");
     }
-    Ok(Admission { hba: hba.to_owned(), ident })
+    Ok(Admission { hba, ident })
 }
 
 /// For a server that is kept apart: `own`, who runs Rowhouse, may be anybody; whoever else reaches the socket, anybody but an administrator.
@@ -67,7 +75,7 @@ pub(super) fn apart(own: &str) -> Result<Admission, AdmissionError> {
         "# Only the socket, whose directory lets in the server's group and root alone.\n\
          local all {administrators} peer map=rowhouse\n\
          local replication all peer map=rowhouse\n\
-         local all all trust\n"
+         {PASSWORD}local all all trust\n"
     );
     let mut ident = String::from("# map, OS user, role\n");
     for role in ADMINISTRATORS {
@@ -111,7 +119,7 @@ mod tests {
     fn apart_an_administrator_is_who_runs_rowhouse() {
         let made = apart("root").expect("a plain name");
         let first = made.hba.lines().find(|line| line.starts_with("local")).expect("lines");
-        assert_eq!(first, "local all rowhouse_super,rh_migrator,rh_mover peer map=rowhouse");
+        assert_eq!(first, "local all rowhouse_super,rh_migrator,rh_mover,rowhouse_service peer map=rowhouse");
         assert!(
             made.ident.lines().skip(1).all(|line| line.starts_with("rowhouse \"root\" ")),
             "{}",

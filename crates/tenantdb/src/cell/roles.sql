@@ -3,7 +3,7 @@ DO $$
 DECLARE
   name text;
 BEGIN
-  FOREACH name IN ARRAY ARRAY['rh_owner', 'rh_guard', 'rh_app', 'rh_migrator', 'rh_mover'] LOOP
+  FOREACH name IN ARRAY ARRAY['rh_owner', 'rh_guard', 'rh_app', 'rh_migrator', 'rh_mover', 'rh_password'] LOOP
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
       EXECUTE format('CREATE ROLE %I', name);
     END IF;
@@ -14,6 +14,7 @@ END $$;
 
 ALTER ROLE rh_owner NOLOGIN;                            -- owns tables; FORCE makes it subject to their policies
 ALTER ROLE rh_guard NOLOGIN;                            -- owns schema rh: keys, places, the verifier
+ALTER ROLE rh_password NOLOGIN;                         -- logins of restored copies are its members: the server asks them for a password
 ALTER ROLE rh_app LOGIN;                                -- owns nothing, is a member of nothing
 ALTER ROLE rh_migrator LOGIN;
 ALTER ROLE rh_mover LOGIN BYPASSRLS REPLICATION;        -- moves and exports; its sessions are audited

@@ -67,7 +67,7 @@ pub async fn set_password(cell: &Cell, place: &Place, password: &str) -> Result<
     server
         .batch_execute(&format!(
             "BEGIN; {LOCK_CLUSTER}; SET LOCAL password_encryption = 'scram-sha-256'; SET LOCAL log_statement = 'none'; \
-             ALTER ROLE {login} PASSWORD '{password}'; COMMIT"
+             ALTER ROLE {login} PASSWORD '{password}'; GRANT rh_password TO {login}; COMMIT"
         ))
         .await
         .map_err(while_doing("giving a login a password"))?;

@@ -154,6 +154,18 @@ async fn on_every_level_yesterday_is_restored_beside_the_living_and_nobody_else_
         let path = format!("/v1/restores/{}/reveal", copies[0]["id"].as_str().expect("an id"));
         let (status, revealed) = stage.call("POST", &path, json!({})).await;
         assert_eq!((status, revealed["password"].as_str().map(str::len)), (200, Some(48)), "{revealed}");
+        let (access, host) =
+            (&copies[0]["access"], tenant["placement"]["database_host"].as_str().expect("a host"));
+        for (password, lets_in) in
+            [(None, false), (Some("guessed"), false), (revealed["password"].as_str(), true)]
+        {
+            let mut config = tokio_postgres::Config::new();
+            config.host(host).user(access["login"].as_str().expect("a login"));
+            config.dbname(access["database"].as_str().expect("a database"));
+            config.password(password.unwrap_or_default());
+            let connected = config.connect(tokio_postgres::NoTls).await.is_ok();
+            assert_eq!(connected, lets_in, "{isolation}: a copy opens with its password only: {password:?}");
+        }
         let path = format!("/v1/restores/{}", copies[0]["id"].as_str().expect("an id"));
         assert_eq!(stage.call("DELETE", &path, json!({})).await.0, 204);
         assert_eq!(stage.call("DELETE", &path, json!({})).await.1["code"], "lifecycle.expired");
