@@ -15,6 +15,7 @@ use utoipa_axum::routes;
 use super::accept::{Acceptance, accept};
 use super::invitation::{self, DAYS, NewInvitation};
 use super::invitation_queries::{self as rows, InvitationRow};
+use super::sign_in::Source;
 use crate::Shared;
 use crate::access::Authority;
 use crate::api::idempotency::{Idempotency, Kept};
@@ -191,7 +192,7 @@ struct AcceptAnswer {
     is_new: bool,
 }
 
-/// Accepts an invitation. Nobody is signed in by it.
+/// Accepts an invitation. Nobody is signed in by it. Who guesses at tokens is counted with who guesses at passwords, by address.
 #[utoipa::path(
     post, path = "/v1/invitations/accept", operation_id = "identity.accept_invitation", tag = "identity",
     request_body = AcceptBody, responses((status = 200, body = AcceptAnswer))
@@ -199,10 +200,15 @@ struct AcceptAnswer {
 async fn accept_invitation(
     State(control): State<Shared>,
     axum::Extension(request_id): axum::Extension<RequestId>,
+    source: Source,
     body: Body<AcceptBody>,
 ) -> Answer<Json<AcceptAnswer>> {
+    let sources = &control.sign_in_sources;
+    sources.admit(&source, "an invitation", control.clock().now_us())?;
     let AcceptBody { token, full_name, password } = body.value;
-    let done = accept(&control, Acceptance { token, full_name, password }, request_id).await?;
+    let done = accept(&control, Acceptance { token, full_name, password }, request_id)
+        .await
+        .inspect_err(|_| sources.failed(&source))?;
     Ok(Json(AcceptAnswer {
         user: done.user.to_string(),
         tenant: done.tenant.to_string(),

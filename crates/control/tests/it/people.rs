@@ -142,6 +142,23 @@ async fn an_invited_person_becomes_a_member_and_the_link_works_once() {
 }
 
 #[tokio::test]
+async fn who_guesses_at_invitations_is_stopped_for_a_while() {
+    let town = town().await;
+    let mut refused = None;
+    for guess in 0..120 {
+        let (status, answer) = town.accept(&format!("{guess:064x}")).await;
+        if status == 429 {
+            refused = Some((guess, answer));
+            break;
+        }
+    }
+    let (guesses, answer) = refused.expect("guessing ends");
+    assert_eq!((guesses, &answer["code"]), (100, &json!("identity.too_many_attempts")), "{answer}");
+    town.platform.hand.advance_us(10 * 60 * 1_000_000 + 1);
+    assert_ne!(town.accept(&format!("{:064x}", 0)).await.0, 429, "it passes with time");
+}
+
+#[tokio::test]
 async fn of_two_who_accept_at_once_one_does() {
     let town = town().await;
     town.invite("acme", "ana@acme.example", &[]).await;
