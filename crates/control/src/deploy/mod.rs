@@ -47,6 +47,8 @@ pub struct Settings {
     /// User ids for servers and processes of instances, two each; for nothing else. `None`: all run as one user, which is so when not
     /// root runs Rowhouse.
     pub ids: Option<RangeInclusive<u32>>,
+    /// Service → the user id of its shared processes; empty: they run as whoever may ask for everything.
+    pub service_users: BTreeMap<String, u32>,
     /// Ports of tenants' own processes; for nothing else.
     pub ports: RangeInclusive<u16>,
     /// Most instances on this machine.
@@ -65,6 +67,7 @@ impl Default for Settings {
             applications: BTreeMap::new(),
             os_user: None,
             ids: None,
+            service_users: BTreeMap::new(),
             ports: 20_000..=24_999,
             instances_max: 100,
             binaries: None,

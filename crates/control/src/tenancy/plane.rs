@@ -96,6 +96,8 @@ enum Peer {
     /// Who runs Rowhouse, root, or the OS user of the shared server: a service for many tenants. It is told of all that have no process of
     /// their own of that service.
     Many,
+    /// A shared process of these services. It is told of all that have no process of their own of its service.
+    Service(Vec<String>),
     /// A process of one tenant's own of these services. It is told of that tenant.
     One(TenantId, Vec<String>),
 }
@@ -107,6 +109,11 @@ async fn peer(control: &Control, caller: Caller) -> Result<Option<Peer>, StoreEr
     let server = Account::for_server(settings.os_user.as_deref()).ok().map(|account| account.uid);
     if user == 0 || Some(user) == server || Account::current().is_ok_and(|own| own.uid == user) {
         return Ok(Some(Peer::Many));
+    }
+    let shared = settings.service_users.iter().filter(|(_, own)| **own == user);
+    let services: Vec<String> = shared.map(|(service, _)| service.clone()).collect();
+    if !services.is_empty() {
+        return Ok(Some(Peer::Service(services)));
     }
     let transaction = control.store.read(&Permit::for_system(None, "plane")).await?;
     let row = deploy::of_process(&transaction, user).await?;
@@ -121,12 +128,13 @@ async fn peer(control: &Control, caller: Caller) -> Result<Option<Peer>, StoreEr
 fn scope(peer: Option<Peer>, wanted: &Wanted) -> Result<Option<TenantId>, StatusCode> {
     match peer {
         Some(Peer::Many) => Ok(wanted.tenant),
+        Some(Peer::Service(services)) if services.contains(&wanted.service) => Ok(wanted.tenant),
         Some(Peer::One(tenant, services))
             if services.contains(&wanted.service) && wanted.tenant.is_none_or(|named| named == tenant) =>
         {
             Ok(Some(tenant))
         }
-        Some(Peer::One(..)) | None => Err(StatusCode::FORBIDDEN),
+        Some(Peer::Service(_) | Peer::One(..)) | None => Err(StatusCode::FORBIDDEN),
     }
 }
 

@@ -215,6 +215,10 @@ pub struct Deploy {
     pub port_range: (u16, u16),
     /// User ids for dedicated tenants' servers and processes: first and last.
     pub user_ids: (u32, u32),
+    /// By service, the user id that its shared processes run as.
+    pub service_users: BTreeMap<String, u32>,
+    /// The group id of those processes: who reaches the shared server.
+    pub services_group: u32,
     /// Most instances on this machine.
     pub instances_max: u32,
 }
@@ -226,6 +230,8 @@ impl Default for Deploy {
             port_range: (20000, 24999),
             // Nobody's by the conventions of Linux distributions (systemd, "Users, Groups, UIDs and GIDs").
             user_ids: (1_900_000_000, 1_900_099_999),
+            service_users: BTreeMap::new(),
+            services_group: 1_900_100_000,
             instances_max: 100,
         }
     }

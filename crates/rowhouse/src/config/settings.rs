@@ -84,6 +84,14 @@ pub static SETTINGS: &[Setting] = &[
         "deploy.user_ids",
         "User ids for dedicated tenants' servers and processes, two each, in no other use: first and last. Taken when root runs Rowhouse; without root, or where the ids do not exist, all run as one user and are not kept apart.",
     ),
+    setting(
+        "deploy.service_users",
+        "By service, the user id that its shared processes run as, which nothing else runs as: `{ stamping = 1900100001 }`. Taken when root runs Rowhouse: the shared server then lets these in as tenants' logins only, and each is told of its own service.",
+    ),
+    setting(
+        "deploy.services_group",
+        "The group id that shared processes of services run with: whoever is in it reaches the shared server's socket.",
+    ),
     setting("deploy.instances_max", "Most dedicated tenants on this machine."),
     setting("messages.transport", "How messages to people leave: `file` (into a folder) or `smtp`."),
     setting("messages.folder", "Where `file` puts them, as `.eml`; `<data_dir>/messages` if not set."),

@@ -1,11 +1,13 @@
 //! The demo's processes: Rowhouse itself and the stamping service, each started as a user would.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use rowhouse_store::server::may_run_as;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
@@ -15,6 +17,9 @@ use crate::secrets::OPERATOR_KEY_FILE;
 
 /// Longest wait for a process to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// Ids that the stamping service runs as where root runs the demo: the service's own, and the group of services (`deploy.services_group`).
+const STAMPING_IDS: (u32, u32) = (1_900_100_001, 1_900_100_000);
 
 /// All that runs.
 pub struct House {
@@ -107,6 +112,7 @@ impl House {
             .env("ROWHOUSE_SERVER__CONTROL_LISTEN", address(1))
             .env("ROWHOUSE_SERVER__ADMIN_LISTEN", address(2))
             .env("ROWHOUSE_DEPLOY__APPLICATIONS", applications)
+            .env("ROWHOUSE_DEPLOY__SERVICE_USERS", format!("{{ stamping = {} }}", STAMPING_IDS.0))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -119,10 +125,19 @@ impl House {
     async fn start_service(&mut self) -> anyhow::Result<()> {
         let log = self.log("stamping.log")?;
         let mut command = Command::new(&self.stamping);
+        let own = self.data_dir.join("stamping-own");
+        std::fs::create_dir_all(&own)?;
+        std::fs::set_permissions(&own, Permissions::from_mode(0o700))?;
+        if may_run_as(&(STAMPING_IDS.0..=STAMPING_IDS.0)) {
+            // It reads and reaches nothing that is another's: it needs its own cache, the plane and tenants' databases.
+            chown(&own, Some(STAMPING_IDS.0), Some(STAMPING_IDS.1))?;
+            command.uid(STAMPING_IDS.0).gid(STAMPING_IDS.1);
+        }
         command
             .env("LISTEN", self.service_address())
             .env("ROWHOUSE_PLANE", self.data_dir.join("data/run/plane.sock"))
-            .env("ROWHOUSE_PLANE_CACHE", self.data_dir.join("stamping-plane.json"))
+            .env("ROWHOUSE_PLANE_CACHE", own.join("plane.json"))
+            .current_dir(&own)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

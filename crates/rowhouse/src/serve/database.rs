@@ -9,7 +9,7 @@ use anyhow::Context;
 use rowhouse_domain::clock::Clock;
 use rowhouse_domain::entropy::Entropy;
 use rowhouse_store::pool::PoolBounds;
-use rowhouse_store::server::{PrivateServer, SUPERUSER, ServerSpec};
+use rowhouse_store::server::{Account, Apart, PrivateServer, SUPERUSER, ServerSpec, may_run_as};
 use rowhouse_store::{Store, migrate};
 use tokio_postgres::config::Host;
 use tokio_postgres::{Client, NoTls};
@@ -84,12 +84,23 @@ async fn start_private(config: &Config, data_dir: &Path) -> anyhow::Result<Priva
     spec.binaries = config.database.binaries.clone();
     spec.os_user = config.database.os_user.clone();
     spec.settings = config.database.settings.clone();
+    if services_apart(config) {
+        let server = Account::for_server(spec.os_user.as_deref())?;
+        spec.apart = Some(Apart { user: server.uid, group: config.deploy.services_group });
+    }
     let server = PrivateServer::start(spec).await.context("the private PostgreSQL did not start")?;
     if let Some(below) = server.below_floor() {
         tracing::warn!("{below}");
     }
     tracing::info!(version = %server.version(), socket = %server.socket_dir().display(), "PostgreSQL runs");
     Ok(server)
+}
+
+/// Whether services' shared processes run as users of their own, whom the server lets in as tenants' logins only.
+pub fn services_apart(config: &Config) -> bool {
+    let ids = config.deploy.service_users.values();
+    let all = ids.clone().min().zip(ids.max());
+    all.is_some_and(|(first, last)| *first > 0 && may_run_as(&(*first..=*last)))
 }
 
 async fn make_database(server: &PrivateServer) -> anyhow::Result<()> {

@@ -134,6 +134,7 @@ fn deploy_settings(config: &Config, data_dir: &Path) -> deploy::Settings {
         applications: applications.iter().map(|(name, own)| (name.clone(), program(own))).collect(),
         os_user: config.database.os_user.clone(),
         ids: user_ids(config),
+        service_users: service_users(config),
         ports: config.deploy.port_range.0..=config.deploy.port_range.1,
         instances_max: config.deploy.instances_max,
         binaries: config.database.binaries.clone(),
@@ -170,6 +171,14 @@ fn user_ids(config: &Config) -> Option<std::ops::RangeInclusive<u32>> {
         );
     }
     may.then_some(first..=last)
+}
+
+/// User ids of services' shared processes, if this process can tell them apart.
+fn service_users(config: &Config) -> std::collections::BTreeMap<String, u32> {
+    match database::services_apart(config) {
+        true => config.deploy.service_users.clone(),
+        false => Default::default(),
+    }
 }
 
 /// What the audit logs' origins begin with: the host of the public address.
