@@ -157,6 +157,13 @@ impl Transaction {
         Ok(())
     }
 
+    /// Ends a transaction that only wrote the log of a saga: nobody is woken. `is_synced` waits for the disk; without it, a
+    /// crash of the server may take the last moments of these, and never one that was written before a commit that did
+    /// wait: for a record whose loss only means that what it tells is done again.
+    pub(crate) async fn commit_log(self, is_synced: bool) -> Result<(), StoreError> {
+        self.end(if is_synced { "COMMIT" } else { "SET LOCAL synchronous_commit = off; COMMIT" }).await
+    }
+
     /// Ends a transaction that only read.
     pub async fn finish(self) -> Result<(), StoreError> {
         self.end("COMMIT").await

@@ -26,32 +26,33 @@ pub(super) enum Direction {
 }
 
 /// The three records of one try.
-struct Events {
-    start: Event,
-    success: Event,
-    failure: Event,
+pub(super) struct Events {
+    pub start: Event,
+    pub success: Event,
+    pub failure: Event,
 }
 
-const FORWARD: Events = Events { start: Event::Started, success: Event::Succeeded, failure: Event::Failed };
+pub(super) const FORWARD: Events =
+    Events { start: Event::Started, success: Event::Succeeded, failure: Event::Failed };
 const BACK: Events = Events { start: Event::UndoStarted, success: Event::Undone, failure: Event::UndoFailed };
 
 /// A record to be written.
-struct Entry {
-    step: &'static str,
-    attempt: i32,
-    event: Event,
-    output: Option<Value>,
+pub(super) struct Entry {
+    pub step: &'static str,
+    pub attempt: i32,
+    pub event: Event,
+    pub output: Option<Value>,
     problem: Option<String>,
 }
 
 impl Entry {
-    fn new(step: &'static str, attempt: i32, event: Event) -> Self {
+    pub fn new(step: &'static str, attempt: i32, event: Event) -> Self {
         Entry { step, attempt, event, output: None, problem: None }
     }
-    fn output(self, output: Value) -> Self {
+    pub fn output(self, output: Value) -> Self {
         Entry { output: Some(output), ..self }
     }
-    fn problem(self, problem: String) -> Self {
+    pub fn problem(self, problem: String) -> Self {
         Entry { problem: Some(problem), ..self }
     }
 }
@@ -85,14 +86,7 @@ impl<C: Send + Sync> Engine<C> {
         transaction.commit_telemetry().await?;
 
         let outputs = log.outputs();
-        let run = Run {
-            context: &self.context,
-            saga,
-            store: &self.store,
-            executor: self.executor,
-            step: step.name,
-            outputs: &outputs,
-        };
+        let run = self.run_of(saga, step.name, &outputs);
         match self.act(&run, step, action, Entry::new(step.name, attempt, events.success)).await {
             Ok(()) => Ok(Flow::On),
             Err(StepError::Lost) => Err(Halt::Lost),
@@ -104,6 +98,38 @@ impl<C: Send + Sync> Engine<C> {
         }
     }
 
+    /// What follows from the failure of the first try of a step outside, whose beginning stands in `log`.
+    pub(super) async fn try_failed(
+        &self,
+        saga: &mut Saga,
+        kind: &Kind<C>,
+        index: usize,
+        log: &Log,
+        failure: &StepError,
+    ) -> Result<Flow, Halt> {
+        let step = &kind.steps[index];
+        let way_back = kind.has_way_back(log) && !matches!(step.undo, Action::NoReturn);
+        let tries = Tries { cut_short: 0, ..log.tries(step.name, FORWARD.start, FORWARD.failure) };
+        let wait = self.wait_after(failure, tries, step.deadline);
+        let entry = Entry::new(step.name, 1, FORWARD.failure).problem(failure.to_string());
+        self.failed(saga, entry, failure, wait, (Direction::Forward, way_back)).await
+    }
+
+    /// Acts outside, as long as the step may take.
+    pub(super) async fn act_outside(
+        &self,
+        run: &Run<'_, C>,
+        step: &Step<C>,
+        action: &Action<C>,
+    ) -> StepResult {
+        let (Action::Outside(act) | Action::Within(act)) = action else { return Ok(Done::plainly()) };
+        let acting = self.while_renewing(run.saga, act(run));
+        match tokio::time::timeout(step.deadline, acting).await {
+            Ok(result) => result,
+            Err(_) => Err(too_slow(step)),
+        }
+    }
+
     /// Acts, and records the success: within the action's own transaction, or after it.
     async fn act(
         &self,
@@ -112,17 +138,15 @@ impl<C: Send + Sync> Engine<C> {
         action: &Action<C>,
         success: Entry,
     ) -> Result<(), StepError> {
-        let too_slow = |_| StepError::Again(format!("it took longer than {} s", step.deadline.as_secs()));
         let (transaction, done) = match action {
             Action::Inside(act) => {
                 let transaction = run.write().await?;
-                let done =
-                    tokio::time::timeout(step.deadline, act(run, &transaction)).await.map_err(too_slow)??;
+                let acting = tokio::time::timeout(step.deadline, act(run, &transaction));
+                let done = acting.await.map_err(|_| too_slow(step))??;
                 (transaction, done)
             }
-            Action::Outside(act) => {
-                let acting = self.while_renewing(run.saga, act(run));
-                let done = tokio::time::timeout(step.deadline, acting).await.map_err(too_slow)??;
+            Action::Outside(_) | Action::Within(_) => {
+                let done = self.act_outside(run, step, action).await?;
                 (run.write().await?, done)
             }
             Action::Nothing => (run.write().await?, Done::plainly()),
@@ -130,6 +154,7 @@ impl<C: Send + Sync> Engine<C> {
                 return Err(StepError::never("lifecycle.step_failed", "this step cannot be undone"));
             }
         };
+        self.enter_all(&transaction, run.saga, step.name, &done).await?;
         self.record(&transaction, run.saga, success.output(done.output)).await?;
         if done.changes.is_empty() {
             transaction.commit_telemetry().await?;
@@ -139,8 +164,26 @@ impl<C: Send + Sync> Engine<C> {
         Ok(())
     }
 
+    /// What the inventory is to say of what was done.
+    pub(super) async fn enter_all(
+        &self,
+        transaction: &Transaction,
+        saga: &Saga,
+        step: &str,
+        done: &Done,
+    ) -> Result<(), StoreError> {
+        for (kind, external_id, state) in &done.inventory {
+            super::run::enter(transaction, saga, step, (*kind, external_id, state)).await?;
+        }
+        Ok(())
+    }
+
     /// Acts, and renews the lease meanwhile. What cannot be renewed may be another's by now: it is let go of.
-    async fn while_renewing(&self, saga: &Saga, act: impl Future<Output = StepResult>) -> StepResult {
+    pub(super) async fn while_renewing(
+        &self,
+        saga: &Saga,
+        act: impl Future<Output = StepResult>,
+    ) -> StepResult {
         // Side by side: a renewal may have to wait for a transaction that `act` has open, and that only `act` ends.
         tokio::select! {
             result = act => result,
@@ -162,7 +205,12 @@ impl<C: Send + Sync> Engine<C> {
     }
 
     /// When to try again; `None`: not any more.
-    fn wait_after(&self, failure: &StepError, earlier: Tries, deadline: Duration) -> Option<Timestamp> {
+    pub(super) fn wait_after(
+        &self,
+        failure: &StepError,
+        earlier: Tries,
+        deadline: Duration,
+    ) -> Option<Timestamp> {
         if matches!(failure, StepError::Never { .. }) {
             return None;
         }
@@ -173,7 +221,7 @@ impl<C: Send + Sync> Engine<C> {
         (again.duration_since(since) <= deadline).then_some(again)
     }
 
-    async fn failed(
+    pub(super) async fn failed(
         &self,
         saga: &mut Saga,
         entry: Entry,
@@ -235,7 +283,12 @@ impl<C: Send + Sync> Engine<C> {
         Ok(())
     }
 
-    async fn record(&self, transaction: &Transaction, saga: &Saga, entry: Entry) -> Result<(), StoreError> {
+    pub(super) async fn record(
+        &self,
+        transaction: &Transaction,
+        saga: &Saga,
+        entry: Entry,
+    ) -> Result<(), StoreError> {
         transaction
             .execute(
                 "INSERT INTO lifecycle.saga_steps (saga_id, step, attempt, event, output, problem, generation, at) \
@@ -254,6 +307,10 @@ impl<C: Send + Sync> Engine<C> {
             .await?;
         Ok(())
     }
+}
+
+fn too_slow<C>(step: &Step<C>) -> StepError {
+    StepError::Again(format!("it took longer than {} s", step.deadline.as_secs()))
 }
 
 fn problem(entry: &Entry, failure: &StepError) -> Value {

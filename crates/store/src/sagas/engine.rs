@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::attempt::Direction;
 use super::log::Log;
 use super::run::hold;
+use super::stride::Course;
 use super::{Kind, Saga, State};
 use crate::pool::{Store, StoreError};
 use crate::transaction::Transaction;
@@ -60,7 +61,7 @@ impl From<StoreError> for Halt {
 
 /// What comes next in a saga.
 #[derive(Debug, PartialEq, Eq)]
-enum Next {
+pub(super) enum Next {
     Do(usize),
     Undo(usize),
     End(State),
@@ -190,7 +191,8 @@ impl<C: Send + Sync> Engine<C> {
         match saga {
             // Nothing changed, so nobody is to be woken.
             None => transaction.finish().await?,
-            Some(_) => transaction.commit_telemetry().await?,
+            // A claim that is lost is made again, and whatever follows it reaches the disk after it.
+            Some(_) => transaction.commit_log(false).await?,
         }
         Ok(saga)
     }
@@ -213,17 +215,28 @@ impl<C: Send + Sync> Engine<C> {
 
     async fn drive(&self, saga: &mut Saga) -> Result<(), Halt> {
         let kind = self.kind(&saga.kind, saga.kind_version).expect("only known kinds are claimed");
+        // Nobody has written anything of a saga that was never claimed before.
+        let (log, cancelled) = match saga.generation {
+            1 => (Log::default(), None),
+            _ => self.read_log(saga).await?,
+        };
+        let mut course = Course::of(saga, log, cancelled);
         loop {
-            let (log, cancelled) = self.read_log(saga).await?;
-            if let Some(problem) =
-                cancelled.filter(|_| saga.state == State::Running && kind.may_be_cancelled(&log))
+            if let Some(problem) = course
+                .cancelled
+                .as_ref()
+                .filter(|_| saga.state == State::Running && kind.may_be_cancelled(&course.log))
             {
-                self.turn_back(saga, &problem).await?;
+                self.turn_back(saga, problem).await?;
             }
-            let flow = match next(kind, saga.state, &log) {
-                Next::Do(index) => self.attempt(saga, kind, index, &log, Direction::Forward).await?,
-                Next::Undo(index) => self.attempt(saga, kind, index, &log, Direction::Back).await?,
-                Next::End(state) => self.end(saga, kind, state, &log).await?,
+            let flow = match next(kind, saga.state, &course.log) {
+                Next::Do(index) => self.forward(saga, kind, index, &mut course).await?,
+                Next::Undo(index) => {
+                    let flow = self.attempt(saga, kind, index, &course.log, Direction::Back).await?;
+                    self.look_again(saga, &mut course).await?;
+                    flow
+                }
+                Next::End(state) => self.end(saga, kind, state, &course.log).await?,
             };
             if let Flow::Rest = flow {
                 return Ok(());
@@ -232,7 +245,7 @@ impl<C: Send + Sync> Engine<C> {
     }
 
     /// The log, and why the saga is to turn back if somebody wants that.
-    async fn read_log(&self, saga: &Saga) -> Result<(Log, Option<Value>), Halt> {
+    pub(super) async fn read_log(&self, saga: &Saga) -> Result<(Log, Option<Value>), Halt> {
         let transaction = self.store.read(&Permit::for_system(saga.tenant, "log of a saga")).await?;
         let log = Log::read(&transaction, saga.id).await?;
         let sql = "SELECT cancelled FROM lifecycle.sagas WHERE saga_id = $1";
@@ -250,9 +263,23 @@ impl<C: Send + Sync> Engine<C> {
     }
 
     async fn end(&self, saga: &Saga, kind: &Kind<C>, state: State, log: &Log) -> Result<Flow, Halt> {
+        let transaction = self.hold(saga).await?;
+        self.finish(&transaction, saga, kind, state, log).await?;
+        transaction.commit_telemetry().await?;
+        Ok(Flow::Rest)
+    }
+
+    /// Says that the saga is over.
+    pub(super) async fn finish(
+        &self,
+        transaction: &Transaction,
+        saga: &Saga,
+        kind: &Kind<C>,
+        state: State,
+        log: &Log,
+    ) -> Result<(), Halt> {
         let last = kind.steps.last().and_then(|step| log.output(step.name));
         let result = if state == State::Done { last } else { None };
-        let transaction = self.hold(saga).await?;
         transaction
             .execute(
                 "UPDATE lifecycle.sagas SET state = $2, result = $3, finished_at = $4, executor = NULL, lease_until = NULL \
@@ -260,19 +287,26 @@ impl<C: Send + Sync> Engine<C> {
                 &[&saga.id, &state.as_str(), &result, &self.store.clock().now()],
             )
             .await?;
-        transaction.commit_telemetry().await?;
-        Ok(Flow::Rest)
+        Ok(())
     }
 
     /// A transaction in which the saga is ours until it ends.
     pub(super) async fn hold(&self, saga: &Saga) -> Result<Transaction, Halt> {
+        Ok(self.hold_seeing(saga).await?.0)
+    }
+
+    /// The same, and why the saga is to turn back if somebody wants that.
+    pub(super) async fn hold_seeing(&self, saga: &Saga) -> Result<(Transaction, Option<Value>), Halt> {
         let transaction = self.store.write(&Permit::for_system(saga.tenant, "saga executor")).await?;
-        if hold(&transaction, saga, self.executor).await? { Ok(transaction) } else { Err(Halt::Lost) }
+        match hold(&transaction, saga, self.executor).await? {
+            Some(held) => Ok((transaction, held.cancelled)),
+            None => Err(Halt::Lost),
+        }
     }
 }
 
 /// Forward: the first step that has not succeeded and was not done by hand. Back: the last that was begun and is not gone.
-fn next<C>(kind: &Kind<C>, state: State, log: &Log) -> Next {
+pub(super) fn next<C>(kind: &Kind<C>, state: State, log: &Log) -> Next {
     match state {
         State::Running => {
             match kind.steps.iter().position(|step| !log.succeeded(step.name) && !log.is_skipped(step.name)) {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Run;
 use super::log::Log;
+use super::{InventoryKind, Run};
 use crate::change::Change;
 use crate::pool::StoreError;
 use crate::transaction::Transaction;
@@ -45,6 +45,9 @@ pub enum Action<C> {
     Inside(for<'a> fn(&'a Run<'a, C>, &'a Transaction) -> BoxFuture<'a, StepResult>),
     /// Anything else: at least once.
     Outside(for<'a> fn(&'a Run<'a, C>) -> BoxFuture<'a, StepResult>),
+    /// As [`Action::Outside`], where doing it once more is all that a lost record of it costs: it only looks, or makes things
+    /// within what the inventory holds already, or enters by itself what else it makes. Its records do not wait for the disk.
+    Within(for<'a> fn(&'a Run<'a, C>) -> BoxFuture<'a, StepResult>),
     /// There is nothing to do.
     Nothing,
     /// As an undo: there is no way back. From the step's beginning on its saga only goes forward, and what fails for good
@@ -79,13 +82,15 @@ pub struct Done {
     pub output: Value,
     /// Events of an [`Action::Inside`]: they are committed with it.
     pub changes: Vec<Change>,
+    /// What the inventory is to say, committed with the record of the success.
+    pub(super) inventory: Vec<(InventoryKind, String, &'static str)>,
 }
 
 impl Done {
     /// Done, with this output.
     pub fn with(output: &impl Serialize) -> Self {
         let output = serde_json::to_value(output).expect("outputs are plain data with text keys");
-        Done { output, changes: Vec::new() }
+        Done { output, ..Done::default() }
     }
 
     /// Done, with nothing to tell.
@@ -96,6 +101,24 @@ impl Done {
     /// Tells the audit log, too.
     pub fn change(mut self, change: Change) -> Self {
         self.changes.push(change);
+        self
+    }
+
+    /// Enters a thing that a later step is about to make. For an [`Action::Inside`], which names what others make.
+    pub fn intends(mut self, kind: InventoryKind, external_id: &str) -> Self {
+        self.inventory.push((kind, external_id.to_owned(), "intent"));
+        self
+    }
+
+    /// Says that a thing is not there any more.
+    pub fn gone(mut self, kind: InventoryKind, external_id: &str) -> Self {
+        self.inventory.push((kind, external_id.to_owned(), "gone"));
+        self
+    }
+
+    /// Says that a thing is there, with the record that the step has made it.
+    pub fn observed(mut self, kind: InventoryKind, external_id: &str) -> Self {
+        self.inventory.push((kind, external_id.to_owned(), "observed"));
         self
     }
 }

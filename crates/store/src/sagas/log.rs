@@ -65,6 +65,7 @@ pub(super) struct Record {
     pub attempt: i32,
     pub event: Event,
     pub output: Option<Value>,
+    pub generation: i64,
     pub at: Timestamp,
 }
 
@@ -87,14 +88,21 @@ impl Log {
     pub async fn read(transaction: &Transaction, saga: Uuid) -> Result<Log, StoreError> {
         let rows = transaction
             .query(
-                "SELECT step, attempt, event, output, at FROM lifecycle.saga_steps \
+                "SELECT step, attempt, event, output, at, generation FROM lifecycle.saga_steps \
                  WHERE saga_id = $1 ORDER BY sequence",
                 &[&saga],
             )
             .await?;
         let record = |row: &tokio_postgres::Row| {
             let event = Event::parse(row.get(2)).ok_or(StoreError::Stored { what: "an event of a saga" })?;
-            Ok(Record { step: row.get(0), attempt: row.get(1), event, output: row.get(3), at: row.get(4) })
+            Ok(Record {
+                step: row.get(0),
+                attempt: row.get(1),
+                event,
+                output: row.get(3),
+                at: row.get(4),
+                generation: row.get(5),
+            })
         };
         Ok(Log(rows.iter().map(record).collect::<Result<_, StoreError>>()?))
     }
@@ -105,6 +113,11 @@ impl Log {
 
     fn has(&self, step: &str, event: Event) -> bool {
         self.of(step).any(|record| record.event == event)
+    }
+
+    /// The generation that wrote last; 0 before the first record.
+    pub fn generation(&self) -> i64 {
+        self.0.iter().map(|record| record.generation).max().unwrap_or(0)
     }
 
     /// Whether the step ever began: then it is undone.

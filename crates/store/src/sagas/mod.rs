@@ -14,7 +14,8 @@
 //! - **Later, or never.** A saga may be scheduled for a time ([`schedule`]) and is begun by [`begin`]; [`cancel`] takes a
 //!   scheduled one back, and turns a running one back before its next step.
 //!
-//! How the log is read is in `log`, what comes next in `engine`, how a step is tried in `attempt`.
+//! How the log is read is in `log`, what comes next in `engine`, how steps that go well share commits in `stride`, how a step
+//! is tried alone in `attempt`.
 
 mod attempt;
 mod engine;
@@ -23,6 +24,7 @@ mod log;
 mod orders;
 mod run;
 mod schedule;
+mod stride;
 #[cfg(test)]
 mod tests;
 

@@ -101,10 +101,9 @@ impl<C> Run<'_, C> {
     pub async fn write(&self) -> Result<Transaction, StepError> {
         let permit = Permit::for_system(self.saga.tenant, "step of a saga");
         let transaction = self.store.write(&permit).await?;
-        if hold(&transaction, self.saga, self.executor).await? {
-            Ok(transaction)
-        } else {
-            Err(StepError::Lost)
+        match hold(&transaction, self.saga, self.executor).await? {
+            Some(_) => Ok(transaction),
+            None => Err(StepError::Lost),
         }
     }
 
@@ -169,48 +168,64 @@ impl<C> Run<'_, C> {
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
-    /// A name that is gone and comes again (a port, a process) is made by the saga that makes it now; one that is there
-    /// stays with the saga that made it, so that no other one's undo takes it away.
     async fn enter(&self, kind: InventoryKind, external_id: &str, state: &str) -> Result<(), StepError> {
-        let tenant = self.saga.tenant.expect("only sagas of a tenant make things");
         let transaction = self.write().await?;
-        transaction
-            .execute(
-                "INSERT INTO lifecycle.inventory (tenant_id, kind, external_id, saga_id, step, state, at) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7) \
-                 ON CONFLICT (tenant_id, kind, external_id) DO UPDATE SET state = excluded.state, at = excluded.at, \
-                   saga_id = CASE WHEN inventory.state = 'gone' THEN excluded.saga_id ELSE inventory.saga_id END, \
-                   step = CASE WHEN inventory.state = 'gone' THEN excluded.step ELSE inventory.step END",
-                &[
-                    &tenant.0,
-                    &kind.as_str(),
-                    &external_id,
-                    &self.saga.id,
-                    &self.step,
-                    &state,
-                    &self.store.clock().now(),
-                ],
-            )
-            .await?;
+        enter(&transaction, self.saga, self.step, (kind, external_id, state)).await?;
         Ok(transaction.commit_telemetry().await?)
     }
 }
 
-/// Renews the lease, and keeps every other claim out until `transaction` ends; whether the saga is still ours.
+/// Says in the inventory how it stands with a thing. A name that is gone and comes again (a port, a process) is made by the
+/// saga that makes it now; one that is there stays with the saga that made it, so that no other one's undo takes it away.
+pub(super) async fn enter(
+    transaction: &Transaction,
+    saga: &Saga,
+    step: &str,
+    (kind, external_id, state): (InventoryKind, &str, &str),
+) -> Result<(), crate::StoreError> {
+    let tenant = saga.tenant.expect("only sagas of a tenant make things");
+    transaction
+        .execute(
+            "INSERT INTO lifecycle.inventory (tenant_id, kind, external_id, saga_id, step, state, at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) \
+             ON CONFLICT (tenant_id, kind, external_id) DO UPDATE SET state = excluded.state, at = excluded.at, \
+               saga_id = CASE WHEN inventory.state = 'gone' THEN excluded.saga_id ELSE inventory.saga_id END, \
+               step = CASE WHEN inventory.state = 'gone' THEN excluded.step ELSE inventory.step END",
+            &[
+                &tenant.0,
+                &kind.as_str(),
+                &external_id,
+                &saga.id,
+                &step,
+                &state,
+                &transaction.store().clock().now(),
+            ],
+        )
+        .await?;
+    Ok(())
+}
+
+/// A saga that is ours.
+pub(super) struct Held {
+    /// Why it is to turn back, if somebody wants that.
+    pub cancelled: Option<Value>,
+}
+
+/// Renews the lease, and keeps every other claim out until `transaction` ends, if the saga is still ours.
 pub(super) async fn hold(
     transaction: &Transaction,
     saga: &Saga,
     executor: uuid::Uuid,
-) -> Result<bool, crate::StoreError> {
+) -> Result<Option<Held>, crate::StoreError> {
     let until = transaction.store().clock().now() + super::engine::LEASE;
     let held = transaction
-        .execute(
+        .query_opt(
             "UPDATE lifecycle.sagas SET lease_until = $4 WHERE saga_id = $1 AND generation = $2 AND executor = $3 \
-               AND state IN ('running', 'unwinding')",
+               AND state IN ('running', 'unwinding') RETURNING cancelled",
             &[&saga.id, &saga.generation, &executor, &until],
         )
         .await?;
-    Ok(held == 1)
+    Ok(held.map(|row| Held { cancelled: row.get(0) }))
 }
 
 fn parse<T: DeserializeOwned>(what: &str, value: &Value) -> Result<T, StepError> {

@@ -7,7 +7,7 @@ use super::*;
 
 /// Drives `future` until it has waited `waits` times, then drops it: what `kill -9` leaves of an executor. Its result if it
 /// ended before.
-async fn killed_after<T>(waits: usize, future: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn killed_after<T>(waits: usize, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     let mut left = waits;
     std::future::poll_fn(move |context| match future.as_mut().poll(context) {
@@ -94,7 +94,7 @@ async fn a_stale_executor_changes_nothing_and_stops() {
 async fn return_to_start(bench: &Bench) {
     let sql = "DELETE FROM lifecycle.saga_steps; DELETE FROM lifecycle.inventory; DELETE FROM effects; DELETE FROM things; \
          DELETE FROM audit.outbox; UPDATE lifecycle.sagas SET state = 'running', lease_until = NULL, result = NULL, \
-         problem = NULL";
+         problem = NULL, generation = 0";
     bench.world.outside.batch_execute(sql).await.expect("a clean bench");
 }
 

@@ -6,6 +6,7 @@ mod decisions;
 mod failure;
 mod later;
 mod platform;
+mod strides;
 
 use std::sync::Arc;
 use std::time::Duration;
