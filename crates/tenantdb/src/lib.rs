@@ -24,6 +24,7 @@ pub mod plane;
 mod pool;
 mod request;
 mod rights;
+mod spare;
 mod statement;
 pub mod tables;
 mod token;

@@ -6,10 +6,12 @@ mod found;
 
 pub use found::{Found, found, rights_of};
 use serde::{Deserialize, Serialize};
+use tokio_postgres::Transaction;
 
 use crate::DatabaseKey;
 use crate::connect::{Address, ConnectError, Connected};
 use crate::name::{NameError, quote};
+use crate::spare::Spare;
 
 /// The shared tables of a cell lie in this database.
 pub const SHARED_DATABASE: &str = "rh_shared";
@@ -85,6 +87,15 @@ impl Cell {
     pub(crate) async fn connect_as(&self, user: &str, database: &str) -> Result<Connected, ConnectError> {
         Connected::open(Address { host: &self.host, port: self.port, user, database }).await
     }
+
+    /// One that waits, if there is one; to be given back.
+    pub(crate) async fn borrow(&self, database: &str) -> Result<Spare, ConnectError> {
+        self.borrow_as(&self.admin_role, database).await
+    }
+
+    pub(crate) async fn borrow_as(&self, user: &str, database: &str) -> Result<Spare, ConnectError> {
+        Spare::borrow(Address { host: &self.host, port: self.port, user, database }).await
+    }
 }
 
 /// Makes the roles of `cell` and takes CONNECT and TEMP from PUBLIC on all of its databases.
@@ -108,8 +119,16 @@ pub async fn prepare(cell: &Cell) -> Result<(), CellError> {
 /// If the server is away, the administrator may not, or `database` is not a plain name.
 pub async fn prepare_database(cell: &Cell, database: &str, key: &DatabaseKey) -> Result<(), CellError> {
     create_database(cell, database).await?;
-    let mut admin = cell.connect(database).await?;
+    let mut admin = cell.borrow(database).await?;
     let transaction = admin.transaction().await.map_err(while_doing("beginning to prepare a database"))?;
+    make_fit(&transaction, key).await?;
+    transaction.commit().await.map_err(while_doing("preparing a database"))?;
+    admin.give_back().await;
+    open_database(cell, database, None).await
+}
+
+/// Makes the database that `transaction` works in fit for tenants.
+pub(crate) async fn make_fit(transaction: &Transaction<'_>, key: &DatabaseKey) -> Result<(), CellError> {
     let lock = format!("SELECT pg_advisory_xact_lock({LOCK_CLASS}, 2)");
     for (doing, sql) in [
         ("locking a database", lock.as_str()),
@@ -128,9 +147,7 @@ pub async fn prepare_database(cell: &Cell, database: &str, key: &DatabaseKey) ->
         )
         .await
         .map_err(while_doing("storing a context key"))?;
-    transaction.commit().await.map_err(while_doing("preparing a database"))?;
-    admin.close().await;
-    open_database(cell, database).await
+    Ok(())
 }
 
 /// Takes the key `kid` out of `database`: its tokens are refused from then on. Twice is once.
@@ -149,19 +166,19 @@ pub async fn retire_key(cell: &Cell, database: &str, kid: &str) -> Result<(), Ce
 
 /// Whether `database` exists and holds `key` already, bytes and all.
 pub(crate) async fn is_prepared(cell: &Cell, database: &str, key: &DatabaseKey) -> Result<bool, CellError> {
-    let server = cell.connect("postgres").await?;
+    let server = cell.borrow("postgres").await?;
     let exists = server
         .query_opt("SELECT FROM pg_database WHERE datname = $1 AND datconnlimit <> 0", &[&database])
         .await
         .map_err(while_doing("looking for a database"))?
         .is_some();
-    server.close().await;
+    server.give_back().await;
     if !exists {
         return Ok(false);
     }
-    let admin = cell.connect(database).await?;
+    let admin = cell.borrow(database).await?;
     let found = holds_key(&admin, key).await?;
-    admin.close().await;
+    admin.give_back().await;
     Ok(found)
 }
 
@@ -183,11 +200,11 @@ pub(crate) async fn holds_key(admin: &Connected, key: &DatabaseKey) -> Result<bo
 
 /// `CREATE DATABASE` cannot be in a transaction, and a new database is open to PUBLIC: so it is born with a
 /// connection limit of 0, which binds all but superusers, and keeps it until it is prepared.
-async fn create_database(cell: &Cell, database: &str) -> Result<(), CellError> {
+pub(crate) async fn create_database(cell: &Cell, database: &str) -> Result<(), CellError> {
     let quoted = quote(database)?;
-    let server = cell.connect("postgres").await?;
+    let server = cell.borrow("postgres").await?;
     let doing = "making a database";
-    // For the session, because there is no transaction to take it in; it ends with the connection.
+    // For the session, because there is no transaction to take it in; it ends with the connection, or below.
     server
         .batch_execute(&format!("SELECT pg_advisory_lock({LOCK_CLASS}, 3)"))
         .await
@@ -206,24 +223,29 @@ async fn create_database(cell: &Cell, database: &str) -> Result<(), CellError> {
             .await
             .map_err(while_doing(doing))?;
     }
-    server.close().await;
+    server
+        .batch_execute(&format!("SELECT pg_advisory_unlock({LOCK_CLASS}, 3)"))
+        .await
+        .map_err(while_doing(doing))?;
+    server.give_back().await;
     Ok(())
 }
 
-/// Lets in those who may connect, once all that keeps them apart is there.
-async fn open_database(cell: &Cell, database: &str) -> Result<(), CellError> {
+/// Lets in those who may connect (the shared login, or `login`), once all that keeps them apart is there.
+pub(crate) async fn open_database(cell: &Cell, database: &str, login: Option<&str>) -> Result<(), CellError> {
     let quoted = quote(database)?;
-    let server = cell.connect("postgres").await?;
+    let server = cell.borrow("postgres").await?;
     let mut sql =
         format!("BEGIN; {LOCK_CLUSTER}; REVOKE CONNECT, TEMPORARY ON DATABASE {quoted} FROM PUBLIC;");
-    if database == SHARED_DATABASE {
-        sql.push_str(&format!("GRANT CONNECT ON DATABASE {quoted} TO {SHARED_LOGIN};"));
+    let login = if database == SHARED_DATABASE { Some(SHARED_LOGIN) } else { login };
+    if let Some(login) = login {
+        sql.push_str(&format!("GRANT CONNECT ON DATABASE {quoted} TO {};", quote(login)?));
     }
     sql.push_str(&format!(
         "ALTER DATABASE {quoted} SET temp_file_limit = '{TEMP_FILES}';
          ALTER DATABASE {quoted} CONNECTION LIMIT -1; COMMIT"
     ));
     server.batch_execute(&sql).await.map_err(while_doing("opening a database"))?;
-    server.close().await;
+    server.give_back().await;
     Ok(())
 }

@@ -6,7 +6,9 @@ use tokio_postgres::Transaction;
 
 use super::rights::memberships;
 use super::{Place, PlaceError};
-use crate::cell::{Cell, LOCK_CLUSTER, holds_key, is_prepared, prepare_database, while_doing};
+use crate::cell::{
+    Cell, LOCK_CLUSTER, create_database, holds_key, is_prepared, make_fit, open_database, while_doing,
+};
 use crate::connect::Connected;
 use crate::name::quote;
 use crate::{DatabaseKey, Rights};
@@ -18,33 +20,45 @@ use crate::{DatabaseKey, Rights};
 /// If the names do not fit the level, the server is away or the administrator may not.
 pub async fn create(cell: &Cell, place: &Place, key: &DatabaseKey) -> Result<(), PlaceError> {
     place.check()?;
-    if place.isolation == Isolation::Shared && enter_shared(cell, place, key).await? {
-        return Ok(());
-    }
     if place.isolation != Isolation::Shared {
         make_login(cell, place).await?;
     }
-    if !is_prepared(cell, &place.database, key).await? {
-        prepare_database(cell, &place.database, key).await?;
+    if place.database != place.login && enter(cell, place, key).await? {
+        return Ok(());
     }
-    if place.isolation != Isolation::Shared {
+    if is_prepared(cell, &place.database, key).await? {
         let_in(cell, place).await?;
+        let mut admin = cell.borrow(&place.database).await?;
+        record_committed(&mut admin, place).await?;
+        admin.give_back().await;
+        return Ok(());
     }
-    let mut admin = cell.connect(&place.database).await?;
-    record_committed(&mut admin, place).await?;
-    admin.close().await;
-    Ok(())
+    create_database(cell, &place.database).await?;
+    let mut admin = cell.borrow(&place.database).await?;
+    let transaction = admin.transaction().await.map_err(while_doing("beginning a place"))?;
+    make_fit(&transaction, key).await?;
+    // Nobody gets in before the database is opened.
+    record(&transaction, place).await?;
+    transaction.commit().await.map_err(while_doing("making a place"))?;
+    admin.give_back().await;
+    Ok(open_database(cell, &place.database, own_login(place)).await?)
 }
 
-/// The shared database is there but for a cell's first tenant, and then a place is one row: one connection does it.
-/// Whether it was there.
-async fn enter_shared(cell: &Cell, place: &Place, key: &DatabaseKey) -> Result<bool, PlaceError> {
-    let Ok(mut admin) = cell.connect(&place.database).await else { return Ok(false) };
+/// The login that a place brings with it.
+fn own_login(place: &Place) -> Option<&str> {
+    (place.isolation != Isolation::Shared).then_some(place.login.as_str())
+}
+
+/// A database of many tenants is there but for a cell's first one, and then a place is one row (and the login's right to
+/// connect): one connection does it. Whether it was there.
+async fn enter(cell: &Cell, place: &Place, key: &DatabaseKey) -> Result<bool, PlaceError> {
+    let Ok(mut admin) = cell.borrow(&place.database).await else { return Ok(false) };
     let prepared = holds_key(&admin, key).await?;
     if prepared {
+        let_in(cell, place).await?;
         record_committed(&mut admin, place).await?;
     }
-    admin.close().await;
+    admin.give_back().await;
     Ok(prepared)
 }
 
@@ -55,16 +69,18 @@ async fn record_committed(admin: &mut Connected, place: &Place) -> Result<(), Pl
     Ok(())
 }
 
+/// The login of a place of its own may connect; the shared one may since the database was opened.
 async fn let_in(cell: &Cell, place: &Place) -> Result<(), PlaceError> {
-    let (login, database) = (quote(&place.login)?, quote(&place.database)?);
-    let server = cell.connect("postgres").await?;
+    let Some(login) = own_login(place) else { return Ok(()) };
+    let (login, database) = (quote(login)?, quote(&place.database)?);
+    let server = cell.borrow("postgres").await?;
     server
         .batch_execute(&format!(
             "BEGIN; {LOCK_CLUSTER}; GRANT CONNECT ON DATABASE {database} TO {login}; COMMIT"
         ))
         .await
         .map_err(while_doing("letting a tenant's login in"))?;
-    server.close().await;
+    server.give_back().await;
     Ok(())
 }
 
@@ -100,7 +116,7 @@ fn limit_connections(login: &str) -> String {
 /// A login without any attribute, and its three groups, which alone hold privileges on tables. A login that exists
 /// (the step is repeated) keeps the memberships it has, because rights may have changed meanwhile.
 async fn make_login(cell: &Cell, place: &Place) -> Result<(), PlaceError> {
-    let mut admin = cell.connect("postgres").await?;
+    let mut admin = cell.borrow("postgres").await?;
     let transaction = admin.transaction().await.map_err(while_doing("beginning a login"))?;
     let login = quote(&place.login)?;
     transaction.batch_execute(LOCK_CLUSTER).await.map_err(while_doing("locking the roles"))?;
@@ -117,6 +133,6 @@ async fn make_login(cell: &Cell, place: &Place) -> Result<(), PlaceError> {
         transaction.batch_execute(&sql).await.map_err(while_doing("making a login"))?;
     }
     transaction.commit().await.map_err(while_doing("making a login"))?;
-    admin.close().await;
+    admin.give_back().await;
     Ok(())
 }

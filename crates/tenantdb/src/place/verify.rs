@@ -1,5 +1,6 @@
 //! Trying a place out as its tenant: what must work is done (and rolled back), what must not work is tried.
 
+use rowhouse_domain::tenancy::Isolation;
 use uuid::Uuid;
 
 use super::Place;
@@ -63,7 +64,7 @@ pub async fn verify(
 ) -> Result<Verified, VerifyError> {
     let broken = |doing| move |source| VerifyError::Broken { doing, source };
     forget_own_settings(cell, place).await?;
-    let client = cell.connect_as(&place.login, &place.database).await?;
+    let client = cell.borrow_as(&place.login, &place.database).await?;
     let table = format!("{}.{PROBE_TABLE}", quote(schema)?);
     let row = client
         .query_one("SELECT pg_backend_pid(), extract(epoch FROM clock_timestamp())::bigint", &[])
@@ -95,7 +96,11 @@ pub async fn verify(
         return Err(VerifyError::Unseen);
     }
     let refused = refuse_all(&client, &probes(place, key, &claims, &table)).await?;
-    client.close().await;
+    match place.isolation {
+        Isolation::Shared => client.give_back().await,
+        // Nobody else has this login.
+        _ => client.close().await,
+    }
     Ok(Verified { refused })
 }
 
@@ -104,22 +109,20 @@ pub async fn verify(
 async fn forget_own_settings(cell: &Cell, place: &Place) -> Result<(), VerifyError> {
     let (login, database) = (quote(&place.login)?, quote(&place.database)?);
     let failed = |source| VerifyError::Broken { doing: "be freed of its own settings", source };
-    let admin = cell.connect("postgres").await?;
+    let admin = cell.borrow("postgres").await?;
     let own =
         "SELECT FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole WHERE r.rolname = $1 LIMIT 1";
     // Nearly never: and all shared tenants would wait here for each other.
-    if admin.query_opt(own, &[&place.login]).await.map_err(failed)?.is_none() {
-        admin.close().await;
-        return Ok(());
+    if admin.query_opt(own, &[&place.login]).await.map_err(failed)?.is_some() {
+        admin
+            .batch_execute(&format!(
+                "BEGIN; {LOCK_CLUSTER};
+                 ALTER ROLE {login} RESET ALL; ALTER ROLE {login} IN DATABASE {database} RESET ALL; COMMIT"
+            ))
+            .await
+            .map_err(failed)?;
     }
-    admin
-        .batch_execute(&format!(
-            "BEGIN; {LOCK_CLUSTER};
-             ALTER ROLE {login} RESET ALL; ALTER ROLE {login} IN DATABASE {database} RESET ALL; COMMIT"
-        ))
-        .await
-        .map_err(failed)?;
-    admin.close().await;
+    admin.give_back().await;
     Ok(())
 }
 
@@ -161,9 +164,8 @@ fn probes(place: &Place, key: &DatabaseKey, claims: &TokenClaims<'_>, table: &st
 
 async fn refuse_all(client: &Connected, probes: &[Probe]) -> Result<Vec<&'static str>, VerifyError> {
     for probe in probes {
-        let answer = client.batch_execute(&probe.sql).await;
-        let ended = client.batch_execute("ROLLBACK").await;
-        ended.map_err(|source| VerifyError::Broken { doing: "end a transaction", source })?;
+        // Ends the transaction of the probe before it in the same round trip.
+        let answer = client.batch_execute(&format!("ROLLBACK; {}", probe.sql)).await;
         let found = match answer {
             Ok(()) => "success".to_owned(),
             Err(problem) => match problem.code() {
@@ -179,5 +181,7 @@ async fn refuse_all(client: &Connected, probes: &[Probe]) -> Result<Vec<&'static
             });
         }
     }
+    let ended = client.batch_execute("ROLLBACK").await;
+    ended.map_err(|source| VerifyError::Broken { doing: "end a transaction", source })?;
     Ok(probes.iter().map(|probe| probe.name).collect())
 }

@@ -220,11 +220,11 @@ async fn bring(
     if (target.isolation == Isolation::Shared) != target.tenant.is_none() {
         return Err(InstallError::Level(target.isolation.as_str()));
     }
-    let mut admin = cell.connect(target.database).await?;
+    let mut admin = cell.borrow(target.database).await?;
     let transaction = admin.transaction().await.map_err(server("beginning an installation"))?;
     let installed = install_in(&transaction, target, tables, anew).await?;
     transaction.commit().await.map_err(server("committing an installation"))?;
-    admin.close().await;
+    admin.give_back().await;
     Ok(installed)
 }
 
