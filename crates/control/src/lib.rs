@@ -55,6 +55,8 @@ pub struct Control {
     pub resources: resources::Measuring,
     /// The way in for reported usage.
     pub ingestion: metering::Ingestion,
+    /// Shared databases that the doctor has found sound a moment ago.
+    pub sound: doctor::Sound,
     /// What was found of tenants' own servers and processes.
     pub fleet: deploy::Fleet,
     /// Hashes people's passwords.

@@ -4,6 +4,7 @@
 mod api;
 mod look;
 mod queries;
+mod sound;
 mod watchdog;
 
 /// What is done with a cell whose server is below the floor of known holes, or whose holes were found open.
@@ -18,4 +19,5 @@ pub enum BelowFloor {
 
 pub use api::routes;
 pub use look::{Report, look, run};
+pub use sound::Sound;
 pub use watchdog::run as run_watchdog;

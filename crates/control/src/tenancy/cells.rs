@@ -150,9 +150,11 @@ pub async fn with_shared_tables(transaction: &Transaction) -> Result<Vec<String>
 
 /// The open cell with the fewest tenants where this one may lie, for a tenant that needs no server of its own.
 pub async fn choose(transaction: &Transaction, resident: &Resident) -> Result<Option<String>, StoreError> {
-    let sql = "SELECT c.name FROM tenancy.cells c LEFT JOIN tenancy.places p ON p.cell = c.name \
-         WHERE c.region = $1 AND c.state = 'open' AND c.kind <> 'instance' \
-         GROUP BY c.name ORDER BY count(p.tenant_id), c.name LIMIT 1";
+    // Counting takes a while with many tenants, and one cell needs none.
+    let sql = "WITH c AS MATERIALIZED (SELECT name FROM tenancy.cells \
+           WHERE region = $1 AND state = 'open' AND kind <> 'instance') \
+         SELECT c.name FROM c ORDER BY CASE WHEN (SELECT count(*) FROM c) > 1 \
+           THEN (SELECT count(*) FROM tenancy.places p WHERE p.cell = c.name) END, c.name LIMIT 1";
     Ok(transaction.query_opt(sql, &[&resident.region()]).await?.map(|row| row.get(0)))
 }
 
@@ -180,6 +182,12 @@ pub async fn named(
 /// If the control database is away, or the key was sealed with another master key.
 pub async fn context_key(control: &Control, cell: &str, database: &str) -> Result<DatabaseKey, CellsError> {
     let permit = Permit::for_system(None, "a context key");
+    let transaction = control.store.read(&permit).await?;
+    let there = newest_key(&transaction, control, cell, database).await;
+    transaction.finish().await?;
+    if let Some(key) = there? {
+        return Ok(key);
+    }
     let seal = Seal::new(&control.settings.sealing_key, PURPOSE);
     let secret = control.entropy().bytes::<32>();
     let sealed = seal.seal(control.entropy(), &[cell, database, FIRST_KEY], &secret);

@@ -66,6 +66,19 @@ pub async fn services(transaction: &Transaction) -> Result<Vec<String>, StoreErr
     Ok(transaction.query(sql, &[]).await?.iter().map(|row| row.get(0)).collect())
 }
 
+/// Versions of all services' tables as they are now.
+pub async fn versions(transaction: &Transaction) -> Result<Vec<(String, i32)>, StoreError> {
+    let sql = "SELECT service, version FROM tenancy.service_tables ORDER BY service";
+    Ok(transaction.query(sql, &[]).await?.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// Whether `there` has each of `wanted`.
+pub fn are_current(wanted: &[(String, i32)], there: &[Installation]) -> bool {
+    wanted
+        .iter()
+        .all(|(service, version)| there.iter().any(|own| own.service == *service && own.version == *version))
+}
+
 /// The recorded tables of one service.
 pub async fn of_service(
     transaction: &Transaction,

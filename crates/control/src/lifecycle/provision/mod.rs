@@ -66,7 +66,7 @@ pub fn kind() -> Kind<Shared> {
             step(
                 "tables",
                 120,
-                Action::Outside(|run| Box::pin(store::install_tables(run))),
+                Action::Within(|run| Box::pin(store::install_tables(run))),
                 // They go with the place.
                 Action::Nothing,
             ),
@@ -85,10 +85,10 @@ pub fn kind() -> Kind<Shared> {
             step(
                 "deploy",
                 120,
-                Action::Outside(|run| Box::pin(store::deploy(run))),
+                Action::Within(|run| Box::pin(store::deploy(run))),
                 Action::Outside(|run| Box::pin(store::take_processes_away(run))),
             ),
-            step("verify", 60, Action::Outside(|run| Box::pin(proof::verify(run))), Action::Nothing),
+            step("verify", 60, Action::Within(|run| Box::pin(proof::verify(run))), Action::Nothing),
             step(
                 "activate",
                 120,

@@ -8,7 +8,7 @@ use rowhouse_store::sagas::{Done, Run, StepError, StepResult};
 use rowhouse_tenantdb::Place;
 use serde::{Deserialize, Serialize};
 
-use super::{failure, tenant_of};
+use super::{failure, store, tenant_of};
 use crate::Shared;
 use crate::deploy::{self, Ids};
 use crate::tenancy::cells::{self, CellAddress};
@@ -48,7 +48,8 @@ pub async fn choose(run: &Run<'_, Shared>, transaction: &Transaction) -> StepRes
         }
     };
     places::reserve(transaction, &placed.cell, &placed.place).await?;
-    Ok(Done::with(&placed))
+    let named = store::parts(&placed);
+    Ok(named.iter().fold(Done::with(&placed), |done, (kind, name)| done.intends(*kind, name)))
 }
 
 /// Where the operator wants it so, a server with known holes takes no shared tenant (`tenantdb.below_floor`).
@@ -106,8 +107,9 @@ pub async fn free(run: &Run<'_, Shared>, transaction: &Transaction) -> StepResul
     let tenant = tenant_of(run);
     places::forget(transaction, tenant).await?;
     deploy::forget(transaction, tenant).await?;
-    if let Some(Placed { cell, directory: Some(_), .. }) = run.output("place")? {
-        cells::remove(transaction, &cell).await?;
+    let Some(placed) = run.output::<Placed>("place")? else { return Ok(Done::plainly()) };
+    if placed.directory.is_some() {
+        cells::remove(transaction, &placed.cell).await?;
     }
-    Ok(Done::plainly())
+    Ok(store::parts(&placed).iter().fold(Done::plainly(), |done, (kind, name)| done.gone(*kind, name)))
 }

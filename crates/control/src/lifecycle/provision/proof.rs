@@ -1,14 +1,16 @@
 //! Trying a place out before its tenant is let in: what must work is done, what must not is tried.
 
 use rowhouse_domain::access::Permit;
+use rowhouse_domain::tenancy::Isolation;
 use rowhouse_store::sagas::{Done, Run, StepError, StepResult};
+use rowhouse_tenantdb::Cell;
 use rowhouse_tenantdb::doctor::{self, Finding, Severity};
 use rowhouse_tenantdb::place::{self, VerifyError};
 use serde_json::json;
 
 use super::place::Placed;
 use crate::Shared;
-use crate::tenancy::{cells, service_tables};
+use crate::tenancy::{cells, service_tables, service_tables::Installation};
 
 /// Writes, reads and deletes as the tenant, makes the probes that must be refused, and asks the doctor.
 pub async fn verify(run: &Run<'_, Shared>) -> StepResult {
@@ -32,11 +34,25 @@ pub(in crate::lifecycle) async fn verify_at(run: &Run<'_, Shared>, placed: &Plac
         refused += verified.map_err(proof_failure)?.refused.len();
     }
     let schemas: Vec<&str> = installed.iter().map(|installation| installation.schema.as_str()).collect();
-    let findings = match schemas.is_empty() {
-        // No schema would mean all of them, other tenants' too.
-        true => Vec::new(),
-        false => doctor::check(&cell, &place.database, &schemas).await.map_err(StepError::again)?,
-    };
+    examine(run, &cell, placed, &installed).await?;
+    Ok(Done::with(&json!({ "probes_refused": refused, "schemas": schemas, "findings": 0 })))
+}
+
+/// Asks the doctor, who has nothing to say of a tenant that is one row among others' and has looked a moment ago.
+async fn examine(
+    run: &Run<'_, Shared>,
+    cell: &Cell,
+    Placed { place, .. }: &Placed,
+    installed: &[Installation],
+) -> Result<(), StepError> {
+    let is_shared = place.isolation == Isolation::Shared;
+    let sound = &run.context.sound;
+    // No schema would mean all of them, other tenants' too.
+    if installed.is_empty() || is_shared && sound.is_known(&cell.name, &place.database, installed) {
+        return Ok(());
+    }
+    let schemas: Vec<&str> = installed.iter().map(|installation| installation.schema.as_str()).collect();
+    let findings = doctor::check(cell, &place.database, &schemas).await.map_err(StepError::again)?;
     let grave: Vec<&Finding> =
         findings.iter().filter(|finding| is_of_place(finding, &place.database)).collect();
     if !grave.is_empty() {
@@ -46,7 +62,10 @@ pub(in crate::lifecycle) async fn verify_at(run: &Run<'_, Shared>, placed: &Plac
             .collect();
         return Err(StepError::never("tenancy.tables_invalid", words.join("; ")));
     }
-    Ok(Done::with(&json!({ "probes_refused": refused, "schemas": schemas, "findings": 0 })))
+    if is_shared {
+        sound.note(&cell.name, &place.database, installed);
+    }
+    Ok(())
 }
 
 /// The server's release and files, and other databases, are the operator's to cure and no reason against this tenant.

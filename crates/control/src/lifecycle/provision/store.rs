@@ -31,16 +31,21 @@ pub(in crate::lifecycle) fn parts(placed: &Placed) -> Vec<(InventoryKind, String
     }
 }
 
+/// Makes what `place` has named, in the inventory too.
 pub async fn make(run: &Run<'_, Shared>) -> StepResult {
     let placed: Placed = run.expect_output("place")?;
-    make_at(run, &placed).await
+    make_named(run, &placed).await
 }
 
-/// Makes what `placed` names. Twice is once.
+/// Makes what `placed` names, and names it in the inventory before. Twice is once.
 pub(in crate::lifecycle) async fn make_at(run: &Run<'_, Shared>, placed: &Placed) -> StepResult {
     for (kind, name) in parts(placed) {
         run.intend(kind, &name).await?;
     }
+    make_named(run, placed).await
+}
+
+async fn make_named(run: &Run<'_, Shared>, placed: &Placed) -> StepResult {
     if let Some(directory) = &placed.directory {
         make_server(run, placed, directory).await?;
     }
@@ -50,10 +55,8 @@ pub(in crate::lifecycle) async fn make_at(run: &Run<'_, Shared>, placed: &Placed
     }
     let key = cells::context_key(run.context, &placed.cell, &placed.place.database).await;
     place::create(&cell, &placed.place, &key.map_err(StepError::again)?).await.map_err(place_failure)?;
-    for (kind, name) in parts(placed) {
-        run.observed(kind, &name).await?;
-    }
-    Ok(Done::with(&json!({ "cell": placed.cell, "database": placed.place.database })))
+    let done = Done::with(&json!({ "cell": placed.cell, "database": placed.place.database }));
+    Ok(parts(placed).iter().fold(done, |done, (kind, name)| done.observed(*kind, name)))
 }
 
 async fn make_server(run: &Run<'_, Shared>, placed: &Placed, directory: &str) -> Result<(), StepError> {
@@ -138,8 +141,13 @@ pub async fn install_tables(run: &Run<'_, Shared>) -> StepResult {
 pub(in crate::lifecycle) async fn install_at(run: &Run<'_, Shared>, placed: &Placed) -> StepResult {
     let permit = Permit::for_system(run.saga.tenant, "tables of a place");
     let transaction = run.context.store.read(&permit).await?;
-    let recorded = service_tables::all(&transaction).await?;
+    let wanted = service_tables::versions(&transaction).await?;
     let there = service_tables::installed(&transaction, &placed.cell, &placed.place).await?;
+    if service_tables::are_current(&wanted, &there) {
+        transaction.finish().await?;
+        return Ok(Done::with(&wanted.into_iter().collect::<std::collections::BTreeMap<_, _>>()));
+    }
+    let recorded = service_tables::all(&transaction).await?;
     transaction.finish().await?;
     for tables in &recorded {
         let current =

@@ -26,7 +26,7 @@ const OWNER: &str = "owner";
 const OWNER_ROLE: &str = "tenant_admin";
 /// How long a tenant's start waits for the gateway.
 const IN_FORCE_MAX: Duration = Duration::from_secs(5);
-const IN_FORCE_LOOK: Duration = Duration::from_millis(10);
+const IN_FORCE_LOOK: Duration = Duration::from_millis(2);
 
 async fn locked(run: &Run<'_, Shared>, transaction: &Transaction) -> Result<TenantRecord, StepError> {
     let record = tenancy::lock(transaction, tenant_of(run)).await?;
@@ -113,12 +113,16 @@ pub async fn unsubscribe(run: &Run<'_, Shared>, transaction: &Transaction) -> St
 /// Opens the tenant, once its tables are the ones on record now, and waits until the gateway knows it.
 pub async fn activate(run: &Run<'_, Shared>) -> StepResult {
     let tenant = tenant_of(run);
-    store::install_tables(run).await?;
-    let transaction = run.write().await?;
-    let record = locked(run, &transaction).await?;
+    let (transaction, record) = match open(run).await? {
+        Some(opened) => opened,
+        None => {
+            store::install_tables(run).await?;
+            let again = || StepError::Again("the tables of a service changed meanwhile".to_owned());
+            open(run).await?.ok_or_else(again)?
+        }
+    };
     match record.tenant.status {
         Status::Provisioning => {
-            refuse_old_tables(run, &transaction).await?;
             tenancy::set_status(&transaction, tenant, Status::Active, None).await?;
             places::settle(&transaction, tenant).await?;
             identity::invite_prepared(run.context, &transaction, tenant).await.map_err(failure)?;
@@ -145,18 +149,21 @@ async fn welcome(run: &Run<'_, Shared>, transaction: &Transaction) -> Result<(),
     messages::queue(run.context, transaction, message).await.map(drop).map_err(failure)
 }
 
-/// A service's tables may have changed since they were installed here. They cannot while this transaction lasts.
-async fn refuse_old_tables(run: &Run<'_, Shared>, transaction: &Transaction) -> Result<(), StepError> {
+/// A transaction in which the tenant can be opened, and no service's tables change; `None` if they have changed since they
+/// were installed here.
+async fn open(run: &Run<'_, Shared>) -> Result<Option<(Transaction, TenantRecord)>, StepError> {
     let placed: Placed = run.expect_output("place")?;
-    let wanted = service_tables::hold_versions(transaction).await?;
-    let installed = service_tables::installed(transaction, &placed.cell, &placed.place).await?;
-    let old = wanted.iter().find(|(service, version)| {
-        !installed.iter().any(|own| own.service == *service && own.version == *version)
-    });
-    match old {
-        Some((service, _)) => Err(StepError::Again(format!("the tables of {service} changed meanwhile"))),
-        None => Ok(()),
+    let transaction = run.write().await?;
+    let record = locked(run, &transaction).await?;
+    if record.tenant.status == Status::Provisioning {
+        let wanted = service_tables::hold_versions(&transaction).await?;
+        let installed = service_tables::installed(&transaction, &placed.cell, &placed.place).await?;
+        if !service_tables::are_current(&wanted, &installed) {
+            transaction.rollback().await?;
+            return Ok(None);
+        }
     }
+    Ok(Some((transaction, record)))
 }
 
 /// The gateway of this process reads the directory it is published in; whether it has the tenant by now. The tenant is
