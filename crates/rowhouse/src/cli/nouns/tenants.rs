@@ -1,6 +1,7 @@
 //! Tenants, their domains and instances, and the operations that change them.
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
@@ -325,9 +326,12 @@ pub async fn operation(client: &Client, verb: OperationVerb, json: bool) -> anyh
 /// Asks for an operation until it ends; its steps on stderr as they finish.
 pub async fn follow(client: &Client, id: &str) -> anyhow::Result<Value> {
     let mut told = 0;
-    let mut beat = tokio::time::interval(std::time::Duration::from_millis(100));
-    for _ in 0..3_000 {
-        beat.tick().await;
+    // Most end within a few looks; the rest need not be asked for so often.
+    let (mut wait, longest) = (Duration::from_millis(5), Duration::from_millis(100));
+    let end = Instant::now() + Duration::from_secs(300);
+    while Instant::now() < end {
+        tokio::time::sleep(wait).await;
+        wait = (wait * 3 / 2).min(longest);
         let operation = client.get(&format!("/v1/operations/{}", escape(id))).await?;
         let steps = operation["steps"].as_array().cloned().unwrap_or_default();
         let finished: Vec<_> = steps.iter().filter(|step| step["state"] == "done").collect();
