@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::{Control, Shared};
+use crate::{Control, Shared, identity};
 
 /// The kind of the sweep.
 const SWEEP: &str = "api.sweep";
@@ -90,5 +90,6 @@ async fn sweep(control: &Control) -> Result<(), StoreError> {
     ] {
         transaction.execute(statement, &[&now, &KEPT]).await?;
     }
+    identity::sweep(&transaction).await?;
     transaction.commit_telemetry().await
 }

@@ -39,3 +39,12 @@ pub use queries::{MemberRow, MembershipStatus, UserRow, UserStatus, count_member
 pub fn pages() -> axum::Router<crate::Shared> {
     invitation_page::pages().merge(pages::routes())
 }
+
+/// Removes sessions and counters of tries that were over 30 days ago, and sign-ins, links and trusted browsers that are over.
+///
+/// # Errors
+/// If the database fails.
+pub async fn sweep(transaction: &rowhouse_store::Transaction) -> Result<(), rowhouse_store::StoreError> {
+    let now = transaction.store().clock().now();
+    session::queries::sweep(transaction, now - jiff::SignedDuration::from_hours(30 * 24), now).await
+}
