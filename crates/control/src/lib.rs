@@ -22,6 +22,7 @@ pub mod messages;
 pub mod metering;
 pub mod projection;
 pub mod resources;
+pub mod routing;
 pub mod tenancy;
 
 use std::sync::Arc;

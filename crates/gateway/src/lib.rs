@@ -30,6 +30,6 @@ mod upstream;
 mod view;
 
 pub use gateway::{Collaborators, Gateway, GatewayConfig, GatewayHandle, StartError};
-pub use limits::{LimitCounts, StoreConfig};
+pub use limits::{LimitCosts, LimitCounts, StoreConfig, limit_costs};
 pub use metrics::{Histogram, LATENCY_BOUNDS_US, MetricsReader, MetricsSnapshot};
 pub use rowhouse_domain::directory::DirectoryWatch;

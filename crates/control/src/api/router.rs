@@ -50,6 +50,7 @@ fn documented() -> (Router<Shared>, OpenApi) {
         .merge(metering::routes())
         .merge(resources::routes())
         .merge(limits::routes())
+        .merge(crate::routing::routes())
         .merge(billing::routes())
         .merge(audit::routes())
         .merge(identity::routes())

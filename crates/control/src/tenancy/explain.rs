@@ -186,14 +186,14 @@ fn label<'h>(directory: &Directory, host: &'h str) -> &'h str {
 
 /// The headers that are read, each at most once.
 #[derive(Debug, Clone, Copy, Default)]
-struct TenantHeaders<'a> {
-    host: Option<&'a str>,
-    id: Option<&'a str>,
-    code: Option<&'a str>,
+pub(crate) struct TenantHeaders<'a> {
+    pub(crate) host: Option<&'a str>,
+    pub(crate) id: Option<&'a str>,
+    pub(crate) code: Option<&'a str>,
 }
 
 impl<'a> TenantHeaders<'a> {
-    fn of(headers: &'a BTreeMap<String, String>) -> Result<Self, Refusal> {
+    pub(crate) fn of(headers: &'a BTreeMap<String, String>) -> Result<Self, Refusal> {
         let mut read = TenantHeaders::default();
         for (name, value) in headers {
             let (place, twice) = match name.to_ascii_lowercase().as_str() {
@@ -219,7 +219,7 @@ fn ignored_headers(asked: &ResolutionQuestion) -> Vec<Ignored> {
     ignored
 }
 
-fn token_tenant(directory: &Directory, name: &str) -> Result<TenantId, Refusal> {
+pub(crate) fn token_tenant(directory: &Directory, name: &str) -> Result<TenantId, Refusal> {
     let by_code = || check_code(name).ok().and_then(|()| directory.codes.get(name).copied());
     let unknown = || {
         let refusal = Refusal::new(&kind::INVALID, "The credential's tenant is not known.");

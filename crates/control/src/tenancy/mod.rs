@@ -11,7 +11,7 @@ mod configuration;
 mod configuration_api;
 mod configuration_queries;
 mod edit;
-mod explain;
+pub(crate) mod explain;
 pub mod features;
 mod features_api;
 pub mod hosts;

@@ -1,11 +1,13 @@
 //! Services and routes: what a request is matched to, and what that asks for.
 
 mod circuit;
+mod explain;
 mod health;
 mod path;
 mod table;
 
 pub use circuit::Circuit;
+pub use explain::{Asked, Considered, Explained, ExplainedRefusal, explain};
 pub use health::Health;
 pub use path::{PathError, normalise};
 use serde::{Deserialize, Serialize};

@@ -43,7 +43,7 @@ impl Route {
         }
     }
 
-    fn takes(&self, method: &str) -> bool {
+    pub(super) fn takes(&self, method: &str) -> bool {
         self.definition.methods.is_empty() || self.definition.methods.iter().any(|m| m == method)
     }
 }
@@ -91,7 +91,7 @@ pub struct Matched<'t, 'p> {
     pub route: &'t Route,
     /// Its place in [`RouteTable::routes`].
     pub index: usize,
-    captures: matchit::Params<'t, 'p>,
+    pub(super) captures: matchit::Params<'t, 'p>,
 }
 
 impl<'p> Matched<'_, 'p> {

@@ -3,12 +3,14 @@
 mod figures;
 mod headers;
 mod lease;
+mod measure;
 mod store;
 mod table;
 
 pub use figures::LimitCounts;
 pub(crate) use figures::LimitFigures;
 pub(crate) use headers::{Policies, Standings, apply, tells_of_limits};
+pub use measure::{LimitCosts, limit_costs};
 pub use store::StoreConfig;
 pub(crate) use store::{Asked, Held, LimitStore, StoreShared, Taken};
 pub(crate) use table::{CounterKey, LimitTable};

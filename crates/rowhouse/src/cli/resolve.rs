@@ -42,7 +42,7 @@ pub async fn resolve(client: &Client, asked: Resolve, json: bool) -> anyhow::Res
 }
 
 /// The authority, if there is one, and the path without its query.
-fn split_url(url: &str) -> (Option<&str>, &str) {
+pub(super) fn split_url(url: &str) -> (Option<&str>, &str) {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
     let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
@@ -50,7 +50,7 @@ fn split_url(url: &str) -> (Option<&str>, &str) {
 }
 
 /// Name and value; of a credential no value.
-fn split_header(header: &str) -> anyhow::Result<(&str, &str)> {
+pub(super) fn split_header(header: &str) -> anyhow::Result<(&str, &str)> {
     let (name, value) =
         header.split_once(':').with_context(|| format!("`{header}` is not of the form NAME: VALUE"))?;
     let is_credential =

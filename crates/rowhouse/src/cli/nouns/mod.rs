@@ -11,6 +11,7 @@ mod messages;
 mod money;
 mod people;
 mod quotas;
+mod routing;
 mod tables;
 mod tenants;
 
@@ -100,7 +101,7 @@ pub enum Noun {
     Service(ListVerb),
     /// Paths to services.
     #[command(subcommand)]
-    Route(ListVerb),
+    Route(routing::RouteVerb),
     /// What permissions are about.
     #[command(subcommand)]
     ResourceType(ListVerb),
@@ -179,7 +180,8 @@ pub async fn run(client: &Client, noun: Noun, json: bool) -> anyhow::Result<Exit
         Noun::Service(verb) => {
             look("services", verb, &["name", "upstreams", "protocol", "reports_usage"]).await?
         }
-        Noun::Route(verb) => look("routes", verb, ROUTE).await?,
+        Noun::Route(routing::RouteVerb::Look(verb)) => look("routes", verb, ROUTE).await?,
+        Noun::Route(routing::RouteVerb::Test(asked)) => return routing::test(client, asked, json).await,
         Noun::ResourceType(verb) => {
             look("access/resource_types", verb, &["name", "service", "actions"]).await?
         }
