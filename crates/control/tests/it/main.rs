@@ -6,6 +6,7 @@ mod billing;
 mod catalog;
 mod configuration;
 mod directory;
+mod factors;
 mod features;
 mod fleet;
 mod hosts;

@@ -1,0 +1,239 @@
+//! Second factors, policies, passwords set anew, and pages: they work once, and what attacks them is refused.
+
+use serde_json::{Value, json};
+
+use crate::people::{Town, refresh, town};
+use crate::sign_in::{PASSWORD, code_now, code_of, token_of};
+
+const MAIL: &str = "ana@acme.example";
+const OTHER: &str = "a field of seven blue kites";
+
+/// Enrols an authenticator; its id, secret and the recovery codes.
+async fn enrolled(town: &Town, done: &Value) -> (String, String, Vec<String>) {
+    let (status, made) = town.as_person(done, "POST", "/v1/me/factors/totp", Some(json!({"label": "Phone"}))).await;
+    assert_eq!(status, 201, "{made}");
+    let text = |name: &str| made[name].as_str().expect("text").to_owned();
+    assert!(text("qr_svg").contains("<svg") && text("uri").starts_with("otpauth://totp/"));
+    let (factor, secret) = (text("factor"), text("secret"));
+    let wrong = json!({"factor": factor, "code": "000000"});
+    let refused = town.as_person(done, "POST", "/v1/me/factors/totp/confirm", Some(wrong)).await;
+    assert_eq!(code_of(&refused), (401, "identity.code_wrong"));
+    let body = json!({"factor": factor, "code": code_now(town, &secret)});
+    let (status, confirmed) = town.as_person(done, "POST", "/v1/me/factors/totp/confirm", Some(body)).await;
+    assert_eq!(status, 200, "{confirmed}");
+    let codes = confirmed["recovery_codes"].as_array().expect("codes");
+    assert_eq!(codes.len(), 10);
+    (factor, secret, codes.iter().map(|code| code.as_str().expect("text").to_owned()).collect())
+}
+
+async fn at_factor(town: &Town) -> (String, Value) {
+    let flow = town.flow(MAIL, None).await;
+    let (status, step) = town.nobody(&format!("/v1/sign_in/{flow}/password"), json!({"password": PASSWORD})).await;
+    assert_eq!((status, &step["state"]), (200, &json!("second_factor")), "{step}");
+    (flow, step)
+}
+
+async fn show(town: &Town, flow: &str, factor: &str, code: &str) -> (u16, Value) {
+    town.nobody(&format!("/v1/sign_in/{flow}/factor"), json!({"factor": factor, "code": code})).await
+}
+
+#[tokio::test]
+async fn a_code_of_an_authenticator_works_once_whoever_asks_at_once() {
+    let town = town().await;
+    town.member("acme", MAIL, &[]).await;
+    refresh(&town.platform).await;
+    let done = town.signed_in(MAIL).await;
+    let (factor, secret, _) = enrolled(&town, &done).await;
+    let (flow, step) = at_factor(&town).await;
+    assert_eq!(step["factors"][0]["factor"], json!(factor), "{step}");
+    let used = show(&town, &flow, &factor, &code_now(&town, &secret)).await;
+    assert_eq!(code_of(&used), (401, "identity.code_used"), "enrolment has used it up");
+    town.platform.hand.advance_us(30 * 1_000_000);
+    let (other, _) = at_factor(&town).await;
+    let code = code_now(&town, &secret);
+    let (a, b) = tokio::join!(show(&town, &flow, &factor, &code), show(&town, &other, &factor, &code));
+    let mut statuses = [a.0, b.0];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 401], "{a:?} {b:?}");
+    let winner = if a.0 == 200 { a.1 } else { b.1 };
+    assert_eq!((&winner["state"], &winner["assurance"]), (&json!("done"), &json!(2)));
+    // Not after a restart either, nor an older one.
+    let again = town.platform.beside();
+    again.hand.advance_us(30 * 1_000_000);
+    let (third, _) = at_factor(&town).await;
+    let answer = again
+        .call_as_nobody("POST", &format!("/v1/sign_in/{third}/factor"), json!({"factor": factor, "code": code}))
+        .await;
+    assert_eq!(code_of(&answer), (401, "identity.code_used"));
+    // Five guesses end a sign-in.
+    for _ in 0..4 {
+        show(&town, &third, &factor, "000000").await;
+    }
+    assert_eq!(code_of(&show(&town, &third, &factor, "000000").await), (410, "identity.flow_over"));
+}
+
+#[tokio::test]
+async fn a_recovery_code_and_a_mailed_code_work_once() {
+    let town = town().await;
+    town.member("acme", MAIL, &[]).await;
+    refresh(&town.platform).await;
+    let done = town.signed_in(MAIL).await;
+    let (_, _, codes) = enrolled(&town, &done).await;
+    let (flow, _) = at_factor(&town).await;
+    let (status, entered) = show(&town, &flow, "recovery_code", &codes[0].to_uppercase()).await;
+    assert_eq!((status, &entered["assurance"]), (200, &json!(2)), "{entered}");
+    let (flow, _) = at_factor(&town).await;
+    assert_eq!(code_of(&show(&town, &flow, "recovery_code", &codes[0]).await), (401, "identity.code_wrong"));
+    assert_eq!(town.nobody(&format!("/v1/sign_in/{flow}/code"), json!({})).await.0, 202);
+    let soon = town.nobody(&format!("/v1/sign_in/{flow}/code"), json!({})).await;
+    assert_eq!(code_of(&soon), (429, "identity.too_many_attempts"));
+    let code = mailed_code(&town).await;
+    let (other, _) = at_factor(&town).await;
+    assert_eq!(show(&town, &other, "email_code", &code).await.0, 401, "it is for one sign-in");
+    assert_eq!(show(&town, &flow, "email_code", &code).await.0, 200);
+    assert_eq!(show(&town, &flow, "email_code", &code).await.0, 410);
+}
+
+async fn mailed_code(town: &Town) -> String {
+    while rowhouse_control::messages::turn(&town.platform.control).await.expect("a turn") {}
+    let folder = std::fs::read_dir(town.platform.mail_folder()).expect("the folder");
+    let texts = folder.map(|entry| std::fs::read_to_string(entry.expect("an entry").path()).expect("a file"));
+    let text = texts.filter(|text| text.contains("Your code is ")).last().expect("a mailed code");
+    text.split("Your code is ").nth(1).expect("a code").chars().take(6).collect()
+}
+
+#[tokio::test]
+async fn a_tenant_that_asks_for_a_second_factor_gets_it_and_nobody_is_shut_out() {
+    let town = town().await;
+    town.member("acme", MAIL, &["tenant_admin"]).await;
+    refresh(&town.platform).await;
+    let done = town.signed_in(MAIL).await;
+    let policy = json!({"mfa": "required", "mfa_grace_days": 0, "factors": ["totp"]});
+    let own = town.as_person(&done, "PUT", "/v1/sign_in_policy", Some(policy.clone())).await;
+    assert_eq!(code_of(&own), (409, "identity.policy_unmet"));
+    let weak = json!({"mfa": "optional", "password": {"length_min": 8}});
+    assert_eq!(town.as_person(&done, "PUT", "/v1/sign_in_policy", Some(weak)).await.0, 422);
+    let (status, seen) = town.post("/v1/sign_in_policy/preview?tenant=acme", json!({ "policy": policy })).await;
+    assert_eq!((status, &seen["must_enrol"], &seen["sessions_below"]), (200, &json!(1), &json!(1)), "{seen}");
+    let operator = town.platform.call(&town.operator, "PUT", "/v1/sign_in_policy?tenant=acme", Some(policy)).await;
+    assert_eq!(operator.0, 200, "{}", operator.1);
+    refresh(&town.platform).await;
+    assert_eq!(code_of(&town.me(&done).await), (401, "identity.session_ended"), "sessions below it are over");
+    // The way in: password, a mailed code that guards, enrolment.
+    let (flow, step) = at_factor(&town).await;
+    assert_eq!(step["factors"][0]["kind"], json!("email_code"), "{step}");
+    let early = town.nobody(&format!("/v1/sign_in/{flow}/enrol"), json!({})).await;
+    assert_eq!(code_of(&early), (409, "identity.factor_wrong_state"));
+    assert_eq!(town.nobody(&format!("/v1/sign_in/{flow}/code"), json!({})).await.0, 202);
+    let (status, step) = show(&town, &flow, "email_code", &mailed_code(&town).await).await;
+    assert_eq!((status, &step["state"]), (200, &json!("enrol")), "{step}");
+    let (status, made) = town.nobody(&format!("/v1/sign_in/{flow}/enrol"), json!({})).await;
+    assert_eq!(status, 200, "{made}");
+    let secret = made["secret"].as_str().expect("a secret");
+    let (status, entered) =
+        show(&town, &flow, made["factor"].as_str().expect("an id"), &code_now(&town, secret)).await;
+    assert_eq!((status, &entered["assurance"]), (200, &json!(2)), "{entered}");
+    assert_eq!(entered["recovery_codes"].as_array().map(Vec::len), Some(10));
+    let path = format!("/v1/me/factors/{}", made["factor"].as_str().expect("an id"));
+    let last = town.as_person(&entered, "DELETE", &path, None).await;
+    assert_eq!(code_of(&last), (409, "identity.last_factor"));
+    town.platform.hand.advance_us(11 * 60 * 1_000_000);
+    let (_, fresh) = town.refreshed(&entered["refresh_token"]).await;
+    let stale = town.as_person(&fresh, "POST", "/v1/me/factors/recovery_codes", Some(json!({}))).await;
+    assert_eq!(code_of(&stale), (401, "identity.step_up_required"));
+    let body = json!({"factor": made["factor"], "code": code_now(&town, secret)});
+    let (status, raised) = town.as_person(&fresh, "POST", "/v1/me/step_up", Some(body)).await;
+    assert_eq!(status, 200, "{raised}");
+    let (status, codes) = town.as_person(&raised, "POST", "/v1/me/factors/recovery_codes", Some(json!({}))).await;
+    assert_eq!(status, 200, "{codes}");
+}
+
+#[tokio::test]
+async fn a_password_is_set_anew_by_a_link_that_works_once_and_everything_else_ends() {
+    let town = town().await;
+    town.member("acme", MAIL, &[]).await;
+    refresh(&town.platform).await;
+    let done = town.signed_in(MAIL).await;
+    for email in [MAIL, "nobody@acme.example", "no address"] {
+        assert_eq!(town.nobody("/v1/sign_in/reset", json!({ "email": email })).await, (202, Value::Null));
+    }
+    let token = town.mailed("password_reset", MAIL).await;
+    let confirm = |password: &str| json!({"token": token, "password": password});
+    let weak = town.nobody("/v1/sign_in/reset/confirm", confirm("short")).await;
+    assert_eq!(code_of(&weak), (422, "identity.password_weak"));
+    let same = town.nobody("/v1/sign_in/reset/confirm", confirm(PASSWORD)).await;
+    assert_eq!(code_of(&same), (422, "identity.password_weak"), "it was used before");
+    let (first, second) = (confirm(OTHER), confirm(OTHER));
+    let (a, b) = tokio::join!(
+        town.nobody("/v1/sign_in/reset/confirm", first),
+        town.nobody("/v1/sign_in/reset/confirm", second)
+    );
+    let mut statuses = [a.0, b.0];
+    statuses.sort_unstable();
+    assert_eq!(statuses[0], 204, "{a:?} {b:?}");
+    assert!([410, 422].contains(&statuses[1]), "{a:?} {b:?}");
+    assert_eq!(code_of(&town.nobody("/v1/sign_in/reset/confirm", confirm("one more good password")).await).0, 410);
+    refresh(&town.platform).await;
+    assert_eq!(code_of(&town.me(&done).await), (401, "identity.session_ended"));
+    assert_eq!(town.try_password(MAIL, PASSWORD).await.0, 401);
+    let (status, entered) = town.try_password(MAIL, OTHER).await;
+    assert_eq!(status, 200, "{entered}");
+    // Who knows the present one changes it, and keeps this session.
+    let body = json!({"present": "not this one at all", "password": "one more good password"});
+    let refused = town.as_person(&entered, "POST", "/v1/me/password", Some(body)).await;
+    assert_eq!(code_of(&refused), (401, "identity.credentials_wrong"));
+    let body = json!({"present": OTHER, "password": "one more good password"});
+    assert_eq!(town.as_person(&entered, "POST", "/v1/me/password", Some(body)).await.0, 204);
+    refresh(&town.platform).await;
+    assert_eq!(town.me(&entered).await.0, 200);
+}
+
+#[tokio::test]
+async fn another_person_and_another_tenant_reach_nothing() {
+    let town = town().await;
+    town.member("acme", MAIL, &["tenant_admin"]).await;
+    let bob = town.member("bolt", "bob@bolt.example", &["tenant_admin"]).await;
+    refresh(&town.platform).await;
+    let (ana, theirs) = (town.signed_in(MAIL).await, town.signed_in("bob@bolt.example").await);
+    let session = theirs["session"].as_str().expect("an id");
+    for (method, path) in [
+        ("DELETE", format!("/v1/me/sessions/{session}")),
+        ("DELETE", format!("/v1/sessions/{session}")),
+        ("POST", format!("/v1/users/{bob}/unlock")),
+        ("POST", format!("/v1/users/{bob}/reset_factors")),
+        ("GET", "/v1/sign_in_policy?tenant=bolt".to_owned()),
+    ] {
+        let answer = town.as_person(&ana, method, &path, (method == "POST").then(|| json!({}))).await;
+        assert_eq!(answer.0, 404, "{method} {path}: {}", answer.1);
+    }
+    let (_, list) = town.as_person(&ana, "GET", &format!("/v1/sessions?user={bob}"), None).await;
+    assert_eq!(list["items"], json!([]));
+    let machine = town.platform.call(&town.operator, "GET", "/v1/me", None).await;
+    assert_eq!(code_of(&machine), (403, "access.denied"), "a key is no person");
+    assert_eq!(town.me(&theirs).await.0, 200);
+    let turned = town.as_person(&ana, "POST", "/v1/token_keys/turn", Some(json!({}))).await;
+    assert!([403, 404].contains(&turned.0));
+    assert_eq!(town.post("/v1/token_keys/turn", json!({})).await.0, 200);
+    refresh(&town.platform).await;
+    assert_eq!(code_of(&town.me(&ana).await), (401, "identity.token_invalid"));
+    let (status, fresh) = town.refreshed(&ana["refresh_token"]).await;
+    assert_eq!((status, town.me(&fresh).await.0), (200, 200), "the session goes on: {}", token_of(&fresh).len());
+}
+
+#[tokio::test]
+async fn a_form_that_is_not_from_our_own_page_is_not_taken() {
+    let town = town().await;
+    town.member("acme", MAIL, &[]).await;
+    refresh(&town.platform).await;
+    let (status, page) = town.platform.page("GET", "/account/sign_in", "").await;
+    assert_eq!(status, 200);
+    assert!(page.contains("name=\"form\"") && !page.contains("<script"), "{page}");
+    let form = format!("identifier=ana%40acme.example&password={}", PASSWORD.replace(' ', "+"));
+    for sent in [form.clone(), format!("{form}&form=0000")] {
+        let (status, page) = town.platform.page("POST", "/account/sign_in", &sent).await;
+        assert_eq!(status, 403, "{page}");
+    }
+    assert_eq!(town.platform.ask("SELECT count(*) FROM identity.sessions").await, "0");
+    let (status, _) = town.platform.page("POST", "/account", "step=sign_out").await;
+    assert_eq!(status, 303, "nobody is signed in");
+}
