@@ -154,6 +154,8 @@ async fn search_database(
     searched: &mut Searched,
 ) -> Result<(), PlaceError> {
     let admin = cell.connect(&place.database).await?;
+    // A crash while another tenant was erased may have left a copy since this one's tables were written anew.
+    orphans::remove(&admin).await?;
     let own = if place.isolation == Isolation::Shared { "" } else { place.login.as_str() };
     let rows = admin
         .query(
