@@ -83,10 +83,14 @@ fn credential(headers: &HeaderMap) -> Result<&str, Refusal> {
 
 /// A token that is ours, for us, valid now, and whose session has not ended.
 fn believed(directory: &Directory, text: &str, now_s: i64) -> Result<TokenClaims, Refusal> {
-    let claims = Unverified::read(text).and_then(|token| token.verify(&directory.tokens, AUDIENCE_CONTROL, now_s));
+    let claims =
+        Unverified::read(text).and_then(|token| token.verify(&directory.tokens, AUDIENCE_CONTROL, now_s));
     let claims = claims.map_err(|fault| fault.refusal())?;
     match directory.tenants.get(&claims.tenant) {
-        None => Err(Refusal::new(&kind::TOKEN_INVALID, "The access token is not valid here.").private("no_tenant")),
+        None => {
+            Err(Refusal::new(&kind::TOKEN_INVALID, "The access token is not valid here.")
+                .private("no_tenant"))
+        }
         Some(tenant) if tenant.has_ended(claims.session) => {
             Err(Refusal::new(&kind::SESSION_ENDED, "The session has ended."))
         }
@@ -231,7 +235,10 @@ impl Person {
     pub fn fresh(&self, now_s: i64, minutes: i64) -> Result<(), Refusal> {
         match now_s - self.claims.auth_time <= minutes * 60 {
             true => Ok(()),
-            false => Err(Refusal::new(&kind::STEP_UP_REQUIRED, format!("A proof of the last {minutes} minutes is needed."))),
+            false => Err(Refusal::new(
+                &kind::STEP_UP_REQUIRED,
+                format!("A proof of the last {minutes} minutes is needed."),
+            )),
         }
     }
 }

@@ -108,9 +108,7 @@ async fn explain(Path(code): Path<String>) -> Answer<Json<Explanation>> {
 
 /// The keys that contexts and access tokens are verified with (RFC 7517, RFC 8037).
 async fn jwks(State(control): State<Shared>) -> Json<serde_json::Value> {
-    let jwk = |kid: &str, x: String| {
-        json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": kid, "x": x})
-    };
+    let jwk = |kid: &str, x: String| json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": kid, "x": x});
     let context = control.context_signer.verifier();
     let tokens = control.directory.current().tokens.clone();
     let tokens = tokens.keys.iter().map(|key| jwk(&key.key_id, key.x()));

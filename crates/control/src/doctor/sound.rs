@@ -10,9 +10,12 @@ use crate::tenancy::service_tables::Installation;
 /// How long a finding of nothing is believed.
 const BELIEVED: Duration = Duration::from_secs(10);
 
+/// When a database was examined, and with which tables.
+type Examined = (Instant, Vec<Installation>);
+
 /// Shared databases that were found sound, by cell and name.
 #[derive(Debug, Default)]
-pub struct Sound(Mutex<BTreeMap<(String, String), (Instant, Vec<Installation>)>>);
+pub struct Sound(Mutex<BTreeMap<(String, String), Examined>>);
 
 impl Sound {
     /// Whether `database` of `cell` was found sound with just these tables, a moment ago.

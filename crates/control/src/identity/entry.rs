@@ -5,9 +5,9 @@ use rowhouse_domain::identity::{Checks, EntryReason, ProofKind};
 use rowhouse_domain::tenancy::Status;
 use rowhouse_store::{StoreError, Transaction};
 
+use super::factor;
 use super::queries::{self, MemberRow, MembershipStatus, UserStatus};
 use super::sign_in::{self, policy};
-use super::factor;
 use crate::{Control, tenancy};
 
 /// The answer.
@@ -69,7 +69,11 @@ pub async fn may_enter(
 }
 
 /// Whether the person has what the tenant asks for beyond a password, or time to get it.
-async fn can_meet(control: &Control, transaction: &Transaction, member: &MemberRow) -> Result<bool, StoreError> {
+async fn can_meet(
+    control: &Control,
+    transaction: &Transaction,
+    member: &MemberRow,
+) -> Result<bool, StoreError> {
     let in_force = policy::in_force(transaction, member.tenant).await?;
     let owned = factor::owned(transaction, member.user.id).await?;
     let has = owned.totp || (owned.address && in_force.policy.factors.contains(&ProofKind::EmailCode));

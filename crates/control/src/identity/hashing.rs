@@ -131,7 +131,12 @@ impl Hashing {
         digest
     }
 
-    async fn wait_and_derive(&self, pepper: &[u8; 32], like: &Hashed, password: &str) -> Result<Vec<u8>, Busy> {
+    async fn wait_and_derive(
+        &self,
+        pepper: &[u8; 32],
+        like: &Hashed,
+        password: &str,
+    ) -> Result<Vec<u8>, Busy> {
         let _place = Place::take(&self.waiting)?;
         let turn = tokio::time::timeout(WAIT_MAX, self.turns.acquire()).await.map_err(|_| Busy)?;
         let turn = turn.map_err(|_| Busy)?;

@@ -10,9 +10,9 @@ mod account;
 mod administrators;
 mod api;
 mod entry;
+mod erase;
 mod factor;
 mod form;
-mod erase;
 mod hashing;
 mod invitation;
 mod invitation_api;
@@ -31,9 +31,9 @@ pub use entry::{Entry, may_enter};
 pub use erase::{Erased, erase_tenant};
 pub use hashing::{Busy, Hashing, HashingSettings};
 pub use invitation::{FirstAdministrator, forget_prepared, invite_prepared, prepare_administrator};
+pub use queries::{MemberRow, MembershipStatus, UserRow, UserStatus, count_members, is_member};
 pub use session::{load_ended_sessions, token_keys};
 pub use sign_in::{Source, Sources};
-pub use queries::{MemberRow, MembershipStatus, UserRow, UserStatus, count_members, is_member};
 
 /// All pages for people, which are not part of the API.
 pub fn pages() -> axum::Router<crate::Shared> {

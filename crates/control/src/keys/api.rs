@@ -86,7 +86,8 @@ async fn create_key(
     let permit = caller.permit("api_key:create", Some(tenant))?;
     let mut new = body.value.parse()?;
     // Whoever holds a key of the tenant for a day gets no other one for a year. The operator's keys serve all tenants' lives.
-    let ends_us = caller.key().and_then(|key| key.standing.expires_at_us).filter(|_| caller.tenant() == tenant);
+    let ends_us =
+        caller.key().and_then(|key| key.standing.expires_at_us).filter(|_| caller.tenant() == tenant);
     new.maker_ends = ends_us.and_then(|us| Timestamp::from_microsecond(us).ok());
     bounds::within_maker(&caller, new.environment, new.services.as_deref())?;
     let transaction = control.store.write(&permit).await?;

@@ -10,7 +10,8 @@ const OTHER: &str = "a field of seven blue kites";
 
 /// Enrols an authenticator; its id, secret and the recovery codes.
 async fn enrolled(town: &Town, done: &Value) -> (String, String, Vec<String>) {
-    let (status, made) = town.as_person(done, "POST", "/v1/me/factors/totp", Some(json!({"label": "Phone"}))).await;
+    let (status, made) =
+        town.as_person(done, "POST", "/v1/me/factors/totp", Some(json!({"label": "Phone"}))).await;
     assert_eq!(status, 201, "{made}");
     let text = |name: &str| made[name].as_str().expect("text").to_owned();
     assert!(text("qr_svg").contains("<svg") && text("uri").starts_with("otpauth://totp/"));
@@ -28,7 +29,8 @@ async fn enrolled(town: &Town, done: &Value) -> (String, String, Vec<String>) {
 
 async fn at_factor(town: &Town) -> (String, Value) {
     let flow = town.flow(MAIL, None).await;
-    let (status, step) = town.nobody(&format!("/v1/sign_in/{flow}/password"), json!({"password": PASSWORD})).await;
+    let (status, step) =
+        town.nobody(&format!("/v1/sign_in/{flow}/password"), json!({"password": PASSWORD})).await;
     assert_eq!((status, &step["state"]), (200, &json!("second_factor")), "{step}");
     (flow, step)
 }
@@ -62,7 +64,11 @@ async fn a_code_of_an_authenticator_works_once_whoever_asks_at_once() {
     again.hand.advance_us(30 * 1_000_000);
     let (third, _) = at_factor(&town).await;
     let answer = again
-        .call_as_nobody("POST", &format!("/v1/sign_in/{third}/factor"), json!({"factor": factor, "code": code}))
+        .call_as_nobody(
+            "POST",
+            &format!("/v1/sign_in/{third}/factor"),
+            json!({"factor": factor, "code": code}),
+        )
         .await;
     assert_eq!(code_of(&answer), (401, "identity.code_used"));
     // Five guesses end a sign-in.
@@ -113,9 +119,11 @@ async fn a_tenant_that_asks_for_a_second_factor_gets_it_and_nobody_is_shut_out()
     assert_eq!(code_of(&own), (409, "identity.policy_unmet"));
     let weak = json!({"mfa": "optional", "password": {"length_min": 8}});
     assert_eq!(town.as_person(&done, "PUT", "/v1/sign_in_policy", Some(weak)).await.0, 422);
-    let (status, seen) = town.post("/v1/sign_in_policy/preview?tenant=acme", json!({ "policy": policy })).await;
+    let (status, seen) =
+        town.post("/v1/sign_in_policy/preview?tenant=acme", json!({ "policy": policy })).await;
     assert_eq!((status, &seen["must_enrol"], &seen["sessions_below"]), (200, &json!(1), &json!(1)), "{seen}");
-    let operator = town.platform.call(&town.operator, "PUT", "/v1/sign_in_policy?tenant=acme", Some(policy)).await;
+    let operator =
+        town.platform.call(&town.operator, "PUT", "/v1/sign_in_policy?tenant=acme", Some(policy)).await;
     assert_eq!(operator.0, 200, "{}", operator.1);
     refresh(&town.platform).await;
     assert_eq!(code_of(&town.me(&done).await), (401, "identity.session_ended"), "sessions below it are over");
@@ -144,7 +152,8 @@ async fn a_tenant_that_asks_for_a_second_factor_gets_it_and_nobody_is_shut_out()
     let body = json!({"factor": made["factor"], "code": code_now(&town, secret)});
     let (status, raised) = town.as_person(&fresh, "POST", "/v1/me/step_up", Some(body)).await;
     assert_eq!(status, 200, "{raised}");
-    let (status, codes) = town.as_person(&raised, "POST", "/v1/me/factors/recovery_codes", Some(json!({}))).await;
+    let (status, codes) =
+        town.as_person(&raised, "POST", "/v1/me/factors/recovery_codes", Some(json!({}))).await;
     assert_eq!(status, 200, "{codes}");
 }
 
@@ -172,7 +181,10 @@ async fn a_password_is_set_anew_by_a_link_that_works_once_and_everything_else_en
     statuses.sort_unstable();
     assert_eq!(statuses[0], 204, "{a:?} {b:?}");
     assert!([410, 422].contains(&statuses[1]), "{a:?} {b:?}");
-    assert_eq!(code_of(&town.nobody("/v1/sign_in/reset/confirm", confirm("one more good password")).await).0, 410);
+    assert_eq!(
+        code_of(&town.nobody("/v1/sign_in/reset/confirm", confirm("one more good password")).await).0,
+        410
+    );
     refresh(&town.platform).await;
     assert_eq!(code_of(&town.me(&done).await), (401, "identity.session_ended"));
     assert_eq!(town.try_password(MAIL, PASSWORD).await.0, 401);
@@ -217,7 +229,12 @@ async fn another_person_and_another_tenant_reach_nothing() {
     refresh(&town.platform).await;
     assert_eq!(code_of(&town.me(&ana).await), (401, "identity.token_invalid"));
     let (status, fresh) = town.refreshed(&ana["refresh_token"]).await;
-    assert_eq!((status, town.me(&fresh).await.0), (200, 200), "the session goes on: {}", token_of(&fresh).len());
+    assert_eq!(
+        (status, town.me(&fresh).await.0),
+        (200, 200),
+        "the session goes on: {}",
+        token_of(&fresh).len()
+    );
 }
 
 #[tokio::test]

@@ -35,7 +35,8 @@ impl Town {
     }
 
     pub async fn refreshed(&self, refresh_token: &Value) -> (u16, Value) {
-        let form = format!("grant_type=refresh_token&refresh_token={}", refresh_token.as_str().expect("a token"));
+        let form =
+            format!("grant_type=refresh_token&refresh_token={}", refresh_token.as_str().expect("a token"));
         let (status, body) = self.platform.page("POST", "/oauth2/token", &form).await;
         (status, serde_json::from_str(&body).unwrap_or_default())
     }
@@ -44,7 +45,13 @@ impl Town {
         self.platform.call(token_of(done), "GET", "/v1/me", None).await
     }
 
-    pub async fn as_person(&self, done: &Value, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+    pub async fn as_person(
+        &self,
+        done: &Value,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> (u16, Value) {
         self.platform.call(token_of(done), method, path, body).await
     }
 }
@@ -67,7 +74,8 @@ fn secret_of(text: &str) -> TotpSecret {
     const BASE32: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let value = text.chars().map(|c| BASE32.find(c).expect("base 32") as u8);
     let bits: Vec<u8> = value.flat_map(|v| (0..5).rev().map(move |bit| (v >> bit) & 1)).collect();
-    let bytes: Vec<u8> = bits.chunks(8).map(|eight| eight.iter().fold(0, |byte, bit| byte << 1 | bit)).collect();
+    let bytes: Vec<u8> =
+        bits.chunks(8).map(|eight| eight.iter().fold(0, |byte, bit| byte << 1 | bit)).collect();
     TotpSecret::new(bytes.try_into().expect("160 bits"))
 }
 
@@ -77,7 +85,10 @@ async fn a_person_signs_in_and_is_known_by_the_token() {
     let user = town.member("acme", MAIL, &["tenant_admin"]).await;
     refresh(&town.platform).await;
     let done = town.signed_in("ANA@acme.example").await;
-    assert_eq!((&done["tenant_code"], &done["user"], &done["assurance"]), (&json!("acme"), &json!(user), &json!(1)));
+    assert_eq!(
+        (&done["tenant_code"], &done["user"], &done["assurance"]),
+        (&json!("acme"), &json!(user), &json!(1))
+    );
     let (status, me) = town.me(&done).await;
     assert_eq!((status, &me["email"], &me["tenant"]["code"]), (200, &json!(MAIL), &json!("acme")), "{me}");
     let users = town.as_person(&done, "GET", "/v1/users", None).await;
@@ -96,7 +107,9 @@ async fn whatever_is_against_it_has_one_answer() {
     let suspended = town.member("acme", "sus@acme.example", &[]).await;
     assert_eq!(town.post(&format!("/v1/users/{suspended}/suspend?tenant=acme"), json!({})).await.0, 200);
     let gone = town.member("acme", "gone@acme.example", &[]).await;
-    town.platform.execute(&format!("UPDATE identity.users SET status = 'disabled' WHERE email = 'gone@acme.example'")).await;
+    town.platform
+        .execute("UPDATE identity.users SET status = 'disabled' WHERE email = 'gone@acme.example'")
+        .await;
     assert!(gone.starts_with("user_"));
     refresh(&town.platform).await;
     let elsewhere = town.flow(MAIL, Some("bolt")).await;
@@ -139,7 +152,8 @@ async fn guessing_locks_the_name_and_the_right_password_is_not_looked_at_either(
     let tries = (0..20).map(|_| town.try_password(MAIL, "a guess that is wrong"));
     let tries = futures(tries).await;
     assert!(tries.iter().all(|answer| code_of(answer) == (401, "identity.credentials_wrong")));
-    let counted = town.platform.ask("SELECT attempts FROM identity.throttles WHERE locked_until IS NOT NULL").await;
+    let counted =
+        town.platform.ask("SELECT attempts FROM identity.throttles WHERE locked_until IS NOT NULL").await;
     assert_eq!(counted, "10", "of twenty at once ten were looked at");
     assert_eq!(code_of(&town.try_password(MAIL, PASSWORD).await), (401, "identity.credentials_wrong"));
     let user = town.get("/v1/users?tenant=acme").await["items"][0]["id"].as_str().expect("an id").to_owned();

@@ -29,8 +29,8 @@ pub use resource_type::{ResourceType, RoleDefaults, with_standard_actions};
 pub use role::{
     BY_NAME_ONLY, RoleCatalogue, RoleDefinition, RoleError, key_permits, shipped_roles, standard_actions,
 };
-pub use tenant_role::{TenantRoleError, check_tenant_roles, composable};
 use serde::{Deserialize, Serialize};
+pub use tenant_role::{TenantRoleError, check_tenant_roles, composable};
 use uuid::Uuid;
 
 /// Kinds of principals.

@@ -9,8 +9,6 @@ mod totp;
 
 pub use entry::{Checks, EntryReason};
 pub use evidence::{Evidence, Proof, ProofKind};
-pub use policy::{
-    LockoutPolicy, Mfa, Next, Owned, PasswordPolicy, SessionPolicy, SignInPolicy, next,
-};
 pub use password::{PasswordFault, check_password, normal_form};
+pub use policy::{LockoutPolicy, Mfa, Next, Owned, PasswordPolicy, SessionPolicy, SignInPolicy, next};
 pub use totp::{TOTP_STEP_S, TotpSecret, totp_match};

@@ -110,18 +110,28 @@ impl SignInPolicy {
     /// What the operator asks of its own people, whatever else is set: no mailed codes, half an hour idle, twelve in all.
     pub fn operator() -> Self {
         let session = SessionPolicy { idle_min: 30, absolute_hours: 12, ..SessionPolicy::default() };
-        SignInPolicy { mfa: Mfa::Required, factors: vec![ProofKind::Totp], session, ..SignInPolicy::default() }
+        SignInPolicy {
+            mfa: Mfa::Required,
+            factors: vec![ProofKind::Totp],
+            session,
+            ..SignInPolicy::default()
+        }
     }
 
     /// Each field that is out of its bounds: its pointer, and what is allowed.
     pub fn faults(&self) -> Vec<(&'static str, &'static str)> {
         let SignInPolicy { password, lockout, session, .. } = self;
         let second = |kind: &ProofKind| matches!(kind, ProofKind::Totp | ProofKind::EmailCode);
-        let long_enough = password.length_min >= 15 || (self.mfa == Mfa::Required && self.mfa_grace_days == 0);
+        let long_enough =
+            password.length_min >= 15 || (self.mfa == Mfa::Required && self.mfa_grace_days == 0);
         let rows = [
             ((0..=90).contains(&self.mfa_grace_days), "/mfa_grace_days", "0 to 90"),
             (self.factors.iter().all(second), "/factors", "of `totp`, `email_code`"),
-            (self.factors.contains(&ProofKind::Totp), "/factors", "with `totp`: people need a factor that they can enrol"),
+            (
+                self.factors.contains(&ProofKind::Totp),
+                "/factors",
+                "with `totp`: people need a factor that they can enrol",
+            ),
             ((8..=64).contains(&password.length_min), "/password/length_min", "8 to 64"),
             (long_enough, "/password/length_min", "at least 15 where the password can be the only proof"),
             (password.history <= 24, "/password/history", "0 to 24"),
@@ -243,7 +253,11 @@ mod tests {
                 for bits in 0..16u8 {
                     let bit = |place: u8| bits & (1 << place) != 0;
                     let owned = Owned { totp: bit(0), recovery_codes: bit(1), address: bit(2) };
-                    cases.push((SignInPolicy { mfa, factors: factors.clone(), ..Default::default() }, owned, bit(3)));
+                    cases.push((
+                        SignInPolicy { mfa, factors: factors.clone(), ..Default::default() },
+                        owned,
+                        bit(3),
+                    ));
                 }
             }
         }
@@ -295,9 +309,14 @@ mod tests {
             }
         }
         let only_mail = Evidence::default().with(ProofKind::Password, 1).with(ProofKind::EmailCode, 2);
-        let strict = SignInPolicy { mfa: Mfa::Required, factors: vec![ProofKind::Totp], ..Default::default() };
+        let strict =
+            SignInPolicy { mfa: Mfa::Required, factors: vec![ProofKind::Totp], ..Default::default() };
         let owned = Owned { totp: false, recovery_codes: false, address: true };
-        assert_eq!(next(&strict, owned, &only_mail, false), Next::Enrol, "a mailed code guards, and is no factor");
+        assert_eq!(
+            next(&strict, owned, &only_mail, false),
+            Next::Enrol,
+            "a mailed code guards, and is no factor"
+        );
         let lost = Owned { totp: true, recovery_codes: true, address: true };
         let kinds = vec![ProofKind::Totp, ProofKind::RecoveryCode];
         assert_eq!(next(&strict, lost, &only_mail, true), Next::Show(kinds));
@@ -312,7 +331,10 @@ mod tests {
         assert_eq!(forced.faults(), []);
         assert_eq!(SignInPolicy::default().faults(), []);
         assert_eq!(SignInPolicy::operator().faults(), []);
-        assert_eq!(SignInPolicy { factors: vec![ProofKind::Password], ..Default::default() }.faults().len(), 2);
+        assert_eq!(
+            SignInPolicy { factors: vec![ProofKind::Password], ..Default::default() }.faults().len(),
+            2
+        );
     }
 
     proptest! {

@@ -207,7 +207,10 @@ pub(crate) fn authenticate<'r, 'v>(
 /// A token is good while its session is: in the one tenant that it is for.
 fn refuse_ended(tenant: Option<&Tenant>, claims: &TokenClaims) -> Result<(), Refusal> {
     match tenant.filter(|tenant| tenant.id == claims.tenant) {
-        None => Err(Refusal::new(&kind::TOKEN_INVALID, "The access token is not valid here.").private("no_tenant")),
+        None => {
+            Err(Refusal::new(&kind::TOKEN_INVALID, "The access token is not valid here.")
+                .private("no_tenant"))
+        }
         Some(tenant) if tenant.has_ended(claims.session) => {
             Err(Refusal::new(&kind::SESSION_ENDED, "The session has ended."))
         }

@@ -1,7 +1,7 @@
 //! Step 5: whether at all. One decision, the same as in the control plane.
 
 use http::HeaderValue;
-use rowhouse_domain::access::{Decision, Permit, PermissionId, Reason, decide, decide_key_of};
+use rowhouse_domain::access::{Decision, PermissionId, Permit, Reason, decide, decide_key_of};
 use rowhouse_domain::directory::Tenant;
 use rowhouse_domain::refusal::kind;
 use rowhouse_domain::routes::Matched;
@@ -64,12 +64,7 @@ pub(crate) fn authorise<'r, 'v>(
 }
 
 /// A key needs its own right and its owner's; who has signed in has the own ones.
-fn decided(
-    known: &Known<'_, '_>,
-    tenant: &Tenant,
-    needed: PermissionId,
-    now_us: i64,
-) -> Decision {
+fn decided(known: &Known<'_, '_>, tenant: &Tenant, needed: PermissionId, now_us: i64) -> Decision {
     let (id, principal) = (Some(tenant.id), known.principal());
     match &known.who {
         Who::Key(key) => decide_key_of(known.owner, id, principal, &key.permits, needed, now_us),

@@ -81,7 +81,8 @@ fn wrong_tenant(
         Ok(who) => {
             recording.wrong_tenant(own, &who, headers);
             let refusal = match who {
-                Who::Token(_) => Refusal::new(&kind::TOKEN_INVALID, "The access token is not valid here.").private("wrong_tenant"),
+                Who::Token(_) => Refusal::new(&kind::TOKEN_INVALID, "The access token is not valid here.")
+                    .private("wrong_tenant"),
                 _ => refusal,
             };
             Stop { synchronous: true, ..refusal.into() }

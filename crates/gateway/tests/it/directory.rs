@@ -27,6 +27,7 @@ pub struct Plan {
     pub limits: Vec<LimitDefinition>,
     pub tenants: Vec<Tenant>,
     pub keys: Vec<(rowhouse_domain::keys::PublicId, Key)>,
+    pub tokens: Arc<rowhouse_domain::identity::token::TokenKeys>,
     permissions: Arc<Permissions>,
     pepper: Pepper,
     entropy: Entropy,
@@ -78,6 +79,7 @@ impl Plan {
             limits: vec![],
             tenants: vec![],
             keys: vec![],
+            tokens: Arc::default(),
             permissions,
             pepper,
             entropy,
@@ -201,6 +203,7 @@ impl Plan {
             region: REGION.to_owned(),
         });
         directory.permissions = self.permissions.clone();
+        directory.tokens = self.tokens.clone();
         directory.services = self.services.clone().into();
         directory.routes =
             Arc::new(RouteTable::new(&self.routes, &self.services, &self.permissions).unwrap());

@@ -18,6 +18,7 @@ mod redis_server;
 mod stage;
 mod tenants;
 mod together;
+mod tokens;
 mod upstream;
 mod upstreams;
 mod versions;

@@ -191,7 +191,10 @@ async fn listen(
         let _ = stop.wait_for(|stopping| *stopping).await;
     };
     work.spawn(async move {
-        if let Err(error) = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).with_graceful_shutdown(told).await {
+        if let Err(error) = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
+            .with_graceful_shutdown(told)
+            .await
+        {
             tracing::error!(%error, %address, "a listener failed");
         }
     });

@@ -95,7 +95,8 @@ async fn me(State(control): State<Shared>, caller: Caller) -> Answer<Json<MeAnsw
         language: row.language,
         mfa_enabled: owned.totp,
         tenant,
-        roles: rights.map_or_else(Vec::new, |rights| rights.roles.iter().map(|role| role.to_string()).collect()),
+        roles: rights
+            .map_or_else(Vec::new, |rights| rights.roles.iter().map(|role| role.to_string()).collect()),
         session: person.claims.session.to_string(),
         assurance: person.claims.assurance.clone(),
     }))
@@ -190,14 +191,19 @@ async fn my_sessions(State(control): State<Shared>, caller: Caller) -> Answer<Js
 /// Ends one of the person's sessions. Its tokens are refused within a second.
 #[utoipa::path(delete, path = "/v1/me/sessions/{id}", operation_id = "identity.end_my_session", tag = "identity",
     params(("id" = String, Path)), responses((status = 204)))]
-async fn end_session(State(control): State<Shared>, caller: Caller, Path(id): Path<String>) -> Answer<StatusCode> {
+async fn end_session(
+    State(control): State<Shared>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Answer<StatusCode> {
     let person = caller.person()?;
     end_own(&control, &person, path_id(&id)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn end_own(control: &Control, person: &Person, id: SessionId) -> Result<(), Refusal> {
-    let transaction = control.store.write(&Permit::for_system(None, "a session that its person ends")).await?;
+    let transaction =
+        control.store.write(&Permit::for_system(None, "a session that its person ends")).await?;
     let row = session::queries::lock(&transaction, id).await?.filter(|row| row.user == person.user);
     let row = row.ok_or_else(|| Refusal::new(&kind::NOT_FOUND, "There is no such session."))?;
     let actor = Principal { kind: PrincipalKind::User, id: person.user.0 };
@@ -295,7 +301,11 @@ struct CodesAnswer {
 /// Confirms it with its first code.
 #[utoipa::path(post, path = "/v1/me/factors/totp/confirm", operation_id = "identity.confirm_my_totp", tag = "identity",
     request_body = ConfirmBody, responses((status = 200, body = CodesAnswer)))]
-async fn confirm_totp(State(control): State<Shared>, caller: Caller, body: Body<ConfirmBody>) -> Answer<Json<CodesAnswer>> {
+async fn confirm_totp(
+    State(control): State<Shared>,
+    caller: Caller,
+    body: Body<ConfirmBody>,
+) -> Answer<Json<CodesAnswer>> {
     let person = caller.person()?;
     fresh(&control, &person).await?;
     let ConfirmBody { factor, code } = body.value;
@@ -306,7 +316,11 @@ async fn confirm_totp(State(control): State<Shared>, caller: Caller, body: Body<
 /// Takes a factor away. Other sessions end.
 #[utoipa::path(delete, path = "/v1/me/factors/{id}", operation_id = "identity.remove_my_factor", tag = "identity",
     params(("id" = String, Path)), responses((status = 204)))]
-async fn remove_factor(State(control): State<Shared>, caller: Caller, Path(id): Path<String>) -> Answer<StatusCode> {
+async fn remove_factor(
+    State(control): State<Shared>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Answer<StatusCode> {
     let person = caller.person()?;
     fresh(&control, &person).await?;
     own::remove_factor(&control, whose(&caller, &person), path_id(&id)?).await?;
@@ -334,7 +348,11 @@ struct PasswordBody {
 /// Changes the password. Other sessions and trusted browsers end.
 #[utoipa::path(post, path = "/v1/me/password", operation_id = "identity.change_my_password", tag = "identity",
     request_body = PasswordBody, responses((status = 204)))]
-async fn change_password(State(control): State<Shared>, caller: Caller, body: Body<PasswordBody>) -> Answer<StatusCode> {
+async fn change_password(
+    State(control): State<Shared>,
+    caller: Caller,
+    body: Body<PasswordBody>,
+) -> Answer<StatusCode> {
     let person = caller.person()?;
     let PasswordBody { present, password } = body.value;
     own::change_password(&control, whose(&caller, &person), (&present, &password)).await?;
@@ -367,7 +385,11 @@ struct StepUpAnswer {
 /// Shows once more who one is.
 #[utoipa::path(post, path = "/v1/me/step_up", operation_id = "identity.step_up", tag = "identity",
     request_body = StepUpBody, responses((status = 200, body = StepUpAnswer)))]
-async fn prove_again(State(control): State<Shared>, caller: Caller, body: Body<StepUpBody>) -> Answer<Json<StepUpAnswer>> {
+async fn prove_again(
+    State(control): State<Shared>,
+    caller: Caller,
+    body: Body<StepUpBody>,
+) -> Answer<Json<StepUpAnswer>> {
     let person = caller.person()?;
     let StepUpBody { password, factor, code } = &body.value;
     let shown = match (password, factor, code) {

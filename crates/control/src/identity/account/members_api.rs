@@ -50,7 +50,8 @@ async fn list_sessions(
     let tenant = caller.one_tenant(asked.tenant.as_deref())?;
     let permit = caller.permit("user:read", Some(tenant))?;
     let transaction = control.store.read(&permit).await?;
-    let rows = session::queries::of_user(&transaction, asked.user, Some(tenant), control.clock().now()).await?;
+    let rows =
+        session::queries::of_user(&transaction, asked.user, Some(tenant), control.clock().now()).await?;
     transaction.finish().await?;
     Ok(Json(SessionsAnswer { items: rows.iter().map(|row| SessionAnswer::new(row, None)).collect() }))
 }
@@ -58,13 +59,20 @@ async fn list_sessions(
 /// Ends a member's session. Its tokens are refused within a second.
 #[utoipa::path(delete, path = "/v1/sessions/{id}", operation_id = "identity.end_session", tag = "identity",
     params(("id" = String, Path)), responses((status = 204)))]
-async fn end_session(State(control): State<Shared>, caller: Caller, Path(id): Path<String>) -> Answer<StatusCode> {
+async fn end_session(
+    State(control): State<Shared>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Answer<StatusCode> {
     let permit = caller.permit("user:update", caller.home())?;
     let id: SessionId = path_id(&id)?;
     let transaction = control.store.write(&permit).await?;
     let row = session::queries::lock(&transaction, id).await?;
     let row = row.ok_or_else(|| Refusal::new(&kind::NOT_FOUND, "There is no such session."))?;
-    if let Some(change) = session::end_one(&transaction, (row.tenant, row.id), "ended_by_administrator", permit.principal()).await? {
+    if let Some(change) =
+        session::end_one(&transaction, (row.tenant, row.id), "ended_by_administrator", permit.principal())
+            .await?
+    {
         transaction.commit(change.request(caller.request_id)).await?;
     }
     Ok(StatusCode::NO_CONTENT)
@@ -82,7 +90,8 @@ async fn unlock(
     let tenant = caller.one_tenant(asked.tenant.as_deref())?;
     let permit = caller.permit("user:update", Some(tenant))?;
     let user: UserId = path_id(&id)?;
-    let transaction = control.store.write(&Permit::for_system(None, "a lock that an administrator opens")).await?;
+    let transaction =
+        control.store.write(&Permit::for_system(None, "a lock that an administrator opens")).await?;
     let member = people::find_member(&transaction, tenant, user).await?;
     let member = member.filter(|member| member.status != people::MembershipStatus::Removed);
     let member = member.ok_or_else(|| Refusal::new(&kind::NOT_FOUND, "There is no such member."))?;
@@ -110,20 +119,26 @@ async fn reset_factors(
         person.fresh(control.clock().now_s(), 10)?;
     }
     let user: UserId = path_id(&id)?;
-    let transaction = control.store.write(&Permit::for_system(None, "factors that an administrator resets")).await?;
+    let transaction =
+        control.store.write(&Permit::for_system(None, "factors that an administrator resets")).await?;
     let member = people::find_member(&transaction, tenant, user).await?;
     let member = member.filter(|member| member.status != people::MembershipStatus::Removed);
     member.ok_or_else(|| Refusal::new(&kind::NOT_FOUND, "There is no such member."))?;
     let elsewhere = sign_in::tenants_of(&transaction, user).await?.iter().any(|other| *other != tenant);
     if elsewhere && !caller.is_operator() {
-        return Err(Refusal::new(&kind::ACCESS_DENIED, "The person belongs to other tenants too: only the operator does this.").into());
+        return Err(Refusal::new(
+            &kind::ACCESS_DENIED,
+            "The person belongs to other tenants too: only the operator does this.",
+        )
+        .into());
     }
     super::members::refuse_more_privileged(&caller, tenant, user)?;
     for row in factor::list(&transaction, user).await? {
         factor::revoke(&transaction, user, row.id).await?;
     }
     factor::drop_codes(&transaction, user).await?;
-    let mut changes = session::end_every(&transaction, user, None, "factors_reset", permit.principal()).await?;
+    let mut changes =
+        session::end_every(&transaction, user, None, "factors_reset", permit.principal()).await?;
     sign_in::told(&control, &transaction, user, "An administrator took your second factors away.").await?;
     let change = Change::new(tenant, "identity.mfa_disabled", "delete", permit.principal()).on("user", user);
     changes.push(change.details(json!({ "by": "administrator" })).request(caller.request_id));

@@ -27,7 +27,9 @@ impl Whose {
     }
 
     fn change(self, event: &str, action: &str) -> Change {
-        Change::new(OPERATOR_TENANT, event, action, self.actor()).on("user", self.user).request(self.request_id)
+        Change::new(OPERATOR_TENANT, event, action, self.actor())
+            .on("user", self.user)
+            .request(self.request_id)
     }
 }
 
@@ -70,7 +72,8 @@ pub async fn confirm_factor(
         false => factor::make_codes(control, &transaction, whose.user).await?,
     };
     sign_in::told(control, &transaction, whose.user, "An authenticator program was added.").await?;
-    let change = whose.change("identity.mfa_enabled", "create").on("factor", id).details(json!({ "kind": "totp" }));
+    let change =
+        whose.change("identity.mfa_enabled", "create").on("factor", id).details(json!({ "kind": "totp" }));
     transaction.commit(change).await?;
     Ok(codes)
 }
@@ -99,7 +102,10 @@ pub async fn remove_factor(control: &Control, whose: Whose, id: FactorId) -> Res
 async fn refuse_last(transaction: &Transaction, user: UserId) -> Result<(), Refusal> {
     for tenant in sign_in::tenants_of(transaction, user).await? {
         if policy::in_force(transaction, tenant).await?.policy.needed() > 1 {
-            return Err(Refusal::new(&kind::LAST_FACTOR, "A tenant that you belong to asks for a second factor."));
+            return Err(Refusal::new(
+                &kind::LAST_FACTOR,
+                "A tenant that you belong to asks for a second factor.",
+            ));
         }
     }
     Ok(())

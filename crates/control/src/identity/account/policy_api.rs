@@ -95,7 +95,8 @@ async fn put_policy(
             .request(caller.request_id),
     ];
     if wanted.needed() > 1 && wanted.mfa_grace_days == 0 {
-        let below = session::queries::end_below(&transaction, tenant, i16::from(wanted.needed()), now).await?;
+        let below =
+            session::queries::end_below(&transaction, tenant, i16::from(wanted.needed()), now).await?;
         changes.extend(below.iter().map(|(_, id)| session::ended(tenant, *id, "policy", permit.principal())));
     }
     let after = policy::in_force(&transaction, tenant).await?;
@@ -108,7 +109,9 @@ fn checked(wanted: SignInPolicy, tenant: rowhouse_domain::id::TenantId) -> Resul
     let faults = wanted.faults();
     if !faults.is_empty() {
         let refusal = Refusal::new(&kind::INVALID, "Fields of the policy are out of bounds.");
-        return Err(faults.into_iter().fold(refusal, |refusal, (at, allowed)| refusal.field(at, "out_of_bounds", allowed)));
+        return Err(faults
+            .into_iter()
+            .fold(refusal, |refusal, (at, allowed)| refusal.field(at, "out_of_bounds", allowed)));
     }
     match policy::floor(tenant) {
         Some(floor) if wanted.stricter(&floor) != wanted => {

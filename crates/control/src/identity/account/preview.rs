@@ -49,10 +49,17 @@ pub async fn preview(
         people: people.len(),
         must_enrol: 0,
         would_lose_entry: Vec::new(),
-        sessions_below: session::queries::count_below(&transaction, tenant, i16::from(in_force.needed()), now).await?,
+        sessions_below: session::queries::count_below(
+            &transaction,
+            tenant,
+            i16::from(in_force.needed()),
+            now,
+        )
+        .await?,
         administrators_without_factor: 0,
         refused_because: None,
-        grace_until: needs.then(|| (now + SignedDuration::from_hours(24 * in_force.mfa_grace_days)).to_string()),
+        grace_until: needs
+            .then(|| (now + SignedDuration::from_hours(24 * in_force.mfa_grace_days)).to_string()),
     };
     for person in &people {
         let owned = factor::owned(&transaction, person.id).await?;

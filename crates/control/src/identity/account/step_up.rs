@@ -49,7 +49,8 @@ pub async fn step_up(
             ProofKind::Password
         }
         Shown::Code(id, code) => {
-            let taken = factor::take_code(control, &transaction, (whose.user, id), (code, asked.totp_steps)).await;
+            let taken =
+                factor::take_code(control, &transaction, (whose.user, id), (code, asked.totp_steps)).await;
             if let Err(refusal) = taken {
                 transaction.rollback().await?;
                 sign_in::count_guess(control, whose.user).await?;
@@ -69,7 +70,11 @@ pub async fn step_up(
 }
 
 /// A new access token of a session that was raised.
-pub async fn token_of(control: &Control, id: SessionId, session: &SessionRow) -> Result<(String, i64), Refusal> {
+pub async fn token_of(
+    control: &Control,
+    id: SessionId,
+    session: &SessionRow,
+) -> Result<(String, i64), Refusal> {
     debug_assert_eq!(id, session.id);
     let transaction = control.store.read(&Permit::for_system(None, "a token after a step up")).await?;
     let ring = session::ring(control, &transaction).await?;

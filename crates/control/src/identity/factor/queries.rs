@@ -53,7 +53,11 @@ pub async fn active(tx: &Transaction, user: UserId) -> Result<Vec<FactorRow>, St
 }
 
 /// One factor of a person in a state.
-pub async fn find(tx: &Transaction, (user, id): (UserId, FactorId), state: &str) -> Result<Option<FactorRow>, StoreError> {
+pub async fn find(
+    tx: &Transaction,
+    (user, id): (UserId, FactorId),
+    state: &str,
+) -> Result<Option<FactorRow>, StoreError> {
     let sql = select!("WHERE user_id = $1 AND factor_id = $2 AND state = $3");
     Ok(tx.query_opt(sql, &[&user.0, &id.0, &state]).await?.as_ref().map(factor))
 }
@@ -90,7 +94,12 @@ pub async fn revoke(tx: &Transaction, user: UserId, id: FactorId) -> Result<bool
 }
 
 /// Puts recovery codes in the place of those before.
-pub async fn put_codes(tx: &Transaction, user: UserId, digests: &[Vec<u8>], now: Timestamp) -> Result<(), StoreError> {
+pub async fn put_codes(
+    tx: &Transaction,
+    user: UserId,
+    digests: &[Vec<u8>],
+    now: Timestamp,
+) -> Result<(), StoreError> {
     tx.execute("DELETE FROM identity.recovery_codes WHERE user_id = $1", &[&user.0]).await?;
     let sql = "INSERT INTO identity.recovery_codes (user_id, digest, created_at) SELECT $1, unnest($2::bytea[]), $3";
     tx.execute(sql, &[&user.0, &digests, &now]).await.map(drop)

@@ -13,9 +13,14 @@ const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 const PURPOSE: &str = "recovery_code";
 
 /// New codes, in the place of those before; told once. `abcd-efgh-ijkm-npqr`.
-pub async fn make_codes(control: &Control, transaction: &Transaction, user: UserId) -> Result<Vec<String>, Refusal> {
+pub async fn make_codes(
+    control: &Control,
+    transaction: &Transaction,
+    user: UserId,
+) -> Result<Vec<String>, Refusal> {
     let codes: Vec<String> = (0..CODES).map(|_| text(control.entropy().bytes())).collect();
-    let digests: Vec<Vec<u8>> = codes.iter().map(|code| token::digest(control, PURPOSE, &normal(code))).collect();
+    let digests: Vec<Vec<u8>> =
+        codes.iter().map(|code| token::digest(control, PURPOSE, &normal(code))).collect();
     queries::put_codes(transaction, user, &digests, control.clock().now()).await?;
     Ok(codes)
 }
@@ -24,7 +29,12 @@ pub async fn make_codes(control: &Control, transaction: &Transaction, user: User
 ///
 /// # Errors
 /// 401 `identity.code_wrong`.
-pub async fn use_code(control: &Control, transaction: &Transaction, user: UserId, code: &str) -> Result<i64, Refusal> {
+pub async fn use_code(
+    control: &Control,
+    transaction: &Transaction,
+    user: UserId,
+    code: &str,
+) -> Result<i64, Refusal> {
     let digest = token::digest(control, PURPOSE, &normal(code));
     if !queries::use_code(transaction, user, &digest).await? {
         return Err(Refusal::new(&kind::CODE_WRONG, "The code is wrong."));

@@ -48,7 +48,8 @@ pub async fn enrol(
     let label = if label.is_empty() { "Authenticator" } else { label };
     queries::insert(transaction, (user, id), (label, &sealed), now).await?;
     let uri = secret.uri(control.messages.brand(), account);
-    let code = QrCode::new(&uri).map_err(|_| Refusal::new(&kind::INTERNAL, "The picture could not be drawn."))?;
+    let code =
+        QrCode::new(&uri).map_err(|_| Refusal::new(&kind::INTERNAL, "The picture could not be drawn."))?;
     let qr_svg = code.render::<svg::Color<'_>>().min_dimensions(220, 220).build();
     Ok(Enrolment { factor: id, secret: secret.text(), uri, qr_svg })
 }
@@ -107,7 +108,8 @@ fn open(control: &Control, user: UserId, factor: &FactorRow) -> Result<TotpSecre
     let plain = seal(control).open(&[&factor.id.to_string(), &user.to_string()], sealed).ok();
     let secret: Option<[u8; 20]> = plain.and_then(|plain| plain.try_into().ok());
     secret.map(TotpSecret::new).ok_or_else(|| {
-        Refusal::new(&kind::UNAVAILABLE, "The factor cannot be read.").private("a sealed secret does not open")
+        Refusal::new(&kind::UNAVAILABLE, "The factor cannot be read.")
+            .private("a sealed secret does not open")
     })
 }
 

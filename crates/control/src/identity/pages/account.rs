@@ -112,7 +112,9 @@ pub async fn change(
     let whose = Whose { user: session.user, session: session.id, request_id };
     match changed(&control, &browser, &session, whose, &sent).await {
         Ok(response) => response,
-        Err(refusal) if refusal.code() == kind::STEP_UP_REQUIRED.code => step_up_page(&control, &browser, &session).await,
+        Err(refusal) if refusal.code() == kind::STEP_UP_REQUIRED.code => {
+            step_up_page(&control, &browser, &session).await
+        }
         Err(refusal) => match overview(&control, &browser, &session).await {
             Ok(page) => page.refused(&refusal).send(&control),
             Err(refusal) => Page::new("done", "Not now", browser.form()).refused(&refusal).send(&control),
@@ -151,12 +153,18 @@ async fn changed(
         "add" => {
             fresh(control, session)?;
             let own = account::add_factor(control, whose, "").await?;
-            let page = Page::new("enrol", "An authenticator program", browser.form()).with("qr_svg", own.qr_svg);
-            let page = page.with("secret", own.secret).with("factor", own.factor.to_string()).with("step", "confirm");
+            let page =
+                Page::new("enrol", "An authenticator program", browser.form()).with("qr_svg", own.qr_svg);
+            let page = page
+                .with("secret", own.secret)
+                .with("factor", own.factor.to_string())
+                .with("step", "confirm");
             return Ok(page.with("action", "/account").send(control));
         }
         "confirm" => {
-            let codes = account::confirm_factor(control, whose, sent.factor.parse().map_err(malformed)?, &sent.code).await?;
+            let codes =
+                account::confirm_factor(control, whose, sent.factor.parse().map_err(malformed)?, &sent.code)
+                    .await?;
             return Ok(codes_page(control, browser, codes));
         }
         "remove" => {
@@ -182,8 +190,12 @@ fn codes_page(control: &Control, browser: &Browser, codes: Vec<String>) -> Respo
 async fn end(control: &Control, own: &SessionRow, id: &str) -> Result<(), Refusal> {
     let none = || Refusal::new(&kind::NOT_FOUND, "There is no such session.");
     let id = id.parse().map_err(|_| none())?;
-    let transaction = control.store.write(&Permit::for_system(None, "a session that its person ends")).await?;
-    let row = session::queries::lock(&transaction, id).await?.filter(|row| row.user == own.user).ok_or_else(none)?;
+    let transaction =
+        control.store.write(&Permit::for_system(None, "a session that its person ends")).await?;
+    let row = session::queries::lock(&transaction, id)
+        .await?
+        .filter(|row| row.user == own.user)
+        .ok_or_else(none)?;
     let by = Subject::User(own.user).principal();
     if let Some(change) = session::end_one(&transaction, (row.tenant, row.id), "signed_out", by).await? {
         transaction.commit(change).await?;

@@ -44,8 +44,10 @@ impl FromRequestParts<Shared> for Browser {
         let (session, given) = (cookie(headers, SESSION), cookie(headers, FORM));
         let fresh = given.is_none().then(|| token::make(control, "form").0);
         let form = given.or_else(|| fresh.clone());
-        let bound = format!("{}/{}", form.as_deref().unwrap_or_default(), session.as_deref().unwrap_or_default());
-        let digest = token::digest(control, "form", &bound).iter().map(|byte| format!("{byte:02x}")).collect();
+        let bound =
+            format!("{}/{}", form.as_deref().unwrap_or_default(), session.as_deref().unwrap_or_default());
+        let digest =
+            token::digest(control, "form", &bound).iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Browser {
             session,
             flow: cookie(headers, FLOW),
@@ -74,7 +76,9 @@ impl Browser {
         let is_ours = bool::from(self.digest.as_bytes().ct_eq(sent.as_bytes()));
         match self.same_site && self.fresh.is_none() && self.form.is_some() && is_ours {
             true => Ok(()),
-            false => Err(Refusal::new(&kind::ENTRY_REFUSED, "The form is not from this page. Load it again.")),
+            false => {
+                Err(Refusal::new(&kind::ENTRY_REFUSED, "The form is not from this page. Load it again."))
+            }
         }
     }
 
@@ -84,7 +88,8 @@ impl Browser {
         let digest = token::digest(control, COOKIE, text);
         let now = control.clock().now();
         let transaction = control.store.write(&Permit::for_system(None, "a browser's session")).await?;
-        let row = session::queries::lock_by_cookie(&transaction, &digest).await?.filter(|row| !row.is_over(now));
+        let row =
+            session::queries::lock_by_cookie(&transaction, &digest).await?.filter(|row| !row.is_over(now));
         let Some(row) = row else {
             transaction.rollback().await?;
             return Ok(None);
@@ -110,8 +115,10 @@ fn same_site(headers: &HeaderMap, control: &Control) -> bool {
         Some(site) => site == b"same-origin",
         None => match text(header::ORIGIN) {
             Some(origin) => {
-                let own = text(header::HOST).map(|host| [format!("http://{host}"), format!("https://{host}")]);
-                origin == control.settings.public_url || own.is_some_and(|own| own.iter().any(|own| own == origin))
+                let own =
+                    text(header::HOST).map(|host| [format!("http://{host}"), format!("https://{host}")]);
+                origin == control.settings.public_url
+                    || own.is_some_and(|own| own.iter().any(|own| own == origin))
             }
             // A program, which nobody can make send a form: the token decides.
             None => true,

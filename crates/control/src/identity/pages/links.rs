@@ -37,7 +37,11 @@ fn page(view: &'static str, title: &str, browser: &Browser, token: &str) -> Page
     browser.form_cookie().into_iter().fold(page, Page::cookie)
 }
 
-pub async fn reset_form(State(control): State<Shared>, browser: Browser, Query(link): Query<Link>) -> Response {
+pub async fn reset_form(
+    State(control): State<Shared>,
+    browser: Browser,
+    Query(link): Query<Link>,
+) -> Response {
     page("reset", "A new password", &browser, &link.token).send(&control)
 }
 
@@ -74,7 +78,11 @@ async fn reset_or_ask(
     Ok("The password is set. Sign in with it.")
 }
 
-pub async fn unlock_form(State(control): State<Shared>, browser: Browser, Query(link): Query<Link>) -> Response {
+pub async fn unlock_form(
+    State(control): State<Shared>,
+    browser: Browser,
+    Query(link): Query<Link>,
+) -> Response {
     page("unlock", "Unlock", &browser, &link.token).send(&control)
 }
 
@@ -90,7 +98,9 @@ pub async fn unlock(
         Err(refusal) => Err(refusal),
     };
     match done {
-        Ok(()) => page("done", "Unlocked", &browser, "").good("Your password is looked at again.").send(&control),
+        Ok(()) => {
+            page("done", "Unlocked", &browser, "").good("Your password is looked at again.").send(&control)
+        }
         Err(refusal) => page("done", "Not yet", &browser, "").refused(&refusal).send(&control),
     }
 }

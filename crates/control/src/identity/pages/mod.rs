@@ -30,6 +30,7 @@ pub fn routes() -> Router<Shared> {
 }
 
 async fn style() -> impl IntoResponse {
-    let kind = [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "public, max-age=300")];
+    let kind =
+        [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "public, max-age=300")];
     (kind, include_str!("style.css"))
 }

@@ -14,7 +14,8 @@ use super::guard::{self, Browser};
 use super::render::{self, Page};
 use crate::identity::form;
 use crate::identity::sign_in::{
-    self as flow, Progress, Source, Told, begin_enrolment, choose_tenant, mail_code, prove_password, show_factor,
+    self as flow, Progress, Source, Told, begin_enrolment, choose_tenant, mail_code, prove_password,
+    show_factor,
 };
 use crate::{Control, Shared};
 
@@ -39,7 +40,8 @@ struct Entered {
 }
 
 fn first(browser: &Browser, identifier: &str, tenant: &str) -> Page {
-    let page = Page::new("sign_in", "Sign in", browser.form()).with("identifier", identifier).with("tenant", tenant);
+    let page =
+        Page::new("sign_in", "Sign in", browser.form()).with("identifier", identifier).with("tenant", tenant);
     with_form(page, browser)
 }
 
@@ -67,7 +69,9 @@ pub async fn send(
     let entered = form::read::<Entered>(&body).unwrap_or_default();
     match begin(&control, &browser, &source, request_id, &entered).await {
         Ok((text, progress)) => answer(&control, &browser, &text, progress),
-        Err(refusal) => first(&browser, &entered.identifier, &entered.tenant).refused(&refusal).send(&control),
+        Err(refusal) => {
+            first(&browser, &entered.identifier, &entered.tenant).refused(&refusal).send(&control)
+        }
     }
 }
 
@@ -81,7 +85,13 @@ async fn begin(
     browser.check(&entered.form)?;
     let tenant = Some(entered.tenant.as_str()).filter(|tenant| !tenant.is_empty());
     let started = flow::start(control, &entered.identifier, tenant)?;
-    let told = Told { flow: &started.flow, source, by_cookie: true, trust_device: entered.trust == "yes", request_id };
+    let told = Told {
+        flow: &started.flow,
+        source,
+        by_cookie: true,
+        trust_device: entered.trust == "yes",
+        request_id,
+    };
     let progress = prove_password(control, &told, &entered.password, browser.device.as_deref()).await?;
     Ok((started.flow, progress))
 }
@@ -106,11 +116,13 @@ fn answer(control: &Control, browser: &Browser, text: &str, progress: Progress) 
             let factors: Vec<Value> = offers
                 .iter()
                 .map(|offer| {
-                    let factor = offer.factor.map_or_else(|| offer.kind.as_str().to_owned(), |id| id.to_string());
+                    let factor =
+                        offer.factor.map_or_else(|| offer.kind.as_str().to_owned(), |id| id.to_string());
                     Value::from_pairs([("factor", factor), ("label", offer.label.clone())])
                 })
                 .collect();
-            let page = Page::new("factor", "One more thing", form).with("factors", factors).with("mails", mails);
+            let page =
+                Page::new("factor", "One more thing", form).with("factors", factors).with("mails", mails);
             page.cookie(guard::flow_cookie(text)).send(control)
         }
         Progress::Enrol => {
@@ -119,7 +131,13 @@ fn answer(control: &Control, browser: &Browser, text: &str, progress: Progress) 
         Progress::Choose(choices) => {
             let tenants: Vec<Value> = choices
                 .into_iter()
-                .map(|one| Value::from_pairs([("id", one.tenant.to_string()), ("code", one.code), ("name", one.name)]))
+                .map(|one| {
+                    Value::from_pairs([
+                        ("id", one.tenant.to_string()),
+                        ("code", one.code),
+                        ("name", one.name),
+                    ])
+                })
                 .collect();
             let page = Page::new("choose", "Where to?", form).with("tenants", tenants);
             page.cookie(guard::flow_cookie(text)).send(control)
@@ -157,19 +175,28 @@ pub async fn step(
 ) -> Response {
     let sent = form::read::<Step>(&body).unwrap_or_default();
     let Some(text) = browser.flow.clone() else { return Redirect::to("/account/sign_in").into_response() };
-    let told = Told { flow: &text, source: &source, by_cookie: true, trust_device: sent.trust == "yes", request_id };
+    let told =
+        Told { flow: &text, source: &source, by_cookie: true, trust_device: sent.trust == "yes", request_id };
     match taken(&control, &browser, &told, &sent).await {
         Ok(response) => response,
         Err(refusal) if refusal.status() == 410 => first(&browser, "", "").refused(&refusal).send(&control),
         Err(refusal) => {
-            let factor = Value::from_pairs([("factor", sent.factor.clone()), ("label", "The same as before".to_owned())]);
+            let factor = Value::from_pairs([
+                ("factor", sent.factor.clone()),
+                ("label", "The same as before".to_owned()),
+            ]);
             let page = Page::new("factor", "One more thing", browser.form()).with("factors", vec![factor]);
             page.with("mails", sent.factor == "email_code").refused(&refusal).send(&control)
         }
     }
 }
 
-async fn taken(control: &Control, browser: &Browser, told: &Told<'_>, sent: &Step) -> Result<Response, Refusal> {
+async fn taken(
+    control: &Control,
+    browser: &Browser,
+    told: &Told<'_>,
+    sent: &Step,
+) -> Result<Response, Refusal> {
     browser.check(&sent.form)?;
     let form = browser.form();
     let progress = match sent.step.as_str() {
@@ -186,8 +213,11 @@ async fn taken(control: &Control, browser: &Browser, told: &Told<'_>, sent: &Ste
         }
         "enrol" => {
             let own = begin_enrolment(control, told).await?;
-            let page = Page::new("enrol", "A second factor", form).with("on_the_way", true).with("qr_svg", own.qr_svg);
-            let page = page.with("secret", own.secret).with("factor", own.factor.to_string()).with("step", "factor");
+            let page = Page::new("enrol", "A second factor", form)
+                .with("on_the_way", true)
+                .with("qr_svg", own.qr_svg);
+            let page =
+                page.with("secret", own.secret).with("factor", own.factor.to_string()).with("step", "factor");
             return Ok(page.with("action", "/account/sign_in/next").send(control));
         }
         _ => return Err(Refusal::new(&kind::INVALID, "The form is not complete.")),

@@ -4,8 +4,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use jiff::{SignedDuration, Timestamp};
 use rowhouse_domain::id::{SessionId, TenantId};
 use rowhouse_domain::identity::token::{
-    AUDIENCE_CONTROL, AUDIENCE_GATEWAY, Subject, TOKEN_LEEWAY_S, TOKEN_LIFETIME_MAX_S, TOKEN_LIFETIME_S, TokenClaims,
-    TokenKeys, TokenRing,
+    AUDIENCE_CONTROL, AUDIENCE_GATEWAY, Subject, TOKEN_LEEWAY_S, TOKEN_LIFETIME_MAX_S, TOKEN_LIFETIME_S,
+    TokenClaims, TokenKeys, TokenRing,
 };
 use rowhouse_store::{StoreError, Transaction};
 use sha2::Sha256;
@@ -15,7 +15,8 @@ use crate::Control;
 
 /// The keys of this installation, as the running transaction knows their generation. The transaction must see the platform.
 pub async fn ring(control: &Control, transaction: &Transaction) -> Result<TokenRing, StoreError> {
-    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&control.settings.sealing_key).expect("a key of any length");
+    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&control.settings.sealing_key)
+        .expect("a key of any length");
     mac.update(b"identity/token_ring/v1");
     let generation = u32::try_from(queries::generation(transaction).await?);
     let generation = generation.map_err(|_| StoreError::Stored { what: "the generation of token keys" })?;

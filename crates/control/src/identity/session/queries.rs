@@ -87,7 +87,8 @@ pub async fn insert(tx: &Transaction, new: &SessionRow, digest: Option<&[u8]>) -
 
 /// A session that has not been ended, held against others.
 pub async fn lock(tx: &Transaction, id: SessionId) -> Result<Option<SessionRow>, StoreError> {
-    let row = tx.query_opt(select!("WHERE session_id = $1 AND ended_at IS NULL FOR UPDATE"), &[&id.0]).await?;
+    let row =
+        tx.query_opt(select!("WHERE session_id = $1 AND ended_at IS NULL FOR UPDATE"), &[&id.0]).await?;
     Ok(row.as_ref().map(session))
 }
 
@@ -170,7 +171,12 @@ pub async fn ended_since(
 }
 
 /// The session was used.
-pub async fn seen(tx: &Transaction, id: SessionId, now: Timestamp, idle_until: Timestamp) -> Result<(), StoreError> {
+pub async fn seen(
+    tx: &Transaction,
+    id: SessionId,
+    now: Timestamp,
+    idle_until: Timestamp,
+) -> Result<(), StoreError> {
     let sql = "UPDATE identity.sessions SET last_seen_at = $2, idle_until = $3 WHERE session_id = $1";
     tx.execute(sql, &[&id.0, &now, &idle_until]).await.map(drop)
 }
@@ -209,23 +215,26 @@ pub async fn put_refresh(
 
 /// The session of a refresh token, whatever became of it. It is locked before the token is read.
 pub async fn refresh_session(tx: &Transaction, digest: &[u8]) -> Result<Option<SessionId>, StoreError> {
-    let row = tx.query_opt("SELECT session_id FROM identity.refresh_tokens WHERE digest = $1", &[&digest]).await?;
+    let row =
+        tx.query_opt("SELECT session_id FROM identity.refresh_tokens WHERE digest = $1", &[&digest]).await?;
     Ok(row.map(|row| SessionId(row.get(0))))
 }
 
 /// A refresh token, held against others.
 pub async fn lock_refresh(tx: &Transaction, digest: &[u8]) -> Result<Option<RefreshRow>, StoreError> {
-    let sql = "SELECT successor, expires_at, used_at FROM identity.refresh_tokens WHERE digest = $1 FOR UPDATE";
+    let sql =
+        "SELECT successor, expires_at, used_at FROM identity.refresh_tokens WHERE digest = $1 FOR UPDATE";
     let row = tx.query_opt(sql, &[&digest]).await?;
-    Ok(row.map(|row| RefreshRow {
-        successor: row.get(0),
-        expires_at: row.get(1),
-        used_at: row.get(2),
-    }))
+    Ok(row.map(|row| RefreshRow { successor: row.get(0), expires_at: row.get(1), used_at: row.get(2) }))
 }
 
 /// A refresh token was used, and what follows it.
-pub async fn use_refresh(tx: &Transaction, digest: &[u8], successor: &[u8], now: Timestamp) -> Result<(), StoreError> {
+pub async fn use_refresh(
+    tx: &Transaction,
+    digest: &[u8],
+    successor: &[u8],
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let sql = "UPDATE identity.refresh_tokens SET used_at = coalesce(used_at, $3), successor = $2 WHERE digest = $1";
     tx.execute(sql, &[&digest, &successor, &now]).await.map(drop)
 }
@@ -239,12 +248,18 @@ pub async fn void_unused_refresh(tx: &Transaction, digest: &[u8]) -> Result<bool
 /// Removes what is over: sessions and counters of tries since `before`, the rest at its own time.
 pub async fn sweep(tx: &Transaction, before: Timestamp, now: Timestamp) -> Result<(), StoreError> {
     for (sql, at) in [
-        ("DELETE FROM identity.sessions WHERE session_id IN (SELECT session_id FROM identity.sessions \
-          WHERE coalesce(ended_at, least(idle_until, absolute_until)) < $1 LIMIT 5000)", before),
+        (
+            "DELETE FROM identity.sessions WHERE session_id IN (SELECT session_id FROM identity.sessions \
+          WHERE coalesce(ended_at, least(idle_until, absolute_until)) < $1 LIMIT 5000)",
+            before,
+        ),
         ("DELETE FROM identity.flows WHERE expires_at < $1", now),
         ("DELETE FROM identity.links WHERE expires_at < $1", now),
         ("DELETE FROM identity.devices WHERE expires_at < $1", now),
-        ("DELETE FROM identity.throttles WHERE changed_at < $1 AND consecutive < 100 AND (locked_until IS NULL OR locked_until < $1)", before),
+        (
+            "DELETE FROM identity.throttles WHERE changed_at < $1 AND consecutive < 100 AND (locked_until IS NULL OR locked_until < $1)",
+            before,
+        ),
     ] {
         tx.execute(sql, &[&at]).await?;
     }

@@ -85,9 +85,16 @@ async fn may_ask_again(transaction: &Transaction, row: &RefreshRow, now: Timesta
     Ok(in_time && queries::void_unused_refresh(transaction, successor).await?)
 }
 
-async fn copied(transaction: Transaction, session: &SessionRow, request_id: RequestId) -> Result<Refusal, Refusal> {
+async fn copied(
+    transaction: Transaction,
+    session: &SessionRow,
+    request_id: RequestId,
+) -> Result<Refusal, Refusal> {
     let mut changes: Vec<Change> =
-        end_one(&transaction, (session.tenant, session.id), "refresh_token_reused", actor(session)).await?.into_iter().collect();
+        end_one(&transaction, (session.tenant, session.id), "refresh_token_reused", actor(session))
+            .await?
+            .into_iter()
+            .collect();
     let told = Change::new(session.tenant, "identity.refresh_token_reused", "update", actor(session))
         .on("session", session.id)
         .details(json!({}))

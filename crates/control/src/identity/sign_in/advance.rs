@@ -101,7 +101,9 @@ async fn enter(
     throttle::clear(&transaction, &flow.throttle).await?;
     queries::close(&transaction, &flow.digest).await?;
     let device = match told.trust_device && policy.trusted_device_days > 0 {
-        true => Some(trust(control, &transaction, (tenant, flow.user), told, policy.trusted_device_days).await?),
+        true => {
+            Some(trust(control, &transaction, (tenant, flow.user), told, policy.trusted_device_days).await?)
+        }
         false => None,
     };
     let record = tenancy::get(&transaction, tenant).await?;
@@ -152,8 +154,12 @@ async fn offers(transaction: &Transaction, user: UserId, kinds: &[ProofKind]) ->
                 let own = factor::active(transaction, user).await?.into_iter();
                 all.extend(own.map(|row| Offer { kind: *kind, factor: Some(row.id), label: row.label }));
             }
-            ProofKind::EmailCode => all.push(Offer { kind: *kind, factor: None, label: "A code by e-mail".into() }),
-            ProofKind::RecoveryCode => all.push(Offer { kind: *kind, factor: None, label: "A recovery code".into() }),
+            ProofKind::EmailCode => {
+                all.push(Offer { kind: *kind, factor: None, label: "A code by e-mail".into() })
+            }
+            ProofKind::RecoveryCode => {
+                all.push(Offer { kind: *kind, factor: None, label: "A recovery code".into() })
+            }
             ProofKind::Password => {}
         }
     }

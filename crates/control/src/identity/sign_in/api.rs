@@ -64,7 +64,11 @@ struct StartAnswer {
     request_body = StartBody, responses((status = 200, body = StartAnswer)))]
 async fn start(State(control): State<Shared>, body: Body<StartBody>) -> Answer<Json<StartAnswer>> {
     let started = flow::start(&control, &body.value.identifier, body.value.tenant.as_deref())?;
-    Ok(Json(StartAnswer { flow: started.flow, expires_at: started.until.to_string(), offer: vec!["password"] }))
+    Ok(Json(StartAnswer {
+        flow: started.flow,
+        expires_at: started.until.to_string(),
+        offer: vec!["password"],
+    }))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -178,7 +182,11 @@ struct ForgottenBody {
 /// Mails a link to set a new password, if somebody has this address. Always 202.
 #[utoipa::path(post, path = "/v1/sign_in/reset", operation_id = "identity.forget_password", tag = "identity",
     request_body = ForgottenBody, responses((status = 202)))]
-async fn forgotten(State(control): State<Shared>, source: Source, body: Body<ForgottenBody>) -> Answer<StatusCode> {
+async fn forgotten(
+    State(control): State<Shared>,
+    source: Source,
+    body: Body<ForgottenBody>,
+) -> Answer<StatusCode> {
     reset::forgotten(&control, &body.value.email, &source).await?;
     Ok(StatusCode::ACCEPTED)
 }

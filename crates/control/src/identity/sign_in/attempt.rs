@@ -88,7 +88,8 @@ async fn tried(
     control.sign_in_sources.admit(told.source, &opened.name, control.clock().now_us())?;
     let digest = flow::digest(control, told.flow);
     let looked = look(control, &opened, &digest, device).await?;
-    let is_right = control.hashing.verify(&pepper(control), looked.stored.as_ref(), password).await.map_err(busy)?;
+    let is_right =
+        control.hashing.verify(&pepper(control), looked.stored.as_ref(), password).await.map_err(busy)?;
     let (Some(user), Some(stored), true) = (looked.user, &looked.stored, is_right) else {
         failed(control, &looked, told).await?;
         return Err(wrong());
@@ -185,8 +186,14 @@ async fn counter(
 }
 
 /// The tenant that the person would enter: the one that is named if they belong to it, else any that they do.
-async fn home(transaction: &Transaction, user: UserId, wanted: Option<TenantId>) -> Result<Option<TenantId>, Refusal> {
-    let Some(wanted) = wanted else { return Ok(queries::tenants_of(transaction, user).await?.first().copied()) };
+async fn home(
+    transaction: &Transaction,
+    user: UserId,
+    wanted: Option<TenantId>,
+) -> Result<Option<TenantId>, Refusal> {
+    let Some(wanted) = wanted else {
+        return Ok(queries::tenants_of(transaction, user).await?.first().copied());
+    };
     let member = people::find_member(transaction, wanted, user).await?;
     Ok(member.filter(|member| member.status == MembershipStatus::Active).map(|_| wanted))
 }
@@ -202,7 +209,9 @@ async fn failed(control: &Control, looked: &Looked, told: &Told<'_>) -> Result<(
         Some(user) => change.on("user", user),
         None => change.on("name", rowhouse_domain::id::encode(first_bits(&looked.throttle))),
     };
-    if let (Some(user), Some(email), true, true) = (looked.user, &looked.email, locks, looked.stored.is_some()) {
+    if let (Some(user), Some(email), true, true) =
+        (looked.user, &looked.email, locks, looked.stored.is_some())
+    {
         tell_of_lock(control, &transaction, (looked.log, user), email, &looked.throttle).await?;
     }
     transaction.commit(change.details(json!({ "locks": locks })).request(told.request_id)).await?;

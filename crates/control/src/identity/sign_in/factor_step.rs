@@ -26,7 +26,8 @@ use crate::messages::{NewMessage, To, queue};
 /// Wrong codes that a sign-in may have.
 const GUESSES_MAX: i32 = 5;
 /// Wrong codes that a person may have in a day, over all factors: 3 × 30 of a million is below one in 10,000.
-const GUESSES: Window = Window { most: 30, within: SignedDuration::from_hours(24), apart: SignedDuration::ZERO };
+const GUESSES: Window =
+    Window { most: 30, within: SignedDuration::from_hours(24), apart: SignedDuration::ZERO };
 
 /// Shows a code: `factor` is the id of an authenticator program (or of one that is being enrolled), `email_code` or
 /// `recovery_code`.
@@ -71,15 +72,23 @@ async fn take(
         }
         "recovery_code" => {
             let rest = factor::use_code(control, transaction, user, code).await?;
-            let told = NewMessage::new(&template::RECOVERY_CODE_USED, OPERATOR_TENANT, To::User(user), format!("{user}/{now}/{rest}"))
-                .value("at", now)
-                .value("left", rest);
+            let told = NewMessage::new(
+                &template::RECOVERY_CODE_USED,
+                OPERATOR_TENANT,
+                To::User(user),
+                format!("{user}/{now}/{rest}"),
+            )
+            .value("at", now)
+            .value("left", rest);
             queue(control, transaction, told).await?;
             ProofKind::RecoveryCode
         }
         id => {
             let id: FactorId = id.parse().map_err(|_| wrong())?;
-            let is_pending = factor::list(transaction, user).await?.iter().any(|row| row.id == id && row.state == "pending");
+            let is_pending = factor::list(transaction, user)
+                .await?
+                .iter()
+                .any(|row| row.id == id && row.state == "pending");
             match is_pending {
                 // Enrolled on the way in.
                 true => {
@@ -87,7 +96,15 @@ async fn take(
                     left.recovery_codes = factor::make_codes(control, transaction, user).await?;
                     left.changes.push(enrolled(user, id));
                 }
-                false => factor::take_code(control, transaction, (user, id), (code, around(transaction, flow).await?)).await?,
+                false => {
+                    factor::take_code(
+                        control,
+                        transaction,
+                        (user, id),
+                        (code, around(transaction, flow).await?),
+                    )
+                    .await?
+                }
             }
             ProofKind::Totp
         }
@@ -148,10 +165,11 @@ async fn guessed(control: &Control, told: &Told<'_>) -> Result<(), Refusal> {
     }
     spend_guess(control, &transaction, flow.user).await?;
     let actor = Principal { kind: PrincipalKind::User, id: flow.user.0 };
-    let mut change = Change::new(flow.wanted.unwrap_or(OPERATOR_TENANT), "identity.login_failed", "create", actor)
-        .on("user", flow.user)
-        .details(json!({ "step": "factor" }))
-        .request(told.request_id);
+    let mut change =
+        Change::new(flow.wanted.unwrap_or(OPERATOR_TENANT), "identity.login_failed", "create", actor)
+            .on("user", flow.user)
+            .details(json!({ "step": "factor" }))
+            .request(told.request_id);
     change.result = "failure".to_owned();
     change.code = Some(kind::CODE_WRONG.code.to_owned());
     transaction.commit(change).await?;
@@ -192,7 +210,8 @@ pub async fn begin_enrolment(control: &Control, told: &Told<'_>) -> Result<Enrol
     if follows != rowhouse_domain::identity::Next::Enrol {
         return Err(not_asked());
     }
-    let account = people::find_user(&transaction, flow.user).await?.and_then(|row| row.email).unwrap_or_default();
+    let account =
+        people::find_user(&transaction, flow.user).await?.and_then(|row| row.email).unwrap_or_default();
     let enrolment = factor::enrol(control, &transaction, (flow.user, &account), "").await?;
     transaction.commit_telemetry().await?;
     Ok(enrolment)
@@ -202,7 +221,11 @@ pub async fn begin_enrolment(control: &Control, told: &Told<'_>) -> Result<Enrol
 ///
 /// # Errors
 /// 403 `identity.entry_refused`; 410 `identity.flow_over`.
-pub async fn choose_tenant(control: &Control, told: &Told<'_>, tenant: TenantId) -> Result<Progress, Refusal> {
+pub async fn choose_tenant(
+    control: &Control,
+    told: &Told<'_>,
+    tenant: TenantId,
+) -> Result<Progress, Refusal> {
     let transaction = control.store.write(&Permit::for_system(None, "a tenant that is chosen")).await?;
     let mut flow = under_way(control, &transaction, told.flow).await?;
     if flow.wanted.is_some() {

@@ -50,7 +50,11 @@ pub fn start(control: &Control, name: &str, tenant: Option<&str>) -> Result<Star
     let tenant = tenant.map(|named| {
         let by_id = || named.parse().ok().filter(|id| directory.tenants.get(id).is_some());
         // One that does not exist is one that nobody belongs to.
-        directory.tenant_by_code(named).map(|tenant| tenant.id).or_else(by_id).unwrap_or(TenantId::from_u128(0))
+        directory
+            .tenant_by_code(named)
+            .map(|tenant| tenant.id)
+            .or_else(by_id)
+            .unwrap_or(TenantId::from_u128(0))
     });
     let until = control.clock().now() + LIFE;
     let opened = Opened { name: name.to_owned(), tenant, until };

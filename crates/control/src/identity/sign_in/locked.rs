@@ -21,7 +21,11 @@ pub fn name_key(control: &Control, name: &str) -> Vec<u8> {
 }
 
 /// Whether the password of an address is not looked at just now.
-pub async fn is_locked(control: &Control, transaction: &Transaction, email: &str) -> Result<bool, StoreError> {
+pub async fn is_locked(
+    control: &Control,
+    transaction: &Transaction,
+    email: &str,
+) -> Result<bool, StoreError> {
     let (consecutive, until) = throttle::standing(transaction, &name_key(control, email)).await?;
     Ok(consecutive >= throttle::CONSECUTIVE_MAX || until.is_some_and(|until| until > control.clock().now()))
 }

@@ -27,9 +27,11 @@ pub async fn mail_code(control: &Control, told: &Told<'_>) -> Result<(), Refusal
     let transaction = control.store.write(&Permit::for_system(None, "a code that is mailed")).await?;
     let mut flow = under_way(control, &transaction, told.flow).await?;
     let now = control.clock().now();
-    let user = people::find_user(&transaction, flow.user).await?.filter(|user| user.email_verified_at.is_some());
+    let user =
+        people::find_user(&transaction, flow.user).await?.filter(|user| user.email_verified_at.is_some());
     let email = user.and_then(|user| user.email).and_then(|email| Address::parse(&email).ok());
-    let email = email.ok_or_else(|| Refusal::new(&kind::FACTOR_WRONG_STATE, "There is no address that is proven."))?;
+    let email = email
+        .ok_or_else(|| Refusal::new(&kind::FACTOR_WRONG_STATE, "There is no address that is proven."))?;
     let paced = token::digest(control, "throttle/mail", &email.key());
     if let Err(seconds) = throttle::spend(&transaction, &paced, PACE, now).await? {
         let refusal = Refusal::new(&kind::TOO_MANY_ATTEMPTS, "A code was sent a moment ago.");

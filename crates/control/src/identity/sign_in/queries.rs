@@ -24,7 +24,12 @@ pub struct FlowRow {
 }
 
 /// Stores one; the same sign-in again replaces it.
-pub async fn put(tx: &Transaction, flow: &FlowRow, (ip, agent): (&str, &str), now: Timestamp) -> Result<(), StoreError> {
+pub async fn put(
+    tx: &Transaction,
+    flow: &FlowRow,
+    (ip, agent): (&str, &str),
+    now: Timestamp,
+) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO identity.flows AS f (digest, user_id, wanted_tenant, state, evidence, throttle, ip, agent, created_at, expires_at) \
          VALUES ($1, $2, $3, 'open', $4, $5, $6, $7, $8, $9) \
@@ -138,14 +143,25 @@ pub async fn put_link(
 }
 
 /// Whose open link it is.
-pub async fn link(tx: &Transaction, purpose: &str, digest: &[u8], now: Timestamp) -> Result<Option<UserId>, StoreError> {
+pub async fn link(
+    tx: &Transaction,
+    purpose: &str,
+    digest: &[u8],
+    now: Timestamp,
+) -> Result<Option<UserId>, StoreError> {
     let sql = "SELECT user_id FROM identity.links WHERE purpose = $1 AND digest = $2 AND expires_at > $3";
     Ok(tx.query_opt(sql, &[&purpose, &digest, &now]).await?.map(|row| UserId(row.get(0))))
 }
 
 /// Uses a link up; whose it was. Of two who try at once one does.
-pub async fn take_link(tx: &Transaction, purpose: &str, digest: &[u8], now: Timestamp) -> Result<Option<UserId>, StoreError> {
-    let sql = "DELETE FROM identity.links WHERE purpose = $1 AND digest = $2 AND expires_at > $3 RETURNING user_id";
+pub async fn take_link(
+    tx: &Transaction,
+    purpose: &str,
+    digest: &[u8],
+    now: Timestamp,
+) -> Result<Option<UserId>, StoreError> {
+    let sql =
+        "DELETE FROM identity.links WHERE purpose = $1 AND digest = $2 AND expires_at > $3 RETURNING user_id";
     Ok(tx.query_opt(sql, &[&purpose, &digest, &now]).await?.map(|row| UserId(row.get(0))))
 }
 
@@ -167,7 +183,12 @@ pub async fn put_device(
 }
 
 /// Whether a person trusts it.
-pub async fn is_trusted(tx: &Transaction, digest: &[u8], user: UserId, now: Timestamp) -> Result<bool, StoreError> {
+pub async fn is_trusted(
+    tx: &Transaction,
+    digest: &[u8],
+    user: UserId,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
     let sql = "SELECT 1 FROM identity.devices WHERE digest = $1 AND user_id = $2 AND expires_at > $3";
     Ok(tx.query_opt(sql, &[&digest, &user.0, &now]).await?.is_some())
 }

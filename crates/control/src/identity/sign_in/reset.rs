@@ -34,13 +34,18 @@ pub async fn forgotten(control: &Control, email: &str, source: &Source) -> Resul
     let transaction = control.store.write(&Permit::for_system(None, "a password that was forgotten")).await?;
     let now = control.clock().now();
     let address = Address::parse(email).ok();
-    let paced = token::digest(control, "throttle/reset", &address.as_ref().map_or_else(|| email.to_owned(), Address::key));
+    let paced = token::digest(
+        control,
+        "throttle/reset",
+        &address.as_ref().map_or_else(|| email.to_owned(), Address::key),
+    );
     let may = throttle::spend(&transaction, &paced, PACE, now).await?.is_ok();
     let user = match &address {
         Some(address) => people::find_user_by_email(&transaction, address).await?,
         None => None,
     };
-    let user = user.filter(|user| user.status == UserStatus::Active && user.email_verified_at.is_some() && may);
+    let user =
+        user.filter(|user| user.status == UserStatus::Active && user.email_verified_at.is_some() && may);
     if let (Some(user), Some(address)) = (user, address) {
         let (text, digest) = token::make(control, PURPOSE);
         queries::put_link(&transaction, (user.id, PURPOSE), &digest, (now, now + LIFE)).await?;
@@ -60,7 +65,12 @@ pub async fn forgotten(control: &Control, email: &str, source: &Source) -> Resul
 ///
 /// # Errors
 /// 410 `identity.link_used`; 422 `identity.password_weak`; 503 `identity.busy`.
-pub async fn set_by_link(control: &Control, text: &str, password: &str, request_id: RequestId) -> Result<(), Refusal> {
+pub async fn set_by_link(
+    control: &Control,
+    text: &str,
+    password: &str,
+    request_id: RequestId,
+) -> Result<(), Refusal> {
     let digest = token::digest(control, PURPOSE, text);
     let now = control.clock().now();
     let transaction = control.store.read(&Permit::for_system(None, "a link that is looked at")).await?;
@@ -69,7 +79,8 @@ pub async fn set_by_link(control: &Control, text: &str, password: &str, request_
     let fit = fit(control, &transaction, &user, password).await;
     transaction.finish().await?;
     let hashed = fit?;
-    let transaction = control.store.write(&Permit::for_system(None, "a password that is set by a link")).await?;
+    let transaction =
+        control.store.write(&Permit::for_system(None, "a password that is set by a link")).await?;
     let taken = queries::take_link(&transaction, PURPOSE, &digest, now).await?;
     taken.filter(|taken| *taken == user.id).ok_or_else(link_used)?;
     let changes = set(control, &transaction, &user, (&hashed, None), request_id).await?;
@@ -122,14 +133,20 @@ pub async fn set(
     }
     let actor = Principal { kind: PrincipalKind::User, id: user.id.0 };
     let mut changes = end_every(transaction, user.id, keep, "password_changed", actor).await?;
-    let change = Change::new(OPERATOR_TENANT, "identity.password_changed", "update", actor).on("user", user.id);
+    let change =
+        Change::new(OPERATOR_TENANT, "identity.password_changed", "update", actor).on("user", user.id);
     changes.push(change.details(json!({})).request(request_id));
     told(control, transaction, user.id, "Your password was changed; other sessions have ended.").await?;
     Ok(changes)
 }
 
 /// Tells a person that how they sign in has changed.
-pub async fn told(control: &Control, transaction: &Transaction, user: UserId, what: &str) -> Result<(), Refusal> {
+pub async fn told(
+    control: &Control,
+    transaction: &Transaction,
+    user: UserId,
+    what: &str,
+) -> Result<(), Refusal> {
     let now = control.clock().now();
     let key = format!("{user}/{}", control.entropy().uuid_v7(now.as_microsecond()));
     let new = NewMessage::new(&template::FACTOR_CHANGED, OPERATOR_TENANT, To::User(user), key);

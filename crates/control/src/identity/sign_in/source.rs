@@ -136,7 +136,9 @@ mod tests {
 
     fn failures(sources: &Sources, address: &str, name: &str) -> usize {
         let source = at(address);
-        (0..1_000).take_while(|_| sources.admit(&source, name, 0).map(|()| sources.failed(&source)).is_ok()).count()
+        (0..1_000)
+            .take_while(|_| sources.admit(&source, name, 0).map(|()| sources.failed(&source)).is_ok())
+            .count()
     }
 
     #[test]
@@ -146,11 +148,15 @@ mod tests {
         let refusal = sources.admit(&at("203.0.113.9"), "ana", 1_000_000).expect_err("too many");
         assert_eq!((refusal.code(), refusal.retry_after_s()), ("identity.too_many_attempts", Some(600)));
         assert_eq!(failures(&sources, "203.0.113.10", "ana"), 100);
-        let names = (0..1_000).take_while(|name| sources.admit(&at("203.0.113.11"), &name.to_string(), 0).is_ok());
+        let names =
+            (0..1_000).take_while(|name| sources.admit(&at("203.0.113.11"), &name.to_string(), 0).is_ok());
         assert_eq!(names.count(), 50);
         assert!(sources.admit(&at("203.0.113.11"), "3", 0).is_ok(), "a name that was tried before");
         assert!(sources.admit(&at("203.0.113.9"), "ana", WINDOW_US).is_ok(), "it passes with time");
-        assert!(sources.admit(&at("::ffff:203.0.113.10"), "ana", 0).is_err(), "the same address in another form");
+        assert!(
+            sources.admit(&at("::ffff:203.0.113.10"), "ana", 0).is_err(),
+            "the same address in another form"
+        );
     }
 
     #[test]

@@ -51,7 +51,9 @@ pub async fn unlock(tx: &Transaction, key: &[u8]) -> Result<bool, StoreError> {
 
 /// Tries that failed since one was right, and until when none is looked at.
 pub async fn standing(tx: &Transaction, key: &[u8]) -> Result<(i32, Option<Timestamp>), StoreError> {
-    let row = tx.query_opt("SELECT consecutive, locked_until FROM identity.throttles WHERE key = $1", &[&key]).await?;
+    let row = tx
+        .query_opt("SELECT consecutive, locked_until FROM identity.throttles WHERE key = $1", &[&key])
+        .await?;
     Ok(row.map_or((0, None), |row| (row.get(0), row.get(1))))
 }
 
@@ -64,7 +66,12 @@ pub struct Window {
 }
 
 /// Spends one of a window's; the seconds to wait if there is none. A window begins with its first.
-pub async fn spend(tx: &Transaction, key: &[u8], window: Window, now: Timestamp) -> Result<Result<(), i64>, StoreError> {
+pub async fn spend(
+    tx: &Transaction,
+    key: &[u8],
+    window: Window,
+    now: Timestamp,
+) -> Result<Result<(), i64>, StoreError> {
     let (ends, before) = (now + window.within, now - window.apart);
     let sql = "INSERT INTO identity.throttles AS t (key, attempts, consecutive, locked_until, changed_at) \
                VALUES ($1, 1, 0, $2, $3) ON CONFLICT ON CONSTRAINT throttles_pkey DO UPDATE SET \
@@ -74,7 +81,12 @@ pub async fn spend(tx: &Transaction, key: &[u8], window: Window, now: Timestamp)
     if tx.query_opt(sql, &[&key, &ends, &now, &window.most, &before]).await?.is_some() {
         return Ok(Ok(()));
     }
-    let row = tx.query_opt("SELECT attempts, locked_until, changed_at FROM identity.throttles WHERE key = $1", &[&key]).await?;
+    let row = tx
+        .query_opt(
+            "SELECT attempts, locked_until, changed_at FROM identity.throttles WHERE key = $1",
+            &[&key],
+        )
+        .await?;
     let wait = row.map_or(1, |row| {
         let (spent, ends): (i32, Option<Timestamp>) = (row.get(0), row.get(1));
         let apart = row.get::<_, Timestamp>(2) + window.apart;
@@ -86,6 +98,7 @@ pub async fn spend(tx: &Transaction, key: &[u8], window: Window, now: Timestamp)
 
 /// What was spent of a window, and when it ends.
 pub async fn spent(tx: &Transaction, key: &[u8]) -> Result<(i32, Option<Timestamp>), StoreError> {
-    let row = tx.query_opt("SELECT attempts, locked_until FROM identity.throttles WHERE key = $1", &[&key]).await?;
+    let row =
+        tx.query_opt("SELECT attempts, locked_until FROM identity.throttles WHERE key = $1", &[&key]).await?;
     Ok(row.map_or((0, None), |row| (row.get(0), row.get(1))))
 }

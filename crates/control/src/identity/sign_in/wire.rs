@@ -25,7 +25,12 @@ impl TokensAnswer {
     /// None for a session that lives by a cookie.
     pub fn new(begun: &Begun) -> Option<Self> {
         let (access_token, expires_in) = begun.access.clone()?;
-        Some(TokensAnswer { access_token, token_type: "Bearer", expires_in, refresh_token: begun.secret.clone() })
+        Some(TokensAnswer {
+            access_token,
+            token_type: "Bearer",
+            expires_in,
+            refresh_token: begun.secret.clone(),
+        })
     }
 }
 
@@ -80,12 +85,18 @@ impl From<Progress> for StepAnswer {
     fn from(progress: Progress) -> Self {
         match progress {
             Progress::Done(done) => done_answer(*done),
-            Progress::Show(offers) => StepAnswer::SecondFactor { factors: offers.iter().map(offer).collect() },
+            Progress::Show(offers) => {
+                StepAnswer::SecondFactor { factors: offers.iter().map(offer).collect() }
+            }
             Progress::Enrol => StepAnswer::Enrol { allowed: vec!["totp"] },
             Progress::Choose(choices) => StepAnswer::ChooseTenant {
                 tenants: choices
                     .into_iter()
-                    .map(|choice| TenantChoice { id: choice.tenant.to_string(), code: choice.code, name: choice.name })
+                    .map(|choice| TenantChoice {
+                        id: choice.tenant.to_string(),
+                        code: choice.code,
+                        name: choice.name,
+                    })
                     .collect(),
             },
         }
@@ -129,6 +140,11 @@ pub struct EnrolmentAnswer {
 
 impl From<Enrolment> for EnrolmentAnswer {
     fn from(own: Enrolment) -> Self {
-        EnrolmentAnswer { factor: own.factor.to_string(), secret: own.secret, uri: own.uri, qr_svg: own.qr_svg }
+        EnrolmentAnswer {
+            factor: own.factor.to_string(),
+            secret: own.secret,
+            uri: own.uri,
+            qr_svg: own.qr_svg,
+        }
     }
 }

@@ -64,7 +64,9 @@ impl<'t> Unverified<'t> {
         let key = known.filter(|key| (key.from_s..key.until_s).contains(&now_s));
         let key = key.ok_or(TokenFault::UnknownKey)?;
         // Strictly: no key of small order, no second form of a signature.
-        key.key.verify_strict(self.signed.as_bytes(), &self.signature).map_err(|_| TokenFault::BadSignature)?;
+        key.key
+            .verify_strict(self.signed.as_bytes(), &self.signature)
+            .map_err(|_| TokenFault::BadSignature)?;
         if self.claims.issuer != keys.issuer {
             return Err(TokenFault::WrongIssuer);
         }
@@ -85,7 +87,9 @@ impl TokenClaims {
         let latest = now_s.saturating_add(TOKEN_LEEWAY_S);
         let life = self.expires_at.checked_sub(self.issued_at);
         match () {
-            () if !life.is_some_and(|life| (0..=TOKEN_LIFETIME_MAX_S).contains(&life)) => Err(TokenFault::Malformed),
+            () if !life.is_some_and(|life| (0..=TOKEN_LIFETIME_MAX_S).contains(&life)) => {
+                Err(TokenFault::Malformed)
+            }
             () if self.issued_at > latest || self.not_before > latest => Err(TokenFault::NotYet),
             () if now_s >= self.expires_at.saturating_add(TOKEN_LEEWAY_S) => Err(TokenFault::Expired),
             () => Ok(()),

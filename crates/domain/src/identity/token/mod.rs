@@ -76,7 +76,8 @@ impl TokenFault {
         use crate::refusal::{Refusal, kind};
         match self {
             TokenFault::Expired => Refusal::new(&kind::TOKEN_EXPIRED, "The access token has expired."),
-            _ => Refusal::new(&kind::TOKEN_INVALID, "The access token is not valid here.").private(self.as_str()),
+            _ => Refusal::new(&kind::TOKEN_INVALID, "The access token is not valid here.")
+                .private(self.as_str()),
         }
     }
 }

@@ -55,7 +55,8 @@ impl TokenRing {
     }
 
     fn signing(&self, turn: i64) -> SigningKey {
-        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.root).expect("HMAC takes keys of any length");
+        let mut mac =
+            <Hmac<Sha256> as KeyInit>::new_from_slice(&self.root).expect("HMAC takes keys of any length");
         mac.update(b"identity/token_key/v1");
         mac.update(&self.generation.to_be_bytes());
         mac.update(&turn.to_be_bytes());

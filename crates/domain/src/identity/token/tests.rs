@@ -57,14 +57,18 @@ fn a_token_is_believed_by_whom_it_is_for_while_it_is_good() {
     assert_eq!(read(&token, NOW - 31), Err(TokenFault::NotYet));
     let for_another = Unverified::read(&token).and_then(|token| token.verify(&keys(), "urn:other", NOW));
     assert_eq!(for_another, Err(TokenFault::WrongAudience));
-    let machine = TokenClaims { subject: Subject::ServiceAccount(crate::id::ServiceAccountId::from_u128(3)), ..claims() };
+    let machine = TokenClaims {
+        subject: Subject::ServiceAccount(crate::id::ServiceAccountId::from_u128(3)),
+        ..claims()
+    };
     assert_eq!(read(&ring().signer(NOW).sign(&machine), NOW), Ok(machine));
 }
 
 #[test]
 fn keys_turn_by_the_calendar_and_a_generation_ends_them_all() {
     let begin = NOW.div_euclid(TURN) * TURN;
-    let late = TokenClaims { issued_at: begin - 1, not_before: begin - 1, expires_at: begin + 599, ..claims() };
+    let late =
+        TokenClaims { issued_at: begin - 1, not_before: begin - 1, expires_at: begin + 599, ..claims() };
     let token = ring().signer(begin - 1).sign(&late);
     let of = |now_s: i64| TokenKeys { issuer: claims().issuer, keys: ring().keys(now_s) };
     let ask = |keys: &TokenKeys, now_s| {
@@ -94,7 +98,8 @@ fn no_forgery_is_believed() {
     let changed = |from: &str, to: &str| signed(&head(""), &plain.replacen(from, to, 1));
     let hs256 = {
         let parts = format!("{}.{body}", encode(&head("").replace("EdDSA", "HS256")));
-        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(keys().keys[1].key.as_bytes()).expect("a key");
+        let mut mac =
+            <Hmac<Sha256> as KeyInit>::new_from_slice(keys().keys[1].key.as_bytes()).expect("a key");
         mac.update(parts.as_bytes());
         format!("{parts}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
     };
@@ -108,12 +113,20 @@ fn no_forgery_is_believed() {
     use TokenFault::*;
     let table = [
         ("alg none", format!("{}.{body}.", encode(&head("").replace("EdDSA", "none"))), WrongHeader),
-        ("alg none with the signature", format!("{}.{body}.{signature}", encode(&head("").replace("EdDSA", "none"))), WrongHeader),
+        (
+            "alg none with the signature",
+            format!("{}.{body}.{signature}", encode(&head("").replace("EdDSA", "none"))),
+            WrongHeader,
+        ),
         ("HMAC with the public key", hs256, WrongHeader),
         ("another's key under our kid", forged_kid, BadSignature),
         ("another's key, named", own_key.sign(&claims()), UnknownKey),
         ("a key in the header", embedded, WrongHeader),
-        ("a place of keys in the header", signed(&head(r#","jku":"https://evil.example""#), &plain), WrongHeader),
+        (
+            "a place of keys in the header",
+            signed(&head(r#","jku":"https://evil.example""#), &plain),
+            WrongHeader,
+        ),
         ("an unknown critical header", signed(&head(r#","crit":["x"],"x":1"#), &plain), WrongHeader),
         ("alg twice", signed(&head(r#","alg":"none""#), &plain), WrongHeader),
         ("type JWT", signed(&head("").replace("at+jwt", "JWT"), &plain), WrongHeader),
@@ -122,17 +135,33 @@ fn no_forgery_is_believed() {
         ("two parts", format!("{header}.{body}"), Malformed),
         ("four parts", format!("{good}.{signature}"), Malformed),
         ("padding", format!("{header}.{body}.{}", URL_SAFE.encode([1; 64])), Malformed),
-        ("the other alphabet", format!("{}.{body}.{signature}", STANDARD.encode("{\"alg\":\"EdDSA??>>\"}")), Malformed),
+        (
+            "the other alphabet",
+            format!("{}.{body}.{signature}", STANDARD.encode("{\"alg\":\"EdDSA??>>\"}")),
+            Malformed,
+        ),
         ("space", format!(" {good}"), Malformed),
         ("too long", format!("{good}{}", "A".repeat(8 * 1024)), Malformed),
         ("another issuer", changed("console.example", "evil.example"), WrongIssuer),
         ("another audience", changed("urn:rowhouse:gateway", "urn:x"), WrongAudience),
-        ("a claim twice", changed(r#""sub":"#, r#""sub":"user_00000000000000000000000001","sub":"#), Malformed),
+        (
+            "a claim twice",
+            changed(r#""sub":"#, r#""sub":"user_00000000000000000000000001","sub":"#),
+            Malformed,
+        ),
         ("a claim more", changed(r#""sub":"#, r#""role":"admin","sub":"#), Malformed),
         ("no expiry", changed(&format!(r#""exp":{},"#, NOW + 600), ""), Malformed),
         ("a float for a time", changed(&format!(r#""exp":{}"#, NOW + 600), r#""exp":1e10"#), Malformed),
-        ("a life of a day", changed(&format!(r#""exp":{}"#, NOW + 600), &format!(r#""exp":{}"#, NOW + 86_400)), Malformed),
-        ("the last instant of all", changed(&format!(r#""exp":{}"#, NOW + 600), r#""exp":9223372036854775807"#), Malformed),
+        (
+            "a life of a day",
+            changed(&format!(r#""exp":{}"#, NOW + 600), &format!(r#""exp":{}"#, NOW + 86_400)),
+            Malformed,
+        ),
+        (
+            "the last instant of all",
+            changed(&format!(r#""exp":{}"#, NOW + 600), r#""exp":9223372036854775807"#),
+            Malformed,
+        ),
         ("an id of another kind", changed(r#""tenant":"tenant_"#, r#""tenant":"user_"#), Malformed),
         ("deep nesting", signed(&head(""), &"[".repeat(4_000)), Malformed),
     ];

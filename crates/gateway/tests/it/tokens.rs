@@ -1,0 +1,122 @@
+//! Who calls: access tokens of people. What stands against one, and what a service is told of its bearer.
+
+use std::sync::Arc;
+
+use rowhouse_domain::id::{SessionId, TenantId, UserId};
+use rowhouse_domain::identity::token::{
+    AUDIENCE_CONTROL, AUDIENCE_GATEWAY, Subject, TokenClaims, TokenKeys, TokenRing,
+};
+
+use crate::client::Answer;
+use crate::directory::{ACME, BOLT};
+use crate::stage::{NOON_US, Stage};
+
+const ISSUER: &str = "https://console.example.test";
+const SESSION: SessionId = SessionId(uuid::Uuid::from_u128(77));
+
+fn ring() -> TokenRing {
+    TokenRing::new([5; 32], 1)
+}
+
+fn claims(tenant: TenantId, user: u128) -> TokenClaims {
+    let now_s = NOON_US / 1_000_000;
+    TokenClaims {
+        issuer: ISSUER.into(),
+        subject: Subject::User(UserId::from_u128(user)),
+        audience: vec![AUDIENCE_GATEWAY.into(), AUDIENCE_CONTROL.into()],
+        tenant,
+        session: SESSION,
+        id: "1".into(),
+        issued_at: now_s,
+        not_before: now_s,
+        expires_at: now_s + 600,
+        auth_time: now_s,
+        assurance: "1".into(),
+        methods: vec!["pwd".into()],
+    }
+}
+
+fn signed(claims: &TokenClaims) -> String {
+    ring().signer(NOON_US / 1_000_000).sign(claims)
+}
+
+fn stage() -> Stage {
+    Stage::with(|plan| {
+        plan.tokens = Arc::new(TokenKeys { issuer: ISSUER.into(), keys: ring().keys(NOON_US / 1_000_000) });
+    })
+}
+
+fn get(stage: &Stage, host: &str, token: &str) -> Answer {
+    stage.bare("GET", "/v1/stamps").host(host).header("Authorization", format!("Bearer {token}")).send()
+}
+
+#[test]
+fn a_person_is_let_in_by_their_own_rights() {
+    let stage = stage();
+    for (user, method, expected) in
+        [(1, "GET", 200), (1, "POST", 200), (2, "GET", 200), (2, "POST", 403), (3, "GET", 403)]
+    {
+        let token = signed(&claims(ACME, user));
+        for _ in 0..2 {
+            let ask = stage.bare(method, "/v1/stamps").host("acme.example.test");
+            let answer = ask.header("Authorization", format!("Bearer {token}")).send();
+            assert_eq!(answer.status, expected, "{user} {method}: {}", answer.text());
+            assert!(!answer.text().contains(&token), "no service ever sees a token");
+        }
+    }
+    let record = &stage.records(10)[0];
+    let record = record.record();
+    assert_eq!((record.principal_kind, record.principal), (rowhouse_journal::PrincipalKind::User, Some(1)));
+}
+
+#[test]
+fn whatever_is_against_a_token_is_refused() {
+    let stage = stage();
+    let good = claims(ACME, 1);
+    let other = TokenClaims { issuer: "https://evil.example".into(), ..good.clone() };
+    let audience = TokenClaims { audience: vec![AUDIENCE_CONTROL.into()], ..good.clone() };
+    let old = TokenClaims {
+        issued_at: good.issued_at - 700,
+        not_before: 0,
+        expires_at: good.issued_at - 31,
+        ..good.clone()
+    };
+    let forged = TokenRing::new([6; 32], 1).signer(NOON_US / 1_000_000).sign(&good);
+    let text = signed(&good);
+    let table = [
+        ("another issuer", signed(&other), "identity.token_invalid"),
+        ("another audience", signed(&audience), "identity.token_invalid"),
+        ("expired", signed(&old), "identity.token_expired"),
+        ("another key", forged, "identity.token_invalid"),
+        ("cut", text[..text.len() - 4].to_owned(), "identity.token_invalid"),
+        ("no token", "eyJhbGciOiJub25lIn0.e30.".to_owned(), "identity.token_invalid"),
+        ("another tenant's", signed(&claims(BOLT, 1)), "identity.token_invalid"),
+        ("a tenant that is none", signed(&claims(TenantId::from_u128(9), 1)), "identity.token_invalid"),
+    ];
+    for (what, token, code) in table {
+        let answer = get(&stage, "acme.example.test", &token);
+        assert_eq!(answer.refusal(), (401, code.to_owned()), "{what}: {}", answer.text());
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer error=\"invalid_token\""), "{what}");
+    }
+    assert_eq!(stage.upstream.count(), 0);
+}
+
+#[test]
+fn what_was_good_before_is_looked_at_again_each_time() {
+    let mut stage = stage();
+    let token = signed(&claims(ACME, 1));
+    assert_eq!(get(&stage, "acme.example.test", &token).status, 200);
+    stage.publish(|plan| plan.tenant_mut(ACME).ended_sessions = Arc::from([SESSION]));
+    assert_eq!(
+        get(&stage, "acme.example.test", &token).refusal(),
+        (401, "identity.session_ended".to_owned())
+    );
+    stage.publish(|plan| plan.tenant_mut(ACME).ended_sessions = Arc::default());
+    assert_eq!(get(&stage, "acme.example.test", &token).status, 200);
+    stage.publish(|plan| {
+        let keys = TokenRing::new([5; 32], 2).keys(NOON_US / 1_000_000);
+        plan.tokens = Arc::new(TokenKeys { issuer: ISSUER.into(), keys });
+    });
+    let answer = get(&stage, "acme.example.test", &token);
+    assert_eq!(answer.refusal(), (401, "identity.token_invalid".to_owned()), "its key is no more");
+}
