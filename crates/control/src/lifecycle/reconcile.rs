@@ -91,8 +91,9 @@ pub async fn reconcile(control: &Control) -> Result<Vec<Finding>, ReconcileError
     let before = inventory(control).await?;
     let real = reality(control).await?;
     let after = inventory(control).await?;
+    let apart = on_servers_apart(control).await?;
     let mut findings = orphans(&real, &after);
-    findings.extend(lost(&real, &before, &after));
+    findings.extend(lost((&real, &apart), &before, &after));
     findings.extend(
         after.iter().filter(|row| row.is_unfinished()).map(|row| row.finding("unfinished", UNFINISHED)),
     );
@@ -148,6 +149,38 @@ async fn reality(control: &Control) -> Result<BTreeSet<Thing>, ReconcileError> {
     Ok(real)
 }
 
+/// What lies on servers of tenants' own: a restored copy is on record by its own name there. What else is on such a server
+/// goes with it and is on nobody's record.
+#[derive(Default)]
+struct Apart {
+    there: BTreeSet<(&'static str, String)>,
+    /// One of the servers did not answer: nothing is said to be lost that may lie there.
+    is_partial: bool,
+}
+
+async fn on_servers_apart(control: &Control) -> Result<Apart, StoreError> {
+    let transaction = control.store.read(&Permit::for_system(None, "cells")).await?;
+    let mut all = Vec::new();
+    for name in cells::of_instances(&transaction).await? {
+        all.extend(cells::get(&transaction, &name).await?);
+    }
+    transaction.finish().await?;
+    let mut apart = Apart::default();
+    for at in &all {
+        match cell::found_of_server(at).await {
+            Ok(found) => {
+                apart.there.extend(found.databases.into_iter().map(|name| ("database", name)));
+                apart.there.extend(found.logins.into_iter().map(|name| ("role", name)));
+            }
+            Err(error) => {
+                tracing::info!(cell = at.name, %error, "a server was not looked at for the inventory");
+                apart.is_partial = true;
+            }
+        }
+    }
+    Ok(apart)
+}
+
 /// Where servers of tenants' own are.
 const MACHINE: &str = "this machine";
 
@@ -196,8 +229,14 @@ fn orphans(real: &BTreeSet<Thing>, inventory: &[InventoryRow]) -> Vec<Finding> {
         .collect()
 }
 
-fn lost(real: &BTreeSet<Thing>, before: &[InventoryRow], after: &[InventoryRow]) -> Vec<Finding> {
-    let there: BTreeSet<_> = real.iter().map(|(kind, name, _)| (*kind, name.clone())).collect();
+fn lost(
+    (real, apart): (&BTreeSet<Thing>, &Apart),
+    before: &[InventoryRow],
+    after: &[InventoryRow],
+) -> Vec<Finding> {
+    let mut there: BTreeSet<_> = real.iter().map(|(kind, name, _)| (*kind, name.clone())).collect();
+    there.extend(apart.there.iter().cloned());
+    let unseen = |kind: &str| apart.is_partial && matches!(kind, "database" | "role");
     let still = |row: &&InventoryRow| {
         after.iter().any(|now| {
             now.state == "observed"
@@ -205,7 +244,8 @@ fn lost(real: &BTreeSet<Thing>, before: &[InventoryRow], after: &[InventoryRow])
                 && (&now.kind, &now.id, now.tenant) == (&row.kind, &row.id, row.tenant)
         })
     };
-    let missing = |row: &&InventoryRow| row.thing().is_some_and(|thing| !there.contains(&thing));
+    let missing =
+        |row: &&InventoryRow| row.thing().is_some_and(|thing| !there.contains(&thing) && !unseen(thing.0));
     let lost = before.iter().filter(|row| row.state == "observed").filter(still).filter(missing);
     lost.map(|row| row.finding("lost", "it is on record, and not there")).collect()
 }

@@ -148,6 +148,12 @@ pub async fn with_shared_tables(transaction: &Transaction) -> Result<Vec<String>
     Ok(transaction.query(sql, &[]).await?.iter().map(|row| row.get(0)).collect())
 }
 
+/// Servers of tenants' own.
+pub async fn of_instances(transaction: &Transaction) -> Result<Vec<String>, StoreError> {
+    let sql = "SELECT name FROM tenancy.cells WHERE kind = 'instance' AND host <> '' ORDER BY name";
+    Ok(transaction.query(sql, &[]).await?.iter().map(|row| row.get(0)).collect())
+}
+
 /// The open cell with the fewest tenants where this one may lie, for a tenant that needs no server of its own.
 pub async fn choose(transaction: &Transaction, resident: &Resident) -> Result<Option<String>, StoreError> {
     // Counting takes a while with many tenants, and one cell needs none.

@@ -22,20 +22,9 @@ const NAMED: &str = "^t_[0-9a-f]{16}$";
 /// # Errors
 /// If the server is away.
 pub async fn found(cell: &Cell) -> Result<Found, CellError> {
-    let mut found = Found::default();
-    let server = cell.connect("postgres").await?;
+    let mut found = found_of_server(cell).await?;
     let looking = || while_doing("listing what tenants have");
-    for row in server
-        .query("SELECT datname::text FROM pg_database WHERE datname ~ $1", &[&NAMED])
-        .await
-        .map_err(looking())?
-    {
-        found.databases.push(row.get(0));
-    }
-    let logins = "SELECT rolname::text FROM pg_roles WHERE rolname ~ $1";
-    for row in server.query(logins, &[&NAMED]).await.map_err(looking())? {
-        found.logins.push(row.get(0));
-    }
+    let server = cell.connect("postgres").await?;
     let databases = "SELECT datname::text FROM pg_database WHERE starts_with(datname::text, 'rh_schemas_')";
     let of_schemas: Vec<String> =
         server.query(databases, &[]).await.map_err(looking())?.iter().map(|row| row.get(0)).collect();
@@ -54,6 +43,26 @@ pub async fn found(cell: &Cell) -> Result<Found, CellError> {
         found.shared.push(row.get(0));
     }
     admin.close().await;
+    Ok(found)
+}
+
+/// Looks for what belongs to a server as a whole, databases and logins: all there is on one of a tenant's own.
+///
+/// # Errors
+/// If the server is away.
+pub async fn found_of_server(cell: &Cell) -> Result<Found, CellError> {
+    let mut found = Found::default();
+    let looking = || while_doing("listing what tenants have");
+    let server = cell.connect("postgres").await?;
+    let databases = "SELECT datname::text FROM pg_database WHERE datname ~ $1";
+    for row in server.query(databases, &[&NAMED]).await.map_err(looking())? {
+        found.databases.push(row.get(0));
+    }
+    let logins = "SELECT rolname::text FROM pg_roles WHERE rolname ~ $1";
+    for row in server.query(logins, &[&NAMED]).await.map_err(looking())? {
+        found.logins.push(row.get(0));
+    }
+    server.close().await;
     Ok(found)
 }
 

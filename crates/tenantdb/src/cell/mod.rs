@@ -4,7 +4,7 @@
 
 mod found;
 
-pub use found::{Found, found, rights_of};
+pub use found::{Found, found, found_of_server, rights_of};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Transaction;
 

@@ -91,7 +91,8 @@ async fn each_step_can_be_cut_short_and_done_again() {
     let schema = place.schema(SERVICE, true);
     tables::install(&house.cell, &place.target(&schema), &service_tables()).await.expect("tables");
     place::verify(&house.cell, &place, &schema, &key(20)).await.expect("fit for use");
-    admin.batch_execute(&format!("DROP DATABASE {login}")).await.expect("half of an undo");
+    let dropped = admin.batch_execute(&format!("DROP DATABASE {login} WITH (FORCE)")).await;
+    dropped.expect("half of an undo, which ends the connections that are kept, too");
     place::drop(&house.cell, &place).await.expect("the other half");
     let left =
         admin.query("SELECT FROM pg_roles WHERE starts_with(rolname, $1)", &[&login]).await.expect("asked");
