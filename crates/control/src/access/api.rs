@@ -26,6 +26,8 @@ pub fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(list_grants, create_grant))
         .routes(routes!(get_grant, delete_grant))
         .routes(routes!(explain_access))
+        .merge(super::roles_api::routes())
+        .merge(super::simulate::routes())
 }
 
 /// `?tenant=&principal=&limit=&cursor=`.

@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 
 use rowhouse_domain::access::{
-    GrantDefinition, GrantTarget, PermissionSet, Permissions, Principal, Reason, RoleCatalogue, compile,
-    key_permits, may,
+    GrantDefinition, GrantEffect, GrantTarget, PermissionSet, Permissions, Principal, Reason, RoleCatalogue,
+    RoleDefinition, compile, key_permits, may,
 };
 use rowhouse_domain::id::TenantId;
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::Transaction;
 
-use super::queries;
+use super::{load_roles, queries};
 use crate::api::Caller;
 use crate::catalog::{self, LoadError};
 
@@ -31,20 +31,47 @@ impl Authority {
         let held = all.filter(|permission| caller.permit(permission, Some(tenant)).is_ok());
         Authority::Holds(held.map(str::to_owned).collect())
     }
+
+    /// Whether it covers one permission.
+    pub(super) fn may(&self, permission: &str) -> bool {
+        match self {
+            Authority::System => true,
+            Authority::Holds(held) => held.contains(permission),
+        }
+    }
 }
 
 /// Permissions and roles as the running transaction sees them.
 #[derive(Debug)]
 pub struct Rules {
-    permissions: Permissions,
+    pub(super) permissions: Permissions,
+    /// The operator's roles alone.
+    pub(super) catalogue: RoleCatalogue,
+    /// What tenants may put into roles of their own.
+    pub(super) composable: PermissionSet,
     roles: RoleCatalogue,
 }
 
 impl Rules {
     /// Loads them.
     pub async fn load(transaction: &Transaction) -> Result<Self, LoadError> {
-        let (permissions, roles) = catalog::load_access(transaction).await?;
-        Ok(Rules { permissions, roles })
+        let (permissions, roles, composable) = catalog::load_access(transaction).await?;
+        Ok(Rules { permissions, catalogue: roles.clone(), composable, roles })
+    }
+
+    /// Loads them with the roles that `tenant` has made itself.
+    pub async fn load_for(transaction: &Transaction, tenant: TenantId) -> Result<Self, LoadError> {
+        let rules = Rules::load(transaction).await?;
+        let own = load_roles(transaction, Some(tenant)).await?;
+        let own: Vec<RoleDefinition> = own.into_iter().map(|row| row.definition).collect();
+        Ok(rules.with_own(&own))
+    }
+
+    /// The same with these roles of a tenant's own, in place of those that it had.
+    #[must_use]
+    pub(super) fn with_own(self, own: &[RoleDefinition]) -> Self {
+        let roles = self.catalogue.with_tenant(own, &self.permissions, &self.composable);
+        Rules { roles, ..self }
     }
 
     /// What a role permits; 422 `access.unknown_role` if there is none.
@@ -103,7 +130,10 @@ impl Rules {
     ) -> Result<(), Refusal> {
         let grants = queries::load_grants(transaction, Some(tenant)).await?;
         let grants: Vec<GrantDefinition> = grants.into_iter().map(|(_, grant)| grant).collect();
-        let table = compile(0, &grants, &self.roles, &self.permissions);
+        let own = load_roles(transaction, Some(tenant)).await?;
+        let own: Vec<RoleDefinition> = own.into_iter().map(|row| row.definition).collect();
+        let roles = self.catalogue.with_tenant(&own, &self.permissions, &self.composable);
+        let table = compile(0, &grants, &roles, &self.permissions);
         let now_us = transaction.store().clock().now_us();
         let lacking = |name: &&str| {
             let bit = self.permissions.id(name).expect("names of a set are declared");
@@ -115,7 +145,11 @@ impl Rules {
 
     /// Whether `grant`'s role or pattern contains `permission`.
     pub(super) fn contains(&self, grant: &GrantDefinition, permission: &str) -> bool {
-        let set = self.target(&grant.target).ok();
+        let closed = |set: PermissionSet| match grant.effect {
+            GrantEffect::Allow => self.permissions.closed(&set),
+            GrantEffect::Deny => set,
+        };
+        let set = self.target(&grant.target).ok().map(closed);
         self.permissions.id(permission).is_some_and(|bit| set.is_some_and(|set| set.contains(bit)))
     }
 }

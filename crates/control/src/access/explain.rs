@@ -72,7 +72,7 @@ pub(super) async fn explain(
     // A key acts with its owner's grants.
     let holder = key.map_or(question.principal, |key| key.owner);
     let transaction = store.read(permit).await?;
-    let rules = Rules::load(&transaction).await?;
+    let rules = Rules::load_for(&transaction, question.tenant.id).await?;
     let filter =
         Filter { tenant: Some(question.tenant.id.0), principal: Some(holder.id), ..Filter::default() };
     let mut grants = queries::list(&transaction, filter, 1_000).await?;

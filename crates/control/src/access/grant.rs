@@ -59,7 +59,7 @@ pub async fn grant(
     let store = transaction.store();
     let now = store.clock().now();
     check(&new, now)?;
-    let rules = Rules::load(transaction).await?;
+    let rules = Rules::load_for(transaction, tenant).await?;
     let given = rules.target(&new.target)?;
     refuse(&rules, authority, new.effect, &given)?;
     if new.principal.kind == PrincipalKind::ServiceAccount {
@@ -111,10 +111,11 @@ fn refuse(
     effect: GrantEffect,
     given: &PermissionSet,
 ) -> Result<(), Refusal> {
-    rules.refuse_escalation(authority, given)?;
     match effect {
-        GrantEffect::Allow => Ok(()),
-        GrantEffect::Deny => rules.refuse_escalation(authority, &rules.permission("grant:deny")?),
+        GrantEffect::Allow => rules.refuse_escalation(authority, &rules.permissions.closed(given)),
+        GrantEffect::Deny => rules
+            .refuse_escalation(authority, given)
+            .and_then(|()| rules.refuse_escalation(authority, &rules.permission("grant:deny")?)),
     }
 }
 
@@ -130,7 +131,7 @@ pub async fn take_back(
     let now = transaction.store().clock().now();
     let Some(row) = queries::one(transaction, id).await? else { return Ok(None) };
     if row.definition.effect == GrantEffect::Deny {
-        let rules = Rules::load(transaction).await?;
+        let rules = Rules::load_for(transaction, row.tenant).await?;
         // What it denies may not exist any more; then lifting it gives nothing.
         let lifted = rules.target(&row.definition.target).unwrap_or_default();
         refuse(&rules, &authority(row.tenant), GrantEffect::Deny, &lifted)?;

@@ -8,8 +8,13 @@ mod authority;
 mod explain;
 mod grant;
 mod queries;
+mod role_queries;
+mod roles;
+mod roles_api;
+mod simulate;
 
 pub use api::routes;
 pub use authority::{Authority, Rules};
 pub use grant::{NewGrant, grant, remove, take_back};
 pub use queries::{GrantRow, grants_of, load_grants, load_versions};
+pub use role_queries::{RoleRow, load_roles};

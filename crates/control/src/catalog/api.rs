@@ -19,9 +19,9 @@ use super::meters_and_plans::{Meter, Plan as BillingPlan};
 use super::plan::Plan;
 use super::queries::{self, Row};
 use super::{Applied, CatalogFile, Definitions, Kind, apply, load, plan};
-use crate::Shared;
 use crate::api::idempotency::{Idempotency, Kept};
 use crate::api::{Answer, Body, Caller, List, Parameters};
+use crate::{Shared, access};
 
 /// The routes of this feature.
 pub fn routes() -> OpenApiRouter<Shared> {
@@ -269,9 +269,26 @@ async fn rows(control: &Shared, caller: &Caller, kind: Kind, name: Option<&str>)
     let scope = if readers(kind) == Readers::Operator { None } else { caller.scope(None)? };
     let permit = caller.permit(&format!("{word}:read"), scope)?;
     let transaction = control.store.read(&permit).await?;
-    let rows = queries::list(&transaction, kind, name).await?;
+    let mut rows = queries::list(&transaction, kind, name).await?;
+    if let (Kind::Role, Some(tenant)) = (kind, scope) {
+        let own = access::load_roles(&transaction, Some(tenant)).await?;
+        let asked = |row: &access::RoleRow| name.is_none_or(|name| name == row.definition.name);
+        rows.extend(own.into_iter().filter(asked).map(own_role));
+    }
     transaction.finish().await?;
     Ok(rows)
+}
+
+/// A tenant's own role stands beside those of the catalogue, and in no catalogue.
+fn own_role(row: access::RoleRow) -> Row {
+    Row {
+        kind: Kind::Role,
+        name: row.definition.name.clone(),
+        definition: serde_json::to_value(row.definition).expect("definitions are JSON"),
+        version: row.version,
+        owner: None,
+        updated_at: row.updated_at,
+    }
 }
 
 async fn list(control: &Shared, caller: &Caller, kind: Kind) -> Answer<Json<List<Stored>>> {

@@ -112,6 +112,9 @@ fn resource_type(kind: &ResourceType, known: &Known<'_>, findings: &mut Vec<Find
             && action.as_bytes()[0].is_ascii_lowercase()
             && action.bytes().all(plain)
     };
+    for action in kind.not_composable.iter().filter(|action| !kind.actions.contains(action)) {
+        find("not_composable", "unknown", format!("`{action}` is not an action of this type"));
+    }
     for action in kind.actions.iter().filter(|action| !fits(action)) {
         find("actions", "malformed", format!("`{action}` is not of the form [a-z][a-z0-9_]{{0,30}}"));
     }

@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use rowhouse_domain::access::{Permissions, RoleCatalogue, with_standard_actions};
+use rowhouse_domain::access::{
+    PermissionSet, Permissions, ResourceType, RoleCatalogue, composable, with_standard_actions,
+};
 use rowhouse_domain::limits::LimitDefinition;
 use rowhouse_domain::metering::quantity::Quantity;
 use rowhouse_domain::routes::{RouteTable, ServiceDefinition};
@@ -26,6 +28,8 @@ pub struct Compiled {
     pub permissions: Arc<Permissions>,
     /// Roles, closed over what they inherit and what standard types add.
     pub roles: Arc<RoleCatalogue>,
+    /// What tenants may put into roles of their own.
+    pub composable: PermissionSet,
     /// Flags by name, those that tiers imply among them.
     pub flags: Vec<Flag>,
     /// Tiers by name.
@@ -68,6 +72,7 @@ pub fn compile(definitions: &Definitions) -> Result<Compiled, Vec<Finding>> {
         services: definitions.services.clone().into(),
         routes: Arc::new(routes),
         limits: definitions.limits.clone().into(),
+        composable: composable(&definitions.resource_types, &permissions),
         permissions: Arc::new(permissions),
         roles: Arc::new(roles),
         flags: features::flags(&definitions.flags, &definitions.tiers),
@@ -75,21 +80,31 @@ pub fn compile(definitions: &Definitions) -> Result<Compiled, Vec<Finding>> {
     })
 }
 
-/// Permissions and roles alone, for those who decide within a transaction.
-pub fn compile_access(definitions: &Definitions) -> Result<(Permissions, RoleCatalogue), Vec<Finding>> {
+/// Permissions, roles and what tenants may compose alone, for those who decide within a transaction.
+pub fn compile_access(
+    definitions: &Definitions,
+) -> Result<(Permissions, RoleCatalogue, PermissionSet), Vec<Finding>> {
     let permissions = permissions(definitions).map_err(|finding| vec![finding])?;
     let mut findings = Vec::new();
     let roles = roles(definitions, &permissions, &mut findings);
-    if findings.is_empty() { Ok((permissions, roles)) } else { Err(findings) }
+    let composable = composable(&definitions.resource_types, &permissions);
+    if findings.is_empty() { Ok((permissions, roles, composable)) } else { Err(findings) }
 }
 
 fn permissions(definitions: &Definitions) -> Result<Permissions, Finding> {
     let types =
         definitions.resource_types.iter().map(|kind| (kind.name.clone(), kind.actions.clone())).collect();
-    Permissions::new(&types).map_err(|count| {
+    let permissions = Permissions::new(&types).map_err(|count| {
         let last = definitions.resource_types.last().map_or("", |kind| &kind.name);
         Finding::new(super::Kind::ResourceType, last, "actions", "too_many")
             .detail(format!("there are {count} permissions in all; at most 512 fit"))
+    })?;
+    definitions.resource_types.iter().try_fold(permissions, implied)
+}
+
+fn implied(permissions: Permissions, kind: &ResourceType) -> Result<Permissions, Finding> {
+    permissions.with_implies(&kind.name, &kind.implies).map_err(|error| {
+        Finding::new(super::Kind::ResourceType, &kind.name, "implies", "invalid").detail(error.to_string())
     })
 }
 

@@ -32,7 +32,7 @@ pub use nearest::nearest;
 pub use plan::{Action, FieldChange, Plan, PlanItem, plan};
 pub use shipped::{prepare, shipped};
 
-use rowhouse_domain::access::{Permissions, RoleCatalogue};
+use rowhouse_domain::access::{PermissionSet, Permissions, RoleCatalogue};
 use rowhouse_domain::refusal::{Refusal, kind as refusal_kind};
 use rowhouse_store::{StoreError, Transaction};
 
@@ -65,8 +65,10 @@ pub async fn load(transaction: &Transaction) -> Result<Definitions, LoadError> {
     load_kinds(transaction, &Kind::ALL).await
 }
 
-/// Permissions and roles as stored now, for decisions within a transaction.
-pub async fn load_access(transaction: &Transaction) -> Result<(Permissions, RoleCatalogue), LoadError> {
+/// Permissions, roles and what tenants may compose, as stored now, for decisions within a transaction.
+pub async fn load_access(
+    transaction: &Transaction,
+) -> Result<(Permissions, RoleCatalogue, PermissionSet), LoadError> {
     let definitions = load_kinds(transaction, &[Kind::ResourceType, Kind::Role]).await?;
     compile_access(&definitions).map_err(LoadError::Invalid)
 }

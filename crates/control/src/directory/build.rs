@@ -140,12 +140,14 @@ async fn load(
     now: Timestamp,
 ) -> Result<Belongings, StoreError> {
     let upstreams = deploy::upstreams(transaction, tenant).await?;
+    let roles = access::load_roles(transaction, tenant).await?;
     let quotas = resources::quotas(transaction, tenants, &catalogue.tiers, tenant, now).await?;
     let enforcements = resources::load_enforcements(transaction, tenant, now).await?;
     let storing =
         if enforcements.is_empty() { Box::default() } else { storing(transaction, catalogue).await? };
     Ok(Belongings {
         grants: by_tenant(access::load_grants(transaction, tenant).await?),
+        roles: by_tenant(roles.into_iter().map(|row| (row.tenant, row.definition))),
         versions: access::load_versions(transaction, tenant).await?.into_iter().collect(),
         overrides: by_tenant(tenancy::features::load_overrides(transaction, tenant, now).await?),
         limits: by_tenant(limits::load_overrides(transaction, tenant, now).await?),

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rowhouse_domain::access::{AccessTable, GrantDefinition, PermissionSet, compile, key_permits};
+use rowhouse_domain::access::{
+    AccessTable, GrantDefinition, PermissionSet, RoleDefinition, compile, key_permits,
+};
 use rowhouse_domain::directory::{Imposed, Key, Quota, Tenant};
 use rowhouse_domain::id::{SessionId, TenantId};
 use rowhouse_domain::limits::{LimitDefinition, Rule};
@@ -23,6 +25,7 @@ use crate::tenancy::features::Override;
 #[derive(Debug, Default)]
 pub(super) struct Belongings {
     pub grants: HashMap<TenantId, Vec<GrantDefinition>>,
+    pub roles: HashMap<TenantId, Vec<RoleDefinition>>,
     pub versions: HashMap<TenantId, u64>,
     pub overrides: HashMap<TenantId, Vec<Override>>,
     pub limits: HashMap<TenantId, Vec<limits::Override>>,
@@ -99,7 +102,13 @@ impl<'a> Compiler<'a> {
     fn access(&self, tenant: TenantId) -> AccessTable {
         let grants = self.belongings.grants.get(&tenant).map(Vec::as_slice).unwrap_or_default();
         let version = self.belongings.versions.get(&tenant).copied().unwrap_or(0);
-        compile(version, grants, &self.catalogue.roles, &self.catalogue.permissions)
+        let Compiled { roles, permissions, composable, .. } = self.catalogue;
+        match self.belongings.roles.get(&tenant) {
+            None => compile(version, grants, roles, permissions),
+            Some(own) => {
+                compile(version, grants, &roles.with_tenant(own, permissions, composable), permissions)
+            }
+        }
     }
 
     fn limits(&self, tenant: TenantId, tier: &str) -> Vec<Option<Rule>> {

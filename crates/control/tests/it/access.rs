@@ -192,3 +192,151 @@ async fn wrong_grants_are_refused_each_with_its_reason() {
         tenants.map(|id| id.parse().expect("an id")).collect();
     assert_eq!(tenants.len(), 2, "the operator's list spans the tenants, itself included");
 }
+
+/// A key of an administrator; that it may change roles is said by name.
+async fn role_keeper(house: &House, tenant: &str) -> String {
+    let member = house.member(tenant, "tenant_admin").await;
+    let key = json!({ "name": "roles", "owner": principal(&member.account), "roles": ["tenant_admin"],
+        "permissions": ["role:create", "role:update", "role:delete"] });
+    let key = house.created(&house.root, &format!("/v1/keys?tenant={tenant}"), key).await;
+    house.settled().await;
+    text(&key["key"]).to_owned()
+}
+
+async fn patch(house: &House, key: &str, name: &str, body: Value) -> String {
+    let (status, answer) = house.platform.call(key, "PATCH", &format!("/v1/roles/{name}"), Some(body)).await;
+    house.settled().await;
+    outcome(status, &answer)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_makes_roles_of_its_own_and_they_decide() {
+    let house = House::start().await;
+    let acme = house.tenant("acme", "basic").await;
+    house.tenant("globex", "basic").await;
+    let boss = role_keeper(&house, "acme").await;
+    let other = role_keeper(&house, "globex").await;
+    let ann = house.account("acme", "ann").await;
+
+    let stamper =
+        json!({ "name": "stamper", "permissions": ["metadata_stamp:create"], "inherits": ["viewer"] });
+    let made = house.created(&house.root, "/v1/roles?tenant=acme", stamper.clone()).await;
+    assert_eq!((text(&made["name"]), &made["version"]), ("stamper", &json!(1)));
+    let again = house.refused(&house.root, "/v1/roles?tenant=acme", stamper).await;
+    assert_eq!(again, "409 access.name_taken");
+    house.settled().await;
+    grant(&house, json!({ "principal": principal(&ann), "role": "stamper" })).await;
+    assert_eq!(explained(&house, &ann, "metadata_stamp:create").await, "allow granted stamper");
+    assert_eq!(explained(&house, &ann, "system:read").await, "allow granted stamper", "inherited");
+    assert_eq!(explained(&house, &ann, "metadata_stamp:delete").await, "deny no_grant");
+
+    let delete = json!({ "permissions": ["metadata_stamp:delete"] });
+    assert!(patch(&house, &boss, "stamper", delete).await.starts_with("200"));
+    assert_eq!(explained(&house, &ann, "metadata_stamp:delete").await, "allow granted stamper");
+    assert_eq!(explained(&house, &ann, "metadata_stamp:create").await, "deny no_grant");
+
+    // Another tenant sees nothing of it, and can have its own of the same name.
+    assert_eq!(patch(&house, &other, "stamper", json!({ "title": "x" })).await, "404 api.not_found");
+    let (status, _) = house.platform.call(&other, "GET", "/v1/roles/stamper", None).await;
+    assert_eq!(status, 404);
+    assert_eq!(house.platform.get(&boss, "/v1/roles/stamper").await["version"], 2);
+
+    // In use it stays; unused it goes, once.
+    let remove =
+        async || house.platform.call(&house.root, "DELETE", "/v1/roles/stamper?tenant=acme", None).await;
+    let (status, answer) = remove().await;
+    assert_eq!(outcome(status, &answer), "409 access.role_in_use");
+    let grants = house.platform.get(&house.root, "/v1/grants?tenant=acme").await;
+    let own = grants["items"].as_array().expect("a list").iter().find(|grant| grant["role"] == "stamper");
+    let own = text(&own.expect("it is granted")["id"]).to_owned();
+    house.platform.call(&house.root, "DELETE", &format!("/v1/grants/{own}"), None).await;
+    assert_eq!(remove().await.0, 204);
+    let (status, answer) = remove().await;
+    assert_eq!(outcome(status, &answer), "404 api.not_found");
+    let events = house.events(acme).await;
+    assert_eq!(events.iter().filter(|event| *event == "access.role_changed").count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_is_refused_that_cannot_be_or_that_gives_more_than_its_maker_holds() {
+    let house = House::start().await;
+    house.tenant("acme", "basic").await;
+    let make = async |key: &str, tenant: &str, body: Value| {
+        house.refused(key, &format!("/v1/roles{tenant}"), body).await
+    };
+    let by_root = async |body: Value| make(&house.root, "?tenant=acme", body).await;
+    assert_eq!(by_root(json!({ "name": "Bad" })).await, "422 api.invalid /name");
+    assert_eq!(by_root(json!({ "name": "developer" })).await, "422 access.predefined");
+    assert_eq!(
+        by_root(json!({ "name": "a", "permissions": ["x:y"] })).await,
+        "422 access.unknown_permission"
+    );
+    assert_eq!(by_root(json!({ "name": "a", "permissions": ["*:read"] })).await, "422 access.not_composable");
+    assert_eq!(by_root(json!({ "name": "a", "inherits": ["nobody"] })).await, "422 access.unknown_role");
+    assert_eq!(
+        by_root(json!({ "name": "a", "inherits": ["platform_admin"] })).await,
+        "422 access.unknown_role"
+    );
+    assert_eq!(by_root(json!({ "name": "a", "inherits": ["a"] })).await, "409 access.cycle");
+
+    // Who may make roles and hold little makes roles of little.
+    house
+        .created(
+            &house.root,
+            "/v1/roles?tenant=acme",
+            json!({
+        "name": "maker", "permissions": ["role:create", "role:update", "metadata_stamp:read"] }),
+        )
+        .await;
+    house.settled().await;
+    let maker = house.member("acme", "viewer").await;
+    grant(&house, json!({ "principal": principal(&maker.account), "role": "maker" })).await;
+    let key = json!({ "name": "m", "owner": principal(&maker.account),
+        "permissions": ["role:create", "role:update", "metadata_stamp:read"] });
+    let key = house.created(&house.root, "/v1/keys?tenant=acme", key).await;
+    house.settled().await;
+    let key = text(&key["key"]);
+    let more = json!({ "name": "b", "permissions": ["metadata_stamp:delete"] });
+    assert_eq!(make(key, "", more).await, "403 access.escalation");
+    let by_inheritance = json!({ "name": "b", "inherits": ["developer"] });
+    assert_eq!(make(key, "", by_inheritance).await, "403 access.escalation");
+    house.created(key, "/v1/roles", json!({ "name": "b", "permissions": ["metadata_stamp:read"] })).await;
+    assert_eq!(patch(&house, key, "b", json!({ "inherits": ["admin"] })).await, "403 access.escalation");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_is_tried_on_a_copy_and_nothing_is_stored() {
+    let house = House::start().await;
+    house.tenant("acme", "basic").await;
+    let ann = house.account("acme", "ann").await;
+    let given = grant(&house, json!({ "principal": principal(&ann), "role": "developer" })).await;
+    let check = json!({ "op": "check", "principal": principal(&ann), "permission": "metadata_stamp:delete" });
+    let body = json!({ "base": "current", "steps": [
+        check, { "op": "delete_grant", "id": given["id"] }, check,
+        { "op": "put_role", "value": { "name": "developer" } },
+    ] });
+    let told = house.posted(&house.root, "/v1/access/simulate?tenant=acme", body.clone()).await;
+    let words: Vec<&str> =
+        told["steps"].as_array().expect("a list").iter().map(|step| text(&step["result"])).collect();
+    assert_eq!(words, ["allow", "ok", "deny", "refused"]);
+    assert_eq!(told["steps"][3]["code"], "access.predefined");
+    assert_eq!(told["diff"]["gained_count"], 0);
+    let lost = told["diff"]["lost"].as_array().expect("a list");
+    assert!(lost.iter().any(|one| one["permission"] == "metadata_stamp:delete"), "{lost:?}");
+    assert_eq!(explained(&house, &ann, "metadata_stamp:delete").await, "allow granted developer");
+    assert_eq!(
+        house.posted(&house.root, "/v1/access/simulate?tenant=acme", body).await,
+        told,
+        "twice is the same"
+    );
+
+    let many = vec![check; 1_001];
+    let many = json!({ "base": "empty", "steps": many });
+    assert_eq!(
+        house.refused(&house.root, "/v1/access/simulate?tenant=acme", many).await,
+        "422 api.invalid /steps"
+    );
+    let viewer = house.member("acme", "viewer").await;
+    let body = json!({ "base": "current", "steps": [] });
+    assert_eq!(house.refused(&viewer.key, "/v1/access/simulate", body).await, "403 access.denied");
+}

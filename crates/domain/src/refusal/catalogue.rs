@@ -122,6 +122,11 @@ catalogue! {
     UNKNOWN_PERMISSION = "access.unknown_permission", 422, Caller, "There is no such permission", "Use `type:action` of a declared resource type.";
     UNKNOWN_ROLE = "access.unknown_role", 422, Caller, "There is no such role", "Use a role of the catalogue or of the tenant.";
     LAST_ADMINISTRATOR = "access.last_admin", 409, Caller, "The tenant would be left without an administrator", "Make somebody else an administrator first.";
+    ACCESS_PREDEFINED = "access.predefined", 422, Caller, "The role is the catalogue's", "Make a role of another name that inherits it.";
+    NOT_COMPOSABLE = "access.not_composable", 422, Caller, "Tenants cannot put this permission into a role", "Inherit a role of the catalogue that has it, or ask the operator.";
+    ACCESS_TOO_MANY = "access.too_many", 422, Caller, "There would be too many", "Remove what is not used.";
+    ROLE_NAME_TAKEN = "access.name_taken", 409, Caller, "The name is taken", "Change the role of this name, or choose another name.";
+    ROLE_IN_USE = "access.role_in_use", 409, Caller, "The role is in use", "Take back its grants, and what inherits it, first.";
     ACCESS_CYCLE = "access.cycle", 409, Caller, "Roles would inherit in a circle", "Remove one of the links named in the detail.";
 
     // limits and quotas

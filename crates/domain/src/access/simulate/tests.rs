@@ -145,6 +145,33 @@ fn nobody_gives_what_he_does_not_hold_and_the_last_administrator_stays() {
 }
 
 #[test]
+fn a_thing_is_not_moved_into_or_out_of_reach_of_what_its_mover_does_not_hold() {
+    let by_ann = |id: &str| {
+        json!({ "op": "put_resource", "as": user("ann"), "value": {
+            "type": "doc", "id": "7", "parent": { "type": "folder", "id": id } } })
+    };
+    let on = |id: &str, effect: &str, who: &str, what: &str| {
+        json!({ "op": "put_grant", "value": { "principal": user(who), "effect": effect, "permission": what,
+            "resource": { "type": "folder", "id": id } } })
+    };
+    let told = simulate(json!([
+        doc(),
+        { "op": "put_resource_type", "value": { "name": "resource", "actions": ["update"] } },
+        { "op": "put_grant", "value": { "principal": user("ann"), "permission": "resource:update" } },
+        on("open", "allow", "bob", "doc:write"),
+        on("shut", "deny", "bob", "doc:write"),
+        by_ann("open"),
+        by_ann("shut"),
+        by_ann("plain"),
+        { "op": "put_grant", "value": { "principal": user("ann"), "permission": "doc:write" } },
+        by_ann("plain"),
+        by_ann("open"),
+    ]));
+    let escalation = "access.escalation";
+    assert_eq!(results(&told)[5..], [escalation, "ok", escalation, "ok", "ok", "ok"]);
+}
+
+#[test]
 fn everyone_is_who_belongs_to_the_tenant() {
     let world = World { people: [Party::new("user", "ann")].into(), ..World::default() };
     let steps = json!([

@@ -5,10 +5,11 @@ use clap::Subcommand;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::Client;
 use super::ask::{Page, at, escape, principal};
+use super::{Client, ListVerb, list};
 use crate::cli::show::{line, show};
 
+const ROLE: &[&str] = &["name", "inherits", "permissions"];
 const KEY: &[&str] = &["id", "hint", "name", "state", "roles", "tenant", "expires_at"];
 
 /// `rowhouse service-account …`
@@ -275,12 +276,82 @@ pub enum AccessVerb {
         #[arg(long)]
         tenant: Option<String>,
     },
+    /// Changes and questions from a file, run in order on a copy; nothing is stored.
+    Simulate {
+        /// JSON: `{"base": "current", "steps": [{"op": …}]}`.
+        file: std::path::PathBuf,
+        /// A tenant's id or code; a tenant's key means its own.
+        #[arg(long)]
+        tenant: Option<String>,
+    },
 }
 
 /// Runs `rowhouse access …`.
 pub async fn access(client: &Client, verb: AccessVerb, json: bool) -> anyhow::Result<()> {
-    let AccessVerb::Explain { principal: whom, permission, tenant } = verb;
-    let body = json!({"principal": principal(&whom), "permission": permission});
-    show(&client.post(&at("/v1/access/explain", &[("tenant", tenant)]), body).await?, &[], json);
+    let answer = match verb {
+        AccessVerb::Explain { principal: whom, permission, tenant } => {
+            let body = json!({"principal": principal(&whom), "permission": permission});
+            client.post(&at("/v1/access/explain", &[("tenant", tenant)]), body).await?
+        }
+        AccessVerb::Simulate { file, tenant } => {
+            let text = std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
+            let body =
+                serde_json::from_slice(&text).with_context(|| format!("{} is no JSON", file.display()))?;
+            client.post(&at("/v1/access/simulate", &[("tenant", tenant)]), body).await?
+        }
+    };
+    show(&answer, &[], json);
+    Ok(())
+}
+
+/// `rowhouse role …`
+#[derive(Debug, Subcommand)]
+pub enum RoleVerb {
+    /// The catalogue's, and with a tenant's key its own.
+    #[command(flatten)]
+    Look(ListVerb),
+    /// A role of a tenant's own.
+    Create {
+        /// `[a-z][a-z0-9_-]{0,62}`.
+        name: String,
+        /// `type:action` or `type:*`; may be given several times.
+        #[arg(long = "permission")]
+        permissions: Vec<String>,
+        /// A role whose permissions it has too; may be given several times.
+        #[arg(long)]
+        inherits: Vec<String>,
+        /// Shown to people.
+        #[arg(long, default_value = "")]
+        title: String,
+        /// A tenant's id or code; a tenant's key means its own.
+        #[arg(long)]
+        tenant: Option<String>,
+    },
+    /// Removes a role of a tenant's own that nobody has.
+    Delete {
+        /// Its name.
+        name: String,
+        /// A tenant's id or code; a tenant's key means its own.
+        #[arg(long)]
+        tenant: Option<String>,
+    },
+}
+
+/// Runs `rowhouse role …`.
+pub async fn role(client: &Client, verb: RoleVerb, json: bool) -> anyhow::Result<()> {
+    let answer = match verb {
+        RoleVerb::Look(verb) => return list(client, "roles", verb, ROLE, json).await,
+        RoleVerb::Create { name, permissions, inherits, title, tenant } => {
+            let body =
+                json!({"name": name, "permissions": permissions, "inherits": inherits, "title": title});
+            client.post(&at("/v1/roles", &[("tenant", tenant)]), body).await?
+        }
+        RoleVerb::Delete { name, tenant } => {
+            let path = at(&format!("/v1/roles/{}", escape(&name)), &[("tenant", tenant)]);
+            client.json(Method::DELETE, &path, None).await?;
+            return Ok(());
+        }
+    };
+    show(&answer, ROLE, json);
     Ok(())
 }

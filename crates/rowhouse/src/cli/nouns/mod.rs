@@ -110,7 +110,7 @@ pub enum Noun {
     Tier(ListVerb),
     /// Sets of permissions.
     #[command(subcommand)]
-    Role(ListVerb),
+    Role(access::RoleVerb),
     /// Rate limits.
     #[command(subcommand)]
     Limit(limits::LimitVerb),
@@ -186,7 +186,7 @@ pub async fn run(client: &Client, noun: Noun, json: bool) -> anyhow::Result<Exit
             look("access/resource_types", verb, &["name", "service", "actions"]).await?
         }
         Noun::Tier(verb) => look("tiers", verb, &["name", "rank", "isolation", "features"]).await?,
-        Noun::Role(verb) => look("roles", verb, &["name", "inherits", "permissions"]).await?,
+        Noun::Role(verb) => access::role(client, verb, json).await?,
         Noun::Limit(verb) => limits::limit(client, verb, json).await?,
         Noun::Meter(verb) => look("meters", verb, &["name", "unit", "source", "aggregation"]).await?,
         Noun::Plan(verb) => look("plans", verb, &["name", "tier", "currency", "catalog"]).await?,

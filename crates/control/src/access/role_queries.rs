@@ -1,0 +1,96 @@
+//! Rows of tenants' own roles.
+
+use jiff::Timestamp;
+use rowhouse_domain::access::RoleDefinition;
+use rowhouse_domain::id::TenantId;
+use rowhouse_store::{StoreError, Transaction};
+use tokio_postgres::Row;
+
+/// A tenant's role as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RoleRow {
+    /// Whose.
+    pub tenant: TenantId,
+    /// What it says.
+    pub definition: RoleDefinition,
+    /// Raised with each change.
+    pub version: i64,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+fn role(row: &Row) -> RoleRow {
+    RoleRow {
+        tenant: TenantId(row.get(0)),
+        definition: RoleDefinition {
+            name: row.get(1),
+            title: row.get(2),
+            permissions: row.get(3),
+            inherits: row.get(4),
+        },
+        version: row.get(5),
+        updated_at: row.get(6),
+    }
+}
+
+/// Own roles of one tenant or of all, by name.
+pub async fn load_roles(
+    transaction: &Transaction,
+    tenant: Option<TenantId>,
+) -> Result<Vec<RoleRow>, StoreError> {
+    let tenant = tenant.map(|tenant| tenant.0);
+    let rows = transaction
+        .query(
+            "SELECT tenant_id, name, title, permissions, inherits, version, updated_at FROM access.tenant_roles \
+             WHERE $1::uuid IS NULL OR tenant_id = $1 ORDER BY tenant_id, name",
+            &[&tenant],
+        )
+        .await?;
+    Ok(rows.iter().map(role).collect())
+}
+
+/// Stores a role, or what it has become; its version.
+pub(super) async fn put(
+    transaction: &Transaction,
+    tenant: TenantId,
+    role: &RoleDefinition,
+    now: Timestamp,
+) -> Result<i64, StoreError> {
+    let row = transaction
+        .query_one(
+            "INSERT INTO access.tenant_roles (tenant_id, name, title, permissions, inherits, updated_at) \
+             VALUES ($1, $2, $3, $4, $5, $6) \
+             ON CONFLICT ON CONSTRAINT tenant_roles_pkey DO UPDATE SET title = $3, permissions = $4, \
+             inherits = $5, updated_at = $6, version = tenant_roles.version + 1 RETURNING version",
+            &[&tenant.0, &role.name, &role.title, &role.permissions, &role.inherits, &now],
+        )
+        .await?;
+    Ok(row.get(0))
+}
+
+/// Removes a role.
+pub(super) async fn remove(
+    transaction: &Transaction,
+    tenant: TenantId,
+    name: &str,
+) -> Result<(), StoreError> {
+    transaction
+        .execute("DELETE FROM access.tenant_roles WHERE tenant_id = $1 AND name = $2", &[&tenant.0, &name])
+        .await
+        .map(drop)
+}
+
+/// Whether a grant that was not taken back gives the role.
+pub(super) async fn is_granted(
+    transaction: &Transaction,
+    tenant: TenantId,
+    name: &str,
+) -> Result<bool, StoreError> {
+    let row = transaction
+        .query_opt(
+            "SELECT 1 FROM access.grants WHERE tenant_id = $1 AND role = $2 AND removed_at IS NULL LIMIT 1",
+            &[&tenant.0, &name],
+        )
+        .await?;
+    Ok(row.is_some())
+}
