@@ -25,6 +25,16 @@ struct Dns {
     _server: Server<Catalog>,
 }
 
+/// A port that is free for both.
+async fn both() -> (UdpSocket, TcpListener) {
+    loop {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+        if let Ok(listener) = TcpListener::bind(socket.local_addr().expect("an address")).await {
+            return (socket, listener);
+        }
+    }
+}
+
 impl Dns {
     async fn start() -> Dns {
         let origin = Name::from_ascii("example.").expect("a name");
@@ -35,9 +45,8 @@ impl Dns {
         let mut catalog = Catalog::new();
         catalog.upsert(origin.into(), vec![zone.clone()]);
         let mut server = Server::new(catalog);
-        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+        let (socket, listener) = both().await;
         let address = socket.local_addr().expect("an address");
-        let listener = TcpListener::bind(address).await.expect("the same port for TCP");
         server.register_socket(socket);
         server.register_listener(listener, Duration::from_secs(5), 32);
         Dns { zone, address, _server: server }

@@ -1,5 +1,7 @@
 //! The steps of leaving for good, but for the certificate.
 
+use std::time::Duration;
+
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use rowhouse_domain::access::Permit;
@@ -161,6 +163,29 @@ async fn remove_what_came_late(run: &Run<'_, Shared>) -> Result<(), StepError> {
     Ok(())
 }
 
+/// How often files are written anew in which the search has found something, and how long who was at work then may take.
+const SEARCHES: u32 = 6;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Searches the cell. Rows that are erased stay in a file while an older transaction may still see them, and who writes the
+/// same table anew just then copies them: then its files are written anew once more, and searched again.
+async fn search_again_after_others(run: &Run<'_, Shared>, placed: &Placed) -> Result<Searched, StepError> {
+    let held: Held = run.output("mark")?.unwrap_or_default();
+    let cell = reachable(run, &placed.cell).await?;
+    let marker = marker(run);
+    let search = || erase::search(&cell, &placed.place, &marker);
+    let mut searched = search().await.map_err(place_failure)?;
+    for _ in 1..SEARCHES {
+        if searched.found.is_empty() || !searched.found.iter().all(|found| found.starts_with("file ")) {
+            break;
+        }
+        tokio::time::sleep(PAUSE).await;
+        erase::scrub(&cell, &placed.place, &held).await.map_err(place_failure)?;
+        searched = search().await.map_err(place_failure)?;
+    }
+    Ok(searched)
+}
+
 /// Searches the cell, the control database and the directories. Whatever is found stops the saga: a person must look.
 pub async fn sweep(run: &Run<'_, Shared>) -> StepResult {
     remove_what_came_late(run).await?;
@@ -168,8 +193,7 @@ pub async fn sweep(run: &Run<'_, Shared>) -> StepResult {
     if let Some(placed) = beginning(run)?.placed {
         match &placed.directory {
             None => {
-                let cell = reachable(run, &placed.cell).await?;
-                searched = erase::search(&cell, &placed.place, &marker(run)).await.map_err(place_failure)?;
+                searched = search_again_after_others(run, &placed).await?;
             }
             Some(directory) => {
                 let path = run.context.settings.deploy.directory.join(directory);
