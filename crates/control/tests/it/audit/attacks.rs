@@ -137,7 +137,8 @@ const ATTACKS: [Attack; 14] = [
                 s.a
             )
         },
-        &["EMITTER_GAP", "LEAF_ORIGIN", "PINNED_INCONSISTENT", "ROOT_MISMATCH", "RX_NOT_MONOTONIC"],
+        // Whether the stranger's leaf is also out of its time depends on which log was written first.
+        &["EMITTER_GAP", "LEAF_ORIGIN", "PINNED_INCONSISTENT", "ROOT_MISMATCH"],
     ),
     ("what the log says of itself set back", log_set_back, &["ROW_WITHOUT_LEAF", "TRUNCATED"]),
     (
