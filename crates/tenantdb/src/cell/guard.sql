@@ -45,7 +45,12 @@ CREATE TABLE IF NOT EXISTS rh.version (
   PRIMARY KEY (schema, number)
 );
 -- What the schema is with that version, for finding what was changed by hand.
-ALTER TABLE rh.version ADD COLUMN IF NOT EXISTS fingerprint text;
+-- Asked first, because ALTER TABLE locks the table also where it changes nothing.
+DO $$ BEGIN
+  IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'rh.version'::regclass AND attname = 'fingerprint') THEN
+    ALTER TABLE rh.version ADD COLUMN fingerprint text;
+  END IF;
+END $$;
 -- What is written among the rows of a tenant that leaves the shared tables, so that their erasure can be proven.
 CREATE TABLE IF NOT EXISTS rh.marker (tenant uuid NOT NULL, marker text NOT NULL, PRIMARY KEY (tenant, marker));
 REVOKE ALL ON ALL TABLES IN SCHEMA rh FROM PUBLIC;

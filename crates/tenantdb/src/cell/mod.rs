@@ -34,6 +34,10 @@ pub(crate) const LOCK_CLASS: i32 = 7240;
 /// all databases, while an advisory lock is seen in its own only.
 pub(crate) const LOCK_CLUSTER: &str = "SELECT pg_advisory_xact_lock(7240, 1)";
 
+/// Taken first by whoever makes or drops schemas in a database, together with others who do: who prepares the database
+/// waits for them and they for it. Without it each of the two could hold a table or a function that the other wants.
+pub(crate) const LOCK_PREPARED: &str = "SELECT pg_advisory_xact_lock_shared(7240, 2)";
+
 /// A PostgreSQL cluster with its administrator's role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {

@@ -4,7 +4,7 @@ use rowhouse_domain::tenancy::Isolation;
 use tokio_postgres::{Client, Transaction};
 
 use super::{Place, PlaceError};
-use crate::cell::{Cell, CellError, LOCK_CLUSTER, while_doing};
+use crate::cell::{Cell, CellError, LOCK_CLUSTER, LOCK_PREPARED, while_doing};
 use crate::name::quote;
 
 /// Drops `place` and all of the tenant's rows in it. Twice is once; a place that never was is dropped too.
@@ -97,6 +97,7 @@ async fn drop_schemas(cell: &Cell, place: &Place) -> Result<(), PlaceError> {
         .await
         .map_err(while_doing("ending a tenant's sessions"))?;
     let transaction = admin.transaction().await.map_err(while_doing("beginning to drop schemas"))?;
+    transaction.batch_execute(LOCK_PREPARED).await.map_err(while_doing("waiting for a database to be prepared"))?;
     wait_for_writers(&transaction, place).await?;
     // A cut-short installation leaves a schema without a record; its name begins with the login all the same.
     let schemas = transaction

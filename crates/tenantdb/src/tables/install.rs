@@ -8,7 +8,7 @@ use tokio_postgres::Transaction;
 use super::generate::{GENERATOR_VERSION, generate, refuse_sequences};
 use super::manifest::hexadecimal;
 use super::{PROBE_TABLE, ServiceTables, partition};
-use crate::cell::{Cell, LOCK_CLASS};
+use crate::cell::{Cell, LOCK_CLASS, LOCK_PREPARED};
 use crate::connect::ConnectError;
 use crate::doctor::{self, Finding};
 use crate::name::{NameError, quote};
@@ -313,6 +313,7 @@ async fn claim_schema(
 ) -> Result<(), InstallError> {
     let schema = quote(target.schema)?;
     let tenant = target.tenant.map(|tenant| tenant.0);
+    transaction.batch_execute(LOCK_PREPARED).await.map_err(server("waiting for a database to be prepared"))?;
     transaction
         .execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", &[&LOCK_CLASS, &target.schema])
         .await
