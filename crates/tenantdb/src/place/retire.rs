@@ -97,7 +97,10 @@ async fn drop_schemas(cell: &Cell, place: &Place) -> Result<(), PlaceError> {
         .await
         .map_err(while_doing("ending a tenant's sessions"))?;
     let transaction = admin.transaction().await.map_err(while_doing("beginning to drop schemas"))?;
-    transaction.batch_execute(LOCK_PREPARED).await.map_err(while_doing("waiting for a database to be prepared"))?;
+    transaction
+        .batch_execute(LOCK_PREPARED)
+        .await
+        .map_err(while_doing("waiting for a database to be prepared"))?;
     wait_for_writers(&transaction, place).await?;
     // A cut-short installation leaves a schema without a record; its name begins with the login all the same.
     let schemas = transaction

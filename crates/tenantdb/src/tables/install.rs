@@ -313,7 +313,10 @@ async fn claim_schema(
 ) -> Result<(), InstallError> {
     let schema = quote(target.schema)?;
     let tenant = target.tenant.map(|tenant| tenant.0);
-    transaction.batch_execute(LOCK_PREPARED).await.map_err(server("waiting for a database to be prepared"))?;
+    transaction
+        .batch_execute(LOCK_PREPARED)
+        .await
+        .map_err(server("waiting for a database to be prepared"))?;
     transaction
         .execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", &[&LOCK_CLASS, &target.schema])
         .await
