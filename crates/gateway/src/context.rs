@@ -12,6 +12,7 @@ use rowhouse_domain::access::{Principal, PrincipalKind};
 use rowhouse_domain::context::{ContextClaims, ContextSigner, LIFETIME_S};
 use rowhouse_domain::directory::Tenant;
 use rowhouse_domain::id::TenantId;
+use smallvec::SmallVec;
 
 /// How long one signature is used.
 const REUSE_S: i64 = 30;
@@ -22,10 +23,13 @@ const SETS: usize = 8_192;
 /// A part of the book with more contexts starts over.
 const KEPT_MAX_PER_PART: usize = 1_024;
 
-/// What a service is told about a caller, as values of headers. One allocation holds all text, so that using it again
-/// touches one place in memory.
+/// Text that is kept beside what it is known by; longer ones lie elsewhere.
+const NEAR_BYTES: usize = 768;
+
+/// What a service is told about a caller, as values of headers. All text lies together, so that using it again touches
+/// one place in memory.
 pub(crate) struct Told {
-    text: Box<[u8]>,
+    text: SmallVec<[u8; NEAR_BYTES]>,
     context_end: usize,
     tenant_end: usize,
 }
@@ -35,7 +39,7 @@ impl Told {
         let text = [context, tenant, principal].concat();
         debug_assert!(text.bytes().all(|byte| byte.is_ascii_graphic()), "ids and tokens are visible ASCII");
         let tenant_end = context.len() + tenant.len();
-        Told { text: text.into_bytes().into(), context_end: context.len(), tenant_end }
+        Told { text: SmallVec::from_slice(text.as_bytes()), context_end: context.len(), tenant_end }
     }
 
     /// `Rowhouse-Context`.

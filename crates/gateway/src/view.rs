@@ -71,6 +71,8 @@ pub(crate) struct LimitUse {
     /// Who keeps its counters, where there is a store.
     pub(crate) mode: LimitMode,
     pub(crate) on_store_failure: OnStoreFailure,
+    /// Whether any of the lists below leaves something out.
+    pub(crate) is_narrowed: bool,
     /// Methods and endpoints it is for; empty is all.
     pub(crate) methods: Box<[Box<str>]>,
     pub(crate) endpoints: Box<[Box<str>]>,
@@ -154,6 +156,8 @@ fn limit_use(index: usize, limit: &LimitDefinition, metrics: &CoreMetrics, hash:
         None
     });
     let names = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
+    let lists =
+        [&limit.matches.methods, &limit.matches.endpoints, &limit.matches.tenants, &limit.matches.tiers];
     LimitUse {
         index,
         scopes: limit.scope.all().into(),
@@ -164,6 +168,7 @@ fn limit_use(index: usize, limit: &LimitDefinition, metrics: &CoreMetrics, hash:
         watches: limit.enforcement == Enforcement::Shadow,
         mode: limit.mode.unwrap_or(LimitMode::Leased),
         on_store_failure: limit.on_store_failure,
+        is_narrowed: lists.iter().any(|list| !list.is_empty()),
         methods: names(&limit.matches.methods),
         endpoints: names(&limit.matches.endpoints),
         tenants: names(&limit.matches.tenants),

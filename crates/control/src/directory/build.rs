@@ -186,7 +186,7 @@ fn forget(directory: &mut Directory, tenant: TenantId) {
     for name in own.collect::<Vec<_>>() {
         directory.hosts.remove(&name);
     }
-    if directory.codes.get(&entry.code) == Some(&tenant) {
+    if directory.tenant_by_code(&entry.code).is_some_and(|holder| holder.id == tenant) {
         directory.codes.remove(&entry.code);
     }
 }
@@ -194,7 +194,8 @@ fn forget(directory: &mut Directory, tenant: TenantId) {
 /// Takes the code out that a tenant had before, unless it is another's by now.
 fn forget_code(directory: &mut Directory, tenant: TenantId, code: &str) {
     let Some(entry) = directory.tenants.get(&tenant).cloned() else { return };
-    if &*entry.code != code && directory.codes.get(&entry.code) == Some(&tenant) {
+    let holds = || directory.tenant_by_code(&entry.code).is_some_and(|holder| holder.id == tenant);
+    if &*entry.code != code && holds() {
         directory.codes.remove(&entry.code);
     }
 }

@@ -159,7 +159,7 @@ fn refused(explained: ResolutionExplained, refusal: &Refusal) -> ResolutionExpla
 }
 
 /// What each place says, as it stands there.
-fn seen(directory: &Directory, heard: &Heard<'_>, signals: &Signals<'_>) -> Vec<SignalSeen> {
+fn seen(directory: &Directory, heard: &Heard<'_, '_>, signals: &Signals<'_>) -> Vec<SignalSeen> {
     let value = |by: ResolvedBy, tenant: Option<TenantId>| match by {
         ResolvedBy::Subdomain => label(directory, heard.host.as_deref().unwrap_or_default()).to_owned(),
         ResolvedBy::Domain => heard.host.as_deref().unwrap_or_default().to_owned(),
@@ -169,10 +169,10 @@ fn seen(directory: &Directory, heard: &Heard<'_>, signals: &Signals<'_>) -> Vec<
     };
     let present = heard.signals.iter().filter_map(|signal| signal.as_ref().ok().copied().flatten());
     present
-        .map(|(by, tenant)| SignalSeen {
+        .map(|(by, named)| SignalSeen {
             kind: by.as_str(),
-            value: value(by, tenant),
-            tenant: tenant.map(|tenant| tenant.to_string()),
+            value: value(by, named.id()),
+            tenant: named.id().map(|tenant| tenant.to_string()),
         })
         .collect()
 }
@@ -220,7 +220,7 @@ fn ignored_headers(asked: &ResolutionQuestion) -> Vec<Ignored> {
 }
 
 pub(crate) fn token_tenant(directory: &Directory, name: &str) -> Result<TenantId, Refusal> {
-    let by_code = || check_code(name).ok().and_then(|()| directory.codes.get(name).copied());
+    let by_code = || check_code(name).ok().and_then(|()| directory.tenant_by_code(name)).map(|tenant| tenant.id);
     let unknown = || {
         let refusal = Refusal::new(&kind::INVALID, "The credential's tenant is not known.");
         refusal.field("/token_tenant", "unknown", "id or code of a tenant")

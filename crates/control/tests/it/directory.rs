@@ -34,8 +34,10 @@ fn content(directory: &Directory) -> BTreeMap<String, String> {
             all.insert(format!("key {}", key.id), format!("{key:?} owner may {}", rights.join(" ")));
         }
     }
-    for (code, id) in directory.codes.iter() {
-        all.insert(format!("code {code}"), id.to_string());
+    for (code, tenant) in directory.codes.iter() {
+        let same = directory.tenants.get(&tenant.id).is_some_and(|own| Arc::ptr_eq(own, tenant));
+        assert!(same, "{code} leads to what its tenant was before");
+        all.insert(format!("code {code}"), tenant.id.to_string());
     }
     for (name, id) in directory.hosts.iter() {
         all.insert(format!("host {name}"), id.to_string());

@@ -6,6 +6,32 @@ use super::{KeyText, Peppers, PublicId};
 use crate::directory::{Directory, Key};
 use crate::refusal::{Refusal, kind};
 
+/// A text that was sent as a key: grammar and checksum are read, nothing is looked up.
+#[derive(Debug, Clone, Copy)]
+pub struct SentKey<'t> {
+    text: &'t str,
+    parsed: Option<KeyText<'t>>,
+}
+
+impl<'t> SentKey<'t> {
+    /// Reads grammar and checksum.
+    pub fn read(text: &'t str) -> Self {
+        SentKey { text, parsed: KeyText::parse(text).ok() }
+    }
+
+    /// Looks the key up.
+    pub fn look_up(self, directory: &Directory) -> Presented<'t, '_> {
+        let SentKey { text, parsed } = self;
+        let region = directory.naming.region.as_str();
+        let ours = parsed.filter(|parsed| parsed.region == region);
+        let key = ours.and_then(|parsed| directory.keys.get(&parsed.public_id));
+        if let Some(key) = key {
+            key.touch();
+        }
+        Presented { text, parsed, key, region }
+    }
+}
+
 /// A text that was presented as a key: read and looked up, **not yet verified**.
 #[derive(Clone, Copy)]
 pub struct Presented<'t, 'd> {
@@ -19,14 +45,7 @@ pub struct Presented<'t, 'd> {
 impl<'t, 'd> Presented<'t, 'd> {
     /// Reads grammar and checksum, and looks the key up.
     pub fn read(directory: &'d Directory, text: &'t str) -> Self {
-        let region = directory.naming.region.as_str();
-        let parsed = KeyText::parse(text).ok();
-        let ours = parsed.filter(|parsed| parsed.region == region);
-        let key = ours.and_then(|parsed| directory.keys.get(&parsed.public_id));
-        if let Some(key) = key {
-            key.touch();
-        }
-        Presented { text, parsed, key, region }
+        SentKey::read(text).look_up(directory)
     }
 
     /// The part of it that may be shown; none if it has not the form of a key.

@@ -27,13 +27,13 @@ impl Announced {
         Announced { rule, remaining: verdict.remaining, reset_s, binds }
     }
 
-    /// Which of several is told of: the one that refused, else the one with the least share left.
-    pub fn told(all: &[Announced]) -> Option<(usize, &Announced)> {
+    /// Which of several, each with its place, is told of: the one that refused, else the one with the least share left.
+    pub fn told(all: &[(usize, Announced)]) -> Option<(usize, &Announced)> {
         let share = |announced: &Announced| {
             // Compared in millionths; nearer than that they are equal. Both numbers are at most 10⁹.
             announced.remaining * 1_000_000 / announced.rule.most()
         };
-        let places = || all.iter().enumerate();
+        let places = || all.iter().map(|(place, announced)| (*place, announced));
         places()
             .find(|(_, announced)| announced.binds)
             .or_else(|| places().min_by_key(|(_, announced)| share(announced)))
@@ -122,7 +122,10 @@ mod tests {
     fn the_one_that_refused_is_told_of_else_the_tightest() {
         let rule = Rule::new(Algorithm::TokenBucket, 10, 1000, Some(10)).expect("in bounds");
         let of = |remaining, binds| Announced { rule, remaining, reset_s: 1, binds };
-        let told = |all: &[Announced]| Announced::told(all).map(|(place, _)| place);
+        let told = |all: &[Announced]| {
+            let places: Vec<_> = all.iter().copied().enumerate().collect();
+            Announced::told(&places).map(|(place, _)| place)
+        };
         assert_eq!(told(&[of(5, false), of(3, false), of(4, false)]), Some(1));
         assert_eq!(told(&[of(0, false), of(3, true)]), Some(1));
         assert_eq!(told(&[]), None);

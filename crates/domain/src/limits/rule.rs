@@ -224,7 +224,7 @@ impl Rule {
     /// Decides `cost` units at `now_us`. A cost of 0 looks, and is refused only in debt. If the clock went back, nothing
     /// drains or expires, and the state takes the new time.
     pub fn decide(&self, state: State, now_us: i64, cost: i64) -> Verdict {
-        let now = now_us.div_euclid(self.tick_us);
+        let now = self.ticks(now_us);
         let state = self.fitted(state, now);
         match self.algorithm {
             Algorithm::TokenBucket | Algorithm::LeakyBucket => self.decide_bucket(state, now, cost),
@@ -237,6 +237,16 @@ impl Rule {
     pub fn refunded(&self, state: State, cost: i64) -> State {
         let unit = if self.algorithm.is_bucket() { self.window } else { 1 };
         State { used: (state.used - cost.clamp(0, self.burst) * unit).max(0), ..state }
+    }
+
+    /// Whole ticks. Dividing by what the compiler knows takes a tenth of the time.
+    fn ticks(&self, us: i64) -> i64 {
+        match self.tick_us {
+            1 => us,
+            1_000 => us.div_euclid(1_000),
+            1_000_000 => us.div_euclid(1_000_000),
+            tick_us => us.div_euclid(tick_us),
+        }
     }
 
     /// A state that was counted with another window, in this one's: units that were used stay used.
@@ -254,9 +264,8 @@ impl Rule {
     }
 
     fn decide_bucket(&self, state: State, now: i64, cost: i64) -> Verdict {
-        let refill = divide_up(state.used, self.quota);
-        let elapsed = (now - state.at).clamp(0, refill);
-        let debt = (state.used - self.quota * elapsed).max(0);
+        let drained = self.quota.saturating_mul((now - state.at).max(0));
+        let debt = (state.used - drained).max(0);
         let full = self.burst * self.window;
         let wanted = debt + cost.min(self.burst + 1) * self.window;
         let allowed = wanted <= full && cost <= self.burst;

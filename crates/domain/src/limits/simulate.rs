@@ -375,22 +375,18 @@ fn outcome(running: &[Running<'_>], decided: &Decided, several: bool) -> Outcome
 fn headers(running: &[Running<'_>], decided: &Decided, now_us: i64) -> BTreeMap<&'static str, String> {
     let mut headers = BTreeMap::new();
     let enforced = |limit: &Running<'_>| limit.tried.enforcement == Enforcement::Enforce;
-    let places: Vec<usize> = (0..running.len())
+    let announced: Vec<(usize, Announced)> = (0..running.len())
         .filter(|place| running[*place].tried.visible && enforced(&running[*place]))
-        .collect();
-    let announced: Vec<Announced> = places
-        .iter()
         .map(|place| {
-            let binds = decided.binding == Some(*place);
-            Announced::of(running[*place].rule, &decided.verdicts[*place], binds)
+            let binds = decided.binding == Some(place);
+            (place, Announced::of(running[place].rule, &decided.verdicts[place], binds))
         })
         .collect();
     if let Some((told, standing)) = Announced::told(&announced) {
         let mut text = Vec::new();
-        put_policy(&mut text, places.iter().map(|place| (running[*place].name, running[*place].rule)));
+        put_policy(&mut text, announced.iter().map(|(place, own)| (running[*place].name, own.rule)));
         let policy = text.len();
-        let ends =
-            put_standing(&mut text, running[places[told]].name, standing, now_us.div_euclid(1_000_000));
+        let ends = put_standing(&mut text, running[told].name, standing, now_us.div_euclid(1_000_000));
         let text = String::from_utf8_lossy(&text);
         headers.insert("RateLimit-Policy", text[..policy].to_owned());
         let names = ["RateLimit", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"];

@@ -65,16 +65,50 @@ pub struct Resolution<'d, 'a> {
     pub path: &'a str,
 }
 
-/// A signal that is there, and whom it names: somebody, or nobody we know.
-pub type Signal = (ResolvedBy, Option<TenantId>);
+/// A signal that is there, and whom it names.
+pub type Signal<'d> = (ResolvedBy, Named<'d>);
+
+/// Whom a signal names.
+#[derive(Debug, Clone, Copy)]
+pub enum Named<'d> {
+    /// Nobody we know.
+    Nobody,
+    /// A tenant that is there.
+    Known(&'d Arc<Tenant>),
+    /// The tenant with this id, which has not been looked up.
+    Claimed(TenantId),
+}
+
+impl<'d> Named<'d> {
+    fn of(tenant: Option<&'d Arc<Tenant>>) -> Self {
+        tenant.map_or(Named::Nobody, Named::Known)
+    }
+
+    /// The id of who is named.
+    pub fn id(self) -> Option<TenantId> {
+        match self {
+            Named::Nobody => None,
+            Named::Known(tenant) => Some(tenant.id),
+            Named::Claimed(id) => Some(id),
+        }
+    }
+
+    fn look_up(self, directory: &'d Directory) -> Option<&'d Arc<Tenant>> {
+        match self {
+            Named::Nobody => None,
+            Named::Known(tenant) => Some(tenant),
+            Named::Claimed(id) => directory.tenants.get(&id),
+        }
+    }
+}
 
 /// What each place of a request says: host, header, path, credential. A place that cannot be read refuses.
 #[derive(Debug)]
-pub struct Heard<'a> {
+pub struct Heard<'d, 'a> {
     /// The host in its one canonical form.
     pub host: Option<Cow<'a, str>>,
     /// In the order in which the first is reported.
-    pub signals: [Result<Option<Signal>, Refusal>; 4],
+    pub signals: [Result<Option<Signal<'d>>, Refusal>; 4],
     /// The path without the tenant's prefix.
     pub path: &'a str,
 }
@@ -89,7 +123,7 @@ pub fn resolve<'d, 'a>(
 
 /// Listens to every place of a request. [`resolve`] is this, then [`Heard::decide`]; who explains a resolution looks at
 /// what was heard before it is decided.
-pub fn hear<'a>(directory: &Directory, signals: &Signals<'a>) -> Heard<'a> {
+pub fn hear<'d, 'a>(directory: &'d Directory, signals: &Signals<'a>) -> Heard<'d, 'a> {
     let (host, by_host) = match signals.authority.map(canonical_host).transpose() {
         Ok(host) => {
             let by_host = host.as_deref().map_or(Ok(None), |host| host_signal(directory, host));
@@ -102,45 +136,51 @@ pub fn hear<'a>(directory: &Directory, signals: &Signals<'a>) -> Heard<'a> {
         Err(refusal) => (signals.path, Err(refusal)),
     };
     // A credential that names an unknown tenant cannot exist; one that is unknown itself gives no signal.
-    let by_token = signals.token_tenant.map(|tenant| (ResolvedBy::Token, Some(tenant)));
+    let by_token = signals.token_tenant.map(|tenant| (ResolvedBy::Token, Named::Claimed(tenant)));
     Heard { host, signals: [by_host, header_signal(directory, signals), by_path, Ok(by_token)], path }
 }
 
-impl<'a> Heard<'a> {
+impl<'d, 'a> Heard<'d, 'a> {
+    /// With what the credential says, for who hears of it later than of the rest.
+    pub fn with_credential_of(mut self, tenant: Option<TenantId>) -> Self {
+        self.signals[3] = Ok(tenant.map(|tenant| (ResolvedBy::Token, Named::Claimed(tenant))));
+        self
+    }
+
     /// The one tenant that all signals name.
     ///
     /// # Errors
     /// The first place that cannot be read; signals that disagree, name nobody, or are not there.
-    pub fn decide<'d>(self, directory: &'d Directory) -> Result<Resolution<'d, 'a>, Refusal> {
+    pub fn decide(self, directory: &'d Directory) -> Result<Resolution<'d, 'a>, Refusal> {
         let [host, header, path, token] = self.signals;
-        let (by, id) = agree(&[host?, header?, path?, token?])?;
-        let tenant = directory.tenants.get(&id).ok_or_else(unknown)?;
+        let (by, named) = agree(&[host?, header?, path?, token?])?;
+        let tenant = named.look_up(directory).ok_or_else(unknown)?;
         Ok(Resolution { tenant, by, path: self.path })
     }
 }
 
-fn agree(found: &[Option<Signal>; 4]) -> Result<(ResolvedBy, TenantId), Refusal> {
+fn agree<'d>(found: &[Option<Signal<'d>>; 4]) -> Result<Signal<'d>, Refusal> {
     let request = || found[..3].iter().flatten();
     let Some(&(by, first)) = request().next() else {
         return match found[3] {
-            Some((by, Some(tenant))) => Ok((by, tenant)),
+            Some(token) => Ok(token),
             _ => Err(Refusal::new(&kind::TENANT_UNRESOLVED, "Nothing in the request names a tenant.")),
         };
     };
-    if request().any(|(_, named)| *named != first) {
+    if request().skip(1).any(|(_, named)| named.id() != first.id()) {
         let words: Vec<_> = request().map(|(by, _)| by.as_str()).collect();
         return Err(Refusal::new(
             &kind::CONFLICTING_SIGNALS,
             format!("The {} of the request do not name the same tenant.", words.join(" and ")),
         ));
     }
-    let tenant = first.ok_or_else(unknown)?;
+    let tenant = first.id().ok_or_else(unknown)?;
     match found[3] {
         // Answered as the credential's own failure, so that nobody learns which tenants exist.
-        Some((_, Some(token))) if token != tenant => {
+        Some((_, token)) if token.id() != Some(tenant) => {
             Err(Refusal::new(&kind::KEY_INVALID, "The API key is not valid here.").private("wrong_tenant"))
         }
-        _ => Ok((by, tenant)),
+        _ => Ok((by, first)),
     }
 }
 
@@ -148,7 +188,7 @@ fn unknown() -> Refusal {
     Refusal::new(&kind::TENANT_UNKNOWN, "No tenant has this name.")
 }
 
-fn host_signal(directory: &Directory, host: &str) -> Result<Option<Signal>, Refusal> {
+fn host_signal<'d>(directory: &'d Directory, host: &str) -> Result<Option<Signal<'d>>, Refusal> {
     let naming = &directory.naming;
     if naming.platform_hosts.iter().any(|own| own == host) {
         return Ok(None);
@@ -163,25 +203,25 @@ fn host_signal(directory: &Directory, host: &str) -> Result<Option<Signal>, Refu
         if RESERVED_LABELS.contains(&label) {
             return Ok(None);
         }
-        return Ok(Some((ResolvedBy::Subdomain, directory.codes.get(label).copied())));
+        return Ok(Some((ResolvedBy::Subdomain, Named::of(directory.tenant_by_code(label)))));
     }
     if host.parse::<std::net::IpAddr>().is_ok() {
         return Ok(None);
     }
     match directory.hosts.get(host) {
-        Some(tenant) => Ok(Some((ResolvedBy::Domain, Some(*tenant)))),
+        Some(tenant) => Ok(Some((ResolvedBy::Domain, Named::Claimed(*tenant)))),
         None => Err(Refusal::new(&kind::UNKNOWN_HOST, format!("The host `{host}` is not served here."))),
     }
 }
 
-fn header_signal(directory: &Directory, signals: &Signals<'_>) -> Result<Option<Signal>, Refusal> {
+fn header_signal<'d>(directory: &'d Directory, signals: &Signals<'_>) -> Result<Option<Signal<'d>>, Refusal> {
     let by_id = signals.header_id.map(|text| match text.parse::<TenantId>() {
-        Ok(id) => directory.tenants.get(&id).map(|tenant| tenant.id),
-        Err(_) => None,
+        Ok(id) => Named::of(directory.tenants.get(&id)),
+        Err(_) => Named::Nobody,
     });
-    let by_code = signals.header_code.map(|code| directory.codes.get(code).copied());
+    let by_code = signals.header_code.map(|code| Named::of(directory.tenant_by_code(code)));
     let named = match (by_id, by_code) {
-        (Some(id), Some(code)) if id != code => {
+        (Some(id), Some(code)) if id.id() != code.id() => {
             return Err(Refusal::new(
                 &kind::CONFLICTING_SIGNALS,
                 "`X-Tenant-Id` and `X-Tenant-Code` do not name the same tenant.",
@@ -193,14 +233,17 @@ fn header_signal(directory: &Directory, signals: &Signals<'_>) -> Result<Option<
     Ok(Some((ResolvedBy::Header, named)))
 }
 
-fn path_signal<'a>(directory: &Directory, path: &'a str) -> Result<(&'a str, Option<Signal>), Refusal> {
+fn path_signal<'d, 'a>(
+    directory: &'d Directory,
+    path: &'a str,
+) -> Result<(&'a str, Option<Signal<'d>>), Refusal> {
     let Some(rest) = path.strip_prefix("/t/") else { return Ok((path, None)) };
     let (code, after) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
     if code.contains('%') {
         return Err(Refusal::new(&kind::MALFORMED_REQUEST, "A tenant's code in the path has no escapes."));
     }
-    let named = check_code(code).ok().and_then(|()| directory.codes.get(code).copied());
-    Ok((after, Some((ResolvedBy::Path, named))))
+    let named = check_code(code).ok().and_then(|()| directory.tenant_by_code(code));
+    Ok((after, Some((ResolvedBy::Path, Named::of(named)))))
 }
 
 /// The host of an authority: port cut off, one trailing dot removed, lower case. Only A-labels are taken.
@@ -212,16 +255,26 @@ pub fn canonical_host(authority: &str) -> Result<Cow<'_, str>, Refusal> {
         let port = if after.is_empty() { Some("") } else { after.strip_prefix(':') };
         return port.filter(|port| is_port(port)).map(|_| Cow::Borrowed(address)).ok_or_else(malformed);
     }
-    let (host, port) = authority.split_once(':').unwrap_or((authority, "0"));
+    let colon = authority.bytes().position(|byte| byte == b':');
+    let (host, port) = colon.map_or((authority, "0"), |at| (&authority[..at], &authority[at + 1..]));
     let host = host.strip_suffix('.').unwrap_or(host);
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_';
-    let well_formed = (1..=253).contains(&host.len())
-        && host.bytes().all(plain)
-        && host.split('.').all(|label| (1..=63).contains(&label.len()))
-        && is_port(port);
-    match well_formed {
+    let (mut label, mut upper, mut well_formed) = (0, false, host.len() <= 253 && is_port(port));
+    for byte in host.bytes() {
+        match byte {
+            b'.' => {
+                well_formed &= (1..=63).contains(&label);
+                label = 0;
+                continue;
+            }
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => {}
+            b'A'..=b'Z' => upper = true,
+            _ => well_formed = false,
+        }
+        label += 1;
+    }
+    match well_formed && (1..=63).contains(&label) {
         false => Err(malformed()),
-        true if host.bytes().any(|b| b.is_ascii_uppercase()) => Ok(Cow::Owned(host.to_ascii_lowercase())),
+        true if upper => Ok(Cow::Owned(host.to_ascii_lowercase())),
         true => Ok(Cow::Borrowed(host)),
     }
 }

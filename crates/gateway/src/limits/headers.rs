@@ -14,22 +14,17 @@ static RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 /// How the visible limits of a request stand, with their places in the directory.
 #[derive(Debug, Default)]
-pub(crate) struct Standings {
-    places: Vec<usize>,
-    announced: Vec<Announced>,
-}
+pub(crate) struct Standings(Vec<(usize, Announced)>);
 
 impl Standings {
     /// Room for so many more.
     pub(crate) fn reserve(&mut self, count: usize) {
-        self.places.reserve(count);
-        self.announced.reserve(count);
+        self.0.reserve(count);
     }
 
     /// Adds one.
     pub(crate) fn push(&mut self, place: usize, announced: Announced) {
-        self.places.push(place);
-        self.announced.push(announced);
+        self.0.push((place, announced));
     }
 }
 
@@ -48,7 +43,7 @@ const POLICIES_MAX: usize = 32;
 impl Policies {
     fn of(&self, standings: &Standings, limits: &[LimitDefinition]) -> HeaderValue {
         let mut kept = self.0.borrow_mut();
-        let named = || standings.places.iter().copied().zip(standings.announced.iter().map(|own| own.rule));
+        let named = || standings.0.iter().map(|(place, own)| (*place, own.rule));
         if let Some(policy) = kept.iter().find(|policy| policy.limits.iter().copied().eq(named())) {
             return policy.text.clone();
         }
@@ -75,10 +70,10 @@ pub(crate) fn apply(
     limits: &[LimitDefinition],
     now_s: i64,
 ) {
-    let Some((place, told)) = Announced::told(&standings.announced) else { return };
+    let Some((place, told)) = Announced::told(&standings.0) else { return };
     headers.insert(POLICY.clone(), policies.of(standings, limits));
     let mut text = Vec::with_capacity(96);
-    let ends = put_standing(&mut text, &limits[standings.places[place]].name, told, now_s);
+    let ends = put_standing(&mut text, &limits[place].name, told, now_s);
     let (text, mut start) = (Bytes::from(text), 0);
     for (name, end) in [&STATE, &LIMIT, &REMAINING, &RESET].into_iter().zip(ends) {
         headers.insert(name.clone(), visible(text.slice(start..end)));

@@ -40,7 +40,7 @@ pub(crate) fn arrive<'r>(
             }
             Some(Counted::new(core, limit, limit.base?, &values))
         });
-        settle(core, view, counted.collect(), 1, recording)?;
+        settle(core, view, &counted.collect::<Vec<_>>(), 1, recording)?;
     }
     Ok(Arrived { parts })
 }

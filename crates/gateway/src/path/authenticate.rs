@@ -10,7 +10,7 @@ use rowhouse_domain::access::{Principal, PrincipalKind, PrincipalRights};
 use rowhouse_domain::directory::{Key, Tenant};
 use rowhouse_domain::id::TenantId;
 use rowhouse_domain::identity::token::{TokenClaims, is_token};
-use rowhouse_domain::keys::{Environment, Presented, bearer, refuse_other_service};
+use rowhouse_domain::keys::{Environment, Presented, SentKey, bearer, refuse_other_service};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_domain::routes::{Match, Matched};
 
@@ -50,6 +50,14 @@ impl<'v> Credential<'_, 'v> {
         }
     }
 
+    /// The key that it would be.
+    pub(crate) fn claimed_key(&self) -> Option<&'v Key> {
+        match self {
+            Credential::Key(presented) => presented.claims().map(Arc::as_ref),
+            Credential::Token(_) => None,
+        }
+    }
+
     /// Verifies it, but for the session, which its tenant knows.
     pub(crate) fn verify(&self, core: &Core, view: &'v View, now_us: i64) -> Result<Who<'v>, Refusal> {
         match self {
@@ -63,21 +71,33 @@ impl<'v> Credential<'_, 'v> {
     }
 }
 
+/// A credential as it stands in the request, nothing of it looked up.
+pub(crate) enum Sent<'r> {
+    Key(SentKey<'r>),
+    Token(&'r str),
+}
+
+impl<'r> Sent<'r> {
+    /// What is known of it.
+    pub(crate) fn look_up<'v>(self, core: &Core, view: &'v View) -> Credential<'r, 'v> {
+        match self {
+            Sent::Key(key) => Credential::Key(key.look_up(&view.directory)),
+            Sent::Token(token) => Credential::Token(core.tokens.read(&view.directory.tokens, token)),
+        }
+    }
+}
+
 /// The credential, of which there may be one.
-pub(crate) fn presented<'r, 'v>(
-    core: &Core,
-    headers: &'r HeaderMap,
-    view: &'v View,
-) -> Result<Option<Credential<'r, 'v>>, Refusal> {
+pub(crate) fn sent(headers: &HeaderMap) -> Result<Option<Sent<'_>>, Refusal> {
     let mut bearers = headers.get_all(AUTHORIZATION).iter();
     let mut keys = headers.get_all(&API_KEY).iter();
-    let sent = match (bearers.next(), keys.next(), bearers.next().is_some() || keys.next().is_some()) {
+    let bytes = match (bearers.next(), keys.next(), bearers.next().is_some() || keys.next().is_some()) {
         (None, None, _) => return Ok(None),
         (Some(header), None, false) => {
             // Another scheme is not a credential of ours.
             let Some(token) = bearer(header.as_bytes()) else { return Ok(None) };
             if let Some(token) = std::str::from_utf8(token).ok().filter(|token| is_token(token)) {
-                return Ok(Some(Credential::Token(core.tokens.read(&view.directory.tokens, token))));
+                return Ok(Some(Sent::Token(token)));
             }
             token
         }
@@ -85,8 +105,8 @@ pub(crate) fn presented<'r, 'v>(
         _ => return Err(Refusal::new(&kind::AMBIGUOUS_CREDENTIALS, "Send one credential, once.")),
     };
     // What is no text is no key either.
-    let text = std::str::from_utf8(sent).unwrap_or_default();
-    Ok(Some(Credential::Key(Presented::read(&view.directory, text))))
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    Ok(Some(Sent::Key(SentKey::read(text))))
 }
 
 /// Whether a header is a credential of ours, which no service gets to see.
@@ -147,20 +167,28 @@ impl Known<'_, '_> {
 }
 
 /// Who acts with a key.
-fn acting(key: &Key) -> Principal {
+pub(super) fn acting(key: &Key) -> Principal {
     Principal { kind: PrincipalKind::ApiKey, id: key.id.0 }
 }
 
 /// What the owner of the key that is claimed may do, looked up before the key is verified: verifying takes about as
 /// long as fetching from memory what is known of one caller among many, so both are done at once. Nothing is believed
 /// by it, and it is the tenant's own table that is looked into.
-fn owner_ahead<'v>(core: &Core, resolved: &Resolved<'_, 'v>) -> Option<&'v PrincipalRights> {
-    let Credential::Key(presented) = resolved.presented.as_ref()? else { return None };
-    let (key, tenant) = (presented.claims()?, resolved.tenant?);
-    core.contexts.touch(tenant.id, acting(key));
+fn owner_ahead<'v>(resolved: &Resolved<'_, 'v>) -> Option<&'v PrincipalRights> {
+    let (key, tenant) = (resolved.presented.as_ref()?.claimed_key()?, resolved.tenant?);
     let rights = tenant.access.rights(&key.owner)?;
     rights.touch();
     Some(rights)
+}
+
+/// The same for what the route will count.
+fn touch_quotas(core: &Core, tenant: Option<&Arc<Tenant>>, destination: &Destination<'_, '_>) {
+    let (Some(tenant), Destination::Route(matched)) = (tenant, destination) else { return };
+    for (meter, _, _) in &matched.route.usage {
+        if let Some(place) = tenant.quotas.iter().position(|quota| quota.meter == *meter) {
+            core.quotas.touch(tenant, place);
+        }
+    }
 }
 
 /// Verifies the credential and finds the route.
@@ -171,7 +199,13 @@ pub(crate) fn authenticate<'r, 'v>(
     recording: &mut Recording,
 ) -> Result<Known<'r, 'v>, Stop> {
     let method = resolved.sound.parts.method.as_str();
-    let owner = owner_ahead(core, &resolved);
+    let destination = match view.directory.routes.find(method, resolved.path) {
+        Match::Found(matched) => Destination::Route(matched),
+        Match::OtherMethods(methods) => Destination::OtherMethods(methods),
+        Match::Nothing => Destination::Nothing,
+    };
+    let owner = owner_ahead(&resolved);
+    touch_quotas(core, resolved.tenant, &destination);
     let who = match &resolved.presented {
         Some(credential) => credential.verify(core, view, recording.started_at_us)?,
         None => Who::Nobody,
@@ -180,11 +214,6 @@ pub(crate) fn authenticate<'r, 'v>(
         refuse_ended(resolved.tenant.map(Arc::as_ref), claims)?;
     }
     recording.is_by(&who);
-    let destination = match view.directory.routes.find(method, resolved.path) {
-        Match::Found(matched) => Destination::Route(matched),
-        Match::OtherMethods(methods) => Destination::OtherMethods(methods),
-        Match::Nothing => Destination::Nothing,
-    };
     let mut public = false;
     if let Destination::Route(matched) = &destination {
         recording.route = Some(matched.index);

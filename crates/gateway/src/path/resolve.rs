@@ -7,9 +7,9 @@ use http::{HeaderMap, HeaderName};
 use rowhouse_domain::directory::Tenant;
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_domain::tenancy::Service;
-use rowhouse_domain::tenancy::resolution::{Signals, resolve as resolve_tenant};
+use rowhouse_domain::tenancy::resolution::{Signals, hear};
 
-use super::authenticate::{Credential, Who, presented};
+use super::authenticate::{Credential, Who, acting, sent};
 use super::examine::Sound;
 use super::{Recording, Stop};
 use crate::core::Core;
@@ -37,20 +37,30 @@ pub(crate) fn resolve<'r, 'v>(
     recording: &mut Recording,
 ) -> Result<Resolved<'r, 'v>, Stop> {
     let headers = &sound.parts.headers;
-    let presented = presented(core, headers, view)?;
-    recording.presented(presented.as_ref());
+    let sent = sent(headers)?;
     let signals = Signals {
         authority: (!sound.authority.is_empty()).then_some(sound.authority),
         header_id: one(headers, &TENANT_ID)?,
         header_code: one(headers, &TENANT_CODE)?,
         path: &sound.path,
-        token_tenant: presented.as_ref().and_then(Credential::tenant),
+        token_tenant: None,
     };
-    match resolve_tenant(&view.directory, &signals) {
+    // Tenant and key are looked up right after each other and before anything is read of either: what is known of one
+    // among many comes from memory, and so it comes at once.
+    let heard = hear(&view.directory, &signals);
+    let presented = sent.map(|sent| sent.look_up(core, view));
+    recording.presented(presented.as_ref());
+    if let Some(key) = presented.as_ref().and_then(Credential::claimed_key) {
+        // What will be told of it comes from memory while the tenant is found. Nothing is believed by it.
+        core.contexts.touch(key.tenant, acting(key));
+    }
+    let heard = heard.with_credential_of(presented.as_ref().and_then(Credential::tenant));
+    match heard.decide(&view.directory) {
         Ok(resolution) if resolution.tenant.service == Service::Unknown => {
             Err(Refusal::new(&kind::TENANT_UNKNOWN, "No tenant has this name.").into())
         }
         Ok(resolution) => {
+            resolution.tenant.touch();
             recording.tenant = Some(resolution.tenant.id);
             Ok(Resolved { sound, tenant: Some(resolution.tenant), path: resolution.path, presented })
         }
