@@ -3,6 +3,7 @@
 //! running it again repairs, and never takes anything from a tenant.
 
 mod found;
+pub(crate) mod template;
 
 pub use found::{Found, found, found_of_server, rights_of};
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use crate::DatabaseKey;
 use crate::connect::{Address, ConnectError, Connected};
 use crate::name::{NameError, quote};
 use crate::spare::Spare;
+use template::Template;
 
 /// The shared tables of a cell lie in this database.
 pub const SHARED_DATABASE: &str = "rh_shared";
@@ -122,17 +124,20 @@ pub async fn prepare(cell: &Cell) -> Result<(), CellError> {
 /// # Errors
 /// If the server is away, the administrator may not, or `database` is not a plain name.
 pub async fn prepare_database(cell: &Cell, database: &str, key: &DatabaseKey) -> Result<(), CellError> {
-    create_database(cell, database).await?;
+    create_database(cell, database, Origin::Nothing).await?;
     let mut admin = cell.borrow(database).await?;
     let transaction = admin.transaction().await.map_err(while_doing("beginning to prepare a database"))?;
-    make_fit(&transaction, key).await?;
+    make_fit(&transaction, Some(key)).await?;
     transaction.commit().await.map_err(while_doing("preparing a database"))?;
     admin.give_back().await;
     open_database(cell, database, None).await
 }
 
-/// Makes the database that `transaction` works in fit for tenants.
-pub(crate) async fn make_fit(transaction: &Transaction<'_>, key: &DatabaseKey) -> Result<(), CellError> {
+/// Makes the database that `transaction` works in fit for tenants; a template has no key.
+pub(crate) async fn make_fit(
+    transaction: &Transaction<'_>,
+    key: Option<&DatabaseKey>,
+) -> Result<(), CellError> {
     let lock = format!("SELECT pg_advisory_xact_lock({LOCK_CLASS}, 2)");
     for (doing, sql) in [
         ("locking a database", lock.as_str()),
@@ -142,6 +147,14 @@ pub(crate) async fn make_fit(transaction: &Transaction<'_>, key: &DatabaseKey) -
     ] {
         transaction.batch_execute(sql).await.map_err(while_doing(doing))?;
     }
+    match key {
+        Some(key) => put_key(transaction, key).await,
+        None => Ok(()),
+    }
+}
+
+/// Enters a key that contexts are verified with.
+pub(crate) async fn put_key(transaction: &Transaction<'_>, key: &DatabaseKey) -> Result<(), CellError> {
     let (inner, outer) = key.padded_blocks();
     transaction
         .execute(
@@ -202,9 +215,29 @@ pub(crate) async fn holds_key(admin: &Connected, key: &DatabaseKey) -> Result<bo
     Ok(found.is_some())
 }
 
+/// What a new database is copied from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// What the server brings.
+    Nothing,
+    /// The [`template`]; worth it where more than one is made.
+    Template,
+}
+
+/// What there is after [`create_database`].
+#[derive(Debug)]
+pub(crate) enum Made {
+    /// It was there already.
+    Nothing,
+    /// A new one that is not fit for tenants.
+    Empty,
+    /// A new one that is fit for tenants if it is like its template.
+    Copy(Template),
+}
+
 /// `CREATE DATABASE` cannot be in a transaction, and a new database is open to PUBLIC: so it is born with a
 /// connection limit of 0, which binds all but superusers, and keeps it until it is prepared.
-pub(crate) async fn create_database(cell: &Cell, database: &str) -> Result<(), CellError> {
+pub(crate) async fn create_database(cell: &Cell, database: &str, origin: Origin) -> Result<Made, CellError> {
     let quoted = quote(database)?;
     let server = cell.borrow("postgres").await?;
     let doing = "making a database";
@@ -217,22 +250,31 @@ pub(crate) async fn create_database(cell: &Cell, database: &str) -> Result<(), C
         .query_opt("SELECT FROM pg_database WHERE datname = $1", &[&database])
         .await
         .map_err(while_doing(doing))?;
-    if exists.is_none() {
+    let made = match (exists, origin) {
+        (Some(_), _) => Made::Nothing,
+        (None, Origin::Nothing) => Made::Empty,
+        (None, Origin::Template) => Made::Copy(template::ready(cell, &server).await?),
+    };
+    let source = match &made {
+        Made::Nothing => None,
+        Made::Empty => Some("template0"),
+        Made::Copy(template) => Some(template.name.as_str()),
+    };
+    if let Some(source) = source {
         // A try that was killed has left its folder, under a number that nobody knows.
         crate::place::orphans::remove_databases(&server).await?;
-        server
-            .batch_execute(&format!(
-                "CREATE DATABASE {quoted} CONNECTION LIMIT 0 ENCODING 'UTF8' TEMPLATE template0"
-            ))
-            .await
-            .map_err(while_doing(doing))?;
+        let sql = format!(
+            "CREATE DATABASE {quoted} CONNECTION LIMIT 0 ENCODING 'UTF8' TEMPLATE {}",
+            quote(source)?
+        );
+        server.batch_execute(&sql).await.map_err(while_doing(doing))?;
     }
     server
         .batch_execute(&format!("SELECT pg_advisory_unlock({LOCK_CLASS}, 3)"))
         .await
         .map_err(while_doing(doing))?;
     server.give_back().await;
-    Ok(())
+    Ok(made)
 }
 
 /// Lets in those who may connect (the shared login, or `login`), once all that keeps them apart is there.

@@ -7,7 +7,8 @@ use tokio_postgres::Transaction;
 use super::rights::memberships;
 use super::{Place, PlaceError};
 use crate::cell::{
-    Cell, LOCK_CLUSTER, create_database, holds_key, is_prepared, make_fit, open_database, while_doing,
+    Cell, CellError, LOCK_CLUSTER, Made, Origin, create_database, holds_key, is_prepared, make_fit,
+    open_database, put_key, template, while_doing,
 };
 use crate::connect::Connected;
 use crate::name::quote;
@@ -33,15 +34,74 @@ pub async fn create(cell: &Cell, place: &Place, key: &DatabaseKey) -> Result<(),
         admin.give_back().await;
         return Ok(());
     }
-    create_database(cell, &place.database).await?;
-    let mut admin = cell.borrow(&place.database).await?;
-    let transaction = admin.transaction().await.map_err(while_doing("beginning a place"))?;
-    make_fit(&transaction, key).await?;
-    // Nobody gets in before the database is opened.
-    record(&transaction, place).await?;
-    transaction.commit().await.map_err(while_doing("making a place"))?;
-    admin.give_back().await;
+    make_database(cell, place, key).await?;
     Ok(open_database(cell, &place.database, own_login(place)).await?)
+}
+
+/// Makes the place's database and records the place in it. Nobody gets in before the database is opened.
+///
+/// One that is still closed and holds no place was never open to anybody, and may be the copy of a template that was changed: it
+/// is made anew. So is a copy that is not like its template, and that one is made of nothing.
+async fn make_database(cell: &Cell, place: &Place, key: &DatabaseKey) -> Result<(), PlaceError> {
+    // On a server of its own there will be no second one.
+    let mut origin = if place.isolation == Isolation::Database { Origin::Template } else { Origin::Nothing };
+    loop {
+        let made = create_database(cell, &place.database, origin).await?;
+        let mut admin = cell.borrow(&place.database).await?;
+        if matches!(made, Made::Nothing) && is_unused(&admin).await? {
+            admin.close().await;
+            drop_closed(cell, place).await?;
+            continue;
+        }
+        let transaction = admin.transaction().await.map_err(while_doing("beginning a place"))?;
+        match &made {
+            Made::Nothing | Made::Empty => make_fit(&transaction, Some(key)).await?,
+            Made::Copy(template) if template::likeness(&transaction).await? == template.likeness => {
+                put_key(&transaction, key).await?;
+            }
+            Made::Copy(template) => {
+                tracing::error!(
+                    cell = cell.name,
+                    template = template.name,
+                    "somebody has changed the template of tenants' databases; it is not used and will be made anew"
+                );
+                template::distrust(cell, template);
+                transaction.rollback().await.map_err(while_doing("leaving a database"))?;
+                admin.close().await;
+                drop_closed(cell, place).await?;
+                origin = Origin::Nothing;
+                continue;
+            }
+        }
+        record(&transaction, place).await?;
+        transaction.commit().await.map_err(while_doing("making a place"))?;
+        admin.give_back().await;
+        return Ok(());
+    }
+}
+
+/// Whether the database that `admin` is connected to is closed as it was born, and holds no place.
+async fn is_unused(admin: &Connected) -> Result<bool, CellError> {
+    let failed = || while_doing("looking for a place");
+    let closed = "SELECT to_regclass('rh.place') IS NOT NULL
+                    FROM pg_database WHERE datname = current_database() AND datconnlimit = 0";
+    let Some(row) = admin.query_opt(closed, &[]).await.map_err(failed())? else { return Ok(false) };
+    if !row.get::<_, bool>(0) {
+        return Ok(true);
+    }
+    let places = admin.query_one("SELECT EXISTS (SELECT FROM rh.place)", &[]).await.map_err(failed())?;
+    Ok(!places.get::<_, bool>(0))
+}
+
+/// Drops the place's database, which nobody was ever let into.
+async fn drop_closed(cell: &Cell, place: &Place) -> Result<(), PlaceError> {
+    let server = cell.borrow("postgres").await?;
+    server
+        .batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quote(&place.database)?))
+        .await
+        .map_err(while_doing("dropping a database that nobody was in"))?;
+    server.give_back().await;
+    Ok(())
 }
 
 /// The login that a place brings with it.

@@ -99,6 +99,72 @@ async fn each_step_can_be_cut_short_and_done_again() {
     assert!(left.is_empty());
 }
 
+/// Whether everybody may call what nobody may, in each of these databases.
+async fn may_sleep(house: &House, databases: &[&str]) -> Vec<bool> {
+    let sql = "SELECT has_function_privilege('public', 'pg_sleep(double precision)', 'execute')";
+    let mut all = Vec::new();
+    for database in databases {
+        let row = house.admin(database).await.query_one(sql, &[]).await.expect("asked");
+        all.push(row.get(0));
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_template_is_nobodys_to_enter_and_one_that_was_changed_is_not_used() {
+    let house = House::full().await;
+    let admin = house.admin("postgres").await;
+    let templates = "SELECT datname::text, datallowconn, has_database_privilege('public', oid, 'connect')
+                       FROM pg_database WHERE starts_with(datname::text, 'rh_template_')";
+    let own = |number: u8| Place::new(tenant(u128::from(number)), Isolation::Database, [number; 8]);
+    let places = [own(40), own(41), own(42)];
+    place::create(&house.cell, &places[0], &key(40)).await.expect("made from the template");
+    let rows = admin.query(templates, &[]).await.expect("asked");
+    assert_eq!(rows.len(), 1);
+    let template: String = rows[0].get(0);
+    assert!(!rows[0].get::<_, bool>(1) && !rows[0].get::<_, bool>(2), "nobody connects to it");
+    let opened = format!("ALTER DATABASE {template} ALLOW_CONNECTIONS true");
+    admin.batch_execute(&opened).await.expect("the operator may do anything");
+    let inside = house.admin(&template).await;
+    let change = "GRANT EXECUTE ON FUNCTION pg_sleep(double precision) TO PUBLIC";
+    inside.batch_execute(change).await.expect("changed");
+    drop(inside);
+    let closed = format!("ALTER DATABASE {template} ALLOW_CONNECTIONS false");
+    admin.batch_execute(&closed).await.expect("as if nothing had been");
+    place::create(&house.cell, &places[1], &key(41)).await.expect("made, but not from that one");
+    place::create(&house.cell, &places[2], &key(42)).await.expect("made from a new one");
+    let databases: Vec<&str> = places.iter().map(|place| place.database.as_str()).collect();
+    assert_eq!(may_sleep(&house, &databases).await, [false; 3]);
+    assert_eq!(admin.query(templates, &[]).await.expect("asked").len(), 1);
+    for (place, key) in places.iter().zip([key(40), key(41), key(42)]) {
+        let schema = place.schema(SERVICE, true);
+        tables::install(&house.cell, &place.target(&schema), &service_tables()).await.expect("tables");
+        place::verify(&house.cell, place, &schema, &key).await.expect("fit for use");
+        place::create(&house.cell, place, &key).await.expect("twice is once");
+        let findings = rowhouse_tenantdb::doctor::check(&house.cell, &place.database, &[]).await;
+        let of_place = |code: &str| !matches!(code, "D23" | "D24" | "D25");
+        let found = findings.expect("examined").into_iter().filter(|finding| of_place(finding.code));
+        assert_eq!(found.collect::<Vec<_>>(), []);
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_was_cut_short_is_made_anew() {
+    let house = House::full().await;
+    let place = Place::new(tenant(43), Isolation::Database, [43; 8]);
+    let admin = house.admin("postgres").await;
+    // As after a crash between the copy and its first look, of a template that had been changed.
+    let made = format!("CREATE DATABASE {} CONNECTION LIMIT 0 TEMPLATE template0", place.database);
+    admin.batch_execute(&made).await.expect("made");
+    let inside = house.admin(&place.database).await;
+    inside.batch_execute("CREATE TABLE public.planted ()").await.expect("planted");
+    drop(inside);
+    place::create(&house.cell, &place, &key(43)).await.expect("made anew");
+    let sql = "SELECT to_regclass('public.planted') IS NULL";
+    let row = house.admin(&place.database).await.query_one(sql, &[]).await.expect("asked");
+    assert!(row.get::<_, bool>(0), "nothing of it is left");
+}
+
 #[tokio::test]
 async fn many_places_are_made_and_dropped_at_once() {
     let house = House::full().await;
