@@ -142,7 +142,7 @@ pub async fn examine(cell: &Cell, probe: bool) -> Result<Examination, CellError>
     };
     for database in databases {
         let connection = cell.connect(&database).await?;
-        let (findings, checked) = of_database(&connection, &[], Depth::All).await?;
+        let (findings, checked) = of_database(&connection, &[], Depth::All, false).await?;
         connection.close().await;
         examination.checked += checked;
         examination.findings.extend(findings.into_iter().map(|finding| (database.clone(), finding)));
@@ -156,9 +156,31 @@ pub async fn examine(cell: &Cell, probe: bool) -> Result<Examination, CellError>
 /// # Errors
 /// If the server is away, or `database` has not been prepared.
 pub async fn check(cell: &Cell, database: &str, schemas: &[&str]) -> Result<Vec<Finding>, CellError> {
+    check_beside(cell, database, schemas, Known::default()).await
+}
+
+/// What the caller has found sound a moment ago, and need not be looked at again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Known {
+    /// The server.
+    pub server: bool,
+    /// What all schemas of the database have in common.
+    pub database: bool,
+}
+
+/// [`check`], but for what is `known`.
+///
+/// # Errors
+/// As [`check`].
+pub async fn check_beside(
+    cell: &Cell,
+    database: &str,
+    schemas: &[&str],
+    known: Known,
+) -> Result<Vec<Finding>, CellError> {
     let admin = cell.borrow(database).await?;
-    let mut findings = of_server(&admin).await?;
-    findings.extend(of_database(&admin, schemas, Depth::Changed).await?.0);
+    let mut findings = if known.server { Vec::new() } else { of_server(&admin).await? };
+    findings.extend(of_database(&admin, schemas, Depth::Changed, known.database).await?.0);
     admin.rest().await;
     Ok(findings)
 }
@@ -212,11 +234,15 @@ async fn of_database(
     admin: &Connected,
     schemas: &[&str],
     depth: Depth,
+    is_known: bool,
 ) -> Result<(Vec<Finding>, usize), CellError> {
     let failed = || while_doing(DOING);
     let extensions: Vec<&str> = rowhouse_firewall::extensions::names().collect();
     admin.batch_execute("BEGIN READ ONLY").await.map_err(failed())?;
-    let mut findings = run(&**admin, DATABASE, &[&RELATIONS_MAX, &extensions]).await.map_err(failed())?;
+    let mut findings = match is_known {
+        true => Vec::new(),
+        false => run(&**admin, DATABASE, &[&RELATIONS_MAX, &extensions]).await.map_err(failed())?,
+    };
     let mut checked = 1;
     let mut logins = Vec::new();
     for installed in installed(&**admin).await.map_err(failed())? {

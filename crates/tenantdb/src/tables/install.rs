@@ -1,5 +1,8 @@
 //! Installing a service's tables in one schema: newer migrations, generator, gate and version in one transaction.
 
+use std::collections::HashSet;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
 use rowhouse_domain::id::TenantId;
 use rowhouse_domain::tenancy::Isolation;
 use sha2::{Digest, Sha256};
@@ -12,6 +15,11 @@ use crate::cell::{Cell, LOCK_CLASS, LOCK_PREPARED};
 use crate::connect::ConnectError;
 use crate::doctor::{self, Finding};
 use crate::name::{NameError, quote};
+
+/// Most fingerprints that are remembered.
+const PASSED_MAX: usize = 1_000;
+/// Fingerprints of tables of tenants' own that the gate has let pass in this process, by level.
+static PASSED: LazyLock<Mutex<HashSet<(Isolation, String)>>> = LazyLock::new(Mutex::default);
 
 /// Where to install.
 #[derive(Debug, Clone, Copy)]
@@ -256,22 +264,35 @@ async fn install_in(
         partition::partition(transaction, target, &tables.manifest).await?;
         generate(transaction, target, &tables.manifest).await?;
         note(transaction, target.schema, 0, "generated", &generated).await?;
+        pass_gate(transaction, target).await?;
+    }
+    Ok(Installed { version: tables.version(), applied })
+}
+
+/// The doctor's gate; and what the schema is now, on record in the same transaction as the version. Where the gate has let tables
+/// with this fingerprint pass on this level, they are as good as then, as for the doctor himself.
+async fn pass_gate(transaction: &Transaction<'_>, target: &Target<'_>) -> Result<(), InstallError> {
+    let tenant = target.tenant.map(|TenantId(tenant)| tenant);
+    let fingerprint = doctor::fingerprint::of(transaction, target.schema, target.login, tenant)
+        .await
+        .map_err(server("taking the fingerprint of a schema"))?;
+    let passed = (target.isolation, fingerprint.clone());
+    // Shared tables are installed once; they are looked at each time, and so are their partitions, which have no fingerprint.
+    let is_known = target.isolation != Isolation::Shared
+        && PASSED.lock().unwrap_or_else(PoisonError::into_inner).contains(&passed);
+    if !is_known {
+        transaction.batch_execute(&session(target)?).await.map_err(server("going back to the schema"))?;
         let findings =
             doctor::of_tables(transaction, target).await.map_err(server("examining the tables"))?;
         if !findings.is_empty() {
             return Err(InstallError::Findings(findings));
         }
-        note_fingerprint(transaction, target).await?;
+        let mut known = PASSED.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= PASSED_MAX {
+            known.clear();
+        }
+        known.insert(passed);
     }
-    Ok(Installed { version: tables.version(), applied })
-}
-
-/// What the schema is now, as the doctor will look at it: in the same transaction as the version.
-async fn note_fingerprint(transaction: &Transaction<'_>, target: &Target<'_>) -> Result<(), InstallError> {
-    let tenant = target.tenant.map(|TenantId(tenant)| tenant);
-    let fingerprint = doctor::fingerprint::of(transaction, target.schema, target.login, tenant)
-        .await
-        .map_err(server("taking the fingerprint of a schema"))?;
     transaction
         .execute(
             "UPDATE rh.version SET fingerprint = $2 WHERE schema = $1 AND number = 0",

@@ -4,13 +4,14 @@ use rowhouse_domain::access::Permit;
 use rowhouse_domain::tenancy::Isolation;
 use rowhouse_store::sagas::{Done, Run, StepError, StepResult};
 use rowhouse_tenantdb::Cell;
-use rowhouse_tenantdb::doctor::{self, Finding, Severity};
+use rowhouse_tenantdb::doctor::{self, Finding, Known, Severity};
 use rowhouse_tenantdb::place::{self, VerifyError};
 use serde_json::json;
 
 use super::place::Placed;
+use super::store;
 use crate::Shared;
-use crate::tenancy::{cells, service_tables, service_tables::Installation};
+use crate::tenancy::{service_tables, service_tables::Installation};
 
 /// Writes, reads and deletes as the tenant, makes the probes that must be refused, and asks the doctor.
 pub async fn verify(run: &Run<'_, Shared>) -> StepResult {
@@ -21,13 +22,11 @@ pub async fn verify(run: &Run<'_, Shared>) -> StepResult {
 /// The same for any place that has full rights.
 pub(in crate::lifecycle) async fn verify_at(run: &Run<'_, Shared>, placed: &Placed) -> StepResult {
     let Placed { cell: name, place, .. } = placed;
+    let (cell, key) = store::with_key(run, name, &place.database).await?;
     let permit = Permit::for_system(run.saga.tenant, "proof of a place");
     let transaction = run.context.store.read(&permit).await?;
-    let cell = cells::get(&transaction, name).await?;
     let installed = service_tables::installed(&transaction, name, place).await?;
     transaction.finish().await?;
-    let cell = cell.ok_or_else(|| StepError::Again(format!("cell {name} has no address")))?;
-    let key = cells::context_key(run.context, name, &place.database).await.map_err(StepError::again)?;
     let mut refused = 0;
     for installation in &installed {
         let verified = place::verify(&cell, place, &installation.schema, &key).await;
@@ -52,7 +51,9 @@ async fn examine(
         return Ok(());
     }
     let schemas: Vec<&str> = installed.iter().map(|installation| installation.schema.as_str()).collect();
-    let findings = doctor::check(cell, &place.database, &schemas).await.map_err(StepError::again)?;
+    let known = if is_shared { Known::default() } else { sound.beside(&cell.name, place) };
+    let findings = doctor::check_beside(cell, &place.database, &schemas, known).await;
+    let findings = findings.map_err(StepError::again)?;
     let grave: Vec<&Finding> =
         findings.iter().filter(|finding| is_of_place(finding, &place.database)).collect();
     if !grave.is_empty() {
@@ -62,8 +63,9 @@ async fn examine(
             .collect();
         return Err(StepError::never("tenancy.tables_invalid", words.join("; ")));
     }
-    if is_shared {
-        sound.note(&cell.name, &place.database, installed);
+    match is_shared {
+        true => sound.note(&cell.name, &place.database, installed),
+        false => sound.note_beside(&cell.name, place, known),
     }
     Ok(())
 }

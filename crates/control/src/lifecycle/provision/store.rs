@@ -6,7 +6,7 @@ use rowhouse_domain::access::Permit;
 use rowhouse_domain::tenancy::Isolation;
 use rowhouse_store::sagas::{Done, InventoryKind, Run, StepError, StepResult};
 use rowhouse_tenantdb::place::{self, PlaceError};
-use rowhouse_tenantdb::{Cell, cell};
+use rowhouse_tenantdb::{Cell, DatabaseKey, cell};
 use serde_json::json;
 
 use super::place::Placed;
@@ -49,12 +49,11 @@ async fn make_named(run: &Run<'_, Shared>, placed: &Placed) -> StepResult {
     if let Some(directory) = &placed.directory {
         make_server(run, placed, directory).await?;
     }
-    let cell = reachable(run, &placed.cell).await?;
+    let (cell, key) = with_key(run, &placed.cell, &placed.place.database).await?;
     if placed.directory.is_some() {
         cell::prepare(&cell).await.map_err(StepError::again)?;
     }
-    let key = cells::context_key(run.context, &placed.cell, &placed.place.database).await;
-    place::create(&cell, &placed.place, &key.map_err(StepError::again)?).await.map_err(place_failure)?;
+    place::create(&cell, &placed.place, &key).await.map_err(place_failure)?;
     let done = Done::with(&json!({ "cell": placed.cell, "database": placed.place.database }));
     Ok(parts(placed).iter().fold(done, |done, (kind, name)| done.observed(*kind, name)))
 }
@@ -78,6 +77,26 @@ pub(in crate::lifecycle) async fn reachable(run: &Run<'_, Shared>, name: &str) -
     let cell = cells::get(&transaction, name).await?;
     transaction.finish().await?;
     cell.ok_or_else(|| StepError::Again(format!("cell {name} has no address yet")))
+}
+
+/// A cell, and the key of one of its databases, which is made when it is first asked for.
+pub(in crate::lifecycle) async fn with_key(
+    run: &Run<'_, Shared>,
+    name: &str,
+    database: &str,
+) -> Result<(Cell, DatabaseKey), StepError> {
+    let transaction = run.context.store.read(&Permit::for_system(None, "a cell and a key")).await?;
+    let cell = cells::get(&transaction, name).await?;
+    let key = cells::newest_key(&transaction, run.context, name, database).await.map_err(StepError::again)?;
+    transaction.finish().await?;
+    let cell = cell.ok_or_else(|| StepError::Again(format!("cell {name} has no address yet")))?;
+    match key {
+        Some(key) => Ok((cell, key)),
+        None => {
+            let key = cells::context_key(run.context, name, database).await;
+            Ok((cell, key.map_err(StepError::again)?))
+        }
+    }
 }
 
 pub(in crate::lifecycle) fn place_failure(error: PlaceError) -> StepError {
