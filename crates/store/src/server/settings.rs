@@ -114,11 +114,16 @@ pub(super) fn postgresql_conf(
 /// How a start after a crash makes sure that all files are on disk. Opening and syncing each takes about a millisecond a file, and
 /// tenants bring files; one `syncfs` takes what there is to write. From Linux 5.8 on it reports errors as well (`sync(2)`).
 fn recovery_sync() -> &'static str {
+    if syncs_whole() { "syncfs" } else { "fsync" }
+}
+
+/// Whether one `syncfs` says that all files of a file system are on disk, errors included.
+pub(super) fn syncs_whole() -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut numbers =
         release.split(|letter: char| !letter.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if version >= (5, 8) { "syncfs" } else { "fsync" }
+    version >= (5, 8)
 }
 
 /// An element of a list setting, quoted as PostgreSQL's `SplitDirectoriesString` reads it.

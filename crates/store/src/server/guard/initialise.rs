@@ -8,10 +8,15 @@ use std::{
     process::Command,
 };
 
-use rustix::process::{Pid, Signal};
+use rustix::{
+    fs::syncfs,
+    process::{Pid, Signal},
+};
 
 use super::{children::Children, log::Log};
-use crate::server::{SUPERUSER, account::Account, directory::give, order::ServerOrder};
+use crate::server::{
+    SUPERUSER, account::Account, directory::give, order::ServerOrder, settings::syncs_whole,
+};
 
 const HALF_MADE: &str = "cluster.initialising";
 
@@ -36,15 +41,23 @@ pub(super) fn begin(order: &ServerOrder, children: &mut Children, log: &mut Log)
         "UTF8",
     ]);
     command.args(["--locale", "C.UTF-8", "--auth-local", "peer", "--auth-host", "scram-sha-256"]);
+    if syncs_whole() {
+        // A thousand files one by one would take longer than making them: [`finish`] syncs them at once.
+        command.arg("--no-sync");
+    }
     super::postgres::plain_environment(&mut command);
     command.current_dir("/");
     children.start(&mut command, account, log.pipe()?, Signal::KILL)
 }
 
-/// `initdb` has synced all it wrote; the rename is synced here.
+/// Puts a whole cluster into its place, once all of it is on disk: where `initdb` has not synced what it wrote, that is done here;
+/// and the rename in any case.
 pub(super) fn finish(order: &ServerOrder) -> io::Result<()> {
     if let (Some(account), Some(_)) = (&order.account, &order.initialiser) {
         give_all(&order.layout.data.join(HALF_MADE), account)?;
+    }
+    if syncs_whole() {
+        syncfs(File::open(order.layout.data.join(HALF_MADE))?)?;
     }
     fs::rename(order.layout.data.join(HALF_MADE), order.layout.cluster())?;
     File::open(&order.layout.data)?.sync_all()
