@@ -12,8 +12,10 @@ pub mod pool;
 pub mod sagas;
 pub mod server;
 pub mod transaction;
+mod wake;
 
 pub use change::{Change, Notice};
 pub use migrate::{MigrateError, migrate};
 pub use pool::{Store, StoreError};
 pub use transaction::Transaction;
+pub use wake::Topic;

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio_postgres::error::SqlState;
 
 use crate::transaction::{Role, Transaction};
+use crate::wake::{Bells, Topic};
 
 /// The control database could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +120,7 @@ pub struct Store {
     clock: Clock,
     entropy: Entropy,
     committed: Arc<watch::Sender<u64>>,
+    bells: Bells,
 }
 
 impl Store {
@@ -140,7 +142,7 @@ impl Store {
             .runtime(Runtime::Tokio1)
             .build()
             .expect("a runtime is given with the timeouts");
-        Store { pool, clock, entropy, committed: Arc::new(watch::channel(0).0) }
+        Store { pool, clock, entropy, committed: Arc::new(watch::channel(0).0), bells: Bells::new() }
     }
 
     /// The clock that rows are stamped with.
@@ -153,9 +155,18 @@ impl Store {
         &self.entropy
     }
 
-    /// Changes with each commit of this process: a hint to look at the notices.
+    /// Changes with each commit of this process, whatever it was about; only for those who look at a measured pace.
     pub fn committed(&self) -> watch::Receiver<u64> {
         self.committed.subscribe()
+    }
+
+    /// Changes with each commit of this process that touched `topic`: a hint to look.
+    pub fn touched(&self, topic: Topic) -> watch::Receiver<u64> {
+        self.bells.listen(topic)
+    }
+
+    pub(crate) fn bells(&self) -> &Bells {
+        &self.bells
     }
 
     /// A transaction that can read what the permit is for.

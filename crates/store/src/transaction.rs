@@ -11,6 +11,9 @@ use tokio_postgres::types::{Json, ToSql};
 
 use crate::change::{Change, Notice};
 use crate::pool::{Store, StoreError};
+use crate::wake::{Topic, Touched};
+
+const ROLLBACK: &str = "ROLLBACK";
 
 type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
@@ -26,6 +29,7 @@ pub struct Transaction {
     client: Option<Object>,
     store: Store,
     principal: Principal,
+    touched: Touched,
 }
 
 impl Transaction {
@@ -44,7 +48,12 @@ impl Transaction {
             Some(tenant) => ("tenant", tenant.0.to_string()),
             None => ("platform", String::new()),
         };
-        let open = Transaction { client: Some(client), store, principal: permit.principal() };
+        let open = Transaction {
+            client: Some(client),
+            store,
+            principal: permit.principal(),
+            touched: Touched::default(),
+        };
         // Nothing here comes from a caller: a constant, a constant and a UUID of our own type.
         let batch = format!(
             "{begin}; SET LOCAL ROLE {role}; SET LOCAL rowhouse.scope = '{scope}'; \
@@ -66,6 +75,11 @@ impl Transaction {
     /// The store it belongs to, for its clock and entropy.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Says that those who wait for `topic` must look once this is committed.
+    pub fn touch(&self, topic: Topic) {
+        self.touched.add(topic);
     }
 
     /// All rows of `sql`.
@@ -120,6 +134,7 @@ impl Transaction {
         let mut is_first = true;
         for notice in notices {
             if std::mem::take(&mut is_first) {
+                self.touch(Topic::Notices);
                 self.execute("SELECT pg_advisory_xact_lock(7241)", &[]).await?;
             }
             let tenant = notice.tenant.map(|tenant| tenant.0);
@@ -134,6 +149,7 @@ impl Transaction {
 
     async fn record(&self, change: &Change) -> Result<(), StoreError> {
         let now = self.store.clock().now();
+        self.touch(Topic::Outbox);
         let event_id = self.store.entropy().uuid_v7(now.as_microsecond());
         self.execute(
             "INSERT INTO audit.outbox (event_id, tenant_id, draft, at) VALUES ($1, $2, $3, $4)",
@@ -171,12 +187,15 @@ impl Transaction {
 
     /// Ends the transaction and undoes it.
     pub async fn rollback(self) -> Result<(), StoreError> {
-        self.end("ROLLBACK").await
+        self.end(ROLLBACK).await
     }
 
     async fn end(mut self, statement: &'static str) -> Result<(), StoreError> {
         self.client().batch_execute(statement).await?;
         drop(self.client.take());
+        if statement != ROLLBACK {
+            self.touched.announce(self.store.bells());
+        }
         Ok(())
     }
 }

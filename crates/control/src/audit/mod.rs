@@ -37,7 +37,7 @@ pub use keys::Keys;
 pub use read::LogState;
 use rowhouse_domain::id::TenantId;
 use rowhouse_journal::Journal;
-use rowhouse_store::{StoreError, Transaction};
+use rowhouse_store::{StoreError, Topic, Transaction};
 pub use standing::{Paused, Standing};
 use tokio::sync::watch;
 use utoipa_axum::router::OpenApiRouter;
@@ -139,7 +139,7 @@ pub async fn run(
 }
 
 async fn sequence_outbox(control: &Shared, mut shutdown: watch::Receiver<bool>) {
-    let mut committed = control.store.committed();
+    let mut committed = control.store.touched(Topic::Outbox);
     let mut beat = tokio::time::interval(BEAT);
     while !*shutdown.borrow() {
         committed.borrow_and_update();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::TenantId;
-use rowhouse_store::StoreError;
+use rowhouse_store::{StoreError, Topic};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{interval, timeout};
@@ -70,7 +70,7 @@ impl Fleet {
 
 /// Keeps all instances until `shutdown`, then stops their processes. One process of Rowhouse runs this on a machine.
 pub async fn run(control: Shared, mut shutdown: watch::Receiver<bool>) {
-    let mut committed = control.store.committed();
+    let mut committed = control.store.touched(Topic::Instances);
     let mut backstop = interval(BACKSTOP);
     let mut keepers = JoinSet::new();
     let mut kept: BTreeMap<Id, TenantId> = BTreeMap::new();

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::TenantId;
-use rowhouse_store::StoreError;
 use rowhouse_store::server::{PrivateServer, ServerState, ServiceProcess, ServiceState};
+use rowhouse_store::{StoreError, Topic};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
@@ -56,7 +56,7 @@ impl Keeper {
 
     /// Until nothing of the instance is left, its row is gone, or `shutdown`, which stops its processes.
     pub async fn keep(mut self, mut shutdown: watch::Receiver<bool>) {
-        let mut committed = self.control.store.committed();
+        let mut committed = self.control.store.touched(Topic::Instances);
         let (mut backstop, mut impatient) = (interval(BACKSTOP), interval(IMPATIENT));
         loop {
             let settled = match self.look().await {

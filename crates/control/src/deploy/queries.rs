@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::ops::RangeInclusive;
 
 use rowhouse_domain::id::TenantId;
-use rowhouse_store::{StoreError, Transaction};
+use rowhouse_store::{StoreError, Topic, Transaction};
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
@@ -47,6 +47,7 @@ pub async fn desire(
             &[&tenant.0, &cell, &Json(desired), &transaction.store().clock().now()],
         )
         .await?;
+    transaction.touch(Topic::Instances);
     Ok(())
 }
 
@@ -92,6 +93,7 @@ pub(crate) async fn with_own_process(
 
 /// Forgets an instance of which nothing is left.
 pub async fn forget(transaction: &Transaction, tenant: TenantId) -> Result<(), StoreError> {
+    transaction.touch(Topic::Instances);
     transaction.execute("DELETE FROM deploy.instances WHERE tenant_id = $1", &[&tenant.0]).await.map(drop)
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rowhouse_domain::directory::Directory;
+use rowhouse_store::Topic;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -65,7 +66,7 @@ impl Reconciler {
 
     /// Keeps the published directory true until `shutdown`. While the database is away the last version stays.
     pub async fn run(mut self, control: Shared, mut shutdown: watch::Receiver<bool>) {
-        let mut committed = control.store.committed();
+        let mut committed = control.store.touched(Topic::Notices);
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failing = false;

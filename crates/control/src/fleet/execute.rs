@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use rowhouse_domain::access::Permit;
-use rowhouse_store::StoreError;
+use rowhouse_store::{StoreError, Topic};
 use rowhouse_tenantdb::tables::ServiceTables;
 use tokio::sync::watch;
 use tokio::time::interval;
@@ -28,7 +28,7 @@ const REASON: &str = "a rollout";
 /// Carries rollouts out until `shutdown`. What a dead process of this node's name had begun is begun again at once.
 pub async fn run(control: Shared, mut shutdown: watch::Receiver<bool>) {
     let mut pace = interval(PACE);
-    let mut committed = control.store.committed();
+    let mut committed = control.store.touched(Topic::Rollouts);
     let mut is_free = false;
     loop {
         let worked = async {

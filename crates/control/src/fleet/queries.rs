@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use rowhouse_domain::id::{RolloutId, TenantId};
-use rowhouse_store::{StoreError, Transaction};
+use rowhouse_store::{StoreError, Topic, Transaction};
 use tokio_postgres::Row;
 
 /// A rollout as it is recorded.
@@ -119,6 +119,7 @@ pub(super) async fn insert(
             &[&row.id.0, &row.service, &row.version, &row.waves, &row.on_failure, &by, &row.created_at],
         )
         .await?;
+    transaction.touch(Topic::Rollouts);
     Ok(inserted == 1)
 }
 
@@ -293,12 +294,14 @@ pub(super) async fn set(
     finished_at: Option<Timestamp>,
 ) -> Result<(), StoreError> {
     let sql = "UPDATE tenancy.rollouts SET state = $2, wave = $3, reason = $4, finished_at = $5 WHERE rollout_id = $1";
+    transaction.touch(Topic::Rollouts);
     transaction.execute(sql, &[&id.0, &state, &wave, &reason, &finished_at]).await.map(drop)
 }
 
 /// From now on failures do not stop it.
 pub(super) async fn go_on_after_failures(transaction: &Transaction, id: RolloutId) -> Result<(), StoreError> {
     let sql = "UPDATE tenancy.rollouts SET on_failure = 'continue' WHERE rollout_id = $1";
+    transaction.touch(Topic::Rollouts);
     transaction.execute(sql, &[&id.0]).await.map(drop)
 }
 
@@ -310,6 +313,7 @@ pub(super) async fn retry_failed(
 ) -> Result<Option<i32>, StoreError> {
     let sql = "WITH again AS (UPDATE tenancy.rollout_targets SET state = 'waiting', attempts = 0, run_at = $2, problem = NULL \
            WHERE rollout_id = $1 AND state = 'failed' RETURNING wave) SELECT min(wave) FROM again";
+    transaction.touch(Topic::Rollouts);
     Ok(transaction.query_one(sql, &[&id.0, &now]).await?.get(0))
 }
 

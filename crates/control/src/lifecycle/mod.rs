@@ -31,8 +31,8 @@ pub use tell::remind_leaving;
 
 use std::time::Duration;
 
-use rowhouse_store::StoreError;
 use rowhouse_store::sagas::{Engine, Kind, UnknownKind};
+use rowhouse_store::{StoreError, Topic};
 use tokio::sync::watch;
 use tokio::time::interval;
 
@@ -96,7 +96,7 @@ pub async fn run(control: Shared, shutdown: watch::Receiver<bool>) -> Result<(),
 
 /// What a crash has left between the record of a tenant's rights and its place is brought about here.
 async fn bring_rights(control: &Shared, mut shutdown: watch::Receiver<bool>) {
-    let mut committed = control.store.committed();
+    let mut committed = control.store.touched(Topic::Places);
     let mut backstop = interval(BACKSTOP);
     loop {
         if let Err(error) = places::apply_rights(control, None).await {

@@ -1,7 +1,7 @@
 //! The post office of this process: how mail leaves, whom it is from, what it says, and what was sent so far.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rowhouse_domain::messages::Address;
 
@@ -95,8 +95,6 @@ pub struct Post {
     pub(super) settings: PostSettings,
     pub(super) transport: Transport,
     pub(super) texts: Texts,
-    /// Something was queued not long ago. Only a hint: its transaction may end later, or not at all.
-    pub(super) rung: AtomicBool,
     /// For metrics.
     pub counts: Counts,
 }
@@ -112,7 +110,7 @@ impl Post {
             None => Texts::shipped(),
         };
         let transport = Transport::open(&settings.transport)?;
-        Ok(Post { settings, transport, texts, rung: AtomicBool::new(false), counts: Counts::default() })
+        Ok(Post { settings, transport, texts, counts: Counts::default() })
     }
 
     /// Into a folder, from `messages@localhost.localdomain`: for a laptop, and for tests.
@@ -132,10 +130,6 @@ impl Post {
     /// The name that messages speak in, unless a tenant has its own.
     pub fn brand(&self) -> &str {
         &self.settings.brand
-    }
-
-    pub(super) fn ring(&self) {
-        self.rung.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn count(&self, of: impl Fn(&Counts) -> &AtomicU64) {

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use rowhouse_domain::id::{MessageId, TenantId, UserId};
-use rowhouse_store::{StoreError, Transaction};
+use rowhouse_store::{StoreError, Topic, Transaction};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -160,6 +160,7 @@ pub(super) async fn insert(transaction: &Transaction, new: &NewRow<'_>) -> Resul
             ],
         )
         .await?;
+    transaction.touch(Topic::Messages);
     Ok(stored == 1)
 }
 
@@ -232,6 +233,7 @@ pub(super) async fn requeue(
             &[&id.0, &now],
         )
         .await?;
+    transaction.touch(Topic::Messages);
     Ok(touched == 1)
 }
 

@@ -73,9 +73,5 @@ pub async fn queue(control: &Control, transaction: &Transaction, new: NewMessage
         parent: None,
         now,
     };
-    let queued = queries::insert(transaction, &row).await?;
-    if queued {
-        control.messages.ring();
-    }
-    Ok(queued)
+    Ok(queries::insert(transaction, &row).await?)
 }

@@ -8,7 +8,7 @@ use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::{MessageId, RequestId};
 use rowhouse_domain::messages::{Address, Template, template, wait_after};
 use rowhouse_domain::refusal::{Refusal, kind};
-use rowhouse_store::{Change, StoreError, Transaction};
+use rowhouse_store::{Change, StoreError, Topic, Transaction};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -41,7 +41,7 @@ pub async fn run(control: Shared, shutdown: watch::Receiver<bool>) {
 
 async fn sender(control: &Control, mut shutdown: watch::Receiver<bool>) {
     let mut beat = tokio::time::interval(BACKSTOP);
-    let mut committed = control.store.committed();
+    let mut queued = control.store.touched(Topic::Messages);
     while !*shutdown.borrow() {
         match turn(control).await {
             Ok(true) => continue,
@@ -49,19 +49,9 @@ async fn sender(control: &Control, mut shutdown: watch::Receiver<bool>) {
             Err(error) => tracing::warn!(%error, "messages wait"),
         }
         tokio::select! {
-            () = woken(control, &mut beat, &mut committed) => {}
+            _ = beat.tick() => {}
+            _ = queued.changed() => {}
             _ = shutdown.wait_for(|wanted| *wanted) => return,
-        }
-    }
-}
-
-/// Until the backstop; sooner, when something commits shortly after something was queued: most likely that.
-async fn woken(control: &Control, beat: &mut tokio::time::Interval, committed: &mut watch::Receiver<u64>) {
-    let rung = &control.messages.rung;
-    loop {
-        tokio::select! {
-            _ = beat.tick() => return rung.store(false, Ordering::Relaxed),
-            _ = committed.changed() => if rung.load(Ordering::Relaxed) { return },
         }
     }
 }
@@ -112,8 +102,11 @@ async fn begin(control: &Control) -> Result<Transaction, StoreError> {
 pub async fn turn(control: &Control) -> Result<bool, StoreError> {
     let transaction = begin(control).await?;
     let claimed = queries::claim(&transaction, control.clock().now(), LEASE).await?;
+    let Some(claimed) = claimed else {
+        transaction.finish().await?;
+        return Ok(false);
+    };
     transaction.commit_telemetry().await?;
-    let Some(claimed) = claimed else { return Ok(false) };
     let ended = attempt(control, &claimed).await?;
     finish(control, &claimed, ended).await?;
     Ok(true)
@@ -270,7 +263,8 @@ async fn finish(control: &Control, claimed: &MessageRow, ended: Ended) -> Result
 fn tell(post: &super::Post, claimed: &MessageRow, ended: &Ended) {
     match ended {
         Ended::Sent { .. } => post.count(|counts| &counts.sent),
-        Ended::For(..) => post.ring(),
+        // The new messages ring by themselves.
+        Ended::For(..) => {}
         Ended::Not(_) => post.count(|counts| &counts.suppressed),
         Ended::Failed { is_final, problem } if *is_final || wait_after(claimed.attempts).is_none() => {
             post.count(|counts| &counts.failed);
@@ -344,7 +338,6 @@ pub async fn resend(
         .request(request_id);
     let again = queries::one(&transaction, id).await?.ok_or_else(none)?;
     transaction.commit(change).await?;
-    control.messages.ring();
     Ok(again)
 }
 

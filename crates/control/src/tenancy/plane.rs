@@ -19,7 +19,7 @@ use rowhouse_domain::id::TenantId;
 use rowhouse_domain::refusal::Refusal;
 use rowhouse_domain::tenancy::{Isolation, Tier};
 use rowhouse_store::server::Account;
-use rowhouse_store::{StoreError, Transaction};
+use rowhouse_store::{StoreError, Topic, Transaction};
 use rowhouse_tenantdb::plane::{HOLD_S, Plane, PlaneCell, PlaneDatabase, PlaneJwk, PlanePlace, WATCH_PATH};
 use serde::Deserialize;
 use tokio::net::UnixListener;
@@ -37,6 +37,7 @@ const CONNECTIONS_OWN: u32 = 20;
 
 /// Says that services must look again, in the transaction of what they must see.
 pub async fn raise(transaction: &Transaction) -> Result<(), StoreError> {
+    transaction.touch(Topic::Places);
     transaction.execute("UPDATE tenancy.plane SET version = version + 1", &[]).await.map(drop)
 }
 
@@ -203,7 +204,7 @@ fn keep_instances(plane: &mut Plane) {
 
 /// Returns when the version is above `after`.
 async fn newer_than(control: &Control, after: u64) -> Result<(), StoreError> {
-    let mut committed = control.store.committed();
+    let mut committed = control.store.touched(Topic::Places);
     let mut backstop = interval(BACKSTOP);
     loop {
         let transaction = control.store.read(&Permit::for_system(None, "plane")).await?;

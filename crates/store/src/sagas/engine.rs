@@ -17,6 +17,7 @@ use super::stride::Course;
 use super::{Kind, Saga, State};
 use crate::pool::{Store, StoreError};
 use crate::transaction::Transaction;
+use crate::wake::Topic;
 
 /// How long a claim lasts without being renewed, in seconds.
 pub const LEASE_S: i64 = 30;
@@ -136,7 +137,7 @@ impl<C: Send + Sync> Engine<C> {
     }
 
     async fn work(&self) {
-        let mut committed = self.store.committed();
+        let mut committed = self.store.touched(Topic::Sagas);
         let mut backstop = interval(BACKSTOP);
         backstop.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -206,6 +207,7 @@ impl<C: Send + Sync> Engine<C> {
                 &[&self.executor],
             )
             .await?;
+        transaction.touch(Topic::Sagas);
         transaction.commit_telemetry().await
     }
 

@@ -8,6 +8,7 @@ use super::State;
 use super::log::{Event, Log};
 use crate::pool::StoreError;
 use crate::transaction::Transaction;
+use crate::wake::Topic;
 
 /// How often a start is tried anew because what stood in its way has just ended.
 const TRIES_MAX: usize = 5;
@@ -60,6 +61,7 @@ pub async fn start(transaction: &Transaction, start: &Start) -> Result<(), Start
         )
         .await?;
         if started == 1 {
+            transaction.touch(Topic::Sagas);
             return Ok(());
         }
         let other = transaction
@@ -198,6 +200,7 @@ async fn decide(
             &[&saga, &next.as_str(), &now, &finished],
         )
         .await?;
+    transaction.touch(Topic::Sagas);
     Ok(failed)
 }
 
@@ -223,5 +226,6 @@ pub async fn cancel(transaction: &Transaction, saga: Uuid, reason: Reason<'_>) -
     };
     let problem = json!({ "code": "lifecycle.cancelled", "cause": reason.words, "by": reason.by });
     transaction.execute(sql, &[&saga, &problem, &transaction.store().clock().now()]).await?;
+    transaction.touch(Topic::Sagas);
     Ok(state)
 }

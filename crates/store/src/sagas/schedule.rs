@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::orders::Start;
 use crate::pool::StoreError;
 use crate::transaction::Transaction;
+use crate::wake::Topic;
 
 /// Records a saga that is to begin at `at`. It stands in nobody's way until then. Whether it was recorded: a tenant has at
 /// most one scheduled saga of a kind.
@@ -72,5 +73,6 @@ pub async fn begin(transaction: &Transaction, saga: Uuid) -> Result<bool, StoreE
             &[&saga],
         )
         .await?;
+    transaction.touch(Topic::Sagas);
     Ok(begun == 1)
 }

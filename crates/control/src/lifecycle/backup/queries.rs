@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use rowhouse_domain::id::{BackupId, TenantId};
-use rowhouse_store::{StoreError, Transaction};
+use rowhouse_store::{StoreError, Topic, Transaction};
 use serde_json::Value;
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -111,6 +111,7 @@ pub async fn insert(transaction: &Transaction, new: &NewBackup<'_>) -> Result<bo
             ],
         )
         .await?;
+    transaction.touch(Topic::Backups);
     Ok(inserted == 1)
 }
 

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use rowhouse_domain::access::{Permit, Principal};
 use rowhouse_domain::id::{BackupId, OPERATOR_TENANT};
 use rowhouse_domain::refusal::{Refusal, kind};
-use rowhouse_store::{Change, StoreError};
+use rowhouse_store::{Change, StoreError, Topic};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
@@ -40,7 +40,7 @@ async fn work(control: &Control) {
     if let Err(error) = take_over(control).await {
         tracing::error!(%error, "backups that were being taken here wait until their claims have run out");
     }
-    let mut committed = control.store.committed();
+    let mut committed = control.store.touched(Topic::Backups);
     let mut backstop = interval(BACKSTOP);
     backstop.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut scheduled_us = None;
