@@ -13,7 +13,6 @@ use rowhouse_store::{StoreError, Transaction};
 use super::notices;
 use super::tenant::{Belongings, Compiler};
 use crate::catalog::{self, Compiled, LoadError};
-use crate::tenancy::TenantRow;
 use crate::{Control, access, deploy, identity, keys, limits, resources, tenancy};
 
 /// The directory could not be built.
@@ -107,9 +106,14 @@ pub(super) async fn put(
     transaction: &Transaction,
     (tenant, now): (Option<TenantId>, Timestamp),
 ) -> Result<(), StoreError> {
-    let tenants = tenancy::load_tenants(transaction, tenant).await?;
-    let belongings = load(transaction, (&tenants, catalogue), tenant, now).await?;
-    let keys = keys::load_keys(transaction, tenant).await?;
+    // Side by side, so that the database is asked everything in one round trip or two.
+    let (tenants, mut belongings, keys, hosts) = tokio::try_join!(
+        tenancy::load_tenants(transaction, tenant),
+        load(transaction, catalogue, tenant, now),
+        keys::load_keys(transaction, tenant),
+        tenancy::load_hosts(transaction, tenant),
+    )?;
+    belongings.quotas = resources::quotas(transaction, &tenants, &catalogue.tiers, tenant, now).await?;
     let mut compiler = Compiler::new(catalogue, &belongings, directory.version);
     if let Some(gone) = tenant.filter(|_| tenants.is_empty()) {
         forget(directory, gone);
@@ -123,7 +127,7 @@ pub(super) async fn put(
         forget_code(directory, row.id, &row.code);
         directory.put_tenant(compiler.tenant(row));
     }
-    for (name, tenant) in tenancy::load_hosts(transaction, tenant).await? {
+    for (name, tenant) in hosts {
         directory.hosts.insert(name.into(), tenant);
     }
     for row in keys {
@@ -133,28 +137,35 @@ pub(super) async fn put(
     Ok(())
 }
 
+/// What belongs to them, but for their quotas, which need their rows.
 async fn load(
     transaction: &Transaction,
-    (tenants, catalogue): (&[TenantRow], &Compiled),
+    catalogue: &Compiled,
     tenant: Option<TenantId>,
     now: Timestamp,
 ) -> Result<Belongings, StoreError> {
-    let upstreams = deploy::upstreams(transaction, tenant).await?;
-    let roles = access::load_roles(transaction, tenant).await?;
-    let quotas = resources::quotas(transaction, tenants, &catalogue.tiers, tenant, now).await?;
-    let enforcements = resources::load_enforcements(transaction, tenant, now).await?;
+    let (upstreams, roles, enforcements, grants, versions, overrides, limits, ended) = tokio::try_join!(
+        deploy::upstreams(transaction, tenant),
+        access::load_roles(transaction, tenant),
+        resources::load_enforcements(transaction, tenant, now),
+        access::load_grants(transaction, tenant),
+        access::load_versions(transaction, tenant),
+        tenancy::features::load_overrides(transaction, tenant, now),
+        limits::load_overrides(transaction, tenant, now),
+        identity::load_ended_sessions(transaction, tenant, now),
+    )?;
     let storing =
         if enforcements.is_empty() { Box::default() } else { storing(transaction, catalogue).await? };
     Ok(Belongings {
-        grants: by_tenant(access::load_grants(transaction, tenant).await?),
+        grants: by_tenant(grants),
         roles: by_tenant(roles.into_iter().map(|row| (row.tenant, row.definition))),
-        versions: access::load_versions(transaction, tenant).await?.into_iter().collect(),
-        overrides: by_tenant(tenancy::features::load_overrides(transaction, tenant, now).await?),
-        limits: by_tenant(limits::load_overrides(transaction, tenant, now).await?),
+        versions: versions.into_iter().collect(),
+        overrides: by_tenant(overrides),
+        limits: by_tenant(limits),
         upstreams: by_tenant(upstreams.into_iter().map(|(tenant, service, at)| (tenant, (service, at)))),
-        quotas,
+        quotas: HashMap::new(),
         enforcements: by_tenant(enforcements.into_iter().map(|own| (own.tenant, own))),
-        ended_sessions: by_tenant(identity::load_ended_sessions(transaction, tenant, now).await?),
+        ended_sessions: by_tenant(ended),
         storing,
     })
 }
