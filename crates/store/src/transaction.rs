@@ -173,9 +173,23 @@ impl Transaction {
         Ok(())
     }
 
-    /// Ends a transaction that only wrote the log of a saga: nobody is woken. `is_synced` waits for the disk; without it, a
+    /// Ends a transaction that wrote the log of a saga, and what its steps changed. `is_synced` waits for the disk; without it, a
     /// crash of the server may take the last moments of these, and never one that was written before a commit that did
     /// wait: for a record whose loss only means that what it tells is done again.
+    pub(crate) async fn commit_steps(self, changes: &[Change], is_synced: bool) -> Result<(), StoreError> {
+        for change in changes {
+            self.record(change).await?;
+        }
+        self.post(changes.iter().flat_map(|change| &change.notices)).await?;
+        let store = self.store.clone();
+        self.commit_log(is_synced).await?;
+        if !changes.is_empty() {
+            store.announce();
+        }
+        Ok(())
+    }
+
+    /// Ends a transaction that only wrote the log of a saga.
     pub(crate) async fn commit_log(self, is_synced: bool) -> Result<(), StoreError> {
         self.end(if is_synced { "COMMIT" } else { "SET LOCAL synchronous_commit = off; COMMIT" }).await
     }

@@ -82,6 +82,8 @@ pub struct Done {
     pub output: Value,
     /// Events of an [`Action::Inside`]: they are committed with it.
     pub changes: Vec<Change>,
+    /// Whether a crash of the server may take it, to be done again.
+    pub(super) repeatable: bool,
     /// What the inventory is to say, committed with the record of the success.
     pub(super) inventory: Vec<(InventoryKind, String, &'static str)>,
 }
@@ -101,6 +103,13 @@ impl Done {
     /// Tells the audit log, too.
     pub fn change(mut self, change: Change) -> Self {
         self.changes.push(change);
+        self
+    }
+
+    /// Says of an [`Action::Inside`] that nobody is told of it, and nothing outside is done by it, before a later step waits for the
+    /// disk: its own commit does not. A crash of the server may take it, and its record with it; then it is done again.
+    pub fn repeatable(mut self) -> Self {
+        self.repeatable = true;
         self
     }
 

@@ -7,6 +7,7 @@
 //! was, and each step is tried alone (`attempt`), where its failure is recorded. So is every step after an executor that
 //! ended without having written a word: it may have ended in the stride.
 
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -15,6 +16,7 @@ use super::engine::{Engine, Flow, Halt, Next, next};
 use super::log::{Log, Record};
 use super::{Action, Done, Kind, Run, Saga, State, StepError};
 use crate::change::Change;
+use crate::pool::StoreError;
 use crate::transaction::Transaction;
 
 /// Where this executor is in a saga.
@@ -164,7 +166,7 @@ impl<C: Send + Sync> Engine<C> {
                 Next::Undo(_) => break,
             };
             let step = &kind.steps[index];
-            self.note(&transaction, saga, &mut log, Entry::new(step.name, 1, FORWARD.start)).await?;
+            self.note(saga, &mut log, Entry::new(step.name, 1, FORWARD.start));
             match &step.action {
                 Action::Outside(_) | Action::Within(_) => {
                     stride.begins = matches!(step.action, Action::Outside(_));
@@ -181,11 +183,12 @@ impl<C: Send + Sync> Engine<C> {
                     let done = timeout(step.deadline, act(&run, &transaction)).await;
                     let Ok(Ok(mut done)) = done else { return Err(Misstep::Failed) };
                     self.succeed(&transaction, saga, &mut log, step.name, &done).await?;
-                    stride.matters = true;
+                    stride.matters |= !done.repeatable;
                     stride.changes.append(&mut done.changes);
                 }
             }
         }
+        self.write(&transaction, saga, &log.0[course.log.0.len()..]).await?;
         stride.end(transaction).await?;
         if let Flow::Rest = flow {
             self.store.announce();
@@ -203,7 +206,9 @@ impl<C: Send + Sync> Engine<C> {
         Acted { index, done }: Acted,
     ) -> Result<(), Halt> {
         let (transaction, cancelled) = self.hold_seeing(saga).await?;
+        let known = course.log.0.len();
         self.succeed(&transaction, saga, &mut course.log, kind.steps[index].name, &done).await?;
+        self.write(&transaction, saga, &course.log.0[known..]).await?;
         transaction.commit_telemetry().await?;
         course.cancelled = cancelled;
         Ok(())
@@ -220,17 +225,12 @@ impl<C: Send + Sync> Engine<C> {
         self.enter_all(transaction, saga, step, done).await?;
         let attempt = log.next_attempt(step, FORWARD.success);
         let entry = Entry::new(step, attempt, FORWARD.success).output(done.output.clone());
-        self.note(transaction, saga, log, entry).await
+        self.note(saga, log, entry);
+        Ok(())
     }
 
-    /// On record, and in what this executor knows of it.
-    async fn note(
-        &self,
-        transaction: &Transaction,
-        saga: &Saga,
-        log: &mut Log,
-        entry: Entry,
-    ) -> Result<(), Halt> {
+    /// In what this executor knows of the saga; [`Engine::write`] brings it on record.
+    fn note(&self, saga: &Saga, log: &mut Log, entry: Entry) {
         log.0.push(Record {
             step: entry.step.to_owned(),
             attempt: entry.attempt,
@@ -239,7 +239,30 @@ impl<C: Send + Sync> Engine<C> {
             generation: saga.generation,
             at: self.store.clock().now(),
         });
-        Ok(self.record(transaction, saga, entry).await?)
+    }
+
+    /// Brings records on record, in their order and in one go.
+    async fn write(
+        &self,
+        transaction: &Transaction,
+        saga: &Saga,
+        records: &[Record],
+    ) -> Result<(), StoreError> {
+        let steps: Vec<&str> = records.iter().map(|record| record.step.as_str()).collect();
+        let attempts: Vec<i32> = records.iter().map(|record| record.attempt).collect();
+        let events: Vec<&str> = records.iter().map(|record| record.event.as_str()).collect();
+        let outputs: Vec<Option<&Value>> = records.iter().map(|record| record.output.as_ref()).collect();
+        let times: Vec<Timestamp> = records.iter().map(|record| record.at).collect();
+        transaction
+            .execute(
+                "INSERT INTO lifecycle.saga_steps (saga_id, step, attempt, event, output, generation, at) \
+                 SELECT $1, n.step, n.attempt, n.event, n.output, $2, n.at \
+                   FROM unnest($3::text[], $4::int[], $5::text[], $6::jsonb[], $7::timestamptz[]) WITH ORDINALITY \
+                     AS n (step, attempt, event, output, at, place) ORDER BY n.place",
+                &[&saga.id, &saga.generation, &steps, &attempts, &events, &outputs, &times],
+            )
+            .await?;
+        Ok(())
     }
 
     /// What an action gets to work with.
@@ -254,12 +277,8 @@ impl<C: Send + Sync> Engine<C> {
 }
 
 impl Stride {
-    /// Only a record that nothing was done by is left to the disk's own time.
+    /// Only a record that nothing was done by, and what may be done again, are left to the disk's own time.
     async fn end(self, transaction: Transaction) -> Result<(), Halt> {
-        match self.changes.is_empty() {
-            false => transaction.commit_all(self.changes).await?,
-            true => transaction.commit_log(self.begins || self.matters).await?,
-        }
-        Ok(())
+        Ok(transaction.commit_steps(&self.changes, self.begins || self.matters).await?)
     }
 }

@@ -92,7 +92,8 @@ pub fn kind() -> Kind<Shared> {
             step(
                 "activate",
                 120,
-                Action::Outside(|run| Box::pin(tenant::activate(run))),
+                // What it changes is one transaction, which waits for the disk, and its record lies before that.
+                Action::Within(|run| Box::pin(tenant::activate(run))),
                 Action::Inside(|run, transaction| Box::pin(tenant::refuse_if_active(run, transaction))),
             ),
         ],

@@ -73,7 +73,7 @@ pub async fn people(run: &Run<'_, Shared>, transaction: &Transaction) -> StepRes
     let granted = access::grant(transaction, tenant, new, &Authority::System).await;
     let (grant, _, given) = granted.map_err(failure)?;
     let output = Owner { service_account: account.id.to_string(), grant: grant.id };
-    Ok(Done::with(&output).change(made).change(given))
+    Ok(Done::with(&output).change(made).change(given).repeatable())
 }
 
 /// The grant is taken back; the account stays with the tenant that failed, without any right.
@@ -96,7 +96,7 @@ pub async fn subscribe(run: &Run<'_, Shared>, transaction: &Transaction) -> Step
     let change = Change::new(tenant, "billing.subscription_changed", "create", transaction.principal())
         .on("tenant", tenant)
         .details(json!({ "plan": plan }));
-    Ok(Done::with(&json!({ "plan": plan })).change(change))
+    Ok(Done::with(&json!({ "plan": plan })).change(change).repeatable())
 }
 
 pub async fn unsubscribe(run: &Run<'_, Shared>, transaction: &Transaction) -> StepResult {
