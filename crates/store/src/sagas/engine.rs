@@ -1,5 +1,6 @@
 //! The executor: claims a saga that is due, reads its log, does what comes next, writes what came of it.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -22,6 +23,8 @@ use crate::wake::Topic;
 /// How long a claim lasts without being renewed, in seconds.
 pub const LEASE_S: i64 = 30;
 pub(super) const LEASE: SignedDuration = SignedDuration::from_secs(LEASE_S);
+/// Most claims that are remembered as dropped; what is forgotten goes on when its lease has run out.
+const DROPPED_MAX: usize = 1_000;
 /// How often due sagas are looked for when nothing in this process says that there is one.
 const BACKSTOP: Duration = Duration::from_secs(1);
 
@@ -33,6 +36,8 @@ pub struct Engine<C> {
     pub(super) executor: Uuid,
     /// Of the machine; executors of one node follow each other, and two never work at once.
     node: Option<String>,
+    /// Claims of this executor that it stopped working on because the control database was away: saga and generation.
+    dropped: Mutex<Vec<(Uuid, i64)>>,
 }
 
 /// Sagas are under way whose code this binary does not have: it must not start, or they would stand still unseen.
@@ -79,7 +84,7 @@ impl<C: Send + Sync> Engine<C> {
     /// An executor of `kinds`, with `context` for their steps.
     pub fn new(store: Store, context: C, kinds: Vec<Kind<C>>) -> Self {
         let executor = store.entropy().uuid_v7(store.clock().now_us());
-        Engine { store, context, kinds, executor, node: None }
+        Engine { store, context, kinds, executor, node: None, dropped: Mutex::default() }
     }
 
     /// Says on which node it works: an executor that is started there later may take its sagas over at once.
@@ -158,10 +163,15 @@ impl<C: Send + Sync> Engine<C> {
     /// Claims the saga that has been due longest and takes it as far as it goes now. Whether there was one.
     ///
     /// # Errors
-    /// If the control database failed; the saga goes on when its lease has run out.
+    /// If the control database failed; the saga goes on here as soon as it answers again, elsewhere when its lease has run out.
     pub async fn run_one(&self) -> Result<bool, StoreError> {
         let Some(mut saga) = self.claim().await? else { return Ok(false) };
-        match self.drive(&mut saga).await {
+        let driven = self.drive(&mut saga).await;
+        if driven.is_err() {
+            // Nobody works on it here any more. If it was lost to another, this generation of it is over and means nothing.
+            self.dropped.lock().unwrap_or_else(PoisonError::into_inner).push((saga.id, saga.generation));
+        }
+        match driven {
             Ok(()) => Ok(true),
             Err(Halt::Lost) => {
                 tracing::warn!(saga = %saga.id, generation = saga.generation, "another executor took this saga over");
@@ -176,16 +186,19 @@ impl<C: Send + Sync> Engine<C> {
         let now = self.store.clock().now();
         let names: Vec<&str> = self.kinds.iter().map(|kind| kind.name).collect();
         let versions: Vec<i32> = self.kinds.iter().map(|kind| kind.version).collect();
+        let dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (ids, generations): (Vec<Uuid>, Vec<i64>) = dropped.iter().copied().unzip();
         let row = transaction
             .query_opt(
                 "UPDATE lifecycle.sagas SET generation = generation + 1, executor = $1, lease_until = $2, node = $6 \
                  WHERE saga_id = (SELECT saga_id FROM lifecycle.sagas \
                      WHERE state IN ('running', 'unwinding') AND run_at <= $3 \
-                       AND (lease_until IS NULL OR lease_until < $3) \
+                       AND (lease_until IS NULL OR lease_until < $3 \
+                         OR executor = $1 AND (saga_id, generation) IN (SELECT * FROM unnest($7::uuid[], $8::bigint[]))) \
                        AND (kind, kind_version) IN (SELECT * FROM unnest($4::text[], $5::int[])) \
                      ORDER BY run_at LIMIT 1 FOR UPDATE SKIP LOCKED) \
                  RETURNING saga_id, kind, kind_version, tenant_id, params, state, generation, created_by",
-                &[&self.executor, &(now + LEASE), &now, &names, &versions, &self.node],
+                &[&self.executor, &(now + LEASE), &now, &names, &versions, &self.node, &ids, &generations],
             )
             .await?;
         let saga = row.as_ref().map(claimed).transpose()?;
@@ -194,6 +207,13 @@ impl<C: Send + Sync> Engine<C> {
             None => transaction.finish().await?,
             // A claim that is lost is made again, and whatever follows it reaches the disk after it.
             Some(_) => transaction.commit_log(false).await?,
+        }
+        if !dropped.is_empty() {
+            // What was dropped and is not claimed now is so only while its row is locked; of a saga one claim counts.
+            let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+            dropped.retain(|(id, _)| saga.as_ref().is_none_or(|saga| saga.id != *id));
+            let surplus = dropped.len().saturating_sub(DROPPED_MAX);
+            dropped.drain(..surplus);
         }
         Ok(saga)
     }

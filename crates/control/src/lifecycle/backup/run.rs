@@ -37,13 +37,12 @@ pub async fn run(control: Shared, mut shutdown: watch::Receiver<bool>) {
 }
 
 async fn work(control: &Control) {
-    if let Err(error) = take_over(control).await {
-        tracing::error!(%error, "backups that were being taken here wait until their claims have run out");
-    }
     let mut committed = control.store.touched(Topic::Backups);
     let mut backstop = interval(BACKSTOP);
     backstop.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut scheduled_us = None;
+    // What this node had claimed before it was started again.
+    let mut is_dropped = true;
     loop {
         let due_us = last_due_us(control.clock().now_us(), control.settings.backups.at_minute);
         if scheduled_us != Some(due_us) {
@@ -52,10 +51,17 @@ async fn work(control: &Control) {
                 Err(error) => tracing::error!(%error, "the day's backups could not be entered"),
             }
         }
+        // Nobody works on them here any more: they need not wait until the claims have run out.
+        if is_dropped && take_over(control).await.is_ok() {
+            is_dropped = false;
+        }
         match take_one(control).await {
             Ok(true) => continue,
             Ok(false) => {}
-            Err(error) => tracing::error!(%error, "a backup could not be taken further"),
+            Err(error) => {
+                tracing::error!(%error, "a backup could not be taken further");
+                is_dropped = true;
+            }
         }
         if let Err(error) = expire(control).await {
             tracing::error!(%error, "what has expired could not be removed");

@@ -138,6 +138,35 @@ async fn an_executor_that_is_started_again_takes_its_sagas_over_without_waiting_
     bench.assert_done("taken over").await;
 }
 
+#[tokio::test]
+async fn a_saga_whose_database_was_away_goes_on_at_once_when_it_is_back() {
+    let bench = Bench::new().await;
+    bench.world.plant("cut off", false).await;
+    let engine = bench.engine_of(cutting());
+    assert!(engine.run_one().await.is_err(), "the control database is away");
+    assert!(engine.run_one().await.is_err(), "it still is");
+    bench.world.let_in(true).await;
+    assert!(!bench.engine().run_one().await.expect("answered"), "for others the lease holds");
+    assert!(engine.run_one().await.expect("answered"), "no second had to pass");
+    bench.assert_done("gone on with").await;
+    assert!(!engine.run_one().await.expect("answered"), "once");
+}
+
+/// While `store` is made the control database goes away, the first time.
+fn cutting() -> Kind<Context> {
+    let mut kind = kind();
+    kind.steps[1].action = Action::Outside(|run| {
+        Box::pin(async move {
+            if run.context.fault("cut off").await.is_err() {
+                run.context.clear().await;
+                run.context.let_in(false).await;
+            }
+            outside(run, "store").await
+        })
+    });
+    kind
+}
+
 /// `people` never ends.
 fn hanging() -> Kind<Context> {
     let mut kind = kind();

@@ -52,6 +52,15 @@ impl World {
         self.outside.execute(planted, &[&name, &forgiving]).await.expect("a fault");
     }
 
+    /// Whether anybody but this connection reaches the database.
+    async fn let_in(&self, all: bool) {
+        let sql = "UPDATE pg_database SET datallowconn = $1 WHERE datname = current_database()";
+        self.outside.execute(sql, &[&all]).await.expect("the administrator may");
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        self.outside.execute(end, &[]).await.expect("ended");
+    }
+
     async fn clear(&self) {
         self.outside.batch_execute("DELETE FROM faults").await.expect("no faults");
     }
