@@ -102,10 +102,31 @@ async fn kill(platform: &Platform, victim: Victim) {
         Victim::Postmaster => kill_minus_nine(pid),
         Victim::Guard => kill_minus_nine(parent_of(pid)),
     }
-    if matches!(victim, Victim::Rowhouse | Victim::Both) {
-        platform.run().await;
+    match victim {
+        Victim::Rowhouse | Victim::Both => platform.run().await,
+        // Until the kernel has told it, the server of a guard that is gone still answers.
+        Victim::Postmaster | Victim::Guard => another_server(platform, pid).await,
     }
     answers_again(platform).await;
+}
+
+/// Waits until another server than that of process `pid` takes connections.
+async fn another_server(platform: &Platform, pid: i32) {
+    let file = platform.data_dir().join("postgres/cluster/postmaster.pid");
+    let begun = Instant::now();
+    let mut beat = interval(Duration::from_millis(50));
+    loop {
+        beat.tick().await;
+        // It may be away, or be written just now.
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        let is_another =
+            lines.first().and_then(|line| line.parse::<i32>().ok()).is_some_and(|other| other != pid);
+        if is_another && lines.get(7) == Some(&"ready") {
+            return;
+        }
+        assert!(begun.elapsed() < END_MAX, "no server: {lines:?}");
+    }
 }
 
 /// Waits until the control API answers from its database.
