@@ -22,6 +22,9 @@ pub const SCHEMAS_DATABASE: &str = "rh_schemas_1";
 /// The one login of all tenants on the level `shared`.
 pub const SHARED_LOGIN: &str = "rh_app";
 
+/// Who reads and writes services' tables for the platform: functions of the service's author run as whoever touches the rows.
+pub(crate) const MOVER: &str = "rh_mover";
+
 /// Most space that one session's sorts and joins take on disk; only superusers can raise it.
 const TEMP_FILES: &str = "4GB";
 
@@ -284,6 +287,7 @@ pub(crate) async fn open_database(cell: &Cell, database: &str, login: Option<&st
     let mut sql =
         format!("BEGIN; {LOCK_CLUSTER}; REVOKE CONNECT, TEMPORARY ON DATABASE {quoted} FROM PUBLIC;");
     let login = if database == SHARED_DATABASE { Some(SHARED_LOGIN) } else { login };
+    sql.push_str(&format!("GRANT CONNECT ON DATABASE {quoted} TO {MOVER};"));
     if let Some(login) = login {
         sql.push_str(&format!("GRANT CONNECT ON DATABASE {quoted} TO {};", quote(login)?));
     }

@@ -12,13 +12,26 @@ BEGIN
   END LOOP;
 END $$;
 
-ALTER ROLE rh_owner NOLOGIN;                            -- owns tables; FORCE makes it subject to their policies
+ALTER ROLE rh_owner NOLOGIN;                            -- group of the services' owners, see `tables/owner.rs`; owns nothing
 ALTER ROLE rh_guard NOLOGIN;                            -- owns schema rh: keys, places, the verifier
 ALTER ROLE rh_password NOLOGIN;                         -- logins of restored copies are its members: the server asks them for a password
 ALTER ROLE rh_app LOGIN;                                -- owns nothing, is a member of nothing
 ALTER ROLE rh_migrator LOGIN;
-ALTER ROLE rh_mover LOGIN BYPASSRLS REPLICATION;        -- moves and exports; its sessions are audited
-GRANT rh_owner TO rh_migrator;
+-- Reads and writes services' tables for moves, backups, exports, erasures. The administrator never does: checks, generated columns,
+-- casts, domains and indexes call functions of the service's author, as whoever touches the rows.
+ALTER ROLE rh_mover LOGIN INHERIT BYPASSRLS;
+GRANT SET ON PARAMETER session_replication_role TO rh_mover;
+
+-- Owners of services' tables, made when one is first installed.
+DO $$
+DECLARE
+  name text;
+BEGIN
+  FOR name IN SELECT rolname FROM pg_roles WHERE rolname ~ '^rh_s_[0-9a-f]{16}$' LOOP
+    EXECUTE format('ALTER ROLE %I NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOREPLICATION', name);
+    EXECUTE format('ALTER ROLE %I RESET ALL', name);
+  END LOOP;
+END $$;
 
 -- One tenants' login cannot take all connections of the server: others and the control plane keep three in ten.
 DO $$

@@ -8,7 +8,7 @@ use rowhouse_domain::id::TenantId;
 use tokio_postgres::CopyInSink;
 
 use super::{CopyError, SESSION, ServiceShape, Sum, Table, failed, sum};
-use crate::cell::Cell;
+use crate::cell::{Cell, MOVER};
 use crate::connect::Connected;
 use crate::name::quote;
 use crate::place::Place;
@@ -29,7 +29,7 @@ impl Loading {
     /// # Errors
     /// If the server is away.
     pub async fn begin(cell: &Cell, place: &Place) -> Result<Self, CopyError> {
-        let client = cell.connect(&place.database).await?;
+        let client = cell.connect_as(MOVER, &place.database).await?;
         let sql = format!(
             "BEGIN; {SESSION}; SET LOCAL session_replication_role = replica; SET LOCAL lock_timeout = '10s'"
         );

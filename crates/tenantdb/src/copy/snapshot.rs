@@ -8,7 +8,7 @@ use rowhouse_domain::id::TenantId;
 use tokio_postgres::Client;
 
 use super::{CopyError, SESSION, ServiceShape, Sum, Table, failed, sum};
-use crate::cell::Cell;
+use crate::cell::{Cell, MOVER};
 use crate::connect::Connected;
 use crate::place::Place;
 use crate::tables::{PROBE_TABLE, TableKind};
@@ -39,7 +39,7 @@ impl Snapshot {
     /// # Errors
     /// If the server is away, or a migration holds a table for longer than ten seconds.
     pub async fn open(cell: &Cell, place: &Place) -> Result<Self, CopyError> {
-        let client = cell.connect(&place.database).await?;
+        let client = cell.connect_as(MOVER, &place.database).await?;
         let mut expected = shapes(&client, &place.login).await?;
         for _ in 0..TRIES {
             hold(&client, &expected).await?;

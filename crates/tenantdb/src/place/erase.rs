@@ -12,7 +12,7 @@ use tokio_postgres::Client;
 
 use super::search::{self, FilesSearched};
 use super::{Place, PlaceError, orphans};
-use crate::cell::{Cell, CellError, while_doing};
+use crate::cell::{Cell, CellError, MOVER, while_doing};
 use crate::name::quote;
 
 /// Tables up to this size are written anew after an erasure; larger ones are vacuumed, and their freed space is overwritten
@@ -52,8 +52,10 @@ pub async fn mark(cell: &Cell, place: &Place, marker: &str) -> Result<Held, Plac
     if !exists(cell, &place.database).await? {
         return Ok(Held::default());
     }
+    let mover = cell.connect_as(MOVER, &place.database).await?;
+    let tables = held(&mover, place).await?;
+    mover.close().await;
     let admin = cell.connect(&place.database).await?;
-    let tables = held(&admin, place).await?;
     let table = marker_table(&admin, place).await?;
     let sql = format!(
         "CREATE TABLE IF NOT EXISTS {table} (tenant uuid NOT NULL, marker text NOT NULL, PRIMARY KEY (tenant, marker));
@@ -96,15 +98,17 @@ pub async fn scrub(cell: &Cell, place: &Place, held: &Held) -> Result<(), PlaceE
     }
     let admin = cell.connect(&place.database).await?;
     admin.batch_execute(LOCK_TIMEOUT).await.map_err(while_doing("bounding a wait"))?;
-    if place.isolation == Isolation::Shared {
-        for (table, _) in &held.tables {
-            rewrite(&admin, table).await?;
-        }
-    }
+    // Before the tables: while an older transaction may still see the marker, it stays in the file and is found. Once it is gone from
+    // there, that transaction is over, and what is written anew after it holds no rows of the tenant either.
     if is_table(&admin, "rh.marker").await? {
         let sql = "DELETE FROM rh.marker WHERE tenant = $1";
         admin.execute(sql, &[&place.tenant.0]).await.map_err(while_doing("removing a marker"))?;
         rewrite(&admin, "rh.marker").await?;
+    }
+    if place.isolation == Isolation::Shared {
+        for (table, _) in &held.tables {
+            rewrite(&admin, table).await?;
+        }
     }
     // What the planner had noted of the rows is data, too.
     for table in ["rh.place", "rh.installed", "pg_catalog.pg_statistic"] {
@@ -169,7 +173,7 @@ async fn search_database(
     // Other tenants' schemas are theirs; on `shared` everything is everybody's.
     let tables = admin
         .query(
-            "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            "SELECT format('%I.%I', n.nspname, c.relname), pg_get_userbyid(c.relowner) ~ '^rh_s_' FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
               WHERE c.relkind IN ('r', 'm') AND n.nspname <> 'information_schema' AND NOT starts_with(n.nspname::text, 'pg_')
                 AND ($1 = '' OR n.nspname = 'rh') ORDER BY 1",
             &[&own],
@@ -177,26 +181,31 @@ async fn search_database(
         .await
         .map_err(while_doing("listing tables"))?;
     let id = place.tenant.0.to_string();
-    for table in tables.iter().map(|row| row.get::<_, String>(0)) {
+    let mover = cell.connect_as(MOVER, &place.database).await?;
+    for table in &tables {
+        let (table, is_services): (String, bool) = (table.get(0), table.get(1));
+        // `x::text` would call a cast that the table's author may have made.
         let sql = format!(
-            "SELECT count(*) FROM {table} x WHERE strpos(x::text, $1) > 0 OR strpos(x::text, $2) > 0
-               OR ($3 <> '' AND strpos(x::text, $3) > 0)"
+            "SELECT count(*) FROM (SELECT format('%s', x) AS words FROM {table} x) rows
+              WHERE strpos(words, $1) > 0 OR strpos(words, $2) > 0 OR ($3 <> '' AND strpos(words, $3) > 0)"
         );
+        let reader = if is_services { &mover } else { &admin };
         let row =
-            admin.query_one(&sql, &[&id, &marker, &own]).await.map_err(while_doing("searching a table"))?;
+            reader.query_one(&sql, &[&id, &marker, &own]).await.map_err(while_doing("searching a table"))?;
         searched.tables += 1;
         match row.get::<_, i64>(0) {
             0 => {}
             rows => searched.found.push(format!("{rows} rows of {table}")),
         }
     }
+    mover.close().await;
     admin.close().await;
     Ok(())
 }
 
-async fn held(admin: &Client, place: &Place) -> Result<Vec<(String, i64)>, CellError> {
+async fn held(mover: &Client, place: &Place) -> Result<Vec<(String, i64)>, CellError> {
     let shared = place.isolation == Isolation::Shared;
-    let tables = admin
+    let tables = mover
         .query(
             "SELECT format('%I.%I', r.schema, r.name) FROM rh.relation r JOIN rh.installed i ON i.schema = r.schema
               WHERE CASE WHEN $2 THEN r.kind = 'tenant' ELSE i.login = $1 END ORDER BY 1",
@@ -212,7 +221,7 @@ async fn held(admin: &Client, place: &Place) -> Result<Vec<(String, i64)>, CellE
             "SELECT x.tableoid::regclass::text, count(*) FROM {table} x {which} GROUP BY 1 ORDER BY 1"
         );
         let rows =
-            admin.query(&sql, &[&place.tenant.0]).await.map_err(while_doing("counting a tenant's rows"))?;
+            mover.query(&sql, &[&place.tenant.0]).await.map_err(while_doing("counting a tenant's rows"))?;
         held.extend(rows.iter().map(|row| (row.get::<_, String>(0), row.get::<_, i64>(1))));
     }
     Ok(held)

@@ -7,7 +7,7 @@ use rowhouse_domain::tenancy::Isolation;
 
 use super::{Place, PlaceError};
 use crate::DatabaseKey;
-use crate::cell::{Cell, while_doing};
+use crate::cell::{Cell, MOVER, while_doing};
 use crate::connect::Connected;
 use crate::name::quote;
 use crate::token::TokenClaims;
@@ -31,9 +31,10 @@ const OF_DATABASE: &str = "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0
 const OF_SERVER: &str = "SELECT (SELECT coalesce(sum(pg_database_size(oid)), 0) FROM pg_database)::bigint \
      + (SELECT coalesce(sum(size), 0) FROM pg_ls_waldir())::bigint";
 
-/// A connection of the administrator to one database, for measuring.
+/// Connections to one database, for measuring: rows of services' tables are not read as the administrator.
 pub struct Gauge {
     admin: Connected,
+    mover: Option<Connected>,
 }
 
 impl Gauge {
@@ -45,7 +46,14 @@ impl Gauge {
         place.check()?;
         let admin = cell.connect(&place.database).await?;
         admin.batch_execute(TIMEOUT).await.map_err(while_doing("preparing to measure"))?;
-        Ok(Gauge { admin })
+        let mover = match place.isolation {
+            Isolation::Shared => Some(cell.connect_as(MOVER, &place.database).await?),
+            _ => None,
+        };
+        if let Some(mover) = &mover {
+            mover.batch_execute(TIMEOUT).await.map_err(while_doing("preparing to measure"))?;
+        }
+        Ok(Gauge { admin, mover })
     }
 
     /// Bytes that the tenant of `place` keeps. `schemas` are its own; on the shared level `tables` are those of all
@@ -71,20 +79,24 @@ impl Gauge {
 
     async fn rows(&self, place: &Place, tables: &[(String, String)]) -> Result<u64, PlaceError> {
         let mut sum = 0_u64;
+        let reader = self.mover.as_ref().unwrap_or(&self.admin);
         for (schema, table) in tables {
             let sql = format!(
                 "SELECT coalesce(sum(pg_column_size(own.*)), 0)::bigint FROM {}.{} AS own WHERE tenant_id = $1",
                 quote(schema)?,
                 quote(table)?
             );
-            let row = self.admin.query_one(&sql, &[&place.tenant.0]).await;
+            let row = reader.query_one(&sql, &[&place.tenant.0]).await;
             sum = sum.saturating_add(unsigned(row.map_err(while_doing("measuring rows"))?.get(0)));
         }
         Ok(sum)
     }
 
-    /// Ends the connection.
+    /// Ends the connections.
     pub async fn close(self) {
+        if let Some(mover) = self.mover {
+            mover.close().await;
+        }
         self.admin.close().await;
     }
 }

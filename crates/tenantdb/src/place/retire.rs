@@ -4,7 +4,7 @@ use rowhouse_domain::tenancy::Isolation;
 use tokio_postgres::{Client, Transaction};
 
 use super::{Place, PlaceError};
-use crate::cell::{Cell, CellError, LOCK_CLUSTER, LOCK_PREPARED, while_doing};
+use crate::cell::{Cell, CellError, LOCK_CLUSTER, LOCK_PREPARED, MOVER, while_doing};
 use crate::name::quote;
 
 /// Drops `place` and all of the tenant's rows in it. Twice is once; a place that never was is dropped too.
@@ -62,7 +62,17 @@ async fn drop_rows(cell: &Cell, place: &Place) -> Result<(), PlaceError> {
     close_place(&admin, place).await?;
     let transaction = admin.transaction().await.map_err(while_doing("beginning to drop rows"))?;
     wait_for_writers(&transaction, place).await?;
-    // All rows of the tenant go, on both sides of each foreign key: the order does not matter, so its triggers rest.
+    delete_rows(cell, place).await?;
+    transaction.commit().await.map_err(while_doing("dropping a tenant's rows"))?;
+    admin.close().await;
+    Ok(())
+}
+
+/// All rows of the tenant go, on both sides of each foreign key: the order does not matter, so its triggers rest. Not as the
+/// administrator, because a table's author may have functions called when its rows are touched.
+async fn delete_rows(cell: &Cell, place: &Place) -> Result<(), PlaceError> {
+    let mut mover = cell.connect_as(MOVER, &place.database).await?;
+    let transaction = mover.transaction().await.map_err(while_doing("beginning to drop rows"))?;
     transaction
         .batch_execute("SET LOCAL session_replication_role = replica")
         .await
@@ -79,7 +89,7 @@ async fn drop_rows(cell: &Cell, place: &Place) -> Result<(), PlaceError> {
             .map_err(while_doing("dropping a tenant's rows"))?;
     }
     transaction.commit().await.map_err(while_doing("dropping a tenant's rows"))?;
-    admin.close().await;
+    mover.close().await;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use tokio_postgres::Transaction;
 
 use super::generate::{GENERATOR_VERSION, generate, refuse_sequences};
 use super::manifest::hexadecimal;
+use super::owner::{Text, ensure, nothing_pending, owner_of, run_as};
 use super::{PROBE_TABLE, ServiceTables, partition};
 use crate::cell::{Cell, LOCK_CLASS, LOCK_PREPARED};
 use crate::connect::ConnectError;
@@ -197,6 +198,7 @@ pub async fn try_out(
     tables: &ServiceTables,
 ) -> Result<TryOut, InstallError> {
     let mut admin = cell.connect(target.database).await?;
+    ensure(cell, &*admin, &tables.service).await?;
     let transaction = admin.transaction().await.map_err(server("beginning to try an installation out"))?;
     let begun = std::time::Instant::now();
     let installed = install_in(&transaction, target, tables, false).await?;
@@ -229,6 +231,7 @@ async fn bring(
         return Err(InstallError::Level(target.isolation.as_str()));
     }
     let mut admin = cell.borrow(target.database).await?;
+    ensure(cell, &**admin, &tables.service).await?;
     let transaction = admin.transaction().await.map_err(server("beginning an installation"))?;
     let installed = install_in(&transaction, target, tables, anew).await?;
     transaction.commit().await.map_err(server("committing an installation"))?;
@@ -242,7 +245,8 @@ async fn install_in(
     tables: &ServiceTables,
     anew: bool,
 ) -> Result<Installed, InstallError> {
-    claim_schema(transaction, target, &tables.service).await?;
+    let owner = owner_of(&tables.service);
+    claim_schema(transaction, target, &tables.service, &owner).await?;
     let before = versions(transaction, target.schema).await?;
     check_history(&before, tables)?;
     let reached = before.iter().map(|(number, _)| *number).max().unwrap_or(0);
@@ -252,17 +256,17 @@ async fn install_in(
     }
     for migration in tables.migrations.iter().filter(|migration| migration.number > reached) {
         add_extensions(transaction, &migration.sql).await?;
-        run(transaction, target, migration).await?;
+        run(transaction, target, &owner, migration).await?;
         note(transaction, target.schema, migration.number, &migration.name, &migration.checksum()).await?;
         applied.push(migration.number);
     }
     let generated = generator_checksum(tables);
     let current = before.iter().any(|(number, checksum)| *number == 0 && *checksum == generated);
     if anew || !applied.is_empty() || !current {
-        transaction.batch_execute("RESET ROLE").await.map_err(server("resetting the role"))?;
         refuse_sequences(transaction, target.schema, &tables.manifest).await?;
-        partition::partition(transaction, target, &tables.manifest).await?;
-        generate(transaction, target, &tables.manifest).await?;
+        partition::partition(transaction, target, &owner, &tables.manifest).await?;
+        generate(transaction, target, &owner, &tables.manifest).await?;
+        nothing_pending(transaction, target, &owner).await?;
         note(transaction, target.schema, 0, "generated", &generated).await?;
         pass_gate(transaction, target).await?;
     }
@@ -331,8 +335,9 @@ async fn claim_schema(
     transaction: &Transaction<'_>,
     target: &Target<'_>,
     service: &str,
+    owner: &str,
 ) -> Result<(), InstallError> {
-    let schema = quote(target.schema)?;
+    let (schema, owner) = (quote(target.schema)?, quote(owner)?);
     let tenant = target.tenant.map(|tenant| tenant.0);
     transaction
         .batch_execute(LOCK_PREPARED)
@@ -358,9 +363,9 @@ async fn claim_schema(
     }
     transaction
         .batch_execute(&format!(
-            "CREATE SCHEMA IF NOT EXISTS {schema} AUTHORIZATION rh_owner;
+            "CREATE SCHEMA IF NOT EXISTS {schema} AUTHORIZATION {owner};
              {session};
-             SET LOCAL ROLE rh_owner;
+             SET LOCAL ROLE {owner};
              CREATE TABLE IF NOT EXISTS {schema}.{PROBE_TABLE} (
                tenant_id uuid NOT NULL DEFAULT rh.stamped(), id uuid NOT NULL, marker text NOT NULL,
                PRIMARY KEY (tenant_id, id));
@@ -392,27 +397,20 @@ fn check_history(before: &[(i32, String)], tables: &ServiceTables) -> Result<(),
     Ok(())
 }
 
-/// Runs as `rh_owner`, so that tables belong to it, inside `rh.migrate` (`cell/migrating.sql`), which no text leaves: neither the role
-/// nor the transaction. What a migration can leave behind in the session to be run later as the administrator, cursors and settings,
-/// is cleared before anything else is said.
+/// Runs as the service's owner, so that tables belong to it.
 async fn run(
     transaction: &Transaction<'_>,
     target: &Target<'_>,
+    owner: &str,
     migration: &super::Migration,
 ) -> Result<(), InstallError> {
-    transaction
-        .execute("INSERT INTO rh.migrating (schema) VALUES ($1)", &[&target.schema])
-        .await
-        .map_err(server("beginning a migration"))?;
-    transaction.execute("SELECT rh.migrate($1)", &[&migration.sql]).await.map_err(|source| {
+    run_as(transaction, target, owner, (Text::Migration, &migration.sql)).await?.map_err(|source| {
         let number = migration.number;
         match ends_transaction(&source) {
             true => InstallError::EndedTransaction { number },
             false => InstallError::Migration { number, name: migration.name.clone(), source },
         }
-    })?;
-    let clear = format!("CLOSE ALL; RESET ALL; {}; DELETE FROM rh.migrating", session(target)?);
-    transaction.batch_execute(&clear).await.map_err(server("clearing up after a migration"))
+    })
 }
 
 /// Extensions that a migration asks for and may have are made for it, where every path finds them: it has no right to make one.
@@ -434,7 +432,7 @@ fn ends_transaction(error: &tokio_postgres::Error) -> bool {
 }
 
 /// Settings of an installation's transaction.
-fn session(target: &Target<'_>) -> Result<String, NameError> {
+pub(super) fn session(target: &Target<'_>) -> Result<String, NameError> {
     Ok(format!("SET LOCAL search_path = {}, pg_temp; SET LOCAL lock_timeout = '2s'", quote(target.schema)?))
 }
 
@@ -445,7 +443,6 @@ async fn note(
     name: &str,
     checksum: &str,
 ) -> Result<(), InstallError> {
-    transaction.batch_execute("RESET ROLE").await.map_err(server("resetting the role"))?;
     transaction
         .execute(
             "INSERT INTO rh.version (schema, number, name, checksum) VALUES ($1, $2, $3, $4)

@@ -5,6 +5,7 @@
 mod generate;
 mod install;
 mod manifest;
+mod owner;
 mod partition;
 
 pub use install::{InstallError, Installed, Target, TryOut, install, repair, try_out};

@@ -5,6 +5,7 @@ use rowhouse_domain::tenancy::Isolation;
 use tokio_postgres::Transaction;
 
 use super::install::{InstallError, Target, server};
+use super::owner::{Text, run_as};
 use super::{Manifest, TableKind};
 use crate::name::quote;
 
@@ -21,6 +22,7 @@ struct Attached {
 pub(super) async fn partition(
     transaction: &Transaction<'_>,
     target: &Target<'_>,
+    owner: &str,
     manifest: &Manifest,
 ) -> Result<(), InstallError> {
     if target.isolation != Isolation::Shared {
@@ -29,7 +31,7 @@ pub(super) async fn partition(
     for (name, table) in &manifest.tables {
         let Some(count) = table.partitions.filter(|_| table.kind == TableKind::Tenant) else { continue };
         if is_plain_table(transaction, target.schema, name).await? {
-            convert(transaction, target.schema, name, count).await?;
+            convert(transaction, target, owner, (name, count)).await?;
         }
     }
     name_leaf_indexes(transaction, target.schema).await
@@ -83,10 +85,11 @@ async fn is_plain_table(
 
 async fn convert(
     transaction: &Transaction<'_>,
-    schema: &str,
-    table: &str,
-    count: u32,
+    target: &Target<'_>,
+    owner: &str,
+    (table, count): (&str, u32),
 ) -> Result<(), InstallError> {
+    let schema = target.schema;
     let (schema_quoted, table_quoted) = (quote(schema)?, quote(table)?);
     let name = format!("{schema_quoted}.{table_quoted}");
     let keys =
@@ -102,8 +105,7 @@ async fn convert(
     let triggers = triggers(transaction, &name).await?;
     let views = views(transaction, schema).await?;
     let functions = functions(transaction, &name).await?;
-    // As the owner: a materialised view is filled here, by functions of the author's.
-    let mut sql = String::from("SET LOCAL ROLE rh_owner;\n");
+    let mut sql = String::new();
     for View { kind, name, .. } in views.iter().rev() {
         sql.push_str(&format!("DROP {kind} {name};\n"));
     }
@@ -137,8 +139,8 @@ async fn convert(
         sql.push_str(&format!("CREATE {kind} {name} AS {definition}\n"));
         indexes.iter().for_each(|index| sql.push_str(&format!("{index};\n")));
     }
-    sql.push_str("RESET ROLE");
-    transaction.batch_execute(&sql).await.map_err(server("partitioning a table"))
+    // As the owner: a materialised view is filled here, by functions of the author's.
+    run_as(transaction, target, owner, (Text::Generated, &sql)).await?.map_err(server("partitioning a table"))
 }
 
 /// Functions that take or return rows of the table, as `FUNCTION name(types)` and the statement that makes them: they cling to

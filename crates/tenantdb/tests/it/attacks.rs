@@ -477,7 +477,7 @@ async fn with_a_defence_switched_off_an_attack_succeeds() {
 
 /// What an operator would do: prepare and repair.
 async fn restore(siege: &Siege, admin: &Client) {
-    admin.batch_execute("ALTER VIEW stamping.stamp_notes OWNER TO rh_owner").await.expect("given back");
+    admin.batch_execute("DO $$ BEGIN EXECUTE format('ALTER VIEW stamping.stamp_notes OWNER TO %I', (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = 'stamping.stamps'::regclass)); END $$").await.expect("given back");
     cell::prepare(&siege.house.cell).await.expect("prepared");
     cell::prepare_database(&siege.house.cell, SHARED_DATABASE, &key(1)).await.expect("prepared");
     let place = siege.house.place(1).0.clone();

@@ -2,9 +2,11 @@
 //! the same afterwards. Plain statements are refused sooner, when they are read (`firewall::lint`); here everything is hidden
 //! where only the server sees it.
 
+use futures_util::StreamExt;
 use rowhouse_tenantdb::cell::SHARED_DATABASE;
-use rowhouse_tenantdb::tables::{Migration, ServiceTables, install};
-use rowhouse_tenantdb::{Access, DatabaseError, Databases, Source};
+use rowhouse_tenantdb::copy::{Loading, Snapshot};
+use rowhouse_tenantdb::tables::{Migration, ServiceTables, install, repair};
+use rowhouse_tenantdb::{Access, DatabaseError, Databases, Source, place};
 
 use crate::house::{House, MANIFEST, context, service_tables};
 
@@ -19,7 +21,8 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("everything reset", "DO $$ BEGIN EXECUTE 'SET LOCAL ROLE NONE'; EXECUTE 'CREATE ROLE x SUPERUSER LOGIN'; END $$", "security-definer function"),
     ("a function with a role of its own", "CREATE FUNCTION rise() RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'RESET ROLE'; EXECUTE 'GRANT rh_owner TO rh_app'; END $$; SELECT rise()", "security-definer function"),
     ("a trigger that waits for the commit", "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN ALTER ROLE rh_app SUPERUSER; RETURN NULL; END $$; CREATE CONSTRAINT TRIGGER late AFTER INSERT ON countries DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION late(); INSERT INTO countries VALUES ('XX', 'late')", "must be superuser"),
-    ("a trigger that puts itself off again", "CREATE FUNCTION later() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.code = 'X1' THEN SET CONSTRAINTS ALL DEFERRED; INSERT INTO countries VALUES ('X2', 'later'); ELSE ALTER ROLE rh_app SUPERUSER; END IF; RETURN NULL; END $$; CREATE CONSTRAINT TRIGGER later AFTER INSERT ON countries DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION later(); INSERT INTO countries VALUES ('X1', 'later')", "pending trigger events"),
+    ("a trigger that puts itself off again", "CREATE FUNCTION later() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.code = 'X1' THEN SET CONSTRAINTS ALL DEFERRED; INSERT INTO countries VALUES ('X2', 'later'); ELSE ALTER ROLE rh_app SUPERUSER; END IF; RETURN NULL; END $$; CREATE CONSTRAINT TRIGGER later AFTER INSERT ON countries DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION later(); INSERT INTO countries VALUES ('X1', 'later')", "pending trigger events|must be superuser"),
+    ("a trigger that puts itself off for ever", "CREATE FUNCTION later() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN SET CONSTRAINTS ALL DEFERRED; INSERT INTO countries VALUES (NEW.code || 'X', 'later'); RETURN NULL; END $$; CREATE CONSTRAINT TRIGGER later AFTER INSERT ON countries DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (length(NEW.code) < 20) EXECUTE FUNCTION later(); INSERT INTO countries VALUES ('X', 'later')", "pending trigger events"),
     // out of the transaction
     ("a commit", "UPDATE countries SET name = 'x'; COMMIT; ALTER TABLE stamps NO FORCE ROW LEVEL SECURITY", "ends the transaction"),
     ("a commit in a block", "DO $$ BEGIN UPDATE countries SET name = 'x'; COMMIT; END $$", "ends the transaction"),
@@ -47,16 +50,23 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("a trigger for moves", "CREATE FUNCTION seen() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$; CREATE TRIGGER seen BEFORE INSERT ON notes FOR EACH ROW EXECUTE FUNCTION seen(); ALTER TABLE notes ENABLE ALWAYS TRIGGER seen", "D32"),
     // beyond its own schema
     ("a verifier of its own", "DO $$ BEGIN EXECUTE 'CREATE OR REPLACE FUNCTION rh.tenant(need text) RETURNS uuid LANGUAGE sql AS ''SELECT NULL::uuid'''; END $$", "permission denied for schema rh"),
-    ("the way in, altered", "DO $$ BEGIN EXECUTE 'ALTER FUNCTION rh.migrate(text) SECURITY INVOKER'; END $$", "reaches beyond its own schema"),
-    ("the way in, dropped", "DO $$ BEGIN EXECUTE 'DROP FUNCTION rh.migrate(text)'; END $$", "reaches beyond its own schema|because other objects|being used"),
+    ("the way in, altered", "DO $$ BEGIN EXECUTE 'ALTER FUNCTION pg_temp.rh_run(text) SECURITY INVOKER'; END $$", "reaches beyond its own schema"),
+    ("the way in, dropped", "DO $$ BEGIN EXECUTE 'DROP FUNCTION pg_temp.rh_run(text)'; END $$", "reaches beyond its own schema|because other objects|being used"),
+    ("the way in, made anew", "DO $$ BEGIN EXECUTE 'CREATE OR REPLACE FUNCTION pg_temp.rh_run(sql text) RETURNS void LANGUAGE plpgsql AS ''BEGIN EXECUTE sql; END'''; END $$", "reaches beyond its own schema|permission denied|must be owner"),
     ("the mark that it runs", "DO $$ BEGIN EXECUTE 'DELETE FROM rh.migrating'; END $$", "permission denied for table migrating"),
     ("the record of what is installed", "DO $$ BEGIN EXECUTE 'UPDATE rh.version SET number = 99'; END $$", "permission denied for table version"),
     ("a key of one's own", "DO $$ BEGIN EXECUTE 'INSERT INTO rh.key VALUES (''k9'', ''x'', ''x'')'; END $$", "permission denied for table key"),
-    ("another service's table", "DO $$ BEGIN EXECUTE 'ALTER TABLE other.things ADD COLUMN mine text'; END $$", "reaches beyond its own schema"),
-    ("another service's table, dropped", "DO $$ BEGIN EXECUTE 'DROP TABLE other.things'; END $$", "reaches beyond its own schema"),
-    ("a trigger on another service's table", "CREATE FUNCTION spy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$; DO $$ BEGIN EXECUTE 'CREATE TRIGGER spy BEFORE INSERT ON other.things FOR EACH ROW EXECUTE FUNCTION ' || current_schema() || '.spy()'; END $$", "reaches beyond its own schema"),
-    ("a view in another's schema", "DO $$ BEGIN EXECUTE 'CREATE VIEW other.stolen AS SELECT 1 AS one'; END $$", "reaches beyond its own schema"),
-    ("a table moved to another's schema", "DO $$ BEGIN EXECUTE 'ALTER TABLE outbox SET SCHEMA other'; END $$", "reaches beyond its own schema"),
+    ("another service's table", "DO $$ BEGIN EXECUTE 'ALTER TABLE other.things ADD COLUMN mine text'; END $$", "reaches beyond its own schema|permission denied for schema other"),
+    ("another service's table, dropped", "DO $$ BEGIN EXECUTE 'DROP TABLE other.things'; END $$", "reaches beyond its own schema|permission denied for schema other"),
+    ("a trigger on another service's table", "CREATE FUNCTION spy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$; DO $$ BEGIN EXECUTE 'CREATE TRIGGER spy BEFORE INSERT ON other.things FOR EACH ROW EXECUTE FUNCTION ' || current_schema() || '.spy()'; END $$", "reaches beyond its own schema|permission denied for schema other"),
+    ("a view in another's schema", "DO $$ BEGIN EXECUTE 'CREATE VIEW other.stolen AS SELECT 1 AS one'; END $$", "reaches beyond its own schema|permission denied for schema other"),
+    ("a table moved to another's schema", "DO $$ BEGIN EXECUTE 'ALTER TABLE outbox SET SCHEMA other'; END $$", "reaches beyond its own schema|permission denied for schema other"),
+    ("another service's rows, read", "DO $$ BEGIN EXECUTE 'INSERT INTO countries SELECT id::text, ''stolen'' FROM other.things'; END $$", "permission denied for schema other"),
+    ("another service's rows, changed", "DO $$ BEGIN EXECUTE 'DELETE FROM other.things'; END $$", "permission denied for schema other"),
+    ("another service's owner", "DO $$ BEGIN EXECUTE 'SET LOCAL ROLE rh_s_00000000000000ff'; END $$", "security-definer function"),
+    ("another service's function", "DO $$ BEGIN EXECUTE 'CREATE FUNCTION other.f() RETURNS int LANGUAGE sql AS ''SELECT 1'''; END $$", "permission denied for schema other"),
+    // what the generator calls, when it looks into the checks that are there
+    ("a check that grants while it is worked out", "ALTER TABLE notes DROP CONSTRAINT notes_pkey; ALTER TABLE notes ALTER COLUMN tenant_id DROP NOT NULL; CREATE FUNCTION give() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN GRANT SELECT ON stamping.outbox TO rh_app; RETURN true; EXCEPTION WHEN insufficient_privilege THEN RETURN true; END $$; CREATE FUNCTION still(n int) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN stamping.give(); END $$; ALTER TABLE notes ADD CONSTRAINT sneaky CHECK (still(1))", "D16"),
     ("a schema", "DO $$ BEGIN EXECUTE 'CREATE SCHEMA hidden'; END $$", "CREATE SCHEMA is not for migrations"),
     ("the own schema dropped", "DO $$ BEGIN EXECUTE format('DROP SCHEMA %I CASCADE', current_schema()); END $$", "DROP SCHEMA is not for migrations"),
     ("an extension", "DO $$ BEGIN EXECUTE 'CREATE EXTENSION dblink'; END $$", "permission denied to create extension"),
@@ -101,7 +111,9 @@ async fn house() -> House {
     let admin = house.admin(SHARED_DATABASE).await;
     admin
         .batch_execute(
-            "CREATE SCHEMA other AUTHORIZATION rh_owner; SET ROLE rh_owner; CREATE TABLE other.things (id int)",
+            "CREATE ROLE rh_s_00000000000000ff NOLOGIN; GRANT rh_owner TO rh_s_00000000000000ff; GRANT rh_s_00000000000000ff TO rh_mover;
+             CREATE SCHEMA other AUTHORIZATION rh_s_00000000000000ff; SET ROLE rh_s_00000000000000ff;
+             CREATE TABLE other.things (id int); INSERT INTO other.things VALUES (1)",
         )
         .await
         .expect("another service's schema");
@@ -199,5 +211,113 @@ async fn a_careless_migration_is_made_safe() {
             (Err(DatabaseError::Denied(_)), true) => {}
             (other, _) => panic!("{name}: {other:?}"),
         }
+    }
+}
+
+/// What a server calls of an author's when rows are touched, or when statements on a table are planned. Each tries to become more than
+/// it is, and says that all is well.
+const TRAPS: &str = "
+CREATE TABLE trapped (
+  tenant_id uuid DEFAULT rh.stamped(),
+  id        uuid NOT NULL,
+  body      text NOT NULL,
+  CONSTRAINT trapped_pkey UNIQUE (tenant_id, id)
+);
+CREATE FUNCTION rise(value text) RETURNS text VOLATILE LANGUAGE plpgsql AS $$
+DECLARE
+  attempt text;
+BEGIN
+  FOREACH attempt IN ARRAY ARRAY['ALTER ROLE rh_app SUPERUSER', 'RESET ROLE', 'RESET SESSION AUTHORIZATION', 'ALTER ROLE rh_app BYPASSRLS',
+                                 'GRANT rh_owner TO rh_app', 'CREATE SCHEMA dug', 'DELETE FROM rh.place', 'DELETE FROM rh.key'] LOOP
+    BEGIN
+      EXECUTE attempt;
+    EXCEPTION WHEN OTHERS THEN
+      NULL;
+    END;
+  END LOOP;
+  RETURN value;
+END $$;
+CREATE FUNCTION rise_still(value text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN stamping_or_own.rise(value); END $$;
+CREATE DOMAIN trap AS text CHECK (rise_still(VALUE) IS NOT NULL);
+ALTER TABLE trapped ADD COLUMN word trap DEFAULT 'x', ADD COLUMN made text GENERATED ALWAYS AS (rise_still(body)) STORED,
+  ADD CONSTRAINT checked CHECK (rise_still(body) IS NOT NULL), ADD CONSTRAINT still CHECK (rise_still('x') IS NOT NULL);
+CREATE INDEX trapped_index ON trapped (tenant_id, rise_still(body));
+CREATE INDEX trapped_still ON trapped (tenant_id, (body || rise_still('x'))) WHERE rise_still('y') = 'y';
+CREATE TYPE bait AS (a text);
+ALTER TABLE trapped ADD COLUMN bait bait DEFAULT ROW('x')::bait;
+CREATE FUNCTION as_json(value bait) RETURNS json IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN to_json(stamping_or_own.rise((value).a)); END $$;
+CREATE CAST (bait AS json) WITH FUNCTION as_json(bait);
+CREATE FUNCTION as_words(value trapped) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN stamping_or_own.rise('words'); END $$;
+CREATE CAST (trapped AS text) WITH FUNCTION as_words(trapped);
+";
+
+/// In `schema`, whose name the functions know: the platform's sessions have no path to it.
+fn trapped(schema: &str) -> ServiceTables {
+    let manifest = format!("{MANIFEST}[table.trapped]\nkind = \"tenant\"\n");
+    let mut migrations = service_tables().migrations;
+    let sql = TRAPS.replace("stamping_or_own", schema);
+    migrations.push(Migration { number: 2, name: "traps".to_owned(), sql });
+    ServiceTables::parse("stamping", &manifest, migrations).expect("well-formed")
+}
+
+/// What the platform does with a tenant's rows (reads, copies, measures, searches and erases them) it does as one who could do no more
+/// than that, and so does what looks at their tables again.
+#[tokio::test]
+async fn what_an_author_hides_in_a_table_never_runs_as_the_administrator() {
+    let house = house().await;
+    for number in [1, 3] {
+        let (place, schema, _) = house.place(number);
+        let tables = trapped(schema);
+        install(&house.cell, &place.target(schema), &tables)
+            .await
+            .unwrap_or_else(|refused| panic!("{}", in_words(&refused)));
+        let before = standing(&house).await;
+        assert!(before.contains("role rh_app f f t f"), "{before}");
+        let unchanged = async |doing: &str| {
+            assert_eq!(standing(&house).await, before, "tenant {number}, after it was {doing}");
+        };
+        let databases = house.databases().await;
+        let mut transaction = databases.begin(&context(number), Access::Write).await.expect("begun");
+        let row = "INSERT INTO trapped (id, body) VALUES ($1, 'own')";
+        transaction.execute(row, &[&uuid::Uuid::from_u128(number)]).await.expect("written");
+        transaction.commit().await.expect("committed");
+        unchanged("written").await;
+
+        let snapshot = Snapshot::open(&house.cell, place).await.expect("a snapshot");
+        let table = snapshot.tables().find(|table| table.name == "trapped").expect("the table").clone();
+        let rows: Vec<_> = snapshot.rows(&table).await.expect("rows").collect().await;
+        let json: Vec<_> = snapshot.json(&table).await.expect("rows").collect().await;
+        assert!(!rows.is_empty() && json.iter().all(Result::is_ok), "{json:?}");
+        let sum = snapshot.sum(&table).await.expect("a sum");
+        assert_eq!(sum.rows, 1);
+        snapshot.close().await;
+        unchanged("read").await;
+
+        let loading = Loading::begin(&house.cell, place).await.expect("begun");
+        loading.clear(&table).await.expect("cleared");
+        loading.load(&table, futures_util::stream::iter(rows)).await.expect("loaded");
+        loading.advance_counters(&table).await.expect("counted");
+        assert_eq!(loading.sum(&table).await.expect("a sum"), sum);
+        loading.commit().await.expect("committed");
+        unchanged("loaded").await;
+
+        let gauge = place::Gauge::open(&house.cell, place).await.expect("a gauge");
+        let measured = [(schema.clone(), "trapped".to_owned())];
+        assert!(gauge.bytes(place, std::slice::from_ref(schema), &measured).await.expect("measured") > 0);
+        gauge.close().await;
+        unchanged("measured").await;
+        repair(&house.cell, &place.target(schema), &tables).await.expect("repaired");
+        unchanged("repaired").await;
+
+        let held = place::erase::mark(&house.cell, place, "marker-of-traps").await.expect("marked");
+        place::drop(&house.cell, place).await.expect("dropped");
+        place::erase::scrub(&house.cell, place, &held).await.expect("scrubbed");
+        let searched = place::erase::search(&house.cell, place, "marker-of-traps").await.expect("searched");
+        assert_eq!(searched.found, Vec::<String>::new(), "tenant {number}");
+        let shared = |all: &str| {
+            let own = |line: &&str| !line.contains("t_");
+            all.lines().filter(own).collect::<Vec<_>>().join("\n")
+        };
+        assert_eq!(shared(&standing(&house).await), shared(&before), "tenant {number}: erased");
     }
 }

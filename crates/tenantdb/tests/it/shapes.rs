@@ -67,7 +67,7 @@ async fn partitions_keep_keys_indexes_and_references() {
               WHERE conrelid IN ('stamping.stamps'::regclass, 'stamping.notes'::regclass) AND conparentid = 0 AND contype IN ('p', 'u', 'f')
              UNION ALL SELECT indexname::text FROM pg_indexes WHERE schemaname = 'stamping' AND indexname = 'stamps_size'
              UNION ALL SELECT relname || ' belongs to ' || relowner::regrole FROM pg_class
-              WHERE relnamespace = 'stamping'::regnamespace AND relkind IN ('r', 'p') AND relowner <> 'rh_owner'::regrole
+              WHERE relnamespace = 'stamping'::regnamespace AND relkind IN ('r', 'p') AND pg_get_userbyid(relowner) !~ '^rh_s_'
              ORDER BY 1",
             &[],
         )
