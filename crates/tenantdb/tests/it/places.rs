@@ -1,5 +1,7 @@
 //! Making, closing and dropping places: twice is once, and nothing remains.
 
+use std::path::Path;
+
 use rowhouse_domain::tenancy::Isolation;
 use rowhouse_tenantdb::cell::{self, SHARED_DATABASE};
 use rowhouse_tenantdb::place::{self, PlaceError};
@@ -388,4 +390,63 @@ async fn delete(databases: &Databases, number: u128) -> Result<(), DatabaseError
     let mut transaction = databases.begin(&context(number), Access::Write).await?;
     transaction.execute("DELETE FROM stamps WHERE id = $1", &[&Uuid::nil()]).await?;
     transaction.commit().await
+}
+
+/// Whether a file of the cell holds `text`.
+fn stands_in_a_file(folder: &Path, text: &str) -> bool {
+    std::fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path()).any(|path| {
+        match path.is_dir() {
+            true => stands_in_a_file(&path, text),
+            // A file may be removed meanwhile.
+            false => std::fs::read(&path)
+                .is_ok_and(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes())),
+        }
+    })
+}
+
+/// A backup of another tenant that takes long sees rows that are erased meanwhile: they stay in the files as long as it goes on. The
+/// marker, by which that is known, is looked at before the rows: it must not be gone while rows are not.
+#[tokio::test]
+async fn rows_that_somebody_still_sees_are_found_until_nobody_does() {
+    const CANARY: &str = "canary-of-who-is-erased";
+    let house = House::shared().await;
+    let (place, ..) = house.place(1);
+    let admin = house.admin(SHARED_DATABASE).await;
+    let rows = format!(
+        "INSERT INTO stamping.stamps (tenant_id, id, hash) SELECT '{}', gen_random_uuid(), '{CANARY}' || n FROM generate_series(1, 50) n; CHECKPOINT",
+        place.tenant.0
+    );
+    admin.batch_execute(&rows).await.expect("rows");
+    let files = house.cluster.directory().join("data/base");
+    let held = place::erase::mark(&house.cell, place, "marker-of-who-is-erased").await.expect("marked");
+    assert!(held.marker_seen && stands_in_a_file(&files, CANARY), "the search sees");
+
+    let sees = house.connect("postgres", SHARED_DATABASE).await;
+    let look = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM rh.relation";
+    sees.batch_execute(look).await.expect("an old snapshot");
+    place::drop(&house.cell, place).await.expect("dropped");
+    place::erase::scrub(&house.cell, place, &held).await.expect("scrubbed");
+    let searched =
+        place::erase::search(&house.cell, place, "marker-of-who-is-erased").await.expect("searched");
+    assert!(stands_in_a_file(&files, CANARY), "who sees the rows keeps them");
+    assert!(searched.found.iter().any(|found| found.starts_with("file ")), "{searched:?}");
+
+    // The snapshot ends in the midst of the next try, while the marker's table is waited for.
+    let holds = house.connect("postgres", SHARED_DATABASE).await;
+    holds.batch_execute("BEGIN; LOCK TABLE rh.marker IN ACCESS SHARE MODE").await.expect("held");
+    let scrubbing = {
+        let (cell, place, held) = (house.cell.clone(), place.clone(), held.clone());
+        tokio::spawn(async move { place::erase::scrub(&cell, &place, &held).await })
+    };
+    let waits = "SELECT FROM pg_locks WHERE relation = 'rh.marker'::regclass AND NOT granted";
+    while admin.query_opt(waits, &[]).await.expect("locks").is_none() {
+        tokio::task::yield_now().await;
+    }
+    sees.batch_execute("COMMIT").await.expect("ended");
+    holds.batch_execute("COMMIT").await.expect("let go");
+    scrubbing.await.expect("joins").expect("scrubbed");
+    let searched =
+        place::erase::search(&house.cell, place, "marker-of-who-is-erased").await.expect("searched");
+    assert_eq!(searched.found, Vec::<String>::new());
+    assert!(!stands_in_a_file(&files, CANARY), "the marker was gone before the rows");
 }

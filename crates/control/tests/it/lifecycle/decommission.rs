@@ -383,3 +383,43 @@ async fn killed_while_erasing_on_shared_another_finishes_it() {
 async fn killed_while_erasing_on_database_another_finishes_it() {
     killed_everywhere("enterprise", "database", 31).await;
 }
+
+/// Somebody's snapshot that began before (a backup of another tenant) keeps erased rows in the files: the erasure waits until it has
+/// ended, says so meanwhile, and certifies what is true then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erasure_waits_for_whoever_still_sees_the_rows() {
+    let mut stage = Stage::start().await;
+    stage.run_audit();
+    let tenant = stage.tenant("acme", "basic", "shared").await;
+    stage.tenant("bolt", "basic", "shared").await;
+    stage.write_rows(&tenant).await;
+    let config = stage.server.connect_config("rh_shared", SUPERUSER);
+    let (sees, connection) = config.connect(tokio_postgres::NoTls).await.expect("a connection");
+    let driver = tokio::spawn(connection);
+    let look = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM rh.relation";
+    sees.batch_execute(look).await.expect("an old snapshot");
+
+    let (_, operation) = stage.leave("acme", Some(0)).await;
+    let id = operation["id"].as_str().expect("an id");
+    let engine = lifecycle::engine(stage.control());
+    let tries = "SELECT count(*)::text FROM lifecycle.saga_steps WHERE step = 'sweep' AND event = 'failed' \
+         AND problem LIKE '%may still see the rows%'";
+    while stage.platform.ask(tries).await != "2" {
+        engine.run_one().await.expect("the control database is there");
+        assert_eq!(stage.operation(id).await["state"], "running");
+        stage.platform.hand.advance_us(5_000_000);
+    }
+    let data = stage.directory.join("server/cluster/base");
+    assert!(!holding(&data, CANARY).is_empty(), "who sees the rows keeps them");
+    assert_eq!(stage.call("GET", "/v1/tenants/acme/certificate", json!(null)).await.0, 404, "not yet");
+
+    sees.batch_execute("COMMIT").await.expect("ended");
+    drop(sees);
+    driver.await.expect("joins").expect("closes");
+    let operation = stage.execute(&engine, id).await;
+    assert_eq!(operation["state"], "done", "{operation:#}");
+    assert_eq!(holding(&data, CANARY), Vec::<PathBuf>::new(), "bytes are left");
+    let certificate = stage.certificate("acme").await;
+    assert_eq!((certificate.sweep.found, certificate.sweep.marker_seen_before), (0, true));
+    stage.stop().await;
+}
