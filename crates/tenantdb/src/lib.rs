@@ -22,6 +22,7 @@ pub mod name;
 pub mod place;
 pub mod plane;
 mod pool;
+pub mod probes;
 mod request;
 mod rights;
 mod spare;

@@ -18,7 +18,10 @@ use crate::{Shared, tenancy};
 
 /// The routes of this feature.
 pub fn routes() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new().routes(routes!(run_doctor)).routes(routes!(explain_statement))
+    OpenApiRouter::new()
+        .routes(routes!(run_doctor))
+        .routes(routes!(explain_statement))
+        .merge(super::probes_api::routes())
 }
 
 /// Where to look.

@@ -3,6 +3,8 @@
 
 mod api;
 mod look;
+mod probes;
+mod probes_api;
 mod queries;
 mod sound;
 mod watchdog;
@@ -19,5 +21,6 @@ pub enum BelowFloor {
 
 pub use api::routes;
 pub use look::{Report, look, run};
+pub use probes::run as run_probes;
 pub use sound::Sound;
 pub use watchdog::run as run_watchdog;

@@ -293,6 +293,7 @@ pub const EVENTS: &[EventName] = &[
     name("tenancy.feature_changed", T::ConfigChanged),
     name("tenancy.flag_changed", T::ConfigChanged),
     name("tenancy.host_changed", T::ConfigChanged),
+    name("tenancy.probe_succeeded", T::SecurityViolation),
     name("tenancy.rollout_changed", T::ConfigChanged),
     name("tenancy.tables_changed", T::ConfigChanged),
     name("tenancy.tenant_changed", T::TenantChanged),

@@ -113,6 +113,7 @@ fn spawn_work(
     work.spawn(tenancy::hosts::run(control.clone(), stop.clone()));
     work.spawn(doctor::run(control.clone(), stop.clone()));
     work.spawn(doctor::run_watchdog(control.clone(), stop.clone()));
+    work.spawn(doctor::run_probes(control.clone(), stop.clone()));
     work.spawn(fleet::run(control.clone(), stop.clone()));
     work.spawn(serve_plane(control.clone(), plane_socket(data_dir), stop.clone()));
 }

@@ -10,5 +10,6 @@ mod levels;
 mod migrating;
 mod places;
 mod pools;
+mod probes;
 mod shapes;
 mod watching;

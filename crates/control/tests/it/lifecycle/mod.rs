@@ -12,6 +12,7 @@ mod instance;
 mod levels;
 mod moving;
 mod plane;
+mod probes;
 mod seen;
 mod stuck;
 mod suspension;
@@ -57,6 +58,11 @@ impl Stage {
 
     /// The same with other settings of instances.
     pub async fn start_with(change: impl FnOnce(&mut deploy::Settings)) -> Stage {
+        Stage::start_set(|settings| change(&mut settings.deploy)).await
+    }
+
+    /// The same with any other settings.
+    pub async fn start_set(change: impl FnOnce(&mut rowhouse_control::Settings)) -> Stage {
         let directory = directory();
         let mut spec = server_spec(directory.join("server"));
         (spec.shared_buffers_mb, spec.max_connections) = (32, 120);
@@ -64,7 +70,7 @@ impl Stage {
         let platform = Platform::on_own_server_with(&server, |settings| {
             settings.deploy = settings_of(&directory);
             settings.backups.directory = directory.join("backups");
-            change(&mut settings.deploy);
+            change(settings);
         })
         .await;
         let control = platform.control.clone();

@@ -48,6 +48,52 @@ pub async fn doctor(client: &Client, options: DoctorOptions, json: bool) -> anyh
     Ok(if grave || !unreachable.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// `rowhouse probe …`
+#[derive(Debug, Subcommand)]
+pub enum ProbeVerb {
+    /// Try them now; fails if one gets through.
+    Run {
+        /// Only this cell; may be repeated.
+        #[arg(long = "cell", value_name = "CELL")]
+        cells: Vec<String>,
+    },
+    /// What became of them, newest first.
+    List {
+        /// Only this cell.
+        #[arg(long)]
+        cell: Option<String>,
+        /// Only those that got through.
+        #[arg(long)]
+        through: bool,
+        #[command(flatten)]
+        page: Page,
+    },
+}
+
+/// Runs a verb on probes.
+pub async fn probe(client: &Client, verb: ProbeVerb, json: bool) -> anyhow::Result<ExitCode> {
+    match verb {
+        ProbeVerb::Run { cells } => {
+            let cells = (!cells.is_empty()).then_some(cells);
+            let answer = client.json(Method::POST, "/v1/probes", Some(json!({ "cells": cells }))).await?;
+            let rounds = answer["rounds"].as_array().cloned().unwrap_or_default();
+            match json {
+                true => line(&answer.to_string()),
+                false if rounds.is_empty() => line("no cell has a shared database with tables of a service"),
+                false => table(&rounds, &["cell", "tried", "held", "through", "at"]),
+            }
+            let all_held = rounds.iter().all(|round| round["tried"] == round["held"]);
+            Ok(if all_held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        ProbeVerb::List { cell, through, page } => {
+            let filters = [("cell", cell), ("held", through.then(|| "false".to_owned()))];
+            let columns = &["at", "cell", "kind", "name", "table", "found", "held"];
+            show(&page.of(client, "/v1/probes", &filters).await?, columns, json);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
 fn word<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or("?")
 }

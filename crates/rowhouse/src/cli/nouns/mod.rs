@@ -87,6 +87,9 @@ pub enum Noun {
     Message(messages::MessageVerb),
     /// Examine tenants' databases on every level: findings, and what cures them.
     Doctor(fleet::DoctorOptions),
+    /// Attacks of one tenant on another that are tried on the shared databases every day.
+    #[command(subcommand)]
+    Probe(fleet::ProbeVerb),
     /// The statement firewall: what SQL a tenant may run.
     #[command(subcommand)]
     Firewall(fleet::FirewallVerb),
@@ -158,6 +161,7 @@ pub async fn run(client: &Client, noun: Noun, json: bool) -> anyhow::Result<Exit
         Noun::Inventory(verb) => return lives::inventory(client, verb, json).await,
         Noun::Tables(verb) => return tables::run(client, verb, json).await,
         Noun::Doctor(options) => return fleet::doctor(client, options, json).await,
+        Noun::Probe(verb) => return fleet::probe(client, verb, json).await,
         Noun::Firewall(verb) => return fleet::firewall(client, verb, json).await,
         Noun::Fleet(verb) => return fleet::fleet(client, verb, json).await,
         Noun::Tenant(verb) => tenants::tenant(client, verb, json).await?,

@@ -119,7 +119,9 @@ async fn in_the_cell(platform: &Platform, round: u32, record: &OnRecord) {
         record.schemas,
         "round {round}: places of schemas"
     );
-    let shared = "SELECT tenant::text FROM rh.place";
+    // Probes have two tenants of their own for a moment; what a killed process left of them goes with the next.
+    let shared =
+        "SELECT tenant::text FROM rh.place WHERE tenant::text NOT LIKE '00000000-0000-7000-8000-7072%'";
     assert_eq!(set(platform, "rh_shared", shared).await, record.shared, "round {round}: shared places");
     let oids = column(platform, "postgres", "SELECT oid::text FROM pg_database").await;
     let base = platform.data_dir().join("postgres/cluster/base");
