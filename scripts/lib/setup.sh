@@ -76,7 +76,7 @@ virtual_environment() {
 
 install_for_tests() {
     install_for_demo
-    install_packages redis-server
+    install_packages redis-server openssl
     local home
     home=$(virtual_environment)
     cmp -s scripts/lib/requirements.txt "$home/installed.txt" ||

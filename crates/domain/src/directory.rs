@@ -13,7 +13,7 @@ use crate::identity::token::TokenKeys;
 use crate::keys::{Environment, KeyStanding, PublicId};
 use crate::limits::{LimitDefinition, Rule};
 use crate::resources::{Action, Calendar, QuotaRule, QuotaWindow};
-use crate::routes::{RouteTable, ServiceDefinition};
+use crate::routes::{CompiledTraffic, RouteTable, ServiceDefinition};
 use crate::sharded::Sharded;
 use crate::tenancy::{Isolation, Service, Status};
 
@@ -34,6 +34,8 @@ pub struct Directory {
     pub keys: Sharded<PublicId, Arc<Key>>,
     /// Services, in the order that routes index.
     pub services: Arc<[ServiceDefinition]>,
+    /// Where the services' requests go, in the same order; `None` is to their own copies.
+    pub traffic: Arc<[Option<CompiledTraffic>]>,
     /// Routes.
     pub routes: Arc<RouteTable>,
     /// Limits, in the order that tenants' values index.
@@ -218,11 +220,17 @@ impl Directory {
             hosts: Sharded::default(),
             keys: Sharded::default(),
             services: Arc::from([]),
+            traffic: Arc::from([]),
             routes: Arc::default(),
             limits: Arc::from([]),
             permissions: Arc::default(),
             tokens: Arc::default(),
         }
+    }
+
+    /// Where a service's requests go, if not all of them to its own copies.
+    pub fn traffic(&self, service: usize) -> Option<&CompiledTraffic> {
+        self.traffic.get(service)?.as_ref()
     }
 
     /// The tenant with this code.

@@ -25,7 +25,7 @@ use rowhouse_domain::id::{KeyId, TenantId};
 use rowhouse_domain::keys::{Environment, KeyStanding, KeyState, Pepper, Peppers, generate};
 use rowhouse_domain::limits::{Algorithm, LimitDefinition, LimitScope};
 use rowhouse_domain::metering::quantity::SCALE;
-use rowhouse_domain::routes::{AuditPolicy, MeteringRule, RouteDefinition, RouteTable, ServiceDefinition};
+use rowhouse_domain::routes::{MeteringRule, RouteDefinition, RouteTable, ServiceDefinition};
 use rowhouse_domain::tenancy::{Isolation, Service, Status};
 use rowhouse_gateway::{Collaborators, Gateway, GatewayConfig};
 use rowhouse_journal::{Journal, Options};
@@ -123,27 +123,14 @@ fn directory(whole: bool, upstream: &str, pepper: &Pepper, entropy: &Entropy) ->
 }
 
 fn service(upstream: &str) -> ServiceDefinition {
-    ServiceDefinition {
-        name: "stamping".to_owned(),
-        upstreams: vec![upstream.to_owned()],
-        protocol: "http1".to_owned(),
-        balancing: Default::default(),
-        reports_usage: true,
-        connect_timeout_ms: 1_000,
-        first_byte_timeout_ms: 30_000,
-    }
+    ServiceDefinition { reports_usage: true, ..ServiceDefinition::new("stamping", &[upstream]) }
 }
 
 /// A hundred routes, of which one is asked.
 fn routes(whole: bool) -> Vec<RouteDefinition> {
     let route = |name: String, path: String| RouteDefinition {
-        name,
-        service: "stamping".to_owned(),
         methods: vec!["GET".to_owned()],
-        path,
-        priority: 0,
         permission: whole.then(|| "stamp:read".to_owned()),
-        resource_type: None,
         public: !whole,
         resource_from: Some("id".to_owned()),
         metering: match whole {
@@ -154,11 +141,7 @@ fn routes(whole: bool) -> Vec<RouteDefinition> {
             }],
             false => vec![],
         },
-        audit: AuditPolicy::Changes,
-        cost: 1,
-        writes: None,
-        body_max_bytes: 10 << 20,
-        timeout_ms: None,
+        ..RouteDefinition::new(&name, "stamping", &path)
     };
     let others = (0..99).map(|n| route(format!("other-{n}"), format!("/v1/other-{n}/{{id}}")));
     others.chain([route("stamps".to_owned(), "/v1/stamps/{id}".to_owned())]).collect()

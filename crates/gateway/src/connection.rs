@@ -48,6 +48,8 @@ pub(crate) struct Peer {
     pub(crate) address_text: HeaderValue,
     /// Whether what it says about addresses before it is believed.
     pub(crate) trusted: bool,
+    /// `https` or `http`, as it came in here.
+    pub(crate) scheme: &'static str,
     /// What it says about its requests before they are parsed.
     pub(crate) heard: Heard,
 }
@@ -75,13 +77,35 @@ impl Heard {
     }
 }
 
+/// Where clients come in.
+struct Doors {
+    plain: TcpListener,
+    tls: Option<TcpListener>,
+}
+
+/// Who came in, from where, and whether TLS is spoken.
+type Guest = (TcpStream, SocketAddr, bool);
+
+impl Doors {
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Guest>> {
+        if let Some(tls) = &self.tls
+            && let Poll::Ready(accepted) = tls.poll_accept(cx)
+        {
+            return Poll::Ready(accepted.map(|(stream, peer)| (stream, peer, true)));
+        }
+        self.plain.poll_accept(cx).map_ok(|(stream, peer)| (stream, peer, false))
+    }
+}
+
 /// Takes connections until told to stop, then lets them finish.
 pub(crate) async fn accept_loop(
     core: Rc<Core>,
     listener: std::net::TcpListener,
+    tls_listener: Option<std::net::TcpListener>,
     mut stopped: watch::Receiver<Phase>,
 ) {
-    let listener = TcpListener::from_std(listener).expect("the listener does not block");
+    let open = |listener| TcpListener::from_std(listener).expect("the listener does not block");
+    let doors = Doors { plain: open(listener), tls: tls_listener.map(open) };
     let limit = core.shared.config.connections_max;
     let mut builder = auto::Builder::new(LocalExecutor);
     // The time for heads is ours to watch.
@@ -93,20 +117,20 @@ pub(crate) async fn accept_loop(
     loop {
         let accepted = async {
             core.drain.below(limit).await;
-            listener.accept().await
+            poll_fn(|cx| doors.poll_accept(cx)).await
         };
         tokio::select! {
             biased;
             _ = stopped.wait_for(|phase| *phase != Phase::Serving) => break,
             _ = second.tick() => core.pools.look(),
             accepted = accepted => match accepted {
-                Ok((stream, peer)) => welcome(&core, &builder, stream, peer),
+                Ok(guest) => welcome(&core, &builder, guest),
                 Err(error) => pause_after(error).await,
             },
         }
     }
     if *stopped.borrow() == Phase::Draining {
-        finish(&core, &builder, listener, stopped).await;
+        finish(&core, &builder, doors, stopped).await;
     }
 }
 
@@ -114,17 +138,17 @@ pub(crate) async fn accept_loop(
 async fn finish(
     core: &Rc<Core>,
     builder: &Rc<auto::Builder<LocalExecutor>>,
-    listener: TcpListener,
+    doors: Doors,
     mut stopped: watch::Receiver<Phase>,
 ) {
     let queued = poll_fn(|cx| {
-        while let Poll::Ready(Ok((stream, peer))) = listener.poll_accept(cx) {
-            welcome(core, builder, stream, peer);
+        while let Poll::Ready(Ok(guest)) = doors.poll_accept(cx) {
+            welcome(core, builder, guest);
         }
         Poll::Ready(())
     });
     queued.await;
-    drop(listener);
+    drop(doors);
     core.drain.begin();
     tokio::select! {
         () = core.drain.below(1) => {}
@@ -141,7 +165,15 @@ async fn pause_after(error: io::Error) {
     tokio::time::sleep(Duration::from_millis(10)).await;
 }
 
-fn welcome(core: &Rc<Core>, builder: &Rc<auto::Builder<LocalExecutor>>, stream: TcpStream, peer: SocketAddr) {
+/// Greets in TLS, if it is spoken; a client has as long for it as for the head of a request.
+async fn greeted(core: &Core, stream: TcpStream, is_tls: bool) -> Option<Stream> {
+    let Some(tls) = core.shared.tls.as_ref().filter(|_| is_tls) else { return Some(Stream::Plain(stream)) };
+    let greeting = tls.acceptor.accept(stream);
+    let greeted = tokio::time::timeout(core.shared.config.header_timeout, greeting).await;
+    Some(Stream::Tls(Box::new(greeted.ok()?.ok()?)))
+}
+
+fn welcome(core: &Rc<Core>, builder: &Rc<auto::Builder<LocalExecutor>>, (stream, peer, is_tls): Guest) {
     let (core, builder) = (core.clone(), builder.clone());
     let Some(counted) = count(&core, peer.ip().to_canonical()) else {
         bump(&core.metrics.connections_refused, 1);
@@ -152,10 +184,15 @@ fn welcome(core: &Rc<Core>, builder: &Rc<auto::Builder<LocalExecutor>>, stream: 
     bump(&core.metrics.connections, 1);
     let ticket = core.drain.ticket();
     tokio::task::spawn_local(async move {
+        let Some(stream) = greeted(&core, stream, is_tls).await else {
+            bump(&core.metrics.connections_malformed, 1);
+            bump(&core.metrics.connections_closed, 1);
+            return drop((ticket, counted));
+        };
         let heard = Heard::default();
-        let peer = Rc::new(peer_of(&core, peer, heard.clone()));
+        let peer = Rc::new(peer_of(&core, peer, is_tls, heard.clone()));
         let seen = Rc::new(Use::default());
-        let stream = Watched { stream: Stream(stream), seen: seen.clone() };
+        let stream = Watched { stream, seen: seen.clone() };
         let io = TokioIo::new(Tapped { stream, heard, greeted: false });
         let serving = (core.clone(), seen.clone());
         let service = service_fn(move |request| {
@@ -265,12 +302,13 @@ impl Patience {
     }
 }
 
-fn peer_of(core: &Core, peer: SocketAddr, heard: Heard) -> Peer {
+fn peer_of(core: &Core, peer: SocketAddr, is_tls: bool, heard: Heard) -> Peer {
     let address = peer.ip().to_canonical();
     Peer {
         address,
         address_text: HeaderValue::try_from(address.to_string()).expect("addresses are visible ASCII"),
         trusted: core.shared.config.trusted_proxies.contains(&address),
+        scheme: if is_tls { "https" } else { "http" },
         heard,
     }
 }

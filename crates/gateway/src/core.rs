@@ -20,8 +20,10 @@ use crate::drain::Drain;
 use crate::gateway::{Collaborators, GatewayConfig};
 use crate::limits::{LimitStore, LimitTable, StoreShared};
 use crate::metrics::CoreMetrics;
+use crate::probes::Probes;
 use crate::quotas::{QuotaBook, QuotaDesk};
 use crate::random::RandomStock;
+use crate::tls::Tls;
 use crate::tokens::TokenDesk;
 use crate::upstream::Pools;
 use crate::view::View;
@@ -40,9 +42,12 @@ pub(crate) struct Shared {
     store: Option<Arc<StoreShared>>,
     pub(crate) quotas: Arc<QuotaBook>,
     pub(crate) addresses: Arc<Addresses>,
+    pub(crate) probes: Arc<Probes>,
     contexts: Arc<ContextBook>,
     /// Two keyed hashes of counters of limits.
     pub(crate) hashes: [FixedState; 2],
+    /// How TLS is spoken, if it is.
+    pub(crate) tls: Option<Arc<Tls>>,
     entropy: rowhouse_domain::entropy::Entropy,
 }
 
@@ -63,6 +68,7 @@ impl Shared {
         });
         Shared {
             store,
+            tls: None,
             config,
             directory,
             peppers,
@@ -72,6 +78,7 @@ impl Shared {
             quotas,
             contexts: Arc::default(),
             addresses: Arc::default(),
+            probes: Arc::default(),
             hashes,
             entropy,
         }
@@ -98,7 +105,7 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new(shared: Arc<Shared>, lane: LaneWriter, metrics: Arc<CoreMetrics>) -> Self {
-        let pools = Pools::default();
+        let pools = Pools::new(shared.probes.clone());
         let view = View::new(shared.directory.current(), &pools, &metrics, &shared.hashes[0]);
         Core {
             random: RandomStock::new(shared.entropy.clone()),

@@ -18,13 +18,17 @@ use crate::connection::accept_loop;
 use crate::core::{Core, Shared};
 use crate::limits::{LimitTable, StoreConfig};
 use crate::metrics::{CoreMetrics, MetricsReader, MetricsSnapshot};
+use crate::probes;
 use crate::quotas::QuotaBook;
+use crate::tls::{CertificateError, Tls, TlsListen};
 
 /// How a gateway is set up.
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
     /// Where it listens; port 0 chooses a free one.
     pub listen: SocketAddr,
+    /// Where it speaks TLS, too.
+    pub tls: Option<TlsListen>,
     /// Threads, 1 to 256; one per core is best.
     pub cores: usize,
     /// Where the catalogue of refusals is served, without a slash at the end; problems link there.
@@ -53,6 +57,7 @@ impl GatewayConfig {
     pub fn new(listen: SocketAddr) -> Self {
         GatewayConfig {
             listen,
+            tls: None,
             cores: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
             docs_url: "https://rowhouse.dev".to_owned(),
             trusted_proxies: Vec::new(),
@@ -94,6 +99,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// Certificates cannot be used.
+    #[error(transparent)]
+    Certificates(#[from] CertificateError),
     /// A core's lane of the journal cannot be written.
     #[error("opening lane {lane} of the journal")]
     Lane {
@@ -130,16 +138,27 @@ impl Gateway {
         let listeners = listen(config.listen, cores)
             .map_err(|source| StartError::Listen { address: config.listen, source })?;
         let address = listeners[0].local_addr().map_err(StartError::Thread)?;
-        let shared = Arc::new(Shared::new(
+        let tls = config.tls.as_ref().map(|own| Tls::new(&own.certificates).map(Arc::new)).transpose()?;
+        let mut tls_listeners = Vec::new();
+        if let Some(TlsListen { listen: at, .. }) = config.tls {
+            tls_listeners = listen(at, cores).map_err(|source| StartError::Listen { address: at, source })?;
+        }
+        let tls_address = tls_listeners.first().map(|own| own.local_addr());
+        let tls_address = tls_address.transpose().map_err(StartError::Thread)?;
+        let mut tls_listeners = tls_listeners.into_iter();
+        let mut shared = Shared::new(
             LimitTable::new(config.limit_slots),
             Arc::new(QuotaBook::default()),
             config,
             collaborators,
-        ));
+        );
+        shared.tls = tls;
+        let shared = Arc::new(shared);
         let (stop, stopped) = watch::channel(Phase::Serving);
         let metrics: Vec<_> = (0..cores).map(|_| Arc::new(CoreMetrics::default())).collect();
         let mut handle = GatewayHandle {
             address,
+            tls_address,
             stop,
             threads: Vec::new(),
             metrics: MetricsReader::new(metrics.clone()),
@@ -150,6 +169,7 @@ impl Gateway {
                 journal.lane(&name).map_err(|source| StartError::Lane { lane: name.clone(), source })?;
             let (done, ended) = oneshot::channel();
             let (shared, metrics, stopped) = (shared.clone(), metrics[index].clone(), stopped.clone());
+            let listeners = (listener, tls_listeners.next());
             let (say_begun, begun) = std::sync::mpsc::sync_channel(1);
             let thread = std::thread::Builder::new().name(name).spawn(move || {
                 // A local runtime cannot leave the thread it was made on.
@@ -161,7 +181,7 @@ impl Gateway {
                     Err(error) => return drop(say_begun.send(Err(error))),
                 };
                 let _ = say_begun.send(Ok(()));
-                run(runtime, Core::new(shared, lane, metrics), listener, stopped);
+                run(runtime, Core::new(shared, lane, metrics), index == 0, listeners, stopped);
                 let _ = done.send(());
             });
             handle.threads.push((thread.map_err(StartError::Thread)?, ended));
@@ -190,6 +210,7 @@ type CoreThread = (JoinHandle<()>, oneshot::Receiver<()>);
 #[derive(Debug)]
 pub struct GatewayHandle {
     address: SocketAddr,
+    tls_address: Option<SocketAddr>,
     stop: watch::Sender<Phase>,
     threads: Vec<CoreThread>,
     metrics: MetricsReader,
@@ -199,6 +220,11 @@ impl GatewayHandle {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it speaks TLS.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls_address
     }
 
     /// What it did so far.
@@ -241,7 +267,8 @@ impl Drop for GatewayHandle {
 fn run(
     runtime: tokio::runtime::LocalRuntime,
     core: Core,
-    listener: std::net::TcpListener,
+    is_first: bool,
+    (listener, tls_listener): (std::net::TcpListener, Option<std::net::TcpListener>),
     stopped: watch::Receiver<Phase>,
 ) {
     let core = std::rc::Rc::new(core);
@@ -249,7 +276,11 @@ fn run(
         if let Some(store) = &core.store {
             tokio::task::spawn_local(store.clone().tend(core.shared.limits.clone()));
         }
-        accept_loop(core.clone(), listener, stopped).await;
+        if is_first {
+            tokio::task::spawn_local(probes::run(core.clone()));
+            core.shared.tls.clone().map(|tls| tokio::task::spawn_local(tls.tend()));
+        }
+        accept_loop(core.clone(), listener, tls_listener, stopped).await;
         if let Some(store) = &core.store {
             store.leave(&core.shared.limits).await;
         }

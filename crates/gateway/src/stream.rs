@@ -7,12 +7,16 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 /// Up to this many bytes are joined.
 const JOINED_MAX: usize = 2048;
 
 /// A connection that writes small messages in one piece.
-pub(crate) struct Stream(pub(crate) TcpStream);
+pub(crate) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
 
 impl AsyncRead for Stream {
     fn poll_read(
@@ -20,32 +24,46 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        match &mut *self {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        match &mut *self {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        match &mut *self {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        match &mut *self {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
     }
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let stream = Pin::new(&mut self.0);
         if let [whole] = bufs {
-            return stream.poll_write(cx, whole);
+            return self.poll_write(cx, whole);
         }
         let length: usize = bufs.iter().map(|piece| piece.len()).sum();
         if length > JOINED_MAX {
-            return stream.poll_write_vectored(cx, bufs);
+            return match &mut *self {
+                Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+                Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            };
         }
         let mut joined = [0; JOINED_MAX];
         let mut rest = &mut joined[..];
@@ -54,7 +72,7 @@ impl AsyncWrite for Stream {
             own.copy_from_slice(piece);
             rest = after;
         }
-        stream.poll_write(cx, &joined[..length])
+        self.poll_write(cx, &joined[..length])
     }
     fn is_write_vectored(&self) -> bool {
         true

@@ -10,8 +10,12 @@ use http::HeaderValue;
 use rowhouse_domain::access::PermissionId;
 use rowhouse_domain::directory::{Directory, Tenant};
 use rowhouse_domain::limits::{Enforcement, LimitDefinition, LimitMode, LimitScope, OnStoreFailure, Rule};
-use rowhouse_domain::routes::{Balancing, Route, ServiceDefinition};
+use rowhouse_domain::routes::{
+    Balancing, Route, RouteDefinition, ServiceDefinition, is_reserved_in_answers, is_reserved_in_requests,
+    turns,
+};
 
+use crate::edits::HeaderEdits;
 use crate::limits::{LimitFigures, Policies};
 use crate::metrics::CoreMetrics;
 use crate::upstream::{Care, Pools, Upstream};
@@ -35,22 +39,37 @@ pub(crate) struct View {
 pub(crate) struct ServiceView {
     /// Its name.
     pub(crate) name: Arc<str>,
-    /// Its shared copies.
-    pub(crate) upstreams: Vec<Rc<Upstream>>,
+    /// Its releases with their shared copies; the first is that of the service's own.
+    pub(crate) releases: Vec<ReleaseView>,
+    /// Whether not all requests go to the first.
+    pub(crate) splits: bool,
     /// Whose turn it is.
     pub(crate) turn: Cell<usize>,
     pub(crate) balancing: Balancing,
-    /// What is known of its shared copies.
-    pub(crate) care: Rc<Care>,
     /// Limits after authentication, for requests to it.
     pub(crate) admission: Vec<LimitUse>,
     /// Whether it is spoken to in HTTP/2.
     pub(crate) http2: bool,
 }
 
+/// A release of a service.
+pub(crate) struct ReleaseView {
+    pub(crate) upstreams: Vec<Rc<Upstream>>,
+    /// What is known of them.
+    pub(crate) care: Rc<Care>,
+    /// In which order they come, where they have weights.
+    pub(crate) turns: Box<[usize]>,
+}
+
 /// A route.
 pub(crate) struct RouteView {
     permissions: Vec<(PermissionId, HeaderValue)>,
+    /// Whether the service sees another path or query.
+    pub(crate) rewrites: bool,
+    /// What is changed in requests' headers.
+    pub(crate) request: Option<HeaderEdits>,
+    /// What is changed in answers' headers.
+    pub(crate) answer: Option<HeaderEdits>,
 }
 
 /// A limit as it is applied.
@@ -100,18 +119,16 @@ impl View {
         let of_service = |service: &ServiceDefinition| {
             uses(&|limit| admission(limit) && limit.is_for_service(&service.name))
         };
-        let services = directory.services.iter().map(|service| ServiceView {
+        let services = directory.services.iter().enumerate().map(|(index, service)| ServiceView {
             name: Arc::from(service.name.as_str()),
-            upstreams: service
-                .upstreams
-                .iter()
-                .map(|a| pools.upstream(a, service.protocol == "http2"))
+            releases: (0..=service.releases.len())
+                .map(|release| release_view(service, release, pools))
                 .collect(),
+            splits: directory.traffic(index).is_some(),
             turn: Cell::new(0),
             balancing: service.balancing,
-            care: pools.care(&Arc::from(service.name.as_str()), None),
             admission: of_service(service),
-            http2: service.protocol == "http2",
+            http2: service.speaks_http2(),
         });
         View {
             services: services.collect(),
@@ -146,6 +163,25 @@ impl LimitUse {
             && holds(&self.endpoints, endpoint)
             && holds(&self.tenants, tenant.map(|tenant| &*tenant.code))
             && holds(&self.tiers, tenant.map(|tenant| &*tenant.tier))
+    }
+}
+
+fn release_view(service: &ServiceDefinition, release: usize, pools: &Pools) -> ReleaseView {
+    let addresses = service.release_upstreams(release);
+    let weight = |address: &String| service.weights.get(address).copied().unwrap_or(1);
+    let turns = match service.balancing {
+        Balancing::Weighted => turns(&addresses.iter().map(weight).collect::<Vec<_>>()),
+        _ => Vec::new(),
+    };
+    // No service is called like this, so that each release is cared for by itself.
+    let name = match release {
+        0 => service.name.clone(),
+        _ => format!("{}@{}", service.name, service.release_name(release)),
+    };
+    ReleaseView {
+        upstreams: addresses.iter().map(|own| pools.upstream(own, service.speaks_http2())).collect(),
+        care: pools.care(&Arc::from(name), None),
+        turns: turns.into(),
     }
 }
 
@@ -186,5 +222,19 @@ fn route_view(route: &Route, directory: &Directory) -> RouteView {
             permissions.push((id, value));
         }
     }
-    RouteView { permissions }
+    let definition = &route.definition;
+    RouteView {
+        permissions,
+        rewrites: definition.request.path.is_some() || !definition.request.query.is_empty(),
+        request: HeaderEdits::new(&definition.request.headers, is_reserved_in_requests),
+        answer: answer_edits(definition),
+    }
+}
+
+/// What the route changes in answers, and that it will go away.
+fn answer_edits(definition: &RouteDefinition) -> Option<HeaderEdits> {
+    let own = HeaderEdits::new(&definition.answer.headers, is_reserved_in_answers);
+    let Some(deprecated) = &definition.deprecated else { return own };
+    let told = deprecated.headers().into_iter();
+    Some(told.fold(own.unwrap_or_else(HeaderEdits::none), |edits, (name, value)| edits.and_put(name, &value)))
 }

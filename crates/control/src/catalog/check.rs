@@ -69,7 +69,7 @@ fn well_formed(kind: Kind, name: &str) -> bool {
 }
 
 fn service(service: &ServiceDefinition, findings: &mut Vec<Finding>) {
-    let mut find = |field, code, detail: String| {
+    let mut find = |field: &str, code, detail: String| {
         findings.push(Finding::new(Kind::Service, &service.name, field, code).detail(detail));
     };
     if service.upstreams.is_empty() || service.upstreams.len() > 64 {
@@ -78,14 +78,64 @@ fn service(service: &ServiceDefinition, findings: &mut Vec<Finding>) {
     for address in service.upstreams.iter().filter(|address| !is_address(address)) {
         find("upstreams", "malformed", format!("`{address}` is not of the form host:port"));
     }
-    if !["http1", "http2"].contains(&service.protocol.as_str()) {
-        find("protocol", "unknown", "http1 or http2".into());
+    for (address, weight) in &service.weights {
+        if !service
+            .upstreams
+            .iter()
+            .chain(service.releases.iter().flat_map(|r| &r.upstreams))
+            .any(|own| own == address)
+        {
+            find("weights", "unknown", format!("the service has no upstream `{address}`"));
+        }
+        if !(1..=100).contains(weight) {
+            find("weights", "out_of_bounds", "1 to 100".into());
+        }
+    }
+    if let Some((field, detail)) = service.health.as_ref().and_then(|check| check.check().err()) {
+        find(&format!("health/{field}"), "out_of_bounds", detail.into());
+    }
+    releases(service, &mut find);
+    if !["http1", "http2", "grpc"].contains(&service.protocol.as_str()) {
+        find("protocol", "unknown", "http1, http2 or grpc".into());
     }
     if !(1..=60_000).contains(&service.connect_timeout_ms) {
         find("connect_timeout_ms", "out_of_bounds", "1 to 60,000 ms".into());
     }
     if !(1..=600_000).contains(&service.first_byte_timeout_ms) {
         find("first_byte_timeout_ms", "out_of_bounds", "1 to 600,000 ms".into());
+    }
+}
+
+/// Releases that one service may declare beside its own.
+const RELEASES_MAX: usize = 16;
+
+fn releases(service: &ServiceDefinition, find: &mut impl FnMut(&str, &'static str, String)) {
+    if !service.releases.is_empty() && service.release.is_none() {
+        let detail = "a service with further releases names that of its own upstreams";
+        find("release", "missing", detail.into());
+    }
+    if service.releases.len() > RELEASES_MAX {
+        find("releases", "out_of_bounds", format!("at most {RELEASES_MAX}"));
+    }
+    let names = service.release.iter().chain(service.releases.iter().map(|release| &release.name));
+    let mut known = BTreeSet::new();
+    for name in names {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
+        let begins = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        if !begins || name.len() > 63 || !name.bytes().all(plain) {
+            find("releases", "malformed", format!("`{name}` is not of the form [a-z0-9][a-z0-9._-]{{0,62}}"));
+        }
+        if !known.insert(name) {
+            find("releases", "twice", format!("`{name}` stands twice"));
+        }
+    }
+    for release in &service.releases {
+        if release.upstreams.is_empty() || release.upstreams.len() > 64 {
+            find("releases", "out_of_bounds", format!("`{}` has 1 to 64 upstreams", release.name));
+        }
+        for address in release.upstreams.iter().filter(|address| !is_address(address)) {
+            find("releases", "malformed", format!("`{address}` is not of the form host:port"));
+        }
     }
 }
 
@@ -276,6 +326,7 @@ pub(super) fn route_finding(error: &TableError, name: &str) -> Finding {
         TableError::UnknownPermission { route, .. } => (route.as_str(), "permission", "unknown"),
         TableError::Open { route } => (route.as_str(), "permission", "missing"),
         TableError::BadPath { route, .. } => (route.as_str(), "path", "malformed"),
+        TableError::BadRule { route, field, .. } => (route.as_str(), field.as_str(), "invalid"),
         TableError::BadQuantity { route, .. } => (route.as_str(), "metering", "malformed"),
         TableError::Conflict { second, .. } => (second.as_str(), "path", "conflict"),
         #[allow(

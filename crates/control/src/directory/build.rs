@@ -13,7 +13,7 @@ use rowhouse_store::{StoreError, Transaction};
 use super::notices;
 use super::tenant::{Belongings, Compiler};
 use crate::catalog::{self, Compiled, LoadError};
-use crate::{Control, access, deploy, identity, keys, limits, resources, tenancy};
+use crate::{Control, access, deploy, identity, keys, limits, resources, routing, tenancy};
 
 /// The directory could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +61,7 @@ pub(super) async fn build_all(control: &Control) -> Result<Built, BuildError> {
         version: version(last_notice, 0),
         naming: Arc::new(control.settings.naming.clone()),
         services: catalogue.services.clone(),
+        traffic: routing::load_splits(&transaction, &catalogue.services).await?,
         routes: catalogue.routes.clone(),
         limits: catalogue.limits.clone(),
         permissions: catalogue.permissions.clone(),

@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::build::{BuildError, Built, begin, build_all, expired, next_expiry, put, version};
 use super::notices;
 use crate::catalog::Compiled;
+use crate::routing::{SPLITS_TOPIC, load_splits};
 use crate::{Control, Shared};
 
 /// How often it looks without being woken.
@@ -126,6 +127,9 @@ impl Reconciler {
             next.version = version(last, remakes);
             for tenant in tenants {
                 put(&mut next, &self.catalogue, &transaction, (Some(tenant), now)).await?;
+            }
+            if batch.iter().any(|notice| notice.topic == SPLITS_TOPIC) {
+                next.traffic = load_splits(&transaction, &next.services).await?;
             }
             let next_expiry = next_expiry(&transaction, now).await?;
             transaction.finish().await?;

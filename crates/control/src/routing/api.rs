@@ -15,13 +15,21 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::splits_api::{
+    __path_get_splits, __path_promote_release, __path_put_splits, __path_roll_back_release, get_splits,
+    promote_release, put_splits, roll_back_release,
+};
 use crate::Shared;
 use crate::api::{Answer, Body, Caller};
 use crate::tenancy::explain::{TenantHeaders, token_tenant};
 
 /// The routes of routing.
 pub fn routes() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new().routes(routes!(test_route))
+    OpenApiRouter::new()
+        .routes(routes!(test_route))
+        .routes(routes!(get_splits, put_splits))
+        .routes(routes!(promote_release))
+        .routes(routes!(roll_back_release))
 }
 
 /// A request as it might arrive.
@@ -32,9 +40,9 @@ struct RouteQuestion {
     method: String,
     /// Authority of the target, or the `Host`; with or without a port.
     host: Option<String>,
-    /// Path of the target; a query is left out.
+    /// Path and query of the target.
     path: String,
-    /// By name; only those that name a tenant are read.
+    /// By name; those that name a tenant are read, and those that routes and splits of releases look at.
     #[serde(default)]
     headers: BTreeMap<String, String>,
     /// Id or code of the tenant that the credential belongs to. Credentials themselves are not for this call.
@@ -60,7 +68,13 @@ fn test(directory: &Directory, asked: &RouteQuestion) -> Result<Explained, Refus
     check(asked)?;
     let token_tenant = asked.token_tenant.as_deref().map(|name| token_tenant(directory, name)).transpose()?;
     let method = asked.method.as_str();
-    let given = asked.path.split(['?', '#']).next().unwrap_or_default();
+    let target = asked.path.split('#').next().unwrap_or_default();
+    let (given, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    let sent: BTreeMap<String, String> =
+        asked.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
     let (path, headers) = match (normalise(given), TenantHeaders::of(&asked.headers)) {
         (Ok(path), Ok(headers)) => (path, headers),
         (Err(error), _) => {
@@ -76,16 +90,18 @@ fn test(directory: &Directory, asked: &RouteQuestion) -> Result<Explained, Refus
         path: &path,
         token_tenant,
     };
+    let authority = signals.authority.unwrap_or_default();
+    let asked = |path, tenant| Asked { method, path, tenant, authority, query, headers: &sent };
     Ok(match resolve(directory, &signals) {
         Ok(resolution) if resolution.tenant.service == Service::Unknown => {
             nowhere(directory, &Refusal::new(&kind::TENANT_UNKNOWN, "No tenant has this name."))
         }
         Ok(resolution) => {
             let tenant = Some((&**resolution.tenant, resolution.by));
-            routes::explain(directory, Asked { method, path: resolution.path, tenant })
+            routes::explain(directory, asked(resolution.path, tenant))
         }
         Err(refusal) if refusal.code() == kind::TENANT_UNRESOLVED.code => {
-            routes::explain(directory, Asked { method, path: &path, tenant: None })
+            routes::explain(directory, asked(&path, None))
         }
         Err(refusal) => nowhere(directory, &refusal),
     })

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rowhouse_control::directory;
 use rowhouse_domain::directory::Directory;
-use rowhouse_domain::routes::Match;
+use rowhouse_domain::routes::{Circumstances, Match};
 use rowhouse_domain::tenancy::Service;
 use serde_json::json;
 use tokio::sync::watch;
@@ -162,7 +162,8 @@ async fn entries_hold_what_rows_say() {
     assert_eq!(values["tenant-default"], Some((100, 1_000)));
     let stamps = tenant.quotas.iter().find(|quota| &*quota.meter == "stamps_created").expect("a quota");
     assert_eq!(stamps.limit, Some(10_000 * 1_000_000_000_000));
-    let Match::Found(found) = directory.routes.find("GET", "/v1/stamps/7") else { panic!("a shipped route") };
+    let found = directory.routes.find("GET", "/v1/stamps/7", &Circumstances::unknown());
+    let Match::Found(found) = found else { panic!("a shipped route") };
     let needed = found.route.permission("GET").expect("a permission");
     assert_eq!(directory.permissions.name(needed), "metadata_stamp:read");
 

@@ -21,6 +21,7 @@ mod people;
 mod platform;
 mod quotas;
 mod resources;
+mod routing;
 mod sign_in;
 mod usage;
 mod work;

@@ -287,6 +287,7 @@ pub const EVENTS: &[EventName] = &[
     name("resources.quota_warned", T::TenantChanged),
     name("routes.route_changed", T::ConfigChanged),
     name("routes.service_changed", T::ConfigChanged),
+    name("routes.splits_changed", T::ConfigChanged),
     name("tenancy.cell_changed", T::ConfigChanged),
     name("tenancy.configuration_changed", T::ConfigChanged),
     name("tenancy.configuration_revealed", T::DataRead),

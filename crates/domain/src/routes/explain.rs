@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Match, Matched, Route, RouteDefinition};
+use super::{Circumstances, Match, Matched, Route, SplitCaller};
 use crate::directory::{Directory, Tenant};
 use crate::limits::{Enforcement, LimitDefinition};
 use crate::refusal::{Refusal, kind};
@@ -23,6 +23,12 @@ pub struct Asked<'a> {
     pub path: &'a str,
     /// `None`: nothing names one.
     pub tenant: Option<(&'a Tenant, ResolvedBy)>,
+    /// As it was asked, with or without a port; empty if none was.
+    pub authority: &'a str,
+    /// Without its question mark.
+    pub query: Option<&'a str>,
+    /// By name in lower case.
+    pub headers: &'a BTreeMap<String, String>,
 }
 
 /// Where it would go.
@@ -38,6 +44,8 @@ pub struct Explained {
     pub captures: BTreeMap<String, String>,
     /// The service's name.
     pub service: Option<String>,
+    /// The release that a caller gets who is known by its tenant alone; `None` where there are no releases.
+    pub release: Option<String>,
     /// Its copies that may be asked; the tenant's own, if it has some.
     pub upstreams: Vec<String>,
     /// What the caller needs; `None` on a public route.
@@ -50,7 +58,9 @@ pub struct Explained {
     pub cost: u32,
     /// What it counts as.
     pub metering: Vec<ExplainedMetering>,
-    /// The path that the service sees.
+    /// Whether its answers say that it will go away.
+    pub deprecated: bool,
+    /// The path and query that the service sees.
     pub upstream_path: Option<String>,
     /// Other routes that are near, and why they are not taken.
     pub considered: Vec<Considered>,
@@ -85,7 +95,7 @@ pub struct ExplainedMetering {
 pub struct Considered {
     /// Its name.
     pub route: String,
-    /// `path`, `method`, `less_specific` or `priority`.
+    /// `path`, `method`, `conditions`, `less_specific` or `priority`.
     pub rejected_because: &'static str,
 }
 
@@ -113,10 +123,11 @@ impl From<&Refusal> for ExplainedRefusal {
 /// Finds out.
 pub fn explain(directory: &Directory, asked: Asked<'_>) -> Explained {
     let table = &directory.routes;
-    let found = table.find(asked.method, asked.path);
+    let header = |name: &str| asked.headers.get(name).map(String::as_bytes);
+    let given = circumstances(&asked, &header);
+    let found = table.find(asked.method, asked.path, &given);
     let taken = if let Match::Found(matched) = &found { Some(matched) } else { None };
     let route = taken.map(|matched| matched.route);
-    let tenant = asked.tenant.map(|(tenant, _)| tenant);
     let permission = route.and_then(|route| route.permission(asked.method));
     Explained {
         tenant: asked.tenant.map(|(tenant, by)| ExplainedTenant {
@@ -128,7 +139,8 @@ pub fn explain(directory: &Directory, asked: Asked<'_>) -> Explained {
         endpoint: route.map(|route| route.endpoint(asked.method).to_owned()),
         captures: taken.map(captures).unwrap_or_default(),
         service: route.map(|route| route.definition.service.clone()),
-        upstreams: route.map(|route| upstreams(directory, route, tenant)).unwrap_or_default(),
+        release: route.and_then(|route| release(directory, route, asked)),
+        upstreams: route.map(|route| upstreams(directory, route, asked)).unwrap_or_default(),
         permission: permission
             .filter(|_| route.is_some_and(|route| !route.definition.public))
             .map(|id| directory.permissions.name(id).to_owned()),
@@ -136,22 +148,58 @@ pub fn explain(directory: &Directory, asked: Asked<'_>) -> Explained {
         limits: limits(directory, asked, route),
         cost: route.map_or(1, |route| route.definition.cost),
         metering: route.map(metering).unwrap_or_default(),
-        upstream_path: route.map(|_| asked.path.to_owned()),
-        considered: considered(directory, asked, taken.map(|matched| matched.index)),
+        upstream_path: route.map(|route| upstream_path(route, asked)),
+        deprecated: route.is_some_and(|route| route.definition.deprecated.is_some()),
+        considered: considered(directory, asked, &given, taken.map(|matched| matched.index)),
         refusal: refusal(directory, asked, &found).as_ref().map(ExplainedRefusal::from),
         directory_version: directory.version,
     }
 }
 
-fn captures(matched: &Matched<'_, '_>) -> BTreeMap<String, String> {
-    let named = matched.captures.iter().filter(|(name, _)| *name != "rest");
-    named.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+fn circumstances<'a>(asked: &Asked<'a>, header: &'a dyn Fn(&str) -> Option<&'a [u8]>) -> Circumstances<'a> {
+    let tenant = asked.tenant.map(|(tenant, _)| tenant);
+    Circumstances { authority: asked.authority, header, query: asked.query, tenant }
 }
 
-fn upstreams(directory: &Directory, route: &Route, tenant: Option<&Tenant>) -> Vec<String> {
-    match tenant.and_then(|tenant| tenant.own_upstreams(route.service)) {
+fn upstream_path(route: &Route, asked: Asked<'_>) -> String {
+    let path = route.rewritten(asked.path).unwrap_or_else(|| asked.path.to_owned());
+    let query = route.rewritten_query(asked.query).or_else(|| asked.query.map(str::to_owned));
+    match query.filter(|query| !query.is_empty()) {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    }
+}
+
+fn captures(matched: &Matched<'_, '_>) -> BTreeMap<String, String> {
+    let value = |name: &str| matched.capture(name).unwrap_or_default().to_owned();
+    matched.route.pattern.names().map(|name| (name.to_owned(), value(name))).collect()
+}
+
+/// The index of the release, as for a caller who is known by its tenant alone.
+fn release_index(directory: &Directory, route: &Route, asked: Asked<'_>) -> usize {
+    let tenant = asked.tenant.map(|(tenant, _)| (tenant.id, &*tenant.code));
+    let caller = SplitCaller { tenant, user: None, draw: 0 };
+    let header = |name: &str| asked.headers.get(name).map(String::as_bytes);
+    directory.traffic(route.service).map_or(0, |traffic| traffic.release(caller, header))
+}
+
+/// A tenant's own copies run what was deployed for it, and no release of all.
+fn release(directory: &Directory, route: &Route, asked: Asked<'_>) -> Option<String> {
+    if asked.tenant.is_some_and(|(tenant, _)| tenant.own_upstreams(route.service).is_some()) {
+        return None;
+    }
+    let index = release_index(directory, route, asked);
+    let name = directory.services[route.service].release_name(index);
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+fn upstreams(directory: &Directory, route: &Route, asked: Asked<'_>) -> Vec<String> {
+    match asked.tenant.and_then(|(tenant, _)| tenant.own_upstreams(route.service)) {
         Some(own) => own.iter().map(ToString::to_string).collect(),
-        None => directory.services[route.service].upstreams.clone(),
+        None => {
+            let release = release_index(directory, route, asked);
+            directory.services[route.service].release_upstreams(release).to_vec()
+        }
     }
 }
 
@@ -205,20 +253,28 @@ fn admission_applies(
 }
 
 /// The routes that match the path and were not taken, then those whose path begins alike.
-fn considered(directory: &Directory, asked: Asked<'_>, taken: Option<usize>) -> Vec<Considered> {
+fn considered(
+    directory: &Directory,
+    asked: Asked<'_>,
+    given: &Circumstances<'_>,
+    taken: Option<usize>,
+) -> Vec<Considered> {
     let routes = directory.routes.routes();
     let others = || routes.iter().enumerate().filter(|(index, _)| Some(*index) != taken);
     let because = |route: &Route| match taken.map(|index| &routes[index].definition) {
         _ if !route.takes(asked.method) => "method",
-        Some(winner) if winner.path == route.definition.path => "priority",
+        _ if !route.definition.when.hold(given) => "conditions",
+        Some(winner) if winner.path == route.definition.path && winner.when == route.definition.when => {
+            "priority"
+        }
         _ => "less_specific",
     };
     let matching = others()
-        .filter(|(_, route)| covers(&route.definition, asked.path))
+        .filter(|(_, route)| route.pattern.covers(asked.path))
         .map(|(_, route)| (route, because(route)));
     let alike = others()
         .filter(|(_, route)| {
-            !covers(&route.definition, asked.path) && begin_alike(&route.definition.path, asked.path)
+            !route.pattern.covers(asked.path) && begin_alike(&route.definition.path, asked.path)
         })
         .map(|(_, route)| (route, "path"));
     let told = matching.chain(alike).take(CONSIDERED_MAX);
@@ -227,21 +283,6 @@ fn considered(directory: &Directory, asked: Asked<'_>, taken: Option<usize>) -> 
         rejected_because,
     })
     .collect()
-}
-
-/// Whether a route's path matches, taken by itself.
-fn covers(definition: &RouteDefinition, path: &str) -> bool {
-    let (wanted, is_prefix) = match definition.path.strip_suffix("/*") {
-        Some(prefix) => (prefix, true),
-        None => (definition.path.as_str(), false),
-    };
-    let mut given = path.split('/');
-    let all = wanted.split('/').all(|segment| match given.next() {
-        Some(value) if segment.starts_with('{') && segment.ends_with('}') => !value.is_empty(),
-        Some(value) => value == segment,
-        None => false,
-    });
-    all && given.next().is_some() == is_prefix
 }
 
 /// Whether their first two segments are the same.
@@ -270,7 +311,7 @@ fn refusal(directory: &Directory, asked: Asked<'_>, found: &Match<'_, '_>) -> Op
             Some(Refusal::new(&kind::ROUTE_METHOD, format!("Here one can only {}.", methods.join(", "))))
         }
         Match::Found(matched) => {
-            let none = upstreams(directory, matched.route, tenant).is_empty();
+            let none = upstreams(directory, matched.route, asked).is_empty();
             none.then(|| Refusal::new(&kind::NO_UPSTREAM, "No copy of the service is running."))
         }
     }

@@ -1,17 +1,35 @@
 //! Services and routes: what a request is matched to, and what that asks for.
 
+mod balance;
 mod circuit;
+mod conditions;
 mod explain;
 mod health;
 mod path;
+mod probe;
+mod release;
 mod table;
+mod transform;
+mod tree;
 
+use std::collections::BTreeMap;
+
+pub use balance::{PeakEwma, turns};
 pub use circuit::Circuit;
+pub use conditions::{Circumstances, Conditions};
 pub use explain::{Asked, Considered, Explained, ExplainedRefusal, explain};
 pub use health::Health;
 pub use path::{PathError, normalise};
+pub use probe::{HealthCheck, ProbeKind, Probed};
+pub use release::{
+    BadTraffic, CompiledTraffic, ReleaseDefinition, SPLIT_TENANTS_MAX, SPLITS_MAX, Split, SplitCaller,
+    SplitHeader, StickyBy, Traffic,
+};
 use serde::{Deserialize, Serialize};
 pub use table::{Match, Matched, Route, RouteTable, TableError};
+pub use transform::{
+    AnswerTransform, Deprecation, Edits, RequestTransform, is_reserved_in_answers, is_reserved_in_requests,
+};
 
 /// Something the operator runs behind the gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,12 +39,24 @@ pub struct ServiceDefinition {
     pub name: String,
     /// Addresses of its running copies, `host:port`; a tenant with an instance of its own has others.
     pub upstreams: Vec<String>,
-    /// `http1` or `http2` (prior knowledge) towards the upstream.
+    /// `http1`, `http2` (prior knowledge) or `grpc` (which is the same) towards the upstream.
     #[serde(default = "http1")]
     pub protocol: String,
     /// Which of its copies is asked.
     #[serde(default, skip_serializing_if = "Balancing::is_default")]
     pub balancing: Balancing,
+    /// How often a copy comes, 1 to 100, by its address, for `weighted`; 1 for those that are not named.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub weights: BTreeMap<String, u32>,
+    /// How its copies are asked whether they are well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthCheck>,
+    /// The name of the release that `upstreams` run; needed where there are others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    /// Further releases, each with copies of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub releases: Vec<ReleaseDefinition>,
     /// Whether its `Rowhouse-Usage` header is believed.
     #[serde(default)]
     pub reports_usage: bool,
@@ -49,6 +79,34 @@ pub enum Balancing {
     LeastConnections,
     /// The same one for the same tenant, as long as it is healthy.
     Hash,
+    /// In turn, each as often as its weight says.
+    Weighted,
+    /// Of two drawn at random, the one that answers sooner for what it has to do (peak EWMA, power of two choices).
+    PeakEwma,
+}
+
+impl ServiceDefinition {
+    /// Whether its copies are spoken to in HTTP/2.
+    pub fn speaks_http2(&self) -> bool {
+        matches!(self.protocol.as_str(), "http2" | "grpc")
+    }
+
+    /// A service as it is when only its name and copies are declared.
+    pub fn new(name: &str, upstreams: &[&str]) -> Self {
+        ServiceDefinition {
+            name: name.to_owned(),
+            upstreams: upstreams.iter().map(|address| (*address).to_owned()).collect(),
+            protocol: http1(),
+            balancing: Balancing::default(),
+            weights: BTreeMap::new(),
+            health: None,
+            release: None,
+            releases: Vec::new(),
+            reports_usage: false,
+            connect_timeout_ms: connect_default(),
+            first_byte_timeout_ms: first_byte_default(),
+        }
+    }
 }
 
 impl Balancing {
@@ -94,6 +152,8 @@ pub enum CountWhen {
     /// Never by the rule: the quantity is only reserved against the quota, and what the service reports in
     /// `Rowhouse-Usage` is what counts.
     Reported,
+    /// Each message of a WebSocket, in both directions; counted when it ends.
+    Message,
 }
 
 impl CountWhen {
@@ -103,6 +163,7 @@ impl CountWhen {
             (CountWhen::Always, _) | (CountWhen::Answered, Some(_)) => true,
             (CountWhen::AnsweredBelow500, Some(status)) => status < 500,
             (CountWhen::Success, Some(status)) => status < 400,
+            (CountWhen::Message, Some(status)) => status == 101,
             (CountWhen::Reported, _) | (_, None) => false,
         }
     }
@@ -168,6 +229,9 @@ pub struct RouteDefinition {
     pub methods: Vec<String>,
     /// `/v1/stamps` (exact), `/v1/stamps/{stamp_id}` (template) or `/v1/files/*` (prefix).
     pub path: String,
+    /// What a request must be besides, as the version of an API that it asks for.
+    #[serde(default, skip_serializing_if = "Conditions::is_empty")]
+    pub when: Conditions,
     /// Breaks ties; higher first.
     #[serde(default)]
     pub priority: i32,
@@ -196,12 +260,53 @@ pub struct RouteDefinition {
     /// when the service has tables.
     #[serde(default)]
     pub writes: Option<Writes>,
+    /// Whether it will go away, which its answers tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deprecated: Option<Deprecation>,
+    /// What is changed in requests on their way to the service.
+    #[serde(default, skip_serializing_if = "RequestTransform::is_empty")]
+    pub request: RequestTransform,
+    /// What is changed in answers on their way back.
+    #[serde(default, skip_serializing_if = "AnswerTransform::is_empty")]
+    pub answer: AnswerTransform,
+    /// Whether a connection may be turned into a WebSocket (RFC 6455), and so stay open as long as both want.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub websocket: bool,
     /// Largest body, in bytes.
     #[serde(default = "body_default")]
     pub body_max_bytes: u64,
     /// Time for the whole request, 1 to 3,600,000 ms.
     #[serde(default)]
     pub timeout_ms: Option<u32>,
+}
+
+impl RouteDefinition {
+    /// A route as it is when only its name, service and path are declared. It asks for nothing yet, so that it does not
+    /// compile before it names a permission or says that it is public.
+    pub fn new(name: &str, service: &str, path: &str) -> Self {
+        RouteDefinition {
+            name: name.to_owned(),
+            service: service.to_owned(),
+            methods: Vec::new(),
+            path: path.to_owned(),
+            when: Conditions::default(),
+            deprecated: None,
+            websocket: false,
+            request: RequestTransform::default(),
+            answer: AnswerTransform::default(),
+            priority: 0,
+            permission: None,
+            resource_type: None,
+            public: false,
+            resource_from: None,
+            metering: Vec::new(),
+            audit: AuditPolicy::default(),
+            cost: one(),
+            writes: None,
+            body_max_bytes: body_default(),
+            timeout_ms: None,
+        }
+    }
 }
 
 /// The action that a method means for a route with only a `resource_type`.

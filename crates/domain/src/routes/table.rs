@@ -1,8 +1,14 @@
-//! All routes compiled into one tree. Most specific wins: exact before template before prefix, then priority.
+//! All routes compiled into one tree. Most specific wins: exact before template before prefix; then the one with more
+//! conditions; then priority. Two that could take one request and of which none goes first are refused when they are
+//! declared, with such a request.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::conditions::Circumstances;
+use super::transform::{BadTransform, Rewrite};
+use super::tree::{Pattern, Tree};
 use super::{CountWhen, RouteDefinition, ServiceDefinition, Writes, action_of_method};
 use crate::access::{PermissionId, Permissions};
 use crate::metering::quantity::Quantity;
@@ -21,6 +27,9 @@ pub struct Route {
     /// Usage per request.
     pub usage: Vec<(Arc<str>, Quantity, CountWhen)>,
     endpoints: BTreeMap<String, Arc<str>>,
+    pub(super) pattern: Pattern,
+    rewrite: Option<Rewrite>,
+    conditional: bool,
 }
 
 impl Route {
@@ -41,6 +50,17 @@ impl Route {
             Some(Writes::Nothing) => false,
             None => matches!(method, "POST" | "PUT" | "PATCH") && storing.contains(&self.service),
         }
+    }
+
+    /// The path that the service sees for one that was matched; `None` if it is the same.
+    pub fn rewritten(&self, path: &str) -> Option<String> {
+        self.rewrite.as_ref().map(|rewrite| rewrite.apply(&self.pattern, path))
+    }
+
+    /// The query that the service sees; `None` if it is the same.
+    pub fn rewritten_query(&self, query: Option<&str>) -> Option<String> {
+        let edits = &self.definition.request.query;
+        (!edits.is_empty()).then(|| edits.of_query(query.unwrap_or_default()))
     }
 
     pub(super) fn takes(&self, method: &str) -> bool {
@@ -65,6 +85,9 @@ pub enum TableError {
     /// Its path has no form we know.
     #[error("route `{route}` has the path `{path}`: {reason}")]
     BadPath { route: String, path: String, reason: String },
+    /// A condition or a change that it declares cannot be so.
+    #[error("route `{route}`: {field}: {detail}")]
+    BadRule { route: String, field: String, detail: String },
     /// Its metering rule has a quantity that is no number.
     #[error("route `{route}` counts `{quantity}`, which is not a decimal number")]
     BadQuantity { route: String, quantity: String },
@@ -91,13 +114,14 @@ pub struct Matched<'t, 'p> {
     pub route: &'t Route,
     /// Its place in [`RouteTable::routes`].
     pub index: usize,
-    pub(super) captures: matchit::Params<'t, 'p>,
+    /// The path that was matched.
+    pub path: &'p str,
 }
 
 impl<'p> Matched<'_, 'p> {
     /// The value of a capture, as it stood in the path.
     pub fn capture(&self, name: &str) -> Option<&'p str> {
-        self.captures.get(name)
+        self.route.pattern.capture(name, self.path)
     }
 }
 
@@ -107,7 +131,7 @@ const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 #[derive(Clone, Default)]
 pub struct RouteTable {
     routes: Vec<Route>,
-    tree: matchit::Router<Vec<usize>>,
+    tree: Tree,
 }
 
 impl std::fmt::Debug for RouteTable {
@@ -127,70 +151,76 @@ impl RouteTable {
             .iter()
             .map(|definition| compile(definition, services, permissions))
             .collect::<Result<Vec<_>, _>>()?;
-        routes.sort_by_key(|route| -route.definition.priority);
-        let mut by_path: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        for (index, route) in routes.iter().enumerate() {
-            for path in tree_paths(&route.definition.path) {
-                by_path.entry(path).or_default().push(index);
-            }
-        }
-        let mut tree = matchit::Router::new();
-        for (path, indexes) in by_path {
-            refuse_conflicts(&routes, &indexes)?;
-            let route = &routes[indexes[0]].definition;
-            let (name, shown) = (route.name.clone(), route.path.clone());
-            tree.insert(path, indexes).map_err(|error| TableError::BadPath {
-                route: name,
-                path: shown,
-                reason: error.to_string(),
-            })?;
-        }
+        routes.sort_by(|a, b| precedence(a).cmp(&precedence(b)));
+        refuse_conflicts(&routes)?;
+        let mut tree = Tree::default();
+        routes.iter().enumerate().for_each(|(index, route)| tree.insert(&route.pattern, index));
         Ok(RouteTable { routes, tree })
     }
 
-    /// The route for a normalised path. No allocation unless no method fits.
-    pub fn find<'t, 'p>(&'t self, method: &str, path: &'p str) -> Match<'t, 'p> {
-        let Ok(found) = self.tree.at(path) else { return Match::Nothing };
-        let fitting = found.value.iter().find(|&&index| self.routes[index].takes(method));
-        match fitting {
-            Some(&index) => {
-                Match::Found(Matched { route: &self.routes[index], index, captures: found.params })
+    /// The route for a normalised path, if its conditions hold. No allocation unless no method fits.
+    pub fn find<'t, 'p>(&'t self, method: &str, path: &'p str, given: &Circumstances<'_>) -> Match<'t, 'p> {
+        let mut best = usize::MAX;
+        let mut other = false;
+        self.tree.each(path, |index| {
+            let route = &self.routes[index];
+            if index < best && (!route.conditional || route.definition.when.hold(given)) {
+                if route.takes(method) { best = index } else { other = true }
             }
-            None => {
-                let methods = found.value.iter().flat_map(|&index| &self.routes[index].definition.methods);
-                Match::OtherMethods(methods.map(String::as_str).collect())
-            }
+        });
+        match self.routes.get(best) {
+            Some(route) => Match::Found(Matched { route, index: best, path }),
+            None if other => Match::OtherMethods(self.methods(path, given)),
+            None => Match::Nothing,
         }
     }
 
-    /// All routes, highest priority first.
+    #[cold]
+    fn methods(&self, path: &str, given: &Circumstances<'_>) -> Vec<&str> {
+        let mut methods = Vec::new();
+        self.tree.each(path, |index| {
+            let definition = &self.routes[index].definition;
+            if definition.when.hold(given) {
+                methods.extend(definition.methods.iter().map(String::as_str));
+            }
+        });
+        methods.sort_unstable();
+        methods.dedup();
+        methods
+    }
+
+    /// All routes; those that go first when several take a request come first.
     pub fn routes(&self) -> &[Route] {
         &self.routes
     }
 }
 
-fn tree_paths(path: &str) -> Vec<String> {
-    match path.strip_suffix("/*") {
-        Some(prefix) => vec![format!("{prefix}/"), format!("{prefix}/{{*rest}}")],
-        None => vec![path.to_owned()],
-    }
+/// What goes first: the more specific path, then more conditions, then the higher priority.
+fn precedence(route: &Route) -> impl Ord + use<> {
+    (route.pattern.rank(), Reverse(route.definition.when.count()), Reverse(route.definition.priority))
 }
 
-fn refuse_conflicts(routes: &[Route], indexes: &[usize]) -> Result<(), TableError> {
-    for (position, &first) in indexes.iter().enumerate() {
-        for &second in &indexes[position + 1..] {
-            let (a, b) = (&routes[first], &routes[second]);
-            let shared = METHODS.into_iter().find(|method| a.takes(method) && b.takes(method));
-            if let (Some(method), true) = (shared, a.definition.priority == b.definition.priority) {
-                return Err(TableError::Conflict {
-                    first: a.definition.name.clone(),
-                    second: b.definition.name.clone(),
-                    example: format!("{method} {}", a.definition.path),
-                });
+fn refuse_conflicts(routes: &[Route]) -> Result<(), TableError> {
+    // Sorted as they are, those of equal precedence stand beside each other.
+    for equals in routes.chunk_by(|a, b| precedence(a) == precedence(b)) {
+        for (place, first) in equals.iter().enumerate() {
+            if let Some((second, example)) =
+                equals[place + 1..].iter().find_map(|second| Some((second, shared_request(first, second)?)))
+            {
+                let (first, second) = (first.definition.name.clone(), second.definition.name.clone());
+                return Err(TableError::Conflict { first, second, example });
             }
         }
     }
     Ok(())
+}
+
+/// A request that both take.
+fn shared_request(a: &Route, b: &Route) -> Option<String> {
+    let method = METHODS.into_iter().find(|method| a.takes(method) && b.takes(method))?;
+    let path = a.pattern.shared_with(&b.pattern)?;
+    let (one, other) = (&a.definition.when, &b.definition.when);
+    one.meet(other).then(|| format!("{method} {path}{}", one.example_with(other)))
 }
 
 fn compile(
@@ -203,7 +233,12 @@ fn compile(
         .iter()
         .position(|service| service.name == definition.service)
         .ok_or_else(|| TableError::UnknownService { route: route(), service: definition.service.clone() })?;
-    check_path(definition)?;
+    let pattern = Pattern::parse(&definition.path).map_err(|reason| TableError::BadPath {
+        route: route(),
+        path: definition.path.clone(),
+        reason: reason.to_owned(),
+    })?;
+    check_rules(definition, &pattern)?;
     let id = |name: &str| {
         permissions
             .id(name)
@@ -237,20 +272,21 @@ fn compile(
         by_method,
         usage: usage.collect::<Result<_, _>>()?,
         endpoints,
+        rewrite: definition.request.path.as_deref().and_then(|path| Rewrite::parse(path, &pattern).ok()),
+        conditional: !definition.when.is_empty(),
+        pattern,
         definition: definition.clone(),
     })
 }
 
-fn check_path(definition: &RouteDefinition) -> Result<(), TableError> {
-    let path = &definition.path;
-    let reason = match () {
-        () if !path.starts_with('/') => "it must start with a slash",
-        () if path.contains("{*") => "write a prefix as `/…/*`",
-        () if path[..path.len() - 1].contains('*') => "`*` may only stand at the end, after a slash",
-        () if path.ends_with('*') && !path.ends_with("/*") => "`*` may only stand after a slash",
-        () => return Ok(()),
-    };
-    Err(TableError::BadPath { route: definition.name.clone(), path: path.clone(), reason: reason.to_owned() })
+fn check_rules(definition: &RouteDefinition, pattern: &Pattern) -> Result<(), TableError> {
+    let bad =
+        |(field, detail): BadTransform| TableError::BadRule { route: definition.name.clone(), field, detail };
+    let when = definition.when.check().map_err(|(field, detail)| (format!("when/{field}"), detail));
+    when.map_err(bad)?;
+    definition.request.check(pattern).map_err(bad)?;
+    definition.answer.check().map_err(bad)?;
+    definition.deprecated.as_ref().map_or(Ok(()), |own| own.check().map_err(bad))
 }
 
 #[cfg(test)]

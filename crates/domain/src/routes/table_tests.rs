@@ -3,25 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::routes::AuditPolicy;
 
 fn route(name: &str, methods: &[&str], path: &str) -> RouteDefinition {
     RouteDefinition {
-        name: name.to_owned(),
-        service: "stamping".to_owned(),
         methods: methods.iter().map(|method| (*method).to_owned()).collect(),
-        path: path.to_owned(),
-        priority: 0,
-        permission: None,
         resource_type: Some("stamp".to_owned()),
-        public: false,
-        resource_from: None,
-        metering: vec![],
-        audit: AuditPolicy::default(),
-        cost: 1,
-        writes: None,
-        body_max_bytes: 1,
-        timeout_ms: None,
+        ..RouteDefinition::new(name, "stamping", path)
     }
 }
 
@@ -31,20 +18,12 @@ fn permissions() -> Permissions {
 }
 
 fn table(routes: &[RouteDefinition]) -> Result<RouteTable, TableError> {
-    let service = ServiceDefinition {
-        name: "stamping".to_owned(),
-        upstreams: vec![],
-        protocol: "http1".to_owned(),
-        balancing: Default::default(),
-        reports_usage: false,
-        connect_timeout_ms: 1,
-        first_byte_timeout_ms: 1,
-    };
+    let service = ServiceDefinition::new("stamping", &[]);
     RouteTable::new(routes, &[service], &permissions())
 }
 
 fn found(table: &RouteTable, method: &str, path: &str) -> String {
-    match table.find(method, path) {
+    match table.find(method, path, &Circumstances::unknown()) {
         Match::Found(matched) => {
             assert!(std::ptr::eq(matched.route, &raw const table.routes()[matched.index]));
             matched.route.definition.name.clone()
@@ -100,7 +79,10 @@ fn methods_choose_among_routes_of_one_path() {
 #[test]
 fn captures_keep_what_stood_in_the_path() {
     let table = table(&[route("deep", &[], "/v1/stamps/{id}/pages/{page}")]).expect("one route");
-    let Match::Found(matched) = table.find("GET", "/v1/stamps/a%2Fb/pages/7") else { panic!("it is there") };
+    let Match::Found(matched) = table.find("GET", "/v1/stamps/a%2Fb/pages/7", &Circumstances::unknown())
+    else {
+        panic!("it is there")
+    };
     assert_eq!((matched.capture("id"), matched.capture("page")), (Some("a%2Fb"), Some("7")));
     assert_eq!(matched.capture("other"), None);
     assert_eq!(matched.route.endpoint("GET"), "GET /v1/stamps/{id}/pages/{page}");
@@ -115,7 +97,7 @@ fn permissions_come_from_the_route_or_from_the_method() {
     let routes = [route("typed", &[], "/typed"), named, open];
     let table = table(&routes).expect("well-formed");
     let permissions = permissions();
-    let needed = |path: &str, method: &str| match table.find(method, path) {
+    let needed = |path: &str, method: &str| match table.find(method, path, &Circumstances::unknown()) {
         Match::Found(matched) => matched.route.permission(method).map(|id| permissions.name(id).to_owned()),
         _ => panic!("{path} is there"),
     };
@@ -144,9 +126,70 @@ fn equal_routes_are_refused_with_an_example_unless_one_goes_first() {
     let mut first = routes.clone();
     first[1].priority = 1;
     assert_eq!(found(&table(&first).expect("one goes first"), "GET", "/v1/stamps"), "two");
-    // The same template under other names is the same path.
-    let renamed = [route("one", &[], "/v1/{a}"), route("two", &[], "/v1/{b}")];
-    assert!(table(&renamed).is_err());
+    for (one, other, request) in [
+        // The same template under other names is the same path.
+        ("/v1/{a}", "/v1/{b}", "GET /v1/x"),
+        ("/v1/{a}/c", "/v1/b/{d}", "GET /v1/b/c"),
+        ("/{a}/b/*", "/a/{b}/*", "GET /a/b/x"),
+    ] {
+        let error = table(&[route("one", &[], one), route("two", &["GET"], other)]).expect_err(request);
+        assert!(matches!(&error, TableError::Conflict { example, .. } if example == request), "{error}");
+        let mut first = route("one", &[], one);
+        first.priority = 1;
+        let ordered = table(&[first, route("two", &["GET"], other)]).expect("one goes first");
+        assert_eq!(found(&ordered, "GET", &request[4..]), "one");
+    }
+}
+
+#[test]
+fn a_route_that_takes_the_method_is_found_behind_a_more_literal_one_that_does_not() {
+    let table = table(&[route("one", &["POST"], "/v1/a/{b}"), route("two", &["GET"], "/v1/{a}/b")]);
+    assert_eq!(found(&table.expect("no method in common"), "GET", "/v1/a/b"), "two");
+}
+
+fn when(name: &str, version: &str) -> RouteDefinition {
+    let mut own = route(name, &[], "/v1/stamps");
+    own.when.headers = [("api-version".to_owned(), version.to_owned())].into();
+    own
+}
+
+#[test]
+fn conditions_choose_among_routes_of_one_path() {
+    let plain = route("plain", &[], "/v1/stamps");
+    let apart = table(&[plain, when("old", "1"), when("new", "2")]).expect("apart by their conditions");
+    for (sent, expected) in [(Some("1"), "old"), (Some("2"), "new"), (Some("3"), "plain"), (None, "plain")] {
+        let header = |name: &str| sent.filter(|_| name == "api-version").map(str::as_bytes);
+        let given = Circumstances { header: &header, ..Circumstances::unknown() };
+        let Match::Found(matched) = apart.find("GET", "/v1/stamps", &given) else { panic!("{sent:?}") };
+        assert_eq!(matched.route.definition.name, expected);
+    }
+    let error = table(&[when("old", "1"), when("any", "*")]).expect_err("both take version 1");
+    assert!(
+        matches!(&error, TableError::Conflict { example, .. } if example == "GET /v1/stamps with api-version: 1"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_a_route_may_not_change_is_refused_by_its_field() {
+    let odd = |change: fn(&mut RouteDefinition)| {
+        let mut own = route("odd", &[], "/v1/{a}");
+        change(&mut own);
+        match table(&[own]) {
+            Err(TableError::BadRule { field, .. }) => field,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(odd(|own| drop(own.when.headers.insert("cookie".into(), "*".into()))), "when/headers");
+    assert_eq!(odd(|own| own.request.path = Some("/{b}".into())), "request/path");
+    assert_eq!(
+        odd(|own| drop(own.request.headers.set.insert("rowhouse-context".into(), "x".into()))),
+        "request/headers"
+    );
+    assert_eq!(
+        odd(|own| drop(own.answer.headers.add.insert("connection".into(), "x".into()))),
+        "answer/headers"
+    );
 }
 
 #[test]
@@ -163,7 +206,7 @@ fn what_cannot_be_compiled_is_named() {
     ));
     assert!(matches!(with(|r| r.resource_type = Some("bird".into())), TableError::UnknownPermission { .. }));
     assert!(matches!(with(|r| r.resource_type = None), TableError::Open { .. }));
-    for path in ["", "v1", "/v1/{*rest}", "/v1/*/x", "/v1*", "/v1/{a}{b}"] {
+    for path in ["", "v1", "/v1/{*rest}", "/v1/*/x", "/v1*", "/v1/{a}{b}", "/{a}/{a}"] {
         let mut bad = route("odd", &[], "/v1/x");
         bad.path = path.to_owned();
         assert!(matches!(table(&[bad]), Err(TableError::BadPath { .. })), "{path}");

@@ -11,7 +11,7 @@ use super::forward::Answered;
 use super::headers::strip;
 use super::prepare::REQUEST_ID;
 use super::usage::reported;
-use super::{Recording, Stop};
+use super::{Recording, Stop, grpc};
 use crate::body::AnswerBody;
 use crate::limits;
 
@@ -23,6 +23,10 @@ pub(super) fn forwarded(answered: Answered, mut recording: Box<Recording>) -> Re
         recording.reported = reported(recording.service(), &parts.headers);
     }
     strip(&mut parts.headers, limits::tells_of_limits);
+    let route = recording.route.map(|route| &recording.view.routes[route]);
+    if let Some(edits) = route.and_then(|route| route.answer.as_ref()) {
+        edits.apply(&mut parts.headers);
+    }
     say_ours(&mut parts.headers, &recording);
     // The version is the connection's, not the message's (RFC 9112 §2.3); hyper writes 1.0 to clients that speak it.
     parts.version = Version::HTTP_11;
@@ -32,7 +36,7 @@ pub(super) fn forwarded(answered: Answered, mut recording: Box<Recording>) -> Re
 /// Answers a refusal as a problem (RFC 9457).
 pub(super) async fn refused(stop: Stop, mut recording: Box<Recording>) -> Response<AnswerBody> {
     let body = problem(&stop.refusal, &recording);
-    recording.bytes_out = body.len() as u64;
+    recording.bytes_out = if recording.is_grpc { 0 } else { body.len() as u64 };
     let written = recording.refused(&stop.refusal);
     if stop.synchronous {
         let safe = match written {
@@ -58,13 +62,11 @@ fn problem(refusal: &Refusal, recording: &Recording) -> Bytes {
 
 fn answer(stop: &Stop, body: Bytes, recording: &Recording) -> Response<AnswerBody> {
     let refusal = &stop.refusal;
-    let length = body.len();
-    let mut response = Response::new(AnswerBody::Whole(Some(body)));
-    *response.status_mut() =
-        StatusCode::from_u16(refusal.status()).expect("the catalogue has statuses of 400 to 599");
+    let mut response = match recording.is_grpc {
+        true => grpc::refused(refusal),
+        false => told(refusal, body),
+    };
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     say_ours(headers, recording);
     if let Some(challenge) = refusal.challenge() {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
@@ -78,6 +80,17 @@ fn answer(stop: &Stop, body: Bytes, recording: &Recording) -> Response<AnswerBod
     if stop.close {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    response
+}
+
+fn told(refusal: &Refusal, body: Bytes) -> Response<AnswerBody> {
+    let length = body.len();
+    let mut response = Response::new(AnswerBody::Whole(Some(body)));
+    *response.status_mut() =
+        StatusCode::from_u16(refusal.status()).expect("the catalogue has statuses of 400 to 599");
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     response
 }
 

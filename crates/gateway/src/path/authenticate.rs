@@ -12,8 +12,9 @@ use rowhouse_domain::id::TenantId;
 use rowhouse_domain::identity::token::{TokenClaims, is_token};
 use rowhouse_domain::keys::{Environment, Presented, SentKey, bearer, refuse_other_service};
 use rowhouse_domain::refusal::{Refusal, kind};
-use rowhouse_domain::routes::{Match, Matched};
+use rowhouse_domain::routes::{Circumstances, Match, Matched};
 
+use super::headers::only;
 use super::resolve::Resolved;
 use super::{Recording, Stop};
 use crate::core::Core;
@@ -191,6 +192,18 @@ fn touch_quotas(core: &Core, tenant: Option<&Arc<Tenant>>, destination: &Destina
     }
 }
 
+/// The route, by all that the request says.
+fn find<'r, 'v>(view: &'v View, resolved: &Resolved<'r, 'v>, method: &str) -> Match<'v, 'r> {
+    let parts = resolved.sound.parts;
+    let given = Circumstances {
+        authority: resolved.sound.authority,
+        header: &|name| only(&parts.headers, name),
+        query: parts.uri.query(),
+        tenant: resolved.tenant.map(|tenant| &**tenant),
+    };
+    view.directory.routes.find(method, resolved.path, &given)
+}
+
 /// Verifies the credential and finds the route.
 pub(crate) fn authenticate<'r, 'v>(
     core: &Core,
@@ -199,7 +212,7 @@ pub(crate) fn authenticate<'r, 'v>(
     recording: &mut Recording,
 ) -> Result<Known<'r, 'v>, Stop> {
     let method = resolved.sound.parts.method.as_str();
-    let destination = match view.directory.routes.find(method, resolved.path) {
+    let destination = match find(view, &resolved, method) {
         Match::Found(matched) => Destination::Route(matched),
         Match::OtherMethods(methods) => Destination::OtherMethods(methods),
         Match::Nothing => Destination::Nothing,

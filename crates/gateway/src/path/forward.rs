@@ -32,6 +32,7 @@ pub(crate) async fn forward(
 ) -> Result<Answered, Stop> {
     let Outgoing { mut message, candidates, connect_timeout, first_byte_timeout, max_bytes, .. } = outgoing;
     let (care, idempotent, reports_usage) = (outgoing.care, outgoing.idempotent, outgoing.reports_usage);
+    let measures = outgoing.measures;
     let until = recording.started + outgoing.whole_timeout;
     let at_us = recording.started_at_us;
     let mut now = recording.started;
@@ -59,6 +60,9 @@ pub(crate) async fn forward(
             match wait(sending, &upstream, waiting, recording).await {
                 Ok((response, source)) => {
                     let failed = is_failure(response.status());
+                    if measures {
+                        upstream.took(at_us, recording.upstream_us.unwrap_or(0), failed);
+                    }
                     upstream.note(at_us, failed);
                     let elsewhere =
                         matches!(response.status().as_u16(), 502..=504) && idempotent && can_go_on;
@@ -73,12 +77,18 @@ pub(crate) async fn forward(
                 Err(Failure::NotSent(back)) => message = back,
                 Err(Failure::Broken(Some(again), _)) if idempotent && can_go_on && care.credit.take() => {
                     upstream.note(at_us, true);
+                    if measures {
+                        upstream.took(at_us, 0, true);
+                    }
                     message = again;
                     break;
                 }
                 Err(Failure::Broken(_, stop)) => {
                     if stop.refusal.kind().fault == Fault::Upstream {
                         upstream.note(at_us, true);
+                        if measures {
+                            upstream.took(at_us, recording.upstream_us.unwrap_or(0), true);
+                        }
                         care.circuit.borrow_mut().note(at_us, true);
                     }
                     return Err(stop);

@@ -19,6 +19,13 @@ pub(crate) fn strip(headers: &mut HeaderMap, also: impl Fn(&str) -> bool) {
     }
 }
 
+/// The value of a header that was sent exactly once.
+pub(super) fn only<'r>(headers: &'r HeaderMap, name: &str) -> Option<&'r [u8]> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    values.next().is_none().then_some(first.as_bytes())
+}
+
 pub(super) fn of_the_hop(name: &str) -> bool {
     matches!(
         name,

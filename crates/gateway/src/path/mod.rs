@@ -8,6 +8,7 @@ mod authorise;
 mod balance;
 mod examine;
 mod forward;
+mod grpc;
 mod headers;
 mod limit;
 mod onward;

@@ -12,6 +12,7 @@ use super::prepare::REQUEST_ID;
 use super::traceparent::TRACEPARENT;
 use crate::connection::Peer;
 use crate::context::Told;
+use crate::edits::HeaderEdits;
 
 static CONTEXT: HeaderName = HeaderName::from_static(rowhouse_domain::context::HEADER);
 static TENANT: HeaderName = HeaderName::from_static("rowhouse-tenant");
@@ -33,6 +34,8 @@ pub(super) struct Onward<'r> {
     pub(super) trace: Option<[u8; 55]>,
     pub(super) told: Option<&'r Told>,
     pub(super) permission: Option<&'r HeaderValue>,
+    /// What the route changes.
+    pub(super) edits: Option<&'r HeaderEdits>,
     /// Whether the service is spoken to in HTTP/2.
     pub(super) http2: bool,
     /// Whether cookies came in pieces, as HTTP/2 may have them, and are to be one (RFC 9113 §8.2.3).
@@ -46,8 +49,15 @@ impl Onward<'_> {
         let believed = self.peer.trusted && self.headers.contains_key(&FORWARDED_FOR);
         for (name, value) in self.headers {
             if self.passes(name, value, believed) && !named.contains(name) {
-                tell(name, value.as_bytes());
+                match self.edits.map(|edits| edits.passes(name)) {
+                    None => tell(name, value.as_bytes()),
+                    Some(Some(name)) => tell(name, value.as_bytes()),
+                    Some(None) => {}
+                }
             }
+        }
+        for (name, value) in self.edits.into_iter().flat_map(HeaderEdits::put) {
+            tell(name, value.as_bytes());
         }
         if self.joins_cookies {
             let crumbs: Vec<&[u8]> = self.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
@@ -98,13 +108,13 @@ impl Onward<'_> {
                 tell(&FORWARDED_HOST, self.authority.as_bytes());
             }
             if !self.headers.contains_key(&FORWARDED_PROTO) {
-                tell(&FORWARDED_PROTO, b"http");
+                tell(&FORWARDED_PROTO, self.peer.scheme.as_bytes());
             }
             return;
         }
         tell(&FORWARDED_FOR, address);
         tell(&FORWARDED_HOST, self.authority.as_bytes());
-        tell(&FORWARDED_PROTO, b"http");
+        tell(&FORWARDED_PROTO, self.peer.scheme.as_bytes());
         tell(&FORWARDED, &forwarded(self.peer, self.authority));
     }
 }
@@ -123,6 +133,7 @@ fn forwarded(peer: &Peer, host: &HeaderValue) -> Vec<u8> {
     for part in host.as_bytes().split(|byte| matches!(byte, b'"' | b'\\')) {
         text.extend_from_slice(part);
     }
-    text.extend_from_slice(b"\";proto=http");
+    text.extend_from_slice(b"\";proto=");
+    text.extend_from_slice(peer.scheme.as_bytes());
     text
 }

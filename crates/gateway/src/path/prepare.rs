@@ -1,6 +1,7 @@
 //! Step 7: which copies of which service, and the request as it is sent there.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, COOKIE, HOST};
@@ -11,13 +12,15 @@ use http_body::Body;
 use hyper::body::Incoming;
 use rowhouse_domain::access::Principal;
 use rowhouse_domain::directory::Tenant;
+use rowhouse_domain::id::TenantId;
 use rowhouse_domain::refusal::{Refusal, kind};
-use rowhouse_domain::routes::is_idempotent;
+use rowhouse_domain::routes::{Balancing, Matched, SplitCaller, is_idempotent};
 
 use super::balance::{Candidates, Choosing};
+use super::headers::only;
 use super::onward::Onward;
 use super::quota::Within;
-use super::{Recording, Stop, traceparent};
+use super::{Recording, Stop, grpc, traceparent};
 use crate::body::{BodyWatch, UpstreamBody};
 use crate::connection::Peer;
 use crate::core::Core;
@@ -54,6 +57,8 @@ pub(crate) struct Outgoing {
     pub(crate) whole_timeout: Duration,
     /// Whether the service's word on usage is believed.
     pub(crate) reports_usage: bool,
+    /// Whether it is kept how long copies take.
+    pub(crate) measures: bool,
 }
 
 /// Chooses the copies: the tenant's own if it has some, else the shared ones, in turn.
@@ -69,7 +74,23 @@ pub(crate) fn choose<'v>(
     let known = &permitted.known;
     let resolved = &known.resolved;
     let tenant = resolved.tenant.map(|tenant| &**tenant);
-    let (candidates, care) = copies(core, view, service, tenant, recording.started_at_us)
+    let draw = || u64::from_le_bytes(core.random.bytes());
+    let own = tenant.and_then(|tenant| Some((tenant.id, tenant.own_upstreams(service)?)));
+    let release = match (&own, view.services[service].splits) {
+        (None, true) => {
+            let caller = SplitCaller {
+                tenant: tenant.map(|tenant| (tenant.id, &*tenant.code)),
+                user: known.user().map(|user| user.id),
+                draw: draw(),
+            };
+            let headers = &resolved.sound.parts.headers;
+            let traffic = view.directory.traffic(service);
+            traffic.map_or(0, |traffic| traffic.release(caller, |name| only(headers, name)))
+        }
+        _ => 0,
+    };
+    recording.release = own.is_none().then_some(release);
+    let (candidates, care) = copies(core, view, service, (tenant, own, release), recording.started_at_us)
         .ok_or_else(|| Stop::new(&kind::NO_UPSTREAM, "No copy of the service is running."))?;
     if let Err(wait_us) = care.circuit.borrow_mut().admit(recording.started_at_us) {
         return Err(left_alone(wait_us));
@@ -84,32 +105,49 @@ pub(crate) fn choose<'v>(
         principal,
         permission: recording.permission.and_then(|id| view.routes[route].permission_value(id)),
         authority: authority_value(resolved.sound.authority, &resolved.sound.parts.headers)?,
-        target: target(&resolved.sound.parts.uri, resolved.path, resolved.path == sent)?,
+        target: match view.routes[route].rewrites {
+            true => rewritten(matched, &resolved.sound.parts.uri)?,
+            false => target(&resolved.sound.parts.uri, resolved.path, resolved.path == sent)?,
+        },
         candidates,
         care,
         tenant,
     })
 }
 
-/// The copies to ask, best first, and what is known of them: the tenant's own if it has some, else the shared ones.
+/// A tenant's own copies of a service.
+type Own<'v> = Option<(TenantId, &'v [Arc<str>])>;
+
+/// The copies to ask, best first, and what is known of them: the tenant's own if it has some, else those of the release.
 fn copies(
     core: &Core,
     view: &View,
     service: usize,
-    tenant: Option<&Tenant>,
+    (tenant, own, release): (Option<&Tenant>, Own<'_>, usize),
     now_us: i64,
 ) -> Option<(Candidates, Rc<Care>)> {
-    let own = &view.services[service];
-    let turn = own.turn.get();
-    own.turn.set(turn.wrapping_add(1));
-    let whose = Choosing { balancing: own.balancing, turn, tenant: tenant.map(|tenant| tenant.id), now_us };
-    match tenant.and_then(|tenant| Some((tenant.id, tenant.own_upstreams(service)?))) {
+    let service = &view.services[service];
+    let turn = service.turn.get();
+    service.turn.set(turn.wrapping_add(1));
+    let release = &service.releases[release];
+    let whose = Choosing {
+        balancing: service.balancing,
+        turn,
+        turns: if own.is_some() { &[] } else { &release.turns },
+        draw: match service.balancing {
+            Balancing::PeakEwma => u64::from_le_bytes(core.random.bytes()),
+            _ => 0,
+        },
+        tenant: tenant.map(|tenant| tenant.id),
+        now_us,
+    };
+    match own {
         Some((tenant, addresses)) => {
-            let pooled = addresses.iter().map(|address| core.pools.upstream(address, own.http2));
+            let pooled = addresses.iter().map(|address| core.pools.upstream(address, service.http2));
             let candidates = whose.order(&pooled.collect::<Vec<_>>())?;
-            Some((candidates, core.pools.care(&own.name, Some(tenant))))
+            Some((candidates, core.pools.care(&service.name, Some(tenant))))
         }
-        None => Some((whose.order(&own.upstreams)?, own.care.clone())),
+        None => Some((whose.order(&release.upstreams)?, release.care.clone())),
     }
 }
 
@@ -133,6 +171,16 @@ fn target(uri: &Uri, path: &str, unchanged: bool) -> Result<PathAndQuery, Stop> 
     }
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     let text = format!("{path}{query}");
+    PathAndQuery::try_from(text).map_err(|_| Stop::malformed("The path cannot be used."))
+}
+
+/// Another path or query than was matched, as the route says.
+fn rewritten(matched: &Matched<'_, '_>, uri: &Uri) -> Result<PathAndQuery, Stop> {
+    let path = matched.route.rewritten(matched.path);
+    let query = matched.route.rewritten_query(uri.query());
+    let path = path.as_deref().unwrap_or(matched.path);
+    let query = query.as_deref().or(uri.query()).filter(|query| !query.is_empty());
+    let text = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
     PathAndQuery::try_from(text).map_err(|_| Stop::malformed("The path cannot be used."))
 }
 
@@ -163,6 +211,7 @@ pub(crate) fn prepare(
         trace: recording.trace_is_ours.then(|| traceparent::begin(recording.trace_id, &core.random)),
         told: told.as_deref(),
         permission: chosen.permission.as_ref(),
+        edits: view.routes[chosen.route].request.as_ref(),
         http2,
         joins_cookies: !http2
             && parts.version == Version::HTTP_2
@@ -174,6 +223,9 @@ pub(crate) fn prepare(
     };
     let idempotent = is_idempotent(parts.method.as_str());
     let millis = |ms: u32| Duration::from_millis(u64::from(ms));
+    let whole_timeout = route.timeout_ms.map_or(core.shared.config.whole_timeout, millis);
+    // A gRPC caller says itself how long it waits.
+    let called_off = recording.is_grpc.then(|| grpc::deadline(&parts.headers)).flatten();
     Ok(Outgoing {
         message,
         max_bytes: route.body_max_bytes,
@@ -182,8 +234,9 @@ pub(crate) fn prepare(
         idempotent,
         connect_timeout: millis(service.connect_timeout_ms),
         first_byte_timeout: millis(service.first_byte_timeout_ms),
-        whole_timeout: route.timeout_ms.map_or(core.shared.config.whole_timeout, millis),
+        whole_timeout: whole_timeout.min(called_off.unwrap_or(whole_timeout)),
         reports_usage: service.reports_usage,
+        measures: service.balancing == Balancing::PeakEwma,
     })
 }
 

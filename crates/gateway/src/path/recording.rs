@@ -16,8 +16,8 @@ use rowhouse_journal::{AppendError, AuditMark, Class, Outcome, Protocol, Request
 use uuid::Uuid;
 
 use super::authenticate::{Credential, Who};
-use super::traceparent;
 use super::usage::Reported;
+use super::{grpc, traceparent};
 use crate::body::{BodyFate, BodyWatch};
 use crate::connection::Peer;
 use crate::core::Core;
@@ -51,6 +51,8 @@ pub(crate) struct Recording {
     pub(crate) standings: Standings,
     pub(crate) reservations: Vec<Reservation>,
     pub(crate) upstream: Option<InFlight>,
+    /// The release of the service's shared copies that was chosen.
+    pub(crate) release: Option<usize>,
     pub(crate) upstream_us: Option<u64>,
     /// The status that the upstream answered with.
     pub(crate) upstream_status: Option<u16>,
@@ -59,6 +61,8 @@ pub(crate) struct Recording {
     pub(crate) counts: bool,
     pub(crate) body: Option<Rc<BodyWatch>>,
     pub(crate) bytes_out: u64,
+    /// Whether a refusal is told as gRPC has it.
+    pub(crate) is_grpc: bool,
     peer: Rc<Peer>,
     clock_stepped: bool,
     public_id: Option<PublicId>,
@@ -105,12 +109,14 @@ impl Recording {
             standings: Standings::default(),
             reservations: Vec::new(),
             upstream: None,
+            release: None,
             upstream_us: None,
             upstream_status: None,
             reported: Vec::new(),
             counts: true,
             body: None,
             bytes_out: 0,
+            is_grpc: grpc::is_grpc(request.version(), headers),
             clock_stepped,
             public_id: None,
             protocol: if request.version() == Version::HTTP_2 { Protocol::Http2 } else { Protocol::Http1 },
@@ -260,7 +266,10 @@ impl Recording {
             route: route.map_or("", |route| &route.definition.name),
             endpoint: route.map_or("", |route| route.endpoint(method)),
             upstream: self.upstream.as_ref().map_or("", |upstream| &upstream.address),
-            release: "",
+            release: match (route, self.release) {
+                (Some(route), Some(release)) => directory.services[route.service].release_name(release),
+                _ => "",
+            },
             protocol: self.protocol,
             method,
             status,

@@ -65,7 +65,7 @@ impl Upstream {
         }
         let mut builder = http2::Builder::new(LocalExecutor);
         let (sender, connection) =
-            builder.timer(TokioTimer::new()).handshake(TokioIo::new(Stream(stream))).await?;
+            builder.timer(TokioTimer::new()).handshake(TokioIo::new(Stream::Plain(stream))).await?;
         tokio::task::spawn_local(connection);
         self.share(sender.clone());
         Ok(Connection::Http2(sender))

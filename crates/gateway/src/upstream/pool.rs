@@ -4,17 +4,21 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyper::client::conn::http2;
 use rowhouse_domain::id::TenantId;
-use rowhouse_domain::routes::{Circuit, Health};
+use rowhouse_domain::routes::{Circuit, Health, PeakEwma};
 use tokio::net::TcpStream;
 
 use super::http1::{Scratch, Wire};
 use crate::body::UpstreamBody;
+use crate::probes::Probes;
 
 /// Idle HTTP/1.1 connections kept per address and core.
 const IDLE_MAX: usize = 256;
+/// What a failure counts as at least, in time.
+const FAILURE_COSTS_US: u64 = 1_000_000;
 /// Looks, one a second, after which an idle connection is closed.
 const IDLE_LOOKS_MAX: u32 = 60;
 
@@ -27,6 +31,9 @@ pub(crate) struct Upstream {
     /// Requests that it has not answered.
     in_flight: Cell<u32>,
     health: Cell<Health>,
+    /// Up while its active checks fail.
+    probed_out: Arc<AtomicBool>,
+    latency: Cell<PeakEwma>,
     scratch: Scratch,
     idle: RefCell<Vec<Wire>>,
     shared: RefCell<Option<http2::SendRequest<UpstreamBody>>>,
@@ -98,7 +105,19 @@ impl Upstream {
 
     /// Whether it failed so often that it is not to be asked now.
     pub(crate) fn is_out(&self, now_us: i64) -> bool {
-        self.health.get().is_out(now_us)
+        self.probed_out.load(Ordering::Relaxed) || self.health.get().is_out(now_us)
+    }
+
+    /// What it costs to ask it, by how long it takes and what it has to do.
+    pub(crate) fn cost(&self, now_us: i64) -> f64 {
+        self.latency.get().cost(now_us, self.in_flight.get())
+    }
+
+    /// Notes how long it took. Who fails fast is not to draw all requests for that.
+    pub(crate) fn took(&self, now_us: i64, us: u64, failed: bool) {
+        let mut latency = self.latency.get();
+        latency.note(now_us, if failed { us.max(FAILURE_COSTS_US) } else { us });
+        self.latency.set(latency);
     }
 
     /// Notes how a request ended.
@@ -106,7 +125,7 @@ impl Upstream {
         let mut health = self.health.get();
         if failed {
             health.failed(now_us);
-            if health.is_out(now_us) && !self.is_out(now_us) {
+            if health.is_out(now_us) && !self.health.get().is_out(now_us) {
                 tracing::warn!(
                     upstream = &*self.address,
                     "an upstream fails again and again and is left out"
@@ -169,9 +188,15 @@ pub(crate) struct Pools {
     upstreams: RefCell<HashMap<Place, Rc<Upstream>>>,
     cares: RefCell<HashMap<Cared, Rc<Care>>>,
     scratch: Scratch,
+    probes: Arc<Probes>,
 }
 
 impl Pools {
+    /// No upstreams yet; `probes` says which are out.
+    pub(crate) fn new(probes: Arc<Probes>) -> Self {
+        Pools { probes, ..Pools::default() }
+    }
+
     /// The upstream at an address; its connections outlive versions of the directory.
     pub(crate) fn upstream(&self, address: &str, http2: bool) -> Rc<Upstream> {
         let address: Arc<str> = Arc::from(address);
@@ -182,6 +207,8 @@ impl Pools {
                 http2,
                 in_flight: Cell::new(0),
                 health: Cell::default(),
+                probed_out: self.probes.flag(&address),
+                latency: Cell::default(),
                 scratch: self.scratch.clone(),
                 idle: RefCell::default(),
                 shared: RefCell::default(),

@@ -12,7 +12,9 @@ use rowhouse_domain::id::{KeyId, TenantId};
 use rowhouse_domain::keys::{Environment, KeyStanding, KeyState, Pepper, generate};
 use rowhouse_domain::limits::{Algorithm, LimitDefinition, LimitScope, Rule};
 use rowhouse_domain::metering::quantity::SCALE;
-use rowhouse_domain::routes::{AuditPolicy, MeteringRule, RouteDefinition, RouteTable, ServiceDefinition};
+use rowhouse_domain::routes::{
+    CompiledTraffic, MeteringRule, RouteDefinition, RouteTable, ServiceDefinition, Traffic,
+};
 use rowhouse_domain::tenancy::{Isolation, Service, Status};
 
 pub const ACME: TenantId = TenantId(uuid::Uuid::from_u128(0xacce));
@@ -24,6 +26,7 @@ pub struct Plan {
     pub version: u64,
     pub routes: Vec<RouteDefinition>,
     pub services: Vec<ServiceDefinition>,
+    pub traffic: Vec<Option<Traffic>>,
     pub limits: Vec<LimitDefinition>,
     pub tenants: Vec<Tenant>,
     pub keys: Vec<(rowhouse_domain::keys::PublicId, Key)>,
@@ -76,6 +79,7 @@ impl Plan {
             version: 1,
             routes: routes(),
             services: vec![service("stamping", upstream)],
+            traffic: vec![],
             limits: vec![],
             tenants: vec![],
             keys: vec![],
@@ -205,6 +209,11 @@ impl Plan {
         directory.permissions = self.permissions.clone();
         directory.tokens = self.tokens.clone();
         directory.services = self.services.clone().into();
+        let traffic = self.services.iter().zip(&self.traffic);
+        let compiled = |(service, own): (_, &Option<Traffic>)| {
+            own.as_ref().map(|own| CompiledTraffic::new(service, own))
+        };
+        directory.traffic = traffic.map(compiled).collect();
         directory.routes =
             Arc::new(RouteTable::new(&self.routes, &self.services, &self.permissions).unwrap());
         directory.limits = self.limits.clone().into();
@@ -220,34 +229,20 @@ impl Plan {
 }
 
 pub fn service(name: &str, upstream: &str) -> ServiceDefinition {
+    let own = [upstream];
     ServiceDefinition {
-        name: name.to_owned(),
-        upstreams: if upstream.is_empty() { vec![] } else { vec![upstream.to_owned()] },
-        protocol: "http1".to_owned(),
-        balancing: Default::default(),
         reports_usage: true,
-        connect_timeout_ms: 1_000,
         first_byte_timeout_ms: 10_000,
+        ..ServiceDefinition::new(name, if upstream.is_empty() { &[] } else { &own })
     }
 }
 
 pub fn route(name: &str, methods: &[&str], path: &str) -> RouteDefinition {
     RouteDefinition {
-        name: name.to_owned(),
-        service: "stamping".to_owned(),
         methods: methods.iter().map(|method| (*method).to_owned()).collect(),
-        path: path.to_owned(),
-        priority: 0,
-        permission: None,
         resource_type: Some("stamp".to_owned()),
-        public: false,
-        resource_from: None,
-        metering: vec![],
-        audit: AuditPolicy::Changes,
-        cost: 1,
-        writes: None,
         body_max_bytes: 100_000,
-        timeout_ms: None,
+        ..RouteDefinition::new(name, "stamping", path)
     }
 }
 

@@ -55,6 +55,10 @@ pub struct Config {
 pub struct Server {
     /// Where tenants' requests arrive.
     pub gateway_listen: SocketAddr,
+    /// Where they arrive over TLS; nowhere if not set.
+    pub tls_listen: Option<SocketAddr>,
+    /// The folder of certificates for it.
+    pub tls_certificates: Option<PathBuf>,
     /// The control API.
     pub control_listen: SocketAddr,
     /// Metrics and health.
@@ -82,6 +86,8 @@ impl Default for Server {
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
         Server {
             gateway_listen: loopback(8080),
+            tls_listen: None,
+            tls_certificates: None,
             control_listen: loopback(8081),
             admin_listen: loopback(8082),
             public_url: None,
@@ -101,6 +107,11 @@ impl Server {
     pub fn public_url(&self) -> String {
         let own = || format!("http://{}", self.control_listen);
         self.public_url.clone().unwrap_or_else(own).trim_end_matches('/').to_owned()
+    }
+
+    /// Where the gateway's certificates lie: `<data_dir>/certificates` if not set.
+    pub fn tls_certificates(&self, data_dir: &std::path::Path) -> PathBuf {
+        self.tls_certificates.clone().unwrap_or_else(|| data_dir.join("certificates"))
     }
 
     /// `/var/lib/rowhouse`, or `./rowhouse-data` for who cannot write there.

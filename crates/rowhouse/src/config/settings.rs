@@ -16,6 +16,14 @@ const fn setting(name: &'static str, what: &'static str) -> Setting {
 /// All settings.
 pub static SETTINGS: &[Setting] = &[
     setting("server.gateway_listen", "Where tenants' requests arrive."),
+    setting(
+        "server.tls_listen",
+        "Where tenants' requests arrive over TLS 1.2 and 1.3, with HTTP/2 by ALPN; nowhere if not set.",
+    ),
+    setting(
+        "server.tls_certificates",
+        "The folder of certificates for it: PEM, each `<host>.crt` (the chain) beside `<host>.key`; `_.example.com` for all names one step below, `default` for all others. Changes are taken in within seconds. `<data_dir>/certificates` if not set.",
+    ),
     setting("server.control_listen", "The control API."),
     setting("server.admin_listen", "Metrics and health; keep it on loopback or a private network."),
     setting(

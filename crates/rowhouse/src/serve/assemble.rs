@@ -12,7 +12,7 @@ use rowhouse_control::{
 };
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::OPERATOR_TENANT;
-use rowhouse_gateway::{Collaborators, Gateway, GatewayConfig, GatewayHandle, StoreConfig};
+use rowhouse_gateway::{Collaborators, Gateway, GatewayConfig, GatewayHandle, StoreConfig, TlsListen};
 use rowhouse_journal::Journal;
 use rowhouse_store::server::PrivateServer;
 use rowhouse_store::{Change, Notice};
@@ -60,7 +60,7 @@ impl House {
         started(&control, journal.node()).await?;
         reconciler.catch_up(&control).await.context("cannot build the directory")?;
         work.spawn(reconciler.run(control.clone(), stop.clone()));
-        let gateway = start_gateway(config, &control, &journal)?;
+        let gateway = start_gateway(config, data_dir, &control, &journal)?;
         let admin = Admin {
             gateway: gateway.metrics_reader(),
             journal: journal.clone(),
@@ -159,7 +159,12 @@ async fn caught_up(control: &Shared, journal: &Journal) {
     }
 }
 
-fn start_gateway(config: &Config, control: &Shared, journal: &Journal) -> anyhow::Result<GatewayHandle> {
+fn start_gateway(
+    config: &Config,
+    data_dir: &Path,
+    control: &Shared,
+    journal: &Journal,
+) -> anyhow::Result<GatewayHandle> {
     let mut settings = GatewayConfig::new(config.server.gateway_listen);
     settings.docs_url = config.server.public_url();
     settings.drain_timeout = config.server.drain.duration();
@@ -170,6 +175,10 @@ fn start_gateway(config: &Config, control: &Shared, journal: &Journal) -> anyhow
         StoreConfig { url, deadline }
     });
     settings.cores = config.server.gateway_threads.unwrap_or(settings.cores);
+    settings.tls = config.server.tls_listen.map(|listen| {
+        let certificates = config.server.tls_certificates(data_dir);
+        TlsListen { listen, certificates }
+    });
     let collaborators = Collaborators {
         directory: control.directory.clone(),
         peppers: control.peppers.clone(),

@@ -12,6 +12,7 @@ mod money;
 mod people;
 mod quotas;
 mod routing;
+mod splits;
 mod tables;
 mod tenants;
 
@@ -101,7 +102,7 @@ pub enum Noun {
     Tables(tables::TablesVerb),
     /// What runs behind the gateway.
     #[command(subcommand)]
-    Service(ListVerb),
+    Service(routing::ServiceVerb),
     /// Paths to services.
     #[command(subcommand)]
     Route(routing::RouteVerb),
@@ -181,9 +182,10 @@ pub async fn run(client: &Client, noun: Noun, json: bool) -> anyhow::Result<Exit
         Noun::Subscription(verb) => money::subscription(client, verb, json).await?,
         Noun::Invoice(verb) => money::invoice(client, verb, json).await?,
         Noun::Message(verb) => messages::message(client, verb, json).await?,
-        Noun::Service(verb) => {
+        Noun::Service(routing::ServiceVerb::Look(verb)) => {
             look("services", verb, &["name", "upstreams", "protocol", "reports_usage"]).await?
         }
+        Noun::Service(routing::ServiceVerb::Release(verb)) => splits::release(client, verb, json).await?,
         Noun::Route(routing::RouteVerb::Look(verb)) => look("routes", verb, ROUTE).await?,
         Noun::Route(routing::RouteVerb::Test(asked)) => return routing::test(client, asked, json).await,
         Noun::ResourceType(verb) => {

@@ -1,4 +1,4 @@
-//! Routes: looked at, and tried with a request that is not sent.
+//! Services and routes: looked at, and tried with a request that is not sent.
 
 use std::process::ExitCode;
 
@@ -9,6 +9,15 @@ use super::{Client, ListVerb};
 use crate::cli::exit_code_of;
 use crate::cli::resolve::{split_header, split_url};
 use crate::cli::show::show;
+
+/// `rowhouse service …`
+#[derive(Debug, Subcommand)]
+pub enum ServiceVerb {
+    #[command(flatten)]
+    Look(ListVerb),
+    #[command(flatten)]
+    Release(super::splits::ReleaseVerb),
+}
 
 /// `rowhouse route …`
 #[derive(Debug, Subcommand)]

@@ -1,0 +1,182 @@
+//! Active health: copies of services that say how they are asked are asked, by one core for all. What comes of it is a
+//! flag for each address that every core reads; of an address that nobody asks it stays down.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::{Request, Version};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rowhouse_domain::directory::Directory;
+use rowhouse_domain::routes::{HealthCheck, ProbeKind, Probed};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::body::UpstreamBody;
+use crate::connection::LocalExecutor;
+use crate::core::Core;
+
+/// From one look at what is due to the next: while somebody is to be asked, and while nobody is.
+const LOOK: Duration = Duration::from_millis(50);
+const LOOK_FOR_WORK: Duration = Duration::from_secs(1);
+/// `HTTP/1.1 200`
+const STATUS_BYTES: usize = 12;
+
+/// Which addresses are out. Shared by all cores.
+#[derive(Default)]
+pub(crate) struct Probes(Mutex<HashMap<Arc<str>, Arc<AtomicBool>>>);
+
+impl Probes {
+    /// The flag of an address; up while it is not well.
+    pub(crate) fn flag(&self, address: &Arc<str>) -> Arc<AtomicBool> {
+        let mut flags = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        flags.entry(address.clone()).or_default().clone()
+    }
+
+    /// Lets go of addresses that no core knows any more.
+    fn forget_unused(&self) {
+        let mut flags = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        flags.retain(|_, flag| Arc::strong_count(flag) > 1);
+    }
+}
+
+/// How an address is asked.
+#[derive(Clone, PartialEq)]
+struct Question {
+    check: HealthCheck,
+    http2: bool,
+}
+
+/// An address that is asked.
+struct Asked {
+    question: Question,
+    flag: Arc<AtomicBool>,
+    probed: Probed,
+    due: Instant,
+    /// Whether an answer is awaited.
+    waits: bool,
+}
+
+type All = Rc<RefCell<HashMap<Arc<str>, Asked>>>;
+
+/// Asks for ever; ends with the core's runtime.
+pub(crate) async fn run(core: Rc<Core>) {
+    let all = All::default();
+    let mut version = None;
+    loop {
+        let directory = core.shared.directory.current();
+        if version != Some(directory.version) {
+            version = Some(directory.version);
+            renew(&all, &directory, &core.shared.probes);
+        }
+        ask_those_due(&all);
+        let pause = if all.borrow().is_empty() { LOOK_FOR_WORK } else { LOOK };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// What the directory says is asked, and nothing else; who stays keeps what is known of it.
+fn renew(all: &All, directory: &Directory, probes: &Probes) {
+    let mut wanted: HashMap<Arc<str>, Question> = HashMap::new();
+    for service in directory.services.iter() {
+        let Some(check) = &service.health else { continue };
+        let addresses = service.upstreams.iter().chain(service.releases.iter().flat_map(|r| &r.upstreams));
+        for address in addresses {
+            let question = Question { check: check.clone(), http2: service.speaks_http2() };
+            wanted.entry(Arc::from(address.as_str())).or_insert(question);
+        }
+    }
+    let mut all = all.borrow_mut();
+    all.retain(|address, asked| {
+        let stays = wanted.get(address) == Some(&asked.question);
+        if !stays {
+            asked.flag.store(false, Ordering::Relaxed);
+        }
+        stays
+    });
+    for (address, question) in wanted {
+        let flag = probes.flag(&address);
+        let fresh = Asked { question, flag, probed: Probed::default(), due: Instant::now(), waits: false };
+        all.entry(address).or_insert(fresh);
+    }
+    drop(all);
+    probes.forget_unused();
+}
+
+fn ask_those_due(all: &All) {
+    let now = Instant::now();
+    for (address, asked) in all.borrow_mut().iter_mut().filter(|(_, own)| !own.waits && own.due <= now) {
+        asked.waits = true;
+        let (all, address, question) = (all.clone(), address.clone(), asked.question.clone());
+        tokio::task::spawn_local(async move {
+            let patience = Duration::from_millis(u64::from(question.check.timeout_ms));
+            let answer = tokio::time::timeout(patience, ask(&address, &question)).await;
+            let well = matches!(answer, Ok(Ok(true)));
+            let mut all = all.borrow_mut();
+            // Somebody else is asked by this address now, or nobody.
+            let Some(asked) = all.get_mut(&address).filter(|asked| asked.question == question) else {
+                return;
+            };
+            asked.note(&address, well);
+        });
+    }
+}
+
+impl Asked {
+    fn note(&mut self, address: &str, well: bool) {
+        self.waits = false;
+        self.due = Instant::now() + Duration::from_millis(u64::from(self.question.check.interval_ms));
+        if self.probed.note(well, &self.question.check) {
+            match self.probed.is_out() {
+                true => {
+                    tracing::warn!(upstream = address, "an upstream says that it is not well, or nothing")
+                }
+                false => tracing::info!(upstream = address, "an upstream is well"),
+            }
+        }
+        self.flag.store(self.probed.is_out(), Ordering::Relaxed);
+    }
+}
+
+/// Whether the copy is well.
+async fn ask(address: &str, question: &Question) -> io::Result<bool> {
+    let stream = TcpStream::connect(address).await?;
+    let path = &question.check.path;
+    match question.check.kind {
+        ProbeKind::Tcp => Ok(true),
+        ProbeKind::Http if question.http2 => ask_http2(stream, address, path).await.map_err(io::Error::other),
+        ProbeKind::Http => ask_http1(stream, address, path).await,
+    }
+}
+
+async fn ask_http1(mut stream: TcpStream, address: &str, path: &str) -> io::Result<bool> {
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nhost: {address}\r\nuser-agent: rowhouse-health\r\nconnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await?;
+    let mut line = [0; STATUS_BYTES];
+    stream.read_exact(&mut line).await?;
+    Ok(line.starts_with(b"HTTP/1.") && line[8] == b' ' && matches!(line[9], b'2' | b'3'))
+}
+
+async fn ask_http2(
+    stream: TcpStream,
+    address: &str,
+    path: &str,
+) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
+    let stream = TokioIo::new(crate::stream::Stream::Plain(stream));
+    let (mut sender, connection) =
+        http2::Builder::new(LocalExecutor).timer(TokioTimer::new()).handshake(stream).await?;
+    let connection = tokio::task::spawn_local(connection);
+    let request = Request::get(format!("http://{address}{path}")).version(Version::HTTP_2);
+    let answer = sender.send_request(request.body(UpstreamBody::Empty)?).await;
+    connection.abort();
+    let status = answer?.status();
+    Ok(status.is_success() || status.is_redirection())
+}
