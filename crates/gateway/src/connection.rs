@@ -26,6 +26,7 @@ use crate::idle::{Found, Use, Watched};
 use crate::metrics::bump;
 use crate::path::serve;
 use crate::stream::Stream;
+use crate::websocket::{Tunnel, carry};
 
 /// Spawns onto the core's own thread.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +53,8 @@ pub(crate) struct Peer {
     pub(crate) scheme: &'static str,
     /// What it says about its requests before they are parsed.
     pub(crate) heard: Heard,
+    /// What the connection turns into once its last answer has left.
+    pub(crate) tunnel: RefCell<Option<Tunnel>>,
 }
 
 /// What a connection's bytes say about its requests, and of the one that is being served.
@@ -193,10 +196,11 @@ fn welcome(core: &Rc<Core>, builder: &Rc<auto::Builder<LocalExecutor>>, (stream,
         let peer = Rc::new(peer_of(&core, peer, is_tls, heard.clone()));
         let seen = Rc::new(Use::default());
         let stream = Watched { stream, seen: seen.clone() };
-        let io = TokioIo::new(Tapped { stream, heard, greeted: false });
-        let serving = (core.clone(), seen.clone());
+        let tapped = Rc::new(RefCell::new(Some(Tapped { stream, heard, greeted: false })));
+        let io = TokioIo::new(Lent { own: tapped.clone(), peer: peer.clone() });
+        let serving = (core.clone(), seen.clone(), peer.clone());
         let service = service_fn(move |request| {
-            let (core, peer) = (serving.0.clone(), peer.clone());
+            let (core, peer) = (serving.0.clone(), serving.2.clone());
             let answering = serving.1.answer();
             peer.heard.next();
             async move { Ok::<_, Infallible>(answering.until_sent(serve(core, peer, request).await)) }
@@ -220,10 +224,15 @@ fn welcome(core: &Rc<Core>, builder: &Rc<auto::Builder<LocalExecutor>>, (stream,
                 polled => polled,
             }
         });
-        if let Err(error) = ended.await
-            && is_malformed(&*error)
-        {
-            bump(&core.metrics.connections_malformed, 1);
+        let ended = ended.await;
+        // Taken in any case: the tunnel knows the peer that holds it.
+        let tunnel = peer.tunnel.take();
+        match (ended, tunnel, tapped.take()) {
+            (Ok(()), Some(tunnel), Some(tapped)) => {
+                carry(&core, &peer, tunnel, tapped.stream, || ticket.draining()).await;
+            }
+            (Err(error), ..) if is_malformed(&*error) => bump(&core.metrics.connections_malformed, 1),
+            _ => {}
         }
         bump(&core.metrics.connections_closed, 1);
         drop((ticket, counted));
@@ -310,11 +319,60 @@ fn peer_of(core: &Core, peer: SocketAddr, is_tls: bool, heard: Heard) -> Peer {
         trusted: core.shared.config.trusted_proxies.contains(&address),
         scheme: if is_tls { "https" } else { "http" },
         heard,
+        tunnel: RefCell::default(),
     }
 }
 
 fn is_malformed(error: &(dyn std::error::Error + 'static)) -> bool {
     error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse)
+}
+
+/// A stream that hyper has until the connection turns into something else. hyper could hand it back only if it could be
+/// sent between threads; so it is lent, and taken back when hyper is done. What the client says from then on, hyper
+/// does not get to read.
+struct Lent {
+    own: Rc<RefCell<Option<Tapped>>>,
+    peer: Rc<Peer>,
+}
+
+impl Lent {
+    fn with<T>(&self, act: impl FnOnce(Pin<&mut Tapped>) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match self.own.borrow_mut().as_mut() {
+            Some(own) => act(Pin::new(own)),
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+}
+
+impl AsyncRead for Lent {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.peer.tunnel.borrow().is_some() {
+            return Poll::Pending;
+        }
+        self.with(|own| own.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Lent {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.with(|own| own.poll_write(cx, buf))
+    }
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|own| own.poll_flush(cx))
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|own| own.poll_shutdown(cx))
+    }
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.with(|own| own.poll_write_vectored(cx, bufs))
+    }
+    fn is_write_vectored(&self) -> bool {
+        self.own.borrow().as_ref().is_some_and(AsyncWrite::is_write_vectored)
+    }
 }
 
 /// A stream whose bytes are heard before they are parsed.

@@ -31,6 +31,7 @@ mod tls;
 mod tokens;
 mod upstream;
 mod view;
+mod websocket;
 
 pub use gateway::{Collaborators, Gateway, GatewayConfig, GatewayHandle, StartError};
 pub use limits::{LimitCosts, LimitCounts, StoreConfig, limit_costs};

@@ -1,8 +1,11 @@
 //! Step 9: the answer, and the record of it. A refusal is recorded before it leaves; an upstream's answer when
 //! its last frame has been read and before it is handed on.
 
+use std::time::Instant;
+
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
+use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 use rowhouse_domain::id::RequestId;
 use rowhouse_domain::refusal::{MEDIA_TYPE, Problem, Refusal, kind};
@@ -12,8 +15,9 @@ use super::headers::strip;
 use super::prepare::REQUEST_ID;
 use super::usage::reported;
 use super::{Recording, Stop, grpc};
-use crate::body::AnswerBody;
+use crate::body::{AnswerBody, AnswerSource};
 use crate::limits;
+use crate::websocket::Tunnel;
 
 /// Passes an upstream's answer on.
 pub(super) fn forwarded(answered: Answered, mut recording: Box<Recording>) -> Response<AnswerBody> {
@@ -28,9 +32,30 @@ pub(super) fn forwarded(answered: Answered, mut recording: Box<Recording>) -> Re
         edits.apply(&mut parts.headers);
     }
     say_ours(&mut parts.headers, &recording);
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        return switched(parts, source, until, recording);
+    }
     // The version is the connection's, not the message's (RFC 9112 §2.3); hyper writes 1.0 to clients that speak it.
     parts.version = Version::HTTP_11;
     Response::from_parts(parts, AnswerBody::passing(source, recording, until.into()))
+}
+
+/// A request that becomes a WebSocket: once the answer has left, the connection carries it, and its record.
+fn switched(
+    mut answer: Parts,
+    source: AnswerSource,
+    until: Instant,
+    mut recording: Box<Recording>,
+) -> Response<AnswerBody> {
+    answer.version = Version::HTTP_11;
+    answer.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    answer.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    if let (AnswerSource::Http1(exchange, _), Some(parts)) = (source, recording.websocket.take()) {
+        let (upstream, arrived) = exchange.into_stream();
+        let (peer, idle) = (recording.peer.clone(), until.saturating_duration_since(recording.started));
+        peer.tunnel.replace(Some(Tunnel { upstream, arrived, recording, parts: *parts, idle }));
+    }
+    Response::from_parts(answer, AnswerBody::Whole(None))
 }
 
 /// Answers a refusal as a problem (RFC 9457).

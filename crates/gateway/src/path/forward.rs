@@ -13,6 +13,7 @@ use super::{Recording, Stop};
 use crate::body::{AnswerSource, BodyError, BodyFate};
 use crate::core::Core;
 use crate::upstream::{Connection, ExchangeError, InFlight, Message, SendError, Sending, Upstream};
+use crate::websocket;
 
 /// The head of an upstream's answer, and where the rest comes from.
 pub(crate) struct Answered {
@@ -164,7 +165,10 @@ async fn wait(
     .await;
     recording.upstream_us = Some(u64::try_from(now.elapsed().as_micros()).unwrap_or(u64::MAX));
     match outcome {
-        Some(Ok((response, _))) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+        Some(Ok((response, _)))
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS
+                && !(recording.websocket.is_some() && websocket::is_granted(response.headers())) =>
+        {
             let stop = Stop::new(&kind::UPSTREAM_FAILED, "The service changed the protocol unasked.");
             Err(Failure::Broken(None, stop))
         }

@@ -10,6 +10,7 @@ mod examine;
 mod forward;
 mod grpc;
 mod headers;
+mod judge;
 mod limit;
 mod onward;
 mod prepare;
@@ -22,6 +23,7 @@ mod together;
 mod traceparent;
 mod usage;
 
+pub(crate) use judge::judge;
 pub(crate) use recording::Recording;
 pub(crate) use serve::serve;
 pub(crate) use stop::Stop;

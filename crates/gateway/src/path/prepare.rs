@@ -26,6 +26,7 @@ use crate::connection::Peer;
 use crate::core::Core;
 use crate::upstream::{Care, Message, Outbound};
 use crate::view::View;
+use crate::websocket;
 
 pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -198,6 +199,13 @@ pub(crate) fn prepare(
     let route = &view.directory.routes.routes()[chosen.route].definition;
     let body = bounded(&parts.headers, body, route.body_max_bytes, recording)?;
     let http2 = view.services[chosen.service].http2;
+    let becomes_websocket =
+        route.websocket && !http2 && matches!(body, UpstreamBody::Empty) && websocket::is_asked(&parts);
+    if becomes_websocket {
+        let mut asked = parts.clone();
+        asked.extensions.clear();
+        recording.websocket = Some(Box::new(asked));
+    }
 
     let told = chosen.tenant.map(|tenant| {
         let service = (chosen.service, &view.services[chosen.service].name);
@@ -219,7 +227,9 @@ pub(crate) fn prepare(
     };
     let message = match http2 {
         true => Message::Http2(Box::new(http2_request(&onward, &parts, chosen.target, body)?)),
-        false => Message::Http1(Box::new(http1_request(&onward, &parts, &chosen.target, body))),
+        false => {
+            Message::Http1(Box::new(http1_request(&onward, &parts, &chosen.target, body, becomes_websocket)))
+        }
     };
     let idempotent = is_idempotent(parts.method.as_str());
     let millis = |ms: u32| Duration::from_millis(u64::from(ms));
@@ -268,12 +278,21 @@ pub(super) fn too_large(max_bytes: u64) -> Stop {
 /// A little more than most heads need.
 const HEAD_BYTES_USUAL: usize = 2048;
 
-fn http1_request(onward: &Onward<'_>, parts: &Parts, target: &PathAndQuery, body: UpstreamBody) -> Outbound {
+fn http1_request(
+    onward: &Onward<'_>,
+    parts: &Parts,
+    target: &PathAndQuery,
+    body: UpstreamBody,
+    becomes_websocket: bool,
+) -> Outbound {
     let mut head = Vec::with_capacity(HEAD_BYTES_USUAL);
     let mut put = |pieces: [&[u8]; 4]| pieces.into_iter().for_each(|piece| head.extend_from_slice(piece));
     put([parts.method.as_str().as_bytes(), b" ", target.as_str().as_bytes(), b" HTTP/1.1\r\n"]);
     put([b"host", b": ", onward.authority.as_bytes(), b"\r\n"]);
     onward.each(|name, value| put([name.as_str().as_bytes(), b": ", value, b"\r\n"]));
+    if becomes_websocket {
+        head.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
+    }
     // RFC 9110 §8.6: methods that usually have a body say that there is none.
     let sized = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH)
         || parts.headers.contains_key(CONTENT_LENGTH);

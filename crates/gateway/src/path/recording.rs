@@ -5,13 +5,15 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use rowhouse_domain::access::{PermissionId, Principal, PrincipalKind};
 use rowhouse_domain::directory::Quota;
 use rowhouse_domain::id::{OPERATOR_TENANT, TenantId};
 use rowhouse_domain::keys::{Presented, PublicId};
+use rowhouse_domain::metering::quantity::Quantity;
 use rowhouse_domain::refusal::{Fault, Kind, Refusal};
-use rowhouse_domain::routes::Matched;
+use rowhouse_domain::routes::{CountWhen, Matched};
 use rowhouse_journal::{AppendError, AuditMark, Class, Outcome, Protocol, RequestRecord, UsagePairs};
 use uuid::Uuid;
 
@@ -26,6 +28,7 @@ use crate::metrics::Counted;
 use crate::quotas::Reservation;
 use crate::upstream::InFlight;
 use crate::view::View;
+use crate::websocket::Passed;
 
 /// The status recorded for a client that went away before it was answered.
 const CLIENT_GONE: u16 = 499;
@@ -63,7 +66,11 @@ pub(crate) struct Recording {
     pub(crate) bytes_out: u64,
     /// Whether a refusal is told as gRPC has it.
     pub(crate) is_grpc: bool,
-    peer: Rc<Peer>,
+    /// The request, if it asks to become a WebSocket and may.
+    pub(crate) websocket: Option<Box<Parts>>,
+    /// Messages of it, both ways.
+    messages: u64,
+    pub(crate) peer: Rc<Peer>,
     clock_stepped: bool,
     public_id: Option<PublicId>,
     protocol: Protocol,
@@ -117,6 +124,8 @@ impl Recording {
             body: None,
             bytes_out: 0,
             is_grpc: grpc::is_grpc(request.version(), headers),
+            websocket: None,
+            messages: 0,
             clock_stepped,
             public_id: None,
             protocol: if request.version() == Version::HTTP_2 { Protocol::Http2 } else { Protocol::Http1 },
@@ -209,6 +218,20 @@ impl Recording {
     /// The answer is complete: its last frame is about to leave.
     pub(crate) fn served(mut self: Box<Self>) {
         let _ = self.write(&End { outcome: Outcome::Served, status: None, refusal: None });
+    }
+
+    /// What passed while it was a WebSocket.
+    pub(crate) fn tunnelled(&mut self, up: Passed, down: Passed) {
+        let watch = BodyWatch::default();
+        watch.bytes.set(up.bytes);
+        self.body = Some(Rc::new(watch));
+        self.bytes_out = down.bytes;
+        self.messages = up.messages.saturating_add(down.messages);
+    }
+
+    /// Nothing is written of it.
+    pub(crate) fn forget(mut self: Box<Self>) {
+        self.written = true;
     }
 
     /// The upstream broke off in the middle of its answer.
@@ -309,7 +332,12 @@ impl Recording {
         let counted = rules.iter().filter(|(meter, _, when)| {
             when.counts(self.upstream_status) && !self.reported.iter().any(|(known, _)| **known == **meter)
         });
-        let counted = counted.map(|(meter, quantity, _)| (&**meter, quantity.units()));
+        let messages = i128::from(self.messages);
+        let units = |quantity: &Quantity, when: CountWhen| match when {
+            CountWhen::Message => quantity.units().saturating_mul(messages),
+            _ => quantity.units(),
+        };
+        let counted = counted.map(|(meter, quantity, when)| (&**meter, units(quantity, *when)));
         let reported = self.reported.iter().map(|(meter, quantity)| (&**meter, quantity.units()));
         for (meter, units) in reported.chain(counted) {
             if pairs.push(meter, units).is_err() {

@@ -26,3 +26,4 @@ mod transforms;
 mod upstream;
 mod upstreams;
 mod versions;
+mod websocket;

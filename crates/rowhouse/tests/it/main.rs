@@ -12,6 +12,7 @@ mod platform;
 mod power;
 mod quotas;
 mod registration;
+mod releases;
 mod services;
 mod source;
 mod tenancy;

@@ -5,6 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
+use tokio::net::TcpStream;
 
 use super::chunks::Chunks;
 use super::head::{self, BadAnswer, Framing};
@@ -200,6 +201,11 @@ impl Exchange {
     /// Bytes of the body to come, if that is known.
     pub(crate) fn left(&self) -> Option<u64> {
         if let Answer::Length(left) = self.answer { Some(left) } else { None }
+    }
+
+    /// The connection itself, and what has arrived behind the head of the answer: what is spoken there is no HTTP any more.
+    pub(crate) fn into_stream(self) -> (TcpStream, Bytes) {
+        (self.wire.into_stream(), self.arrived)
     }
 
     /// The connection, if it can take another request: both sides are through, and nothing came behind the answer.

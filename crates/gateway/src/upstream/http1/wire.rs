@@ -41,6 +41,11 @@ impl Wire {
         Wire { stream, scratch, alarm: Alarm::default(), idle_looks: 0 }
     }
 
+    /// The socket alone.
+    pub(super) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// Whether nothing came since the last answer: neither its end nor bytes that nobody asked for. Costs no system
     /// call, because the last read has emptied the socket and the runtime is told of what comes later.
     pub(crate) fn is_quiet(&self) -> bool {

@@ -18,7 +18,7 @@ pub enum ReleaseVerb {
         /// The service.
         name: String,
     },
-    /// Give a release to some: to tenants, to a share, or to whoever sends a header. Replaces what led to that release.
+    /// Give a release to tenants, to a share of all, or to whoever sends a header.
     Split(NewSplit),
     /// Lead nobody to a release any more, unless it is the default.
     Unsplit {
@@ -28,7 +28,7 @@ pub enum ReleaseVerb {
         #[arg(long)]
         release: String,
     },
-    /// Make a release the default for everybody who is not pinned to another one.
+    /// Make a release the default for everybody who is not pinned.
     Promote {
         /// The service.
         name: String,
@@ -36,7 +36,7 @@ pub enum ReleaseVerb {
         #[arg(long)]
         release: String,
     },
-    /// Take the last change of a service's splits back, a promotion among them.
+    /// Take the last change of a service's splits back.
     Rollback {
         /// The service.
         name: String,
