@@ -17,6 +17,8 @@ pub enum Topic {
     Outbox,
     /// Sagas that may be taken further now.
     Sagas,
+    /// Operations that are over, or wait for a person: for who follows one.
+    Operations,
     /// Places: where tenants lie, and what they may do there.
     Places,
     /// What runs on its own for tenants.
@@ -29,7 +31,7 @@ pub enum Topic {
     Messages,
 }
 
-const TOPICS: usize = 8;
+const TOPICS: usize = 9;
 
 /// The bells of one store.
 #[derive(Debug, Clone)]

@@ -19,12 +19,12 @@ use super::door::{Door, Rejection};
 use super::ingestion::{Accepted, LANE};
 use super::reported::Reported;
 use super::{EVENTS_MAX, PROJECTION};
-use crate::api::{Answer, Caller, Parameters};
+use crate::api::{Answer, Caller, Parameters, preferred_wait};
 use crate::projection::Source;
 use crate::{Control, Shared};
 
 /// Longest wait that `Prefer: wait` can ask for.
-const WAIT_MAX_S: u64 = 30;
+const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// How events are taken.
 #[derive(Debug, Clone, Deserialize, IntoParams)]
@@ -119,7 +119,7 @@ pub async fn report_events(
     }
     let reported: Vec<Reported> = batch.accepted.iter().map(|(_, event)| event.clone()).collect();
     let place = control.ingestion.accept(&reported).await?;
-    if let Some(wait) = wait(&headers)
+    if let Some(wait) = preferred_wait(&headers, WAIT_MAX)
         && let Some(counted) = counted(&control, &permit, &batch, &place, wait).await?
     {
         return Ok((StatusCode::OK, Json(counted)).into_response());
@@ -187,20 +187,6 @@ fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Result<UsageEvent, Even
         1..=EVENTS_MAX => Ok(events),
         _ => Err(Refusal::new(&kind::TOO_LARGE, format!("A batch has at most {EVENTS_MAX} events."))),
     }
-}
-
-/// `Prefer: wait=5` (RFC 7240 §4.3), or `wait` alone for as long as we do.
-fn wait(headers: &HeaderMap) -> Option<Duration> {
-    let given = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
-    let mut preferences = given.flat_map(|value| value.split([',', ';'])).map(str::trim);
-    let seconds = preferences.find_map(|preference| match preference.split_once('=') {
-        Some((name, seconds)) if name.trim() == "wait" => {
-            seconds.trim().trim_matches('"').parse::<u64>().ok()
-        }
-        None if preference == "wait" => Some(WAIT_MAX_S),
-        _ => None,
-    })?;
-    Some(Duration::from_secs(seconds.min(WAIT_MAX_S)))
 }
 
 /// How the events fared, once they are projected; `None` when that takes longer than `wait`.

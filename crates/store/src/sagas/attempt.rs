@@ -11,6 +11,7 @@ use super::log::{Event, Log, Tries};
 use super::{Action, Done, Kind, Run, Saga, State, Step, StepError, StepResult};
 use crate::pool::StoreError;
 use crate::transaction::Transaction;
+use crate::wake::Topic;
 
 /// A long action renews its lease this often.
 const RENEW: Duration = Duration::from_secs(LEASE_S as u64 / 3);
@@ -274,6 +275,7 @@ impl<C: Send + Sync> Engine<C> {
         state: State,
         problem: &Value,
     ) -> Result<(), StoreError> {
+        transaction.touch(Topic::Operations);
         transaction
             .execute(
                 "UPDATE lifecycle.sagas SET state = $2, problem = coalesce(problem, '{}') || $3 WHERE saga_id = $1",

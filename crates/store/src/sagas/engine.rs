@@ -302,6 +302,7 @@ impl<C: Send + Sync> Engine<C> {
     ) -> Result<(), Halt> {
         let last = kind.steps.last().and_then(|step| log.output(step.name));
         let result = if state == State::Done { last } else { None };
+        transaction.touch(Topic::Operations);
         transaction
             .execute(
                 "UPDATE lifecycle.sagas SET state = $2, result = $3, finished_at = $4, executor = NULL, lease_until = NULL \

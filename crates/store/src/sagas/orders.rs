@@ -201,6 +201,7 @@ async fn decide(
         )
         .await?;
     transaction.touch(Topic::Sagas);
+    transaction.touch(Topic::Operations);
     Ok(failed)
 }
 
@@ -227,5 +228,6 @@ pub async fn cancel(transaction: &Transaction, saga: Uuid, reason: Reason<'_>) -
     let problem = json!({ "code": "lifecycle.cancelled", "cause": reason.words, "by": reason.by });
     transaction.execute(sql, &[&saga, &problem, &transaction.store().clock().now()]).await?;
     transaction.touch(Topic::Sagas);
+    transaction.touch(Topic::Operations);
     Ok(state)
 }

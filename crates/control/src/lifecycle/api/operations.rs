@@ -1,12 +1,16 @@
 //! `/v1/operations`: following long changes, and what a person decides about them.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use rowhouse_domain::id::OperationId;
 use rowhouse_domain::refusal::{Refusal, kind};
+use rowhouse_store::Topic;
 use serde::Deserialize;
+use tokio::time::{Instant, timeout_at};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -14,11 +18,16 @@ use utoipa_axum::routes;
 use super::frame::{Opened, close, open};
 use crate::Shared;
 use crate::api::idempotency::{Idempotency, Kept};
-use crate::api::{Answer, Body, Caller, List, Page, Parameters, cursor, path_id};
+use crate::api::{Answer, Body, Caller, List, Page, Parameters, cursor, path_id, preferred_wait};
 use crate::lifecycle::decisions::{self, Decision};
 use crate::lifecycle::explain::{self, Explanation};
 use crate::lifecycle::operations::{self, Operation, OperationState};
 use crate::lifecycle::queries::{self, Filter};
+
+/// Longest wait for an operation's end that `Prefer: wait` can ask for: shorter than what a server that stops waits for open requests.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+/// How often it is looked at meanwhile.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Operations and decisions about them.
 pub fn routes() -> OpenApiRouter<Shared> {
@@ -84,7 +93,7 @@ fn states(wanted: Option<&str>) -> Result<Option<Vec<String>>, Refusal> {
     Ok(Some(all))
 }
 
-/// One operation.
+/// One operation; with `Prefer: wait=5`, once it is over or waits for a person, if that is not too long.
 #[utoipa::path(get, path = "/v1/operations/{operation}", operation_id = "lifecycle.get_operation",
     tag = "lifecycle", params(("operation" = String, Path, description = "`operation_…`")),
     responses((status = 200, body = Operation)))]
@@ -92,14 +101,23 @@ async fn get_operation(
     State(control): State<Shared>,
     caller: Caller,
     Path(id): Path<String>,
+    headers: HeaderMap,
 ) -> Answer<Json<Operation>> {
     let id: OperationId = path_id(&id)?;
     let scope = caller.scope(None)?;
     let permit = caller.permit("operation:read", scope)?;
-    let transaction = control.store.read(&permit).await?;
-    let operation = operations::view_of(&transaction, id, caller.is_operator()).await?;
-    transaction.finish().await?;
-    Ok(Json(operation))
+    let until = Instant::now() + preferred_wait(&headers, WAIT_MAX).unwrap_or_default();
+    let mut ended = control.store.touched(Topic::Operations);
+    loop {
+        let transaction = control.store.read(&permit).await?;
+        let operation = operations::view_of(&transaction, id, caller.is_operator()).await?;
+        transaction.finish().await?;
+        if operation.state != OperationState::Running || Instant::now() >= until {
+            return Ok(Json(operation));
+        }
+        // Another process may have ended it, which rings no bell here.
+        let _ = timeout_at(until.min(Instant::now() + LOOK), ended.changed()).await;
+    }
 }
 
 /// Why an operation stands where it stands, and what may be done about it. For the operator.

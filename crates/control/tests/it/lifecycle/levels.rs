@@ -67,6 +67,27 @@ async fn an_operation_tells_its_steps_and_a_tenant_begins_with_an_owner_and_a_pl
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_an_operation_is_answered_once_it_is_over() {
+    let stage = Stage::start().await;
+    let id = stage.ask_for("acme", "basic", "shared").await;
+    let path = format!("/v1/operations/{id}");
+    let waited = |wait: &'static str| stage.call_with(("prefer", wait), "GET", &path, json!({}));
+    // Nobody executes it yet.
+    assert_eq!(waited("wait=1").await.1["state"], "running");
+    let engine = lifecycle::engine(stage.control());
+    let ((_, told), executed) = tokio::join!(waited("wait=5"), stage.execute(&engine, &id));
+    assert_eq!((&told["state"], &executed["state"]), (&json!("done"), &json!("done")));
+    assert_eq!(told["result"], executed["result"]);
+    // What is over already, or is not there, is not waited for.
+    let begun = tokio::time::Instant::now();
+    assert_eq!(waited("wait=5").await.1["state"], "done");
+    let other = "/v1/operations/operation_01h455vb4pex5vsknk084sn02q";
+    assert_eq!(stage.call_with(("prefer", "wait=5"), "GET", other, json!({})).await.0, 404);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(4));
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_idempotency_key_twice_is_one_tenant() {
     let stage = Stage::start().await;
     let body = json!({"code": "acme", "company_name": "Acme GmbH", "tier": "basic"});
