@@ -278,7 +278,9 @@ fn run(
         }
         if is_first {
             tokio::task::spawn_local(probes::run(core.clone()));
-            core.shared.tls.clone().map(|tls| tokio::task::spawn_local(tls.tend()));
+            if let Some(tls) = core.shared.tls.clone() {
+                tokio::task::spawn_local(tls.tend());
+            }
         }
         accept_loop(core.clone(), listener, tls_listener, stopped).await;
         if let Some(store) = &core.store {

@@ -106,8 +106,8 @@ impl Conditions {
     /// A request that meets both, in words: what stands beside method and path.
     pub(super) fn example_with(&self, other: &Conditions) -> String {
         let value = |name: &str, a: &BTreeMap<String, String>, b: &BTreeMap<String, String>| {
-            let named = [a.get(name), b.get(name)].into_iter().flatten();
-            named.filter(|value| *value != ANY).next().map_or("x", |value| value).to_owned()
+            let mut named = [a.get(name), b.get(name)].into_iter().flatten();
+            named.find(|value| *value != ANY).map_or("x", |value| value).to_owned()
         };
         let mut words = Vec::new();
         let query: std::collections::BTreeSet<_> = self.query.keys().chain(other.query.keys()).collect();

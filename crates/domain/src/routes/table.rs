@@ -151,7 +151,7 @@ impl RouteTable {
             .iter()
             .map(|definition| compile(definition, services, permissions))
             .collect::<Result<Vec<_>, _>>()?;
-        routes.sort_by(|a, b| precedence(a).cmp(&precedence(b)));
+        routes.sort_by_key(precedence);
         refuse_conflicts(&routes)?;
         let mut tree = Tree::default();
         routes.iter().enumerate().for_each(|(index, route)| tree.insert(&route.pattern, index));

@@ -58,9 +58,9 @@ impl Choosing<'_> {
             }
             (Balancing::Weighted, _) if !self.turns.is_empty() => {
                 let from = self.turn % self.turns.len();
-                let turns = self.turns[from..].iter().chain(&self.turns[..from]).copied();
+                let mut turns = self.turns[from..].iter().chain(&self.turns[..from]).copied();
                 // One without a weight is asked when no other can be.
-                turns.filter(fit).next().or_else(|| all().next())
+                turns.find(fit).or_else(|| all().next())
             }
             (Balancing::PeakEwma, _) => self.cheaper_of_two(all, copies),
             _ => all().min_by_key(|place| behind(*place)),
