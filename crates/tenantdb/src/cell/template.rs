@@ -23,8 +23,11 @@ const DOING: &str = "making a template";
 /// What a database is, as a digest over its catalog: what was added to what the server brings, and what was changed of that.
 pub(crate) type Likeness = String;
 
-/// Templates that this process made, by host, port and name.
-static MADE: LazyLock<Mutex<HashMap<(String, u16, String), Likeness>>> = LazyLock::new(Mutex::default);
+/// Templates by host, port and name.
+type Templates = HashMap<(String, u16, String), Likeness>;
+
+/// Those that this process made.
+static MADE: LazyLock<Mutex<Templates>> = LazyLock::new(Mutex::default);
 
 /// A template that may be copied now.
 #[derive(Debug, Clone)]
