@@ -103,6 +103,8 @@ ids! {
     KeyId = "key";
     /// A right given to a principal.
     GrantId = "grant";
+    /// A named set of principals of one tenant.
+    GroupId = "group";
     /// An audit event.
     EventId = "event";
     /// A long-running change that a client follows.

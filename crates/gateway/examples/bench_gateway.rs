@@ -132,6 +132,7 @@ fn routes(whole: bool) -> Vec<RouteDefinition> {
         methods: vec!["GET".to_owned()],
         permission: whole.then(|| "stamp:read".to_owned()),
         public: !whole,
+        resource: None,
         resource_from: Some("id".to_owned()),
         metering: match whole {
             true => vec![MeteringRule {

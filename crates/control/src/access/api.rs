@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use jiff::Timestamp;
-use rowhouse_domain::access::{GrantEffect, GrantTarget};
+use rowhouse_domain::access::{self, GrantEffect, GrantTarget, ResourceName};
 use rowhouse_domain::id::GrantId;
 use rowhouse_domain::refusal::{Refusal, kind};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::explain::{Explanation, Question, explain};
+use super::member::HolderBody;
 use super::queries::{self, Filter, GrantRow};
+use super::resources_api::ThingBody;
 use super::{Authority, NewGrant, grant, take_back};
 use crate::Shared;
 use crate::api::idempotency::{Idempotency, Kept};
@@ -26,19 +28,26 @@ pub fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(list_grants, create_grant))
         .routes(routes!(get_grant, delete_grant))
         .routes(routes!(explain_access))
+        .merge(super::authzen::routes())
+        .merge(super::groups_api::routes())
+        .merge(super::resources_api::routes())
         .merge(super::roles_api::routes())
         .merge(super::simulate::routes())
 }
 
-/// `?tenant=&principal=&limit=&cursor=`.
+/// `?tenant=&principal=&role=&resource=&limit=&cursor=`.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct GrantParameters {
     /// Which tenant.
     tenant: Option<String>,
-    /// Only grants of this principal: its id.
+    /// Only grants of this principal or group: its id.
     principal: Option<String>,
+    /// Only grants of this role.
+    role: Option<String>,
+    /// Only grants on exactly this thing: `type:id`.
+    resource: Option<String>,
     /// 1 to 200, default 50.
     limit: Option<u32>,
     /// `next_cursor` of the page before.
@@ -49,14 +58,16 @@ pub struct GrantParameters {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GrantBody {
-    /// Whom it is for: a user or a service account.
-    principal: PrincipalBody,
+    /// Whom it is for.
+    principal: HolderBody,
     /// `allow` (the default) or `deny`.
     effect: Option<String>,
     /// A role.
     role: Option<String>,
     /// A permission `type:action`, or a pattern.
     permission: Option<String>,
+    /// On which thing and what it holds; the whole tenant if not said.
+    resource: Option<ThingBody>,
     /// From this instant, RFC 3339.
     #[schema(value_type = Option<String>)]
     valid_from: Option<Timestamp>,
@@ -73,10 +84,11 @@ pub struct GrantBody {
 pub struct GrantAnswer {
     id: String,
     tenant: String,
-    principal: PrincipalBody,
+    principal: HolderBody,
     effect: &'static str,
     role: Option<String>,
     permission: Option<String>,
+    resource: Option<ThingBody>,
     valid_from: Option<String>,
     valid_until: Option<String>,
     reason: String,
@@ -93,23 +105,23 @@ impl GrantAnswer {
             GrantTarget::Role(role) => (Some(role.clone()), None),
             GrantTarget::Permission(permission) => (None, Some(permission.clone())),
         };
-        let time =
-            |us: i64| Timestamp::from_microsecond(us).map_or_else(|_| us.to_string(), |t| t.to_string());
-        let state = match () {
-            () if row.removed_at.is_some() => "removed",
-            () if definition.valid_from_us.is_some_and(|from| now_us < from) => "pending",
-            () if definition.valid_until_us.is_some_and(|until| now_us >= until) => "expired",
-            () => "active",
+        let time = |us| queries::bound(us).map(|time| time.to_string());
+        let state = match definition.interval.state(now_us) {
+            _ if row.removed_at.is_some() => "removed",
+            access::State::Pending => "pending",
+            access::State::Active => "active",
+            access::State::Expired | access::State::Never => "expired",
         };
         GrantAnswer {
             id: row.id.to_string(),
             tenant: row.tenant.to_string(),
-            principal: definition.principal.into(),
-            effect: if definition.effect == GrantEffect::Allow { "allow" } else { "deny" },
+            principal: definition.holder.into(),
+            effect: definition.effect.as_str(),
             role,
             permission,
-            valid_from: definition.valid_from_us.map(time),
-            valid_until: definition.valid_until_us.map(time),
+            resource: definition.resource.as_ref().map(ThingBody::from),
+            valid_from: time(definition.interval.from_us),
+            valid_until: time(definition.interval.until_us),
             reason: row.reason.clone(),
             granted_by: row.granted_by.clone(),
             created_at: row.created_at.to_string(),
@@ -133,9 +145,10 @@ fn parse(body: GrantBody) -> Result<NewGrant, Refusal> {
         Some(_) => return Err(wrong("/effect", "allow or deny")),
     };
     Ok(NewGrant {
-        principal: body.principal.parse("/principal")?,
+        holder: body.principal.parse("/principal")?,
         effect,
         target,
+        resource: body.resource.map(ResourceName::from),
         valid_from: body.valid_from,
         valid_until: body.valid_until,
         reason: body.reason,
@@ -156,12 +169,14 @@ async fn list_grants(
     let permit = caller.permit("grant:read", scope)?;
     let page = Page { tenant: asked.tenant, limit: asked.limit, cursor: asked.cursor };
     let size = page.size()?;
-    let query = format!("grants {scope:?} {:?}", asked.principal);
+    let query = format!("grants {scope:?} {:?} {:?} {:?}", asked.principal, asked.role, asked.resource);
     let after: Option<GrantId> = cursor::after(&control, &query, page.cursor.as_deref())?;
     let principal = asked.principal.as_deref().map(principal_id).transpose()?;
-    let filter = Filter { tenant: scope.map(|tenant| tenant.0), principal, after: after.map(|id| id.0) };
+    let resource = asked.resource.as_deref().map(thing_of).transpose()?;
+    let (tenant, after) = (scope.map(|tenant| tenant.0), after.map(|id| id.0));
+    let filter = Filter { tenant, principal, role: asked.role, resource, after };
     let transaction = control.store.read(&permit).await?;
-    let mut rows = queries::list(&transaction, filter, size + 1).await?;
+    let mut rows = queries::list(&transaction, &filter, size + 1).await?;
     transaction.finish().await?;
     let next_cursor = cursor::cut(&control, &query, &mut rows, size, |row| row.id.to_string());
     let now_us = control.clock().now_us();
@@ -172,10 +187,21 @@ async fn list_grants(
 fn principal_id(text: &str) -> Result<uuid::Uuid, Refusal> {
     let kind = match text.split('_').next() {
         Some("user") => "user",
+        Some("group") => "group",
         _ => "service_account",
     };
-    let body = PrincipalBody { kind: kind.to_owned(), id: text.to_owned() };
-    Ok(body.parse("/principal")?.id)
+    let body = HolderBody { kind: kind.to_owned(), id: text.to_owned() };
+    Ok(queries::holder_id(body.parse("/principal")?))
+}
+
+/// `type:id`.
+pub(super) fn thing_of(text: &str) -> Result<ResourceName, Refusal> {
+    let wrong = || {
+        let refusal = Refusal::new(&kind::INVALID, "The resource is not well-formed.");
+        refusal.field("/resource", "malformed", "type:id")
+    };
+    let (kind, id) = text.split_once(':').ok_or_else(wrong)?;
+    Ok(ResourceName { kind: kind.to_owned(), id: id.to_owned() })
 }
 
 /// Gives a role or permission to a principal; nobody gives what he does not hold.
@@ -257,12 +283,14 @@ pub struct ExplainBody {
     principal: PrincipalBody,
     /// What for: `type:action`.
     permission: String,
+    /// On which thing; the whole tenant if not said.
+    resource: Option<ThingBody>,
     /// When; now if not said.
     #[schema(value_type = Option<String>)]
     at: Option<Timestamp>,
 }
 
-/// Whether a principal may do something, and why. The same decision as the gateway's.
+/// Whether a principal may do something, and why: by which grant, through which groups. The same decision as the gateway's.
 #[utoipa::path(
     post, path = "/v1/access/explain", operation_id = "access.explain", tag = "access",
     params(TenantParameter), request_body = ExplainBody, responses((status = 200, body = Explanation))
@@ -275,12 +303,14 @@ async fn explain_access(
 ) -> Answer<Json<Explanation>> {
     let tenant = caller.one_tenant(asked.tenant.as_deref())?;
     let permit = caller.permit("access:explain", Some(tenant))?;
-    let no_tenant = || Refusal::new(&kind::NOT_FOUND, "There is no such tenant.");
     let question = Question {
-        tenant: caller.directory().tenants.get(&tenant).ok_or_else(no_tenant)?,
         principal: body.value.principal.parse("/principal")?,
         permission: &body.value.permission,
+        thing: body.value.resource.map(ResourceName::from),
         at_us: body.value.at.unwrap_or_else(|| control.clock().now()).as_microsecond(),
     };
-    Ok(Json(explain(&control.store, &permit, caller.directory(), question).await?))
+    let transaction = control.store.read(&permit).await?;
+    let answer = explain(&transaction, caller.directory(), (tenant, question)).await?;
+    transaction.finish().await?;
+    Ok(Json(answer))
 }

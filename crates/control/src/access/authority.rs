@@ -1,62 +1,105 @@
 //! No escalation: whoever gives a right holds it himself at that moment, judged by the roles and grants of the running
 //! transaction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rowhouse_domain::access::{
-    GrantDefinition, GrantEffect, GrantTarget, PermissionSet, Permissions, Principal, Reason, RoleCatalogue,
-    RoleDefinition, compile, key_permits, may,
+    AccessTable, GrantEffect, Handed, Interval, PermissionSet, Permissions, Principal, Reason, ResourceName,
+    RoleCatalogue, RoleDefinition, key_permits, may,
 };
 use rowhouse_domain::id::TenantId;
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::Transaction;
 
-use super::{load_roles, queries};
+use super::{load_roles, stored};
 use crate::api::Caller;
-use crate::catalog::{self, LoadError};
+use crate::catalog::{self, CompiledAccess, LoadError};
 
 /// In whose right something is given.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Authority {
     /// Rowhouse's own work, as when a tenant is provisioned.
     System,
-    /// Someone who holds these permissions in the tenant.
-    Holds(BTreeSet<String>),
+    /// Someone who may do something in the tenant.
+    Holds(Box<Holding>),
+}
+
+/// What a caller holds, and on what and for how long.
+#[derive(Debug, Clone)]
+pub struct Holding {
+    table: Arc<AccessTable>,
+    permissions: Arc<Permissions>,
+    principal: Principal,
+    /// What the caller's key may do at most.
+    permits: Option<PermissionSet>,
+    /// Things are of the tenant alone; the operator's own people hold what they hold on all of it.
+    of_home: bool,
+    now_us: i64,
 }
 
 impl Authority {
-    /// What the caller's key may do in `tenant` now.
+    /// What the caller may do in `tenant` now.
     pub fn of(caller: &Caller, tenant: TenantId) -> Self {
-        let all = caller.directory().permissions.all();
-        let held = all.filter(|permission| caller.permit(permission, Some(tenant)).is_ok());
-        Authority::Holds(held.map(str::to_owned).collect())
+        // Nothing is held in a tenant that is not there.
+        let home = caller.directory().tenants.get(&caller.tenant());
+        Authority::Holds(Box::new(Holding {
+            table: home.map(|home| home.access.clone()).unwrap_or_default(),
+            permissions: caller.directory().permissions.clone(),
+            principal: caller.owner(),
+            permits: caller.key().map(|key| key.permits),
+            of_home: caller.tenant() == tenant,
+            now_us: caller.now_us(),
+        }))
     }
 
-    /// Whether it covers one permission.
+    /// Whether it covers one permission on the whole tenant now.
     pub(super) fn may(&self, permission: &str) -> bool {
         match self {
             Authority::System => true,
-            Authority::Holds(held) => held.contains(permission),
+            Authority::Holds(holding) => holding.names(None, holding.this_instant()).contains(permission),
         }
     }
 }
 
+impl Holding {
+    fn this_instant(&self) -> Interval {
+        Interval { from_us: self.now_us, until_us: self.now_us + 1 }
+    }
+
+    /// Everything held on the whole tenant or on one thing, for all of `interval` that is still to come.
+    fn names(&self, thing: Option<&ResourceName>, interval: Interval) -> BTreeSet<&str> {
+        let to_come = interval.and(Interval { from_us: self.now_us, until_us: i64::MAX });
+        let thing = thing.filter(|_| self.of_home).map(ResourceName::key);
+        let mut held = self.table.held(&self.principal, thing, to_come);
+        if let Some(permits) = &self.permits {
+            held.intersect(permits);
+        }
+        self.permissions.names_of(&held).into_iter().collect()
+    }
+}
+
 /// Permissions and roles as the running transaction sees them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Rules {
     pub(super) permissions: Permissions,
     /// The operator's roles alone.
     pub(super) catalogue: RoleCatalogue,
     /// What tenants may put into roles of their own.
     pub(super) composable: PermissionSet,
+    parents: BTreeMap<String, String>,
     roles: RoleCatalogue,
 }
+
+/// On the whole tenant, from now on.
+const EVERYWHERE: (Option<&ResourceName>, Interval) = (None, Interval::ALWAYS);
 
 impl Rules {
     /// Loads them.
     pub async fn load(transaction: &Transaction) -> Result<Self, LoadError> {
-        let (permissions, roles, composable) = catalog::load_access(transaction).await?;
-        Ok(Rules { permissions, catalogue: roles.clone(), composable, roles })
+        let CompiledAccess { permissions, roles, composable, parents } =
+            catalog::load_access(transaction).await?;
+        Ok(Rules { permissions, catalogue: roles.clone(), composable, parents, roles })
     }
 
     /// Loads them with the roles that `tenant` has made itself.
@@ -74,6 +117,16 @@ impl Rules {
         Rules { roles, ..self }
     }
 
+    /// The type of what holds things of `kind`, if such things are held.
+    pub(super) fn parent_type(&self, kind: &str) -> Option<&str> {
+        self.parents.get(kind).map(String::as_str)
+    }
+
+    /// The catalogue's roles and the tenant's own.
+    pub(super) fn roles(&self) -> &RoleCatalogue {
+        &self.roles
+    }
+
     /// What a role permits; 422 `access.unknown_role` if there is none.
     pub fn role(&self, role: &str) -> Result<PermissionSet, Refusal> {
         let unknown = || Refusal::new(&kind::UNKNOWN_ROLE, format!("There is no role `{role}`."));
@@ -85,14 +138,6 @@ impl Rules {
         let unknown =
             || Refusal::new(&kind::UNKNOWN_PERMISSION, format!("There is no permission `{pattern}`."));
         self.permissions.matching(pattern).ok_or_else(unknown)
-    }
-
-    /// What a grant of `target` is about.
-    pub(super) fn target(&self, target: &GrantTarget) -> Result<PermissionSet, Refusal> {
-        match target {
-            GrantTarget::Role(role) => self.role(role),
-            GrantTarget::Permission(pattern) => self.permission(pattern),
-        }
     }
 
     /// What roles and permissions permit together.
@@ -113,12 +158,40 @@ impl Rules {
         Ok(key_permits(roles, permissions, &self.roles, &self.permissions))
     }
 
-    /// 403 `access.escalation` unless `authority` holds all of `given`.
+    /// 403 `access.escalation` unless `authority` holds all of `given` on the whole tenant without end.
     pub fn refuse_escalation(&self, authority: &Authority, given: &PermissionSet) -> Result<(), Refusal> {
-        let Authority::Holds(held) = authority else { return Ok(()) };
+        self.refuse_beyond(authority, given, EVERYWHERE)
+    }
+
+    fn refuse_beyond(
+        &self,
+        authority: &Authority,
+        given: &PermissionSet,
+        (thing, interval): (Option<&ResourceName>, Interval),
+    ) -> Result<(), Refusal> {
+        let Authority::Holds(holding) = authority else { return Ok(()) };
+        let held = holding.names(thing, interval);
         let lacking = |name: &&str| !held.contains(*name);
         let missing: Vec<&str> = self.permissions.names_of(given).into_iter().filter(lacking).collect();
-        refuse_missing("You do not hold", &missing)
+        match thing {
+            None => refuse_missing("You do not hold, on everything and for as long,", &missing),
+            Some(thing) => refuse_missing(
+                &format!("You do not hold, on {} `{}` and for as long,", thing.kind, thing.id),
+                &missing,
+            ),
+        }
+    }
+
+    /// 403 `access.escalation` unless `authority` holds everything that is handed over, on that and for that long. Who
+    /// denies, or lifts a denial, also needs `grant:deny`.
+    pub(super) fn refuse_handing(&self, authority: &Authority, handed: &[Handed]) -> Result<(), Refusal> {
+        for one in handed {
+            self.refuse_beyond(authority, &one.set, (one.thing.as_ref(), one.interval))?;
+        }
+        match handed.iter().any(|one| one.effect == GrantEffect::Deny) {
+            true => self.refuse_escalation(authority, &self.permission("grant:deny")?),
+            false => Ok(()),
+        }
     }
 
     /// 403 `access.escalation` unless `owner` holds all of `given` in the tenant now.
@@ -128,12 +201,8 @@ impl Rules {
         (tenant, owner): (TenantId, Principal),
         given: &PermissionSet,
     ) -> Result<(), Refusal> {
-        let grants = queries::load_grants(transaction, Some(tenant)).await?;
-        let grants: Vec<GrantDefinition> = grants.into_iter().map(|(_, grant)| grant).collect();
-        let own = load_roles(transaction, Some(tenant)).await?;
-        let own: Vec<RoleDefinition> = own.into_iter().map(|row| row.definition).collect();
-        let roles = self.catalogue.with_tenant(&own, &self.permissions, &self.composable);
-        let table = compile(0, &grants, &roles, &self.permissions);
+        let rules = Rules::load_for(transaction, tenant).await?;
+        let table = stored::of_one(transaction, tenant, &rules).await?.compile(&rules);
         let now_us = transaction.store().clock().now_us();
         let lacking = |name: &&str| {
             let bit = self.permissions.id(name).expect("names of a set are declared");
@@ -141,16 +210,6 @@ impl Rules {
         };
         let missing: Vec<&str> = self.permissions.names_of(given).into_iter().filter(lacking).collect();
         refuse_missing("The key's owner does not hold", &missing)
-    }
-
-    /// Whether `grant`'s role or pattern contains `permission`.
-    pub(super) fn contains(&self, grant: &GrantDefinition, permission: &str) -> bool {
-        let closed = |set: PermissionSet| match grant.effect {
-            GrantEffect::Allow => self.permissions.closed(&set),
-            GrantEffect::Deny => set,
-        };
-        let set = self.target(&grant.target).ok().map(closed);
-        self.permissions.id(permission).is_some_and(|bit| set.is_some_and(|set| set.contains(bit)))
     }
 }
 

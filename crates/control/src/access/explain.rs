@@ -1,24 +1,26 @@
-//! Why a decision comes out as it does: the same `decide` as the gateway's, on the same directory, with the grants
-//! that prove it.
+//! Why a decision comes out as it does: by which grant, through which groups and roles, until when. From the grants as they are
+//! stored at this moment, by the same rules as the gateway's.
 
 use rowhouse_domain::access::{
-    GrantDefinition, GrantEffect, GrantTarget, Permit, Principal, PrincipalKind, Reason, decide, decide_key,
+    self, Explained, GrantTarget, Principal, PrincipalKind, Reason, ResourceName, Step, may, may_on,
 };
-use rowhouse_domain::directory::{Directory, Key, Tenant};
-use rowhouse_domain::refusal::Refusal;
-use rowhouse_store::Store;
+use rowhouse_domain::directory::{Directory, Key};
+use rowhouse_domain::id::{GrantId, GroupId, TenantId};
+use rowhouse_domain::refusal::{Refusal, kind};
+use rowhouse_store::Transaction;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Rules;
-use super::queries::{self, Filter, GrantRow};
+use super::queries::bound;
+use super::resources_api::ThingBody;
+use super::{Rules, stored};
 
 /// A question about one principal of one tenant.
 #[derive(Debug, Clone)]
 pub(super) struct Question<'a> {
-    pub tenant: &'a Tenant,
     pub principal: Principal,
     pub permission: &'a str,
+    pub thing: Option<ResourceName>,
     pub at_us: i64,
 }
 
@@ -34,6 +36,8 @@ pub struct Explanation {
     version: String,
     /// The instant of the question.
     at: String,
+    /// The earliest instant at which the answer could change by itself.
+    holds_until: Option<String>,
     /// The grant that proves an allow or a `denied`; empty otherwise.
     because: Vec<Proof>,
     /// Grants that would have done it at another time; at most 20.
@@ -51,104 +55,96 @@ pub struct Proof {
     role: Option<String>,
     /// The permission or pattern that it names, if it gives no role.
     permission: Option<String>,
-    /// From when it holds, if not from the start.
+    /// On what, if not on the whole tenant.
+    resource: Option<ThingBody>,
+    /// The groups through which it comes, the principal's own first.
+    via: Vec<String>,
+    /// From when all of it holds, if not from the start.
     valid_from: Option<String>,
     /// Until when it holds, if not for ever.
     valid_until: Option<String>,
 }
 
-/// Answers `question` from `directory`, with proofs from the stored grants.
+/// Answers `question` about a principal of `tenant`.
 pub(super) async fn explain(
-    store: &Store,
-    permit: &Permit,
+    transaction: &Transaction,
     directory: &Directory,
-    question: Question<'_>,
+    (tenant, question): (TenantId, Question<'_>),
 ) -> Result<Explanation, Refusal> {
-    let key = match question.principal.kind {
-        PrincipalKind::ApiKey => find_key(directory, &question),
-        _ => None,
+    let no_tenant = || Refusal::new(&kind::NOT_FOUND, "There is no such tenant.");
+    let code = directory.tenants.get(&tenant).map(|tenant| &tenant.code).ok_or_else(no_tenant)?;
+    let rules = Rules::load_for(transaction, tenant).await?;
+    let stored = stored::with_everybody(transaction, tenant, &rules).await?;
+    let told = |reason, explained: Option<&Explained<'_>>| {
+        let holds_until = explained.and_then(|explained| explained.holds_until_us).and_then(bound);
+        let timely = matches!(reason, "expired" | "pending");
+        Explanation {
+            decision: if reason == "granted" { "allow" } else { "deny" },
+            reason,
+            version: format!("{code}:{}", stored.version),
+            at: time(question.at_us),
+            holds_until: holds_until.map(|time| time.to_string()),
+            because: explained
+                .and_then(|explained| explained.because.as_ref())
+                .map(proof)
+                .into_iter()
+                .collect(),
+            near: explained
+                .filter(|_| timely)
+                .map(|one| one.near.iter().map(proof).collect())
+                .unwrap_or_default(),
+        }
     };
-    let reason = decision(directory, key, &question);
+    let Some(bit) = rules.permissions.id(question.permission) else {
+        return Ok(told("unknown_permission", None));
+    };
+    let is_key = question.principal.kind == PrincipalKind::ApiKey;
+    let key = if is_key { find_key(directory, tenant, &question) } else { None };
+    if is_key && key.is_none() {
+        return Ok(told("principal_unknown", None));
+    }
     // A key acts with its owner's grants.
     let holder = key.map_or(question.principal, |key| key.owner);
-    let transaction = store.read(permit).await?;
-    let rules = Rules::load_for(&transaction, question.tenant.id).await?;
-    let filter =
-        Filter { tenant: Some(question.tenant.id.0), principal: Some(holder.id), ..Filter::default() };
-    let mut grants = queries::list(&transaction, filter, 1_000).await?;
-    transaction.finish().await?;
-    grants.retain(|grant| {
-        grant.definition.principal == holder && rules.contains(&grant.definition, question.permission)
+    let thing = question.thing.as_ref().map(ResourceName::key);
+    let model = stored.model(&rules);
+    let table = model.compile(stored.version);
+    let rights = table.rights(&holder);
+    let owned = match thing {
+        None => may(rights, bit, question.at_us),
+        Some(thing) => may_on(&table, rights, bit, thing, question.at_us),
+    };
+    // The key's own scope was compiled with the directory's permissions.
+    let scope = key.map(|key| {
+        directory.permissions.id(question.permission).is_some_and(|bit| key.permits.contains(bit))
     });
-    Ok(Explanation {
-        decision: if reason == Ok(Reason::Granted) { "allow" } else { "deny" },
-        reason: reason.map_or_else(|word| word, Reason::as_str),
-        version: format!("{}:{}", question.tenant.code, question.tenant.access.version),
-        at: time(question.at_us),
-        because: because(&grants, reason, question.at_us),
-        near: near(&grants, reason, question.at_us),
-    })
+    let reason = access::of_key(scope, owned);
+    let explained = access::explain(&model, holder, bit, thing, question.at_us);
+    let proven = Explained {
+        because: explained.because.filter(|_| matches!(reason, Reason::Granted | Reason::Denied)),
+        ..explained
+    };
+    Ok(told(reason.as_str(), Some(&proven)))
 }
 
-fn find_key<'d>(directory: &'d Directory, question: &Question<'_>) -> Option<&'d Key> {
+fn find_key<'d>(directory: &'d Directory, tenant: TenantId, question: &Question<'_>) -> Option<&'d Key> {
     let mut keys = directory.keys.iter().map(|(_, key)| &**key);
-    keys.find(|key| key.id.0 == question.principal.id && key.tenant == question.tenant.id)
+    keys.find(|key| key.id.0 == question.principal.id && key.tenant == tenant)
 }
 
-fn decision(
-    directory: &Directory,
-    key: Option<&Key>,
-    question: &Question<'_>,
-) -> Result<Reason, &'static str> {
-    let table = &question.tenant.access;
-    let (tenant, at_us) = (Some(question.tenant.id), question.at_us);
-    let bit = directory.permissions.id(question.permission).ok_or("unknown_permission")?;
-    let decided = match (question.principal.kind, key) {
-        (PrincipalKind::ApiKey, None) => return Err("principal_unknown"),
-        (_, Some(key)) => decide_key(table, tenant, question.principal, &key.permits, key.owner, bit, at_us),
-        (_, None) => decide(table, tenant, question.principal, bit, at_us),
-    };
-    Ok(decided.map_or_else(|reason| reason, |_| Reason::Granted))
-}
-
-fn active(grant: &GrantDefinition, at_us: i64) -> bool {
-    grant.valid_from_us.is_none_or(|from| from <= at_us)
-        && grant.valid_until_us.is_none_or(|until| at_us < until)
-}
-
-fn because(grants: &[GrantRow], reason: Result<Reason, &str>, at_us: i64) -> Vec<Proof> {
-    let effect = match reason {
-        Ok(Reason::Granted) => GrantEffect::Allow,
-        Ok(Reason::Denied) => GrantEffect::Deny,
-        _ => return Vec::new(),
-    };
-    let proves = |grant: &&GrantRow| grant.definition.effect == effect && active(&grant.definition, at_us);
-    grants.iter().find(proves).map(proof).into_iter().collect()
-}
-
-fn near(grants: &[GrantRow], reason: Result<Reason, &str>, at_us: i64) -> Vec<Proof> {
-    if !matches!(reason, Ok(Reason::Expired | Reason::Pending)) {
-        return Vec::new();
-    }
-    let would = |grant: &&GrantRow| {
-        grant.definition.effect == GrantEffect::Allow && !active(&grant.definition, at_us)
-    };
-    grants.iter().filter(would).take(20).map(proof).collect()
-}
-
-fn proof(grant: &GrantRow) -> Proof {
-    let definition = &grant.definition;
-    let (role, permission) = match &definition.target {
+fn proof(step: &Step<'_>) -> Proof {
+    let (role, permission) = match &step.grant.target {
         GrantTarget::Role(role) => (Some(role.clone()), None),
         GrantTarget::Permission(permission) => (None, Some(permission.clone())),
     };
     Proof {
-        grant: grant.id.to_string(),
-        effect: if definition.effect == GrantEffect::Allow { "allow" } else { "deny" },
+        grant: GrantId(step.grant.id).to_string(),
+        effect: step.grant.effect.as_str(),
         role,
         permission,
-        valid_from: definition.valid_from_us.map(time),
-        valid_until: definition.valid_until_us.map(time),
+        resource: step.grant.resource.as_ref().map(ThingBody::from),
+        via: step.through.iter().map(|group| GroupId(*group).to_string()).collect(),
+        valid_from: bound(step.interval.from_us).map(|time| time.to_string()),
+        valid_until: bound(step.interval.until_us).map(|time| time.to_string()),
     }
 }
 

@@ -2,26 +2,34 @@
 
 use jiff::Timestamp;
 use rowhouse_domain::access::{
-    GrantDefinition, GrantEffect, GrantTarget, PermissionSet, Principal, PrincipalKind,
+    Grant, GrantEffect, GrantTarget, Holder, Interval, PermissionSet, Principal, PrincipalKind, ResourceName,
 };
-use rowhouse_domain::id::{GrantId, TenantId, UserId};
+use rowhouse_domain::id::{GrantId, TenantId};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::{Change, Notice, Transaction};
 use serde_json::json;
+use uuid::Uuid;
 
+use super::administrators::{refuse_unadministered, take};
 use super::queries::{self, GrantRow};
-use super::{Authority, Rules};
-use crate::identity::{self, ADMINISTRATOR_ROLES};
+use super::{Authority, Rules, load_roles, member, stored, thing};
+
+/// At most so many grants on the whole tenant for one holder.
+const GRANTS_MAX: i64 = 1_000;
+/// At most so many grants on single things in a tenant.
+const ON_THINGS_MAX: i64 = 1_000_000;
 
 /// A grant to be made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewGrant {
     /// Whom it is for.
-    pub principal: Principal,
+    pub holder: Holder,
     /// Gives or forbids.
     pub effect: GrantEffect,
     /// What.
     pub target: GrantTarget,
+    /// On which thing and what it holds; `None` is the whole tenant.
+    pub resource: Option<ResourceName>,
     /// From this instant.
     pub valid_from: Option<Timestamp>,
     /// Until before this instant.
@@ -34,9 +42,10 @@ impl NewGrant {
     /// A role, for good.
     pub fn role(principal: Principal, role: &str, reason: &str) -> Self {
         NewGrant {
-            principal,
+            holder: Holder::Principal(principal),
             effect: GrantEffect::Allow,
             target: GrantTarget::Role(role.to_owned()),
+            resource: None,
             valid_from: None,
             valid_until: None,
             reason: reason.to_owned(),
@@ -48,8 +57,9 @@ impl NewGrant {
 /// access version.
 ///
 /// # Errors
-/// 422 for an unknown role or permission, a bad interval or principal; 403 `access.escalation` for more than
-/// `authority` holds, or for a denial without `grant:deny`.
+/// 422 for an unknown role, permission or resource type, a bad interval or principal, or too many grants; 403
+/// `access.escalation` for more than `authority` holds on that and for that long, or for a denial without `grant:deny`; 409
+/// `access.last_admin` for a denial that leaves nobody who administers the tenant.
 pub async fn grant(
     transaction: &Transaction,
     tenant: TenantId,
@@ -59,43 +69,45 @@ pub async fn grant(
     let store = transaction.store();
     let now = store.clock().now();
     check(&new, now)?;
+    // First of all: what is read from here on stays so until the commit.
+    let version = take(transaction, tenant).await?;
     let rules = Rules::load_for(transaction, tenant).await?;
-    let given = rules.target(&new.target)?;
-    refuse(&rules, authority, new.effect, &given)?;
-    if new.principal.kind == PrincipalKind::ServiceAccount {
-        crate::keys::service_account_of(transaction, tenant, new.principal.id).await?;
+    let role_id = refuse_unknown(transaction, (tenant, &rules), &new.target).await?;
+    if let Some(name) = &new.resource {
+        thing::refuse_unknown_type(&rules, name)?;
     }
-    if new.principal.kind == PrincipalKind::User {
-        let user = UserId(new.principal.id);
-        let stranger = || {
-            Refusal::new(&kind::INVALID, "The person does not belong to the tenant.").field(
-                "/principal/id",
-                "unknown",
-                "invite them first",
-            )
-        };
-        if !identity::is_member(transaction, tenant, user).await? {
-            return Err(stranger());
-        }
+    let definition = Grant {
+        id: store.entropy().uuid_v7(now.as_microsecond()),
+        holder: new.holder,
+        effect: new.effect,
+        target: new.target,
+        resource: new.resource,
+        interval: interval(new.valid_from, new.valid_until),
+    };
+    // A denial to everyone reaches people whom no grant to everyone has made it load before.
+    let before = match definition.effect {
+        GrantEffect::Deny => stored::with_everybody(transaction, tenant, &rules).await?,
+        GrantEffect::Allow => stored::of_one(transaction, tenant, &rules).await?,
+    };
+    rules.refuse_handing(authority, &[before.model(&rules).handed(&definition)])?;
+    member::refuse_unknown(transaction, tenant, definition.holder).await?;
+    refuse_too_many(transaction, tenant, &definition).await?;
+    if definition.effect == GrantEffect::Deny {
+        let mut after = before.clone();
+        after.grants.push(definition.clone());
+        refuse_unadministered(transaction, tenant, (&before, &rules), (&after, &rules)).await?;
     }
-    let micros = |time: Option<Timestamp>| time.map(|time| time.as_microsecond());
     let row = GrantRow {
-        id: GrantId(store.entropy().uuid_v7(now.as_microsecond())),
+        id: GrantId(definition.id),
         tenant,
-        definition: GrantDefinition {
-            principal: new.principal,
-            effect: new.effect,
-            target: new.target,
-            valid_from_us: micros(new.valid_from),
-            valid_until_us: micros(new.valid_until),
-        },
+        definition,
+        role_id,
         reason: new.reason,
         granted_by: transaction.principal().to_string(),
         created_at: now,
         removed_at: None,
     };
     queries::insert(transaction, &row).await?;
-    let version = queries::raise_version(transaction, tenant).await?;
     let event = match row.definition.target {
         GrantTarget::Role(_) => "access.role_assigned",
         GrantTarget::Permission(_) => "access.permission_granted",
@@ -104,59 +116,73 @@ pub async fn grant(
     Ok((row, version, change))
 }
 
-/// 403 `access.escalation` for more than `authority` holds. Who denies, or lifts a denial, also needs `grant:deny`.
-fn refuse(
-    rules: &Rules,
-    authority: &Authority,
-    effect: GrantEffect,
-    given: &PermissionSet,
-) -> Result<(), Refusal> {
-    match effect {
-        GrantEffect::Allow => rules.refuse_escalation(authority, &rules.permissions.closed(given)),
-        GrantEffect::Deny => rules
-            .refuse_escalation(authority, given)
-            .and_then(|()| rules.refuse_escalation(authority, &rules.permission("grant:deny")?)),
+/// An open end is for good.
+pub(super) fn interval(from: Option<Timestamp>, until: Option<Timestamp>) -> Interval {
+    let micros = |time: Option<Timestamp>| time.map(|time| time.as_microsecond());
+    Interval::new(micros(from), micros(until))
+}
+
+/// Which of the tenant's own roles it is, if it is one.
+async fn refuse_unknown(
+    transaction: &Transaction,
+    (tenant, rules): (TenantId, &Rules),
+    target: &GrantTarget,
+) -> Result<Option<Uuid>, Refusal> {
+    let _: PermissionSet = match target {
+        GrantTarget::Permission(pattern) => rules.permission(pattern)?,
+        GrantTarget::Role(role) => rules.role(role)?,
+    };
+    match target {
+        GrantTarget::Role(role) if rules.catalogue.permissions(role).is_none() => {
+            let own = load_roles(transaction, Some(tenant)).await?;
+            Ok(own.into_iter().find(|row| row.definition.name == *role).map(|row| row.role_id))
+        }
+        _ => Ok(None),
+    }
+}
+
+async fn refuse_too_many(transaction: &Transaction, tenant: TenantId, new: &Grant) -> Result<(), Refusal> {
+    let (of_holder, on_things) = queries::count(transaction, tenant, new.holder).await?;
+    let (count, most, words) = match new.resource {
+        None => (of_holder, GRANTS_MAX, "grants on everything for one holder"),
+        Some(_) => (on_things, ON_THINGS_MAX, "grants on single things in a tenant"),
+    };
+    match count < most {
+        true => Ok(()),
+        false => Err(Refusal::new(&kind::ACCESS_TOO_MANY, format!("There are at most {most} {words}."))),
     }
 }
 
 /// Takes a grant back within `transaction`; `None` if there is no such grant, or it was taken back before.
 ///
 /// # Errors
-/// 409 `access.last_admin` for the grant by which the only administrator is one; 403 `access.escalation` for a denial of more than `authority` holds: lifting it gives.
+/// 409 `access.last_admin` for the grant by which the only administrator is one; 403 `access.escalation` for a denial of more than
+/// `authority` holds: lifting it gives.
 pub async fn take_back(
     transaction: &Transaction,
     id: GrantId,
     authority: impl FnOnce(TenantId) -> Authority,
 ) -> Result<Option<(GrantRow, Change)>, Refusal> {
-    let now = transaction.store().clock().now();
     let Some(row) = queries::one(transaction, id).await? else { return Ok(None) };
+    let version = take(transaction, row.tenant).await?;
+    let rules = Rules::load_for(transaction, row.tenant).await?;
+    let before = stored::of_one(transaction, row.tenant, &rules).await?;
     if row.definition.effect == GrantEffect::Deny {
-        let rules = Rules::load_for(transaction, row.tenant).await?;
-        // What it denies may not exist any more; then lifting it gives nothing.
-        let lifted = rules.target(&row.definition.target).unwrap_or_default();
-        refuse(&rules, &authority(row.tenant), GrantEffect::Deny, &lifted)?;
+        rules.refuse_handing(&authority(row.tenant), &[before.model(&rules).handed(&row.definition)])?;
+    } else {
+        let mut after = before.clone();
+        after.grants.retain(|grant| grant.id != id.0);
+        refuse_unadministered(transaction, row.tenant, (&before, &rules), (&after, &rules)).await?;
     }
-    refuse_last_administrator(transaction, &row).await?;
-    if !queries::remove(transaction, id, now).await? {
+    if !queries::remove(transaction, id, transaction.store().clock().now()).await? {
         return Ok(None);
     }
-    let version = queries::raise_version(transaction, row.tenant).await?;
     let event = match row.definition.target {
         GrantTarget::Role(_) => "access.role_revoked",
         GrantTarget::Permission(_) => "access.permission_revoked",
     };
     let change = change(&row, event, "delete", transaction.principal(), version);
     Ok(Some((row, change)))
-}
-
-/// A tenant keeps somebody who administers it, once it has.
-async fn refuse_last_administrator(transaction: &Transaction, row: &GrantRow) -> Result<(), Refusal> {
-    let GrantDefinition { principal, effect, target, .. } = &row.definition;
-    let administers = matches!(target, GrantTarget::Role(role) if ADMINISTRATOR_ROLES.contains(&&**role));
-    if !administers || principal.kind != PrincipalKind::User || *effect != GrantEffect::Allow {
-        return Ok(());
-    }
-    identity::refuse_last_administrator(transaction, row.tenant, UserId(principal.id)).await
 }
 
 /// The same by Rowhouse itself.
@@ -177,8 +203,10 @@ fn check(new: &NewGrant, now: Timestamp) -> Result<(), Refusal> {
     {
         wrong.push(("/valid_until", "out_of_bounds", "after `valid_from`"));
     }
-    if !matches!(new.principal.kind, PrincipalKind::User | PrincipalKind::ServiceAccount) {
-        wrong.push(("/principal/kind", "unknown", "user or service_account; a key has the rights it lists"));
+    let is_a_key =
+        |principal: Principal| !matches!(principal.kind, PrincipalKind::User | PrincipalKind::ServiceAccount);
+    if matches!(new.holder, Holder::Principal(principal) if is_a_key(principal)) {
+        wrong.push(("/principal/kind", "unknown", "not a key: it has the rights that it lists"));
     }
     if wrong.is_empty() {
         return Ok(());
@@ -193,17 +221,17 @@ fn change(row: &GrantRow, event: &str, action: &str, actor: Principal, version: 
         GrantTarget::Role(role) => ("role", role),
         GrantTarget::Permission(permission) => ("permission", permission),
     };
-    let effect = if definition.effect == GrantEffect::Allow { "allow" } else { "deny" };
+    let end = |us: i64| Some(us).filter(|us| !matches!(*us, i64::MIN | i64::MAX));
     let mut details = json!({
-        "effect": effect,
+        "effect": definition.effect.as_str(),
         "access_version": version,
-        "valid_from_us": definition.valid_from_us,
-        "valid_until_us": definition.valid_until_us,
+        "valid_from_us": end(definition.interval.from_us),
+        "valid_until_us": end(definition.interval.until_us),
     });
     details[what] = name.as_str().into();
-    Change::new(row.tenant, event, action, actor)
-        .on("grant", row.id)
-        .on(definition.principal.kind.as_str(), definition.principal)
-        .details(details)
-        .notify(Notice::tenant(row.tenant))
+    if let Some(ResourceName { kind, id }) = &definition.resource {
+        details["resource"] = json!({ "type": kind, "id": id });
+    }
+    let change = Change::new(row.tenant, event, action, actor).on("grant", row.id);
+    member::on(change, definition.holder).details(details).notify(Notice::tenant(row.tenant))
 }

@@ -3,18 +3,31 @@
 //! Every change of a tenant's access raises its access version in the same transaction. Nobody gives what he does not
 //! hold ([`Authority`]). Decisions themselves are `domain::access`, from the compiled directory.
 
+mod administrators;
 mod api;
 mod authority;
+mod authzen;
 mod explain;
 mod grant;
+mod group;
+mod group_queries;
+mod groups_api;
+mod member;
 mod queries;
+mod resource_queries;
+mod resources_api;
 mod role_queries;
 mod roles;
 mod roles_api;
 mod simulate;
+mod stored;
+mod thing;
 
+pub use administrators::{administrators, refuse_last_administrator, take};
 pub use api::routes;
 pub use authority::{Authority, Rules};
 pub use grant::{NewGrant, grant, remove, take_back};
-pub use queries::{GrantRow, grants_of, load_grants, load_versions};
+pub use group::leave_groups;
+pub use queries::{GrantRow, grants_of, load_grants};
 pub use role_queries::{RoleRow, load_roles};
+pub use stored::{Stored, load_stored};

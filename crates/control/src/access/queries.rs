@@ -1,7 +1,7 @@
 //! Rows of grants and of access versions.
 
 use jiff::Timestamp;
-use rowhouse_domain::access::{GrantDefinition, GrantEffect, GrantTarget, Principal};
+use rowhouse_domain::access::{Grant, GrantEffect, GrantTarget, Holder, Interval, Principal, ResourceName};
 use rowhouse_domain::id::{GrantId, TenantId};
 use rowhouse_store::{StoreError, Transaction};
 use tokio_postgres::Row;
@@ -17,7 +17,9 @@ pub struct GrantRow {
     /// In which tenant.
     pub tenant: TenantId,
     /// What it says.
-    pub definition: GrantDefinition,
+    pub definition: Grant,
+    /// Which of the tenant's own roles it gives; `None` for one of the catalogue.
+    pub role_id: Option<Uuid>,
     /// Why it was given.
     pub reason: String,
     /// Who gave it.
@@ -30,37 +32,76 @@ pub struct GrantRow {
 
 const STORED: StoreError = StoreError::Stored { what: "a grant" };
 
-fn definition(row: &Row, from: usize) -> Result<GrantDefinition, StoreError> {
-    let kind = stored_kind(row.get(from)).ok_or(STORED)?;
-    let effect = match row.get(from + 2) {
+/// The kind of a holder as it is stored.
+pub(super) fn holder_kind(holder: Holder) -> &'static str {
+    match holder {
+        Holder::Principal(principal) => principal.kind.as_str(),
+        Holder::Group(_) => "group",
+        Holder::Everyone => "everyone",
+    }
+}
+
+/// Its id; nil for everyone.
+pub(super) fn holder_id(holder: Holder) -> Uuid {
+    match holder {
+        Holder::Principal(principal) => principal.id,
+        Holder::Group(id) => id,
+        Holder::Everyone => Uuid::nil(),
+    }
+}
+
+/// The holder that is stored so.
+pub(super) fn stored_holder(kind: &str, id: Uuid) -> Option<Holder> {
+    match kind {
+        "group" => Some(Holder::Group(id)),
+        "everyone" => Some(Holder::Everyone),
+        kind => stored_kind(kind).map(|kind| Holder::Principal(Principal { kind, id })),
+    }
+}
+
+/// An end of an interval as it is stored.
+pub(super) fn bound(us: i64) -> Option<Timestamp> {
+    let end = |us: &i64| !matches!(*us, i64::MIN | i64::MAX);
+    Some(us).filter(end).map(|us| Timestamp::from_microsecond(us).expect("it was made from a timestamp"))
+}
+
+fn definition(row: &Row, from: usize) -> Result<Grant, StoreError> {
+    let effect = match row.get(from + 3) {
         "allow" => GrantEffect::Allow,
         "deny" => GrantEffect::Deny,
         _ => return Err(STORED),
     };
-    let (role, permission): (Option<String>, Option<String>) = (row.get(from + 3), row.get(from + 4));
+    let (role, permission): (Option<String>, Option<String>) = (row.get(from + 4), row.get(from + 5));
     let role = role.map(GrantTarget::Role);
     let target = role.or_else(|| permission.map(GrantTarget::Permission)).ok_or(STORED)?;
     let time = |at: usize| row.get::<_, Option<Timestamp>>(at).map(|time| time.as_microsecond());
-    Ok(GrantDefinition {
-        principal: Principal { kind, id: row.get(from + 1) },
+    let (kind, id): (Option<String>, Option<String>) = (row.get(from + 8), row.get(from + 9));
+    Ok(Grant {
+        id: row.get(from),
+        holder: stored_holder(row.get(from + 1), row.get(from + 2)).ok_or(STORED)?,
         effect,
         target,
-        valid_from_us: time(from + 5),
-        valid_until_us: time(from + 6),
+        resource: kind.zip(id).map(|(kind, id)| ResourceName { kind, id }),
+        interval: Interval::new(time(from + 6), time(from + 7)),
     })
 }
 
-/// Grants that were not taken back, of one tenant or of all; expired ones too.
+/// Grants that were not taken back, of one tenant or of all; expired ones too. Those of roles that a tenant had and has not
+/// any more are left out, also when it has another of that name. With each, whether it gives a role of the tenant's own.
 pub async fn load_grants(
     transaction: &Transaction,
     tenant: Option<TenantId>,
-) -> Result<Vec<(TenantId, GrantDefinition)>, StoreError> {
+) -> Result<Vec<(TenantId, Grant, bool)>, StoreError> {
     let rows = match tenant {
         Some(tenant) => {
             transaction
                 .query(
-                    "SELECT tenant_id, principal_kind, principal_id, effect, role, permission, valid_from, \
-                     valid_until FROM access.grants WHERE removed_at IS NULL AND tenant_id = $1 ORDER BY grant_id",
+                    "SELECT g.tenant_id, g.role_id, g.grant_id, g.principal_kind, g.principal_id, g.effect, g.role, \
+                     g.permission, g.valid_from, g.valid_until, g.resource_type, g.resource_id \
+                     FROM access.grants g LEFT JOIN access.tenant_roles r \
+                       ON r.tenant_id = g.tenant_id AND r.name = g.role AND r.role_id = g.role_id \
+                     WHERE g.removed_at IS NULL AND g.role_id IS NOT DISTINCT FROM r.role_id \
+                       AND g.tenant_id = $1 ORDER BY g.grant_id",
                     &[&tenant.0],
                 )
                 .await?
@@ -68,14 +109,22 @@ pub async fn load_grants(
         None => {
             transaction
                 .query(
-                    "SELECT tenant_id, principal_kind, principal_id, effect, role, permission, valid_from, \
-                     valid_until FROM access.grants WHERE removed_at IS NULL ORDER BY tenant_id, grant_id",
+                    "SELECT g.tenant_id, g.role_id, g.grant_id, g.principal_kind, g.principal_id, g.effect, g.role, \
+                     g.permission, g.valid_from, g.valid_until, g.resource_type, g.resource_id \
+                     FROM access.grants g LEFT JOIN access.tenant_roles r \
+                       ON r.tenant_id = g.tenant_id AND r.name = g.role AND r.role_id = g.role_id \
+                     WHERE g.removed_at IS NULL AND g.role_id IS NOT DISTINCT FROM r.role_id \
+                     ORDER BY g.tenant_id, g.grant_id",
                     &[],
                 )
                 .await?
         }
     };
-    rows.iter().map(|row| Ok((TenantId(row.get(0)), definition(row, 1)?))).collect()
+    let read = |row: &Row| {
+        let own = row.get::<_, Option<Uuid>>(1).is_some();
+        Ok((TenantId(row.get(0)), definition(row, 2)?, own))
+    };
+    rows.iter().map(read).collect()
 }
 
 /// Access versions of one tenant or of all; a tenant that never had a grant is not there.
@@ -97,48 +146,56 @@ pub async fn load_versions(
 fn grant(row: &Row) -> Result<GrantRow, StoreError> {
     Ok(GrantRow {
         id: GrantId(row.get(0)),
-        tenant: TenantId(row.get(1)),
-        definition: definition(row, 2)?,
-        reason: row.get(9),
-        granted_by: row.get(10),
-        created_at: row.get(11),
-        removed_at: row.get(12),
+        tenant: TenantId(row.get(10)),
+        definition: definition(row, 0)?,
+        role_id: row.get(11),
+        reason: row.get(12),
+        granted_by: row.get(13),
+        created_at: row.get(14),
+        removed_at: row.get(15),
     })
 }
 
 /// Which grants a list is about.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Filter {
     pub tenant: Option<Uuid>,
     pub principal: Option<Uuid>,
+    pub role: Option<String>,
+    pub resource: Option<ResourceName>,
     pub after: Option<Uuid>,
 }
 
 /// At most `limit` grants that were not taken back, in the order of their ids.
-pub(super) async fn list(tx: &Transaction, filter: Filter, limit: i64) -> Result<Vec<GrantRow>, StoreError> {
+pub(super) async fn list(tx: &Transaction, filter: &Filter, limit: i64) -> Result<Vec<GrantRow>, StoreError> {
+    let kind = filter.resource.as_ref().map(|name| name.kind.as_str());
+    let id = filter.resource.as_ref().map(|name| name.id.as_str());
     let rows = tx
         .query(
-            "SELECT grant_id, tenant_id, principal_kind, principal_id, effect, role, permission, valid_from, \
-             valid_until, reason, granted_by, created_at, removed_at FROM access.grants \
+            "SELECT grant_id, principal_kind, principal_id, effect, role, permission, valid_from, valid_until, \
+             resource_type, resource_id, tenant_id, role_id, reason, granted_by, created_at, removed_at \
+             FROM access.grants \
              WHERE removed_at IS NULL \
                AND ($1::uuid IS NULL OR tenant_id = $1) \
                AND ($2::uuid IS NULL OR principal_id = $2) \
                AND ($3::uuid IS NULL OR grant_id > $3) \
-             ORDER BY grant_id LIMIT $4",
-            &[&filter.tenant, &filter.principal, &filter.after, &limit],
+               AND ($4::text IS NULL OR role = $4) \
+               AND ($5::text IS NULL OR resource_type = $5 AND resource_id = $6) \
+             ORDER BY grant_id LIMIT $7",
+            &[&filter.tenant, &filter.principal, &filter.after, &filter.role, &kind, &id, &limit],
         )
         .await?;
     rows.iter().map(grant).collect()
 }
 
-/// What one principal of a tenant was granted and still has, expired or not.
+/// What one principal of a tenant was granted itself and still has, expired or not.
 pub async fn grants_of(
     transaction: &Transaction,
     tenant: TenantId,
     principal: Uuid,
-) -> Result<Vec<(GrantId, GrantDefinition)>, StoreError> {
-    let filter = Filter { tenant: Some(tenant.0), principal: Some(principal), after: None };
-    let rows = list(transaction, filter, i64::from(i32::MAX)).await?;
+) -> Result<Vec<(GrantId, Grant)>, StoreError> {
+    let filter = Filter { tenant: Some(tenant.0), principal: Some(principal), ..Filter::default() };
+    let rows = list(transaction, &filter, i64::from(i32::MAX)).await?;
     Ok(rows.into_iter().map(|row| (row.id, row.definition)).collect())
 }
 
@@ -146,45 +203,63 @@ pub async fn grants_of(
 pub(super) async fn one(transaction: &Transaction, id: GrantId) -> Result<Option<GrantRow>, StoreError> {
     let row = transaction
         .query_opt(
-            "SELECT grant_id, tenant_id, principal_kind, principal_id, effect, role, permission, valid_from, \
-             valid_until, reason, granted_by, created_at, removed_at FROM access.grants WHERE grant_id = $1",
+            "SELECT grant_id, principal_kind, principal_id, effect, role, permission, valid_from, valid_until, \
+             resource_type, resource_id, tenant_id, role_id, reason, granted_by, created_at, removed_at \
+             FROM access.grants WHERE grant_id = $1",
             &[&id.0],
         )
         .await?;
     row.as_ref().map(grant).transpose()
 }
 
+/// How many grants that were not taken back a holder has, and how many of the tenant are about single things.
+pub(super) async fn count(
+    transaction: &Transaction,
+    tenant: TenantId,
+    holder: Holder,
+) -> Result<(i64, i64), StoreError> {
+    let row = transaction
+        .query_one(
+            "SELECT (SELECT count(*) FROM access.grants WHERE tenant_id = $1 AND principal_id = $2 \
+                     AND principal_kind = $3 AND removed_at IS NULL AND resource_type IS NULL), \
+                    (SELECT count(*) FROM access.grants WHERE tenant_id = $1 AND removed_at IS NULL \
+                     AND resource_type IS NOT NULL)",
+            &[&tenant.0, &holder_id(holder), &holder_kind(holder)],
+        )
+        .await?;
+    Ok((row.get(0), row.get(1)))
+}
+
 /// Stores a grant.
 pub(super) async fn insert(transaction: &Transaction, grant: &GrantRow) -> Result<(), StoreError> {
     let definition = &grant.definition;
-    let effect = match definition.effect {
-        GrantEffect::Allow => "allow",
-        GrantEffect::Deny => "deny",
-    };
     let (role, permission) = match &definition.target {
         GrantTarget::Role(role) => (Some(role), None),
         GrantTarget::Permission(permission) => (None, Some(permission)),
     };
-    let time =
-        |us: Option<i64>| us.map(|us| Timestamp::from_microsecond(us).expect("it was made from a timestamp"));
+    let kind = definition.resource.as_ref().map(|name| name.kind.as_str());
+    let id = definition.resource.as_ref().map(|name| name.id.as_str());
     transaction
         .execute(
             "INSERT INTO access.grants (grant_id, tenant_id, principal_kind, principal_id, effect, role, \
-             permission, valid_from, valid_until, reason, granted_by, created_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+             permission, valid_from, valid_until, reason, granted_by, created_at, resource_type, resource_id, \
+             role_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
             &[
                 &grant.id.0,
                 &grant.tenant.0,
-                &definition.principal.kind.as_str(),
-                &definition.principal.id,
-                &effect,
+                &holder_kind(definition.holder),
+                &holder_id(definition.holder),
+                &definition.effect.as_str(),
                 &role,
                 &permission,
-                &time(definition.valid_from_us),
-                &time(definition.valid_until_us),
+                &bound(definition.interval.from_us),
+                &bound(definition.interval.until_us),
                 &grant.reason,
                 &grant.granted_by,
                 &grant.created_at,
+                &kind,
+                &id,
+                &grant.role_id,
             ],
         )
         .await

@@ -5,12 +5,15 @@ use rowhouse_domain::access::RoleDefinition;
 use rowhouse_domain::id::TenantId;
 use rowhouse_store::{StoreError, Transaction};
 use tokio_postgres::Row;
+use uuid::Uuid;
 
 /// A tenant's role as it is stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RoleRow {
     /// Whose.
     pub tenant: TenantId,
+    /// Which it is: the next of its name is another.
+    pub role_id: Uuid,
     /// What it says.
     pub definition: RoleDefinition,
     /// Raised with each change.
@@ -30,6 +33,7 @@ fn role(row: &Row) -> RoleRow {
         },
         version: row.get(5),
         updated_at: row.get(6),
+        role_id: row.get(7),
     }
 }
 
@@ -41,7 +45,7 @@ pub async fn load_roles(
     let tenant = tenant.map(|tenant| tenant.0);
     let rows = transaction
         .query(
-            "SELECT tenant_id, name, title, permissions, inherits, version, updated_at FROM access.tenant_roles \
+            "SELECT tenant_id, name, title, permissions, inherits, version, updated_at, role_id FROM access.tenant_roles \
              WHERE $1::uuid IS NULL OR tenant_id = $1 ORDER BY tenant_id, name",
             &[&tenant],
         )
@@ -49,23 +53,24 @@ pub async fn load_roles(
     Ok(rows.iter().map(role).collect())
 }
 
-/// Stores a role, or what it has become; its version.
+/// Stores a role, or what it has become; its version. One that is new gets an id that no role had.
 pub(super) async fn put(
     transaction: &Transaction,
     tenant: TenantId,
     role: &RoleDefinition,
     now: Timestamp,
-) -> Result<i64, StoreError> {
+) -> Result<(i64, Uuid), StoreError> {
+    let new = transaction.store().entropy().uuid_v7(now.as_microsecond());
     let row = transaction
         .query_one(
-            "INSERT INTO access.tenant_roles (tenant_id, name, title, permissions, inherits, updated_at) \
-             VALUES ($1, $2, $3, $4, $5, $6) \
+            "INSERT INTO access.tenant_roles (tenant_id, name, title, permissions, inherits, updated_at, role_id) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) \
              ON CONFLICT ON CONSTRAINT tenant_roles_pkey DO UPDATE SET title = $3, permissions = $4, \
-             inherits = $5, updated_at = $6, version = tenant_roles.version + 1 RETURNING version",
-            &[&tenant.0, &role.name, &role.title, &role.permissions, &role.inherits, &now],
+             inherits = $5, updated_at = $6, version = tenant_roles.version + 1 RETURNING version, role_id",
+            &[&tenant.0, &role.name, &role.title, &role.permissions, &role.inherits, &now, &new],
         )
         .await?;
-    Ok(row.get(0))
+    Ok((row.get(0), row.get(1)))
 }
 
 /// Removes a role.
@@ -81,15 +86,12 @@ pub(super) async fn remove(
 }
 
 /// Whether a grant that was not taken back gives the role.
-pub(super) async fn is_granted(
-    transaction: &Transaction,
-    tenant: TenantId,
-    name: &str,
-) -> Result<bool, StoreError> {
+pub(super) async fn is_granted(transaction: &Transaction, role: &RoleRow) -> Result<bool, StoreError> {
     let row = transaction
         .query_opt(
-            "SELECT 1 FROM access.grants WHERE tenant_id = $1 AND role = $2 AND removed_at IS NULL LIMIT 1",
-            &[&tenant.0, &name],
+            "SELECT 1 FROM access.grants WHERE tenant_id = $1 AND role = $2 AND role_id = $3 \
+             AND removed_at IS NULL LIMIT 1",
+            &[&role.tenant.0, &role.definition.name, &role.role_id],
         )
         .await?;
     Ok(row.is_some())

@@ -7,7 +7,9 @@ use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::{Change, Notice, Transaction};
 use serde_json::json;
 
+use super::administrators::refuse_unadministered;
 use super::role_queries::{self, RoleRow};
+use super::stored::of_one;
 use super::{Authority, Rules, queries};
 
 /// At most so many own roles in a tenant.
@@ -18,7 +20,7 @@ const ROLES_MAX: usize = 200;
 ///
 /// # Errors
 /// 422 for a malformed, predefined or too great role, or one of what is unknown or not composable; 409 `access.cycle`; 403
-/// `access.escalation`.
+/// `access.escalation`; 409 `access.last_admin`.
 pub(super) async fn put_role(
     transaction: &Transaction,
     tenant: TenantId,
@@ -27,7 +29,8 @@ pub(super) async fn put_role(
 ) -> Result<(RoleRow, Change), Refusal> {
     check(&role)?;
     let version = queries::raise_version(transaction, tenant).await?;
-    let mut own = own(transaction, tenant).await?;
+    let rows = role_queries::load_roles(transaction, Some(tenant)).await?;
+    let mut own: Vec<RoleDefinition> = rows.iter().map(|row| row.definition.clone()).collect();
     let before = Rules::load_for(transaction, tenant).await?;
     let existed = own.iter().any(|other| other.name == role.name);
     own.retain(|other| other.name != role.name);
@@ -40,7 +43,7 @@ pub(super) async fn put_role(
     }
     check_tenant_roles(&before.catalogue, &own, &before.permissions, &before.composable).map_err(refusal)?;
     let was = if existed { before.role(&role.name)? } else { PermissionSet::default() };
-    let after = before.with_own(&own);
+    let after = before.clone().with_own(&own);
     let is = after.role(&role.name)?;
     let (mut changed, mut lost) = (is, was);
     changed.subtract(&was);
@@ -49,11 +52,15 @@ pub(super) async fn put_role(
     if !authority.may("role:escalate") {
         after.refuse_escalation(authority, &after.permissions.closed(&changed))?;
     }
+    if existed {
+        let stored = of_one(transaction, tenant, &before).await?;
+        refuse_unadministered(transaction, tenant, (&stored, &before), (&stored, &after)).await?;
+    }
     let now = transaction.store().clock().now();
-    let stored = role_queries::put(transaction, tenant, &role, now).await?;
+    let (stored, role_id) = role_queries::put(transaction, tenant, &role, now).await?;
     let action = if existed { "update" } else { "create" };
     let change = change(transaction, tenant, &role, (action, version));
-    Ok((RoleRow { tenant, definition: role, version: stored, updated_at: now }, change))
+    Ok((RoleRow { tenant, role_id, definition: role, version: stored, updated_at: now }, change))
 }
 
 /// Removes a role within `transaction`; `None` if there is none.
@@ -66,22 +73,18 @@ pub(super) async fn remove_role(
     name: &str,
 ) -> Result<Option<Change>, Refusal> {
     let version = queries::raise_version(transaction, tenant).await?;
-    let own = own(transaction, tenant).await?;
-    let Some(role) = own.iter().find(|role| role.name == name) else { return Ok(None) };
+    let own = role_queries::load_roles(transaction, Some(tenant)).await?;
+    let Some(role) = own.iter().find(|role| role.definition.name == name) else { return Ok(None) };
     let in_use = |by: String| Refusal::new(&kind::ROLE_IN_USE, by);
-    if role_queries::is_granted(transaction, tenant, name).await? {
+    if role_queries::is_granted(transaction, role).await? {
         return Err(in_use(format!("`{name}` is granted to somebody.")));
     }
-    if let Some(heir) = own.iter().find(|other| other.inherits.iter().any(|parent| parent == name)) {
-        return Err(in_use(format!("`{}` inherits `{name}`.", heir.name)));
+    let inherits = |other: &&RoleRow| other.definition.inherits.iter().any(|parent| parent == name);
+    if let Some(heir) = own.iter().find(inherits) {
+        return Err(in_use(format!("`{}` inherits `{name}`.", heir.definition.name)));
     }
     role_queries::remove(transaction, tenant, name).await?;
-    Ok(Some(change(transaction, tenant, role, ("delete", version))))
-}
-
-async fn own(transaction: &Transaction, tenant: TenantId) -> Result<Vec<RoleDefinition>, Refusal> {
-    let rows = role_queries::load_roles(transaction, Some(tenant)).await?;
-    Ok(rows.into_iter().map(|row| row.definition).collect())
+    Ok(Some(change(transaction, tenant, &role.definition, ("delete", version))))
 }
 
 fn check(role: &RoleDefinition) -> Result<(), Refusal> {

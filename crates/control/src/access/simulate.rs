@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
-use rowhouse_domain::access::simulate::{Party, Step, World, WorldGrant, run};
-use rowhouse_domain::access::{Interval, Principal, RoleDefinition, with_standard_actions};
-use rowhouse_domain::id::TenantId;
+use rowhouse_domain::access::simulate::{Party, Step, World, WorldGrant, WorldMembership, run};
+use rowhouse_domain::access::{Holder, Principal, RoleDefinition, with_standard_actions};
+use rowhouse_domain::id::{GrantId, GroupId, TenantId};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::Transaction;
 use serde::Deserialize;
@@ -16,8 +16,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::load_roles;
-use super::queries::{self, Filter};
+use super::{Rules, group_queries, load_roles, stored};
 use crate::Shared;
 use crate::api::{Answer, Body, Caller, Parameters, TenantParameter};
 use crate::catalog;
@@ -113,19 +112,41 @@ async fn current(
     let own = own.filter(|role: &RoleDefinition| !world.predefined.contains(&role.name));
     world.roles.extend(own.map(|role| (role.name.clone(), role)).collect::<Vec<_>>());
     world.types = definitions.resource_types.into_iter().map(|kind| (kind.name.clone(), kind)).collect();
-    let filter = Filter { tenant: Some(tenant.0), ..Filter::default() };
-    for row in queries::list(transaction, filter, i64::from(i32::MAX)).await? {
-        let definition = row.definition;
-        people.insert(party(definition.principal));
-        let grant = WorldGrant {
-            holder: party(definition.principal),
-            effect: definition.effect,
-            target: definition.target,
-            resource: None,
-            interval: Interval::new(definition.valid_from_us, definition.valid_until_us),
+    let rules = Rules::load_for(transaction, tenant).await?;
+    let stored = stored::with_everybody(transaction, tenant, &rules).await?;
+    for grant in stored.grants {
+        if let Holder::Principal(principal) = grant.holder {
+            people.insert(party(principal));
+        }
+        let own = WorldGrant {
+            holder: holder(grant.holder),
+            effect: grant.effect,
+            target: grant.target,
+            resource: grant.resource,
+            interval: grant.interval,
         };
-        world.grants.insert(row.id.to_string(), grant);
+        world.grants.insert(GrantId(grant.id).to_string(), own);
     }
+    for membership in stored.memberships {
+        let group = GroupId(membership.group).to_string();
+        world.memberships.push(WorldMembership {
+            group,
+            member: holder(membership.member),
+            interval: membership.interval,
+        });
+    }
+    let groups = group_queries::list(transaction, (Some(tenant), None), i64::from(i32::MAX)).await?;
+    world.groups = groups.into_iter().map(|row| row.id.to_string()).collect();
+    world.resources = stored.resources.into_iter().map(|one| (one.name, one.parent)).collect();
+    people.extend(stored.principals.into_iter().map(party));
     world.people = people;
     Ok(world)
+}
+
+fn holder(holder: Holder) -> Party {
+    match holder {
+        Holder::Principal(principal) => party(principal),
+        Holder::Group(id) => Party::new("group", &GroupId(id).to_string()),
+        Holder::Everyone => Party::new("everyone", ""),
+    }
 }

@@ -13,18 +13,38 @@ pub fn etag(version: i64) -> [(header::HeaderName, HeaderValue); 1] {
     [(header::ETAG, value)]
 }
 
-/// The versions that the caller takes for the current one; `None` if it does not say, or takes any (`*`).
+/// What the caller takes for the current version.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IfMatch(Option<Vec<i64>>);
+pub enum IfMatch {
+    /// It does not say.
+    Unsaid,
+    /// Any (`*`).
+    Any,
+    /// One of these.
+    One(Vec<i64>),
+}
 
 impl IfMatch {
+    /// For what nobody changes without having read it.
+    ///
+    /// # Errors
+    /// 428 `api.precondition_required` if the caller does not say.
+    pub fn said(&self) -> Result<&Self, Refusal> {
+        match self {
+            IfMatch::Unsaid => {
+                Err(Refusal::new(&kind::PRECONDITION_REQUIRED, "Say which version you change."))
+            }
+            said => Ok(said),
+        }
+    }
+
     /// Refuses with 412 if the caller takes another version for the current one.
     ///
     /// # Errors
     /// 412 `api.changed_meanwhile`.
     pub fn check(&self, current: i64) -> Result<(), Refusal> {
-        match &self.0 {
-            Some(wanted) if !wanted.contains(&current) => {
+        match self {
+            IfMatch::One(wanted) if !wanted.contains(&current) => {
                 Err(Refusal::new(&kind::CHANGED_MEANWHILE, format!("It is at version {current} now.")))
             }
             _ => Ok(()),
@@ -33,12 +53,12 @@ impl IfMatch {
 
     fn parse(text: &str) -> Option<Self> {
         if text.trim() == "*" {
-            return Some(IfMatch(None));
+            return Some(IfMatch::Any);
         }
         // A weak tag never matches strongly, so it is left out and not an error.
         let tags = text.split(',').map(str::trim).filter(|tag| !tag.starts_with("W/"));
         let version = |tag: &str| tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok();
-        tags.map(version).collect::<Option<Vec<_>>>().map(|versions| IfMatch(Some(versions)))
+        tags.map(version).collect::<Option<Vec<_>>>().map(IfMatch::One)
     }
 }
 
@@ -46,10 +66,10 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let Some(value) = parts.headers.get(header::IF_MATCH) else { return Ok(IfMatch(None)) };
+        let Some(value) = parts.headers.get(header::IF_MATCH) else { return Ok(IfMatch::Unsaid) };
         let parsed = value.to_str().ok().and_then(IfMatch::parse);
         // Some other tag is no version of ours: it cannot match.
-        Ok(parsed.unwrap_or(IfMatch(Some(Vec::new()))))
+        Ok(parsed.unwrap_or(IfMatch::One(Vec::new())))
     }
 }
 
@@ -70,6 +90,8 @@ mod tests {
             assert_eq!(parsed.check(current).is_ok(), fits, "{text}");
         }
         assert_eq!(IfMatch::parse("7"), None);
-        assert_eq!(IfMatch(Some(Vec::new())).check(1).expect_err("no version of ours").status(), 412);
+        assert_eq!(IfMatch::Unsaid.said().expect_err("nothing was said").status(), 428);
+        assert!(IfMatch::Unsaid.check(1).is_ok() && IfMatch::Any.said().is_ok());
+        assert_eq!(IfMatch::One(Vec::new()).check(1).expect_err("no version of ours").status(), 412);
     }
 }

@@ -15,6 +15,10 @@ use crate::Shared;
 use crate::api::ApiError;
 use crate::api::pace::Pace;
 
+/// Put into an answer's extensions by routes whose standard has the caller's own request id come back, whatever it is.
+#[derive(Debug, Clone)]
+pub struct EchoedRequestId(pub HeaderValue);
+
 /// Puts the frame around all routes.
 pub fn assemble(routes: Router<Shared>, control: Shared) -> Router {
     routes
@@ -58,8 +62,12 @@ async fn frame(
             response.headers_mut().insert(header::ALLOW, allow);
         }
     }
+    let echoed = response.extensions_mut().remove::<EchoedRequestId>();
     let headers = response.headers_mut();
-    let value = HeaderValue::from_str(&id.0.to_string()).expect("a UUID is a header value");
+    let value = echoed.map_or_else(
+        || HeaderValue::from_str(&id.0.to_string()).expect("a UUID is a header value"),
+        |EchoedRequestId(given)| given,
+    );
     headers.insert("x-request-id", value);
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response

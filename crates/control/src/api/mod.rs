@@ -17,7 +17,7 @@ pub mod work;
 pub use body::{Body, BodyLimit};
 pub use caller::{Caller, Person};
 pub use etag::{IfMatch, etag};
-pub use frame::{assemble, request_id};
+pub use frame::{EchoedRequestId, assemble, request_id};
 pub use ids::{PrincipalBody, path_id, stored_kind};
 pub use prefer::preferred_wait;
 pub use problem::{Answer, ApiError};

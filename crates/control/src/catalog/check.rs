@@ -325,6 +325,7 @@ pub(super) fn route_finding(error: &TableError, name: &str) -> Finding {
         TableError::UnknownService { route, .. } => (route.as_str(), "service", "unknown"),
         TableError::UnknownPermission { route, .. } => (route.as_str(), "permission", "unknown"),
         TableError::Open { route } => (route.as_str(), "permission", "missing"),
+        TableError::BadResource { route, .. } => (route.as_str(), "resource", "invalid"),
         TableError::BadPath { route, .. } => (route.as_str(), "path", "malformed"),
         TableError::BadRule { route, field, .. } => (route.as_str(), field.as_str(), "invalid"),
         TableError::BadQuantity { route, .. } => (route.as_str(), "metering", "malformed"),

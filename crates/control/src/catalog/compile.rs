@@ -80,15 +80,32 @@ pub fn compile(definitions: &Definitions) -> Result<Compiled, Vec<Finding>> {
     })
 }
 
-/// Permissions, roles and what tenants may compose alone, for those who decide within a transaction.
-pub fn compile_access(
-    definitions: &Definitions,
-) -> Result<(Permissions, RoleCatalogue, PermissionSet), Vec<Finding>> {
+/// What rights are made of.
+#[derive(Debug)]
+pub struct CompiledAccess {
+    /// Interned permissions.
+    pub permissions: Permissions,
+    /// Roles, closed.
+    pub roles: RoleCatalogue,
+    /// What tenants may put into roles of their own.
+    pub composable: PermissionSet,
+    /// By resource type: the type of what holds such things.
+    pub parents: BTreeMap<String, String>,
+}
+
+/// What rights are made of, alone, for those who decide within a transaction.
+pub fn compile_access(definitions: &Definitions) -> Result<CompiledAccess, Vec<Finding>> {
     let permissions = permissions(definitions).map_err(|finding| vec![finding])?;
     let mut findings = Vec::new();
     let roles = roles(definitions, &permissions, &mut findings);
     let composable = composable(&definitions.resource_types, &permissions);
-    if findings.is_empty() { Ok((permissions, roles, composable)) } else { Err(findings) }
+    let parent = |kind: &ResourceType| Some((kind.name.clone(), kind.parent.clone()?));
+    let parents = definitions.resource_types.iter().filter_map(parent).collect();
+    if findings.is_empty() {
+        Ok(CompiledAccess { permissions, roles, composable, parents })
+    } else {
+        Err(findings)
+    }
 }
 
 fn permissions(definitions: &Definitions) -> Result<Permissions, Finding> {

@@ -22,7 +22,7 @@ mod shipped;
 
 pub use api::routes;
 pub use apply::{Applied, apply};
-pub use compile::{Compiled, QuotaLimit, compile, compile_access};
+pub use compile::{Compiled, CompiledAccess, QuotaLimit, compile, compile_access};
 pub use definitions::{Definitions, Items, Unreadable};
 pub use finding::{Finding, refuse};
 pub use folder::{CatalogError, CatalogFile, Place, parse_folder};
@@ -32,7 +32,6 @@ pub use nearest::nearest;
 pub use plan::{Action, FieldChange, Plan, PlanItem, plan};
 pub use shipped::{prepare, shipped};
 
-use rowhouse_domain::access::{PermissionSet, Permissions, RoleCatalogue};
 use rowhouse_domain::refusal::{Refusal, kind as refusal_kind};
 use rowhouse_store::{StoreError, Transaction};
 
@@ -65,10 +64,8 @@ pub async fn load(transaction: &Transaction) -> Result<Definitions, LoadError> {
     load_kinds(transaction, &Kind::ALL).await
 }
 
-/// Permissions, roles and what tenants may compose, as stored now, for decisions within a transaction.
-pub async fn load_access(
-    transaction: &Transaction,
-) -> Result<(Permissions, RoleCatalogue, PermissionSet), LoadError> {
+/// What rights are made of, as stored now, for decisions within a transaction.
+pub async fn load_access(transaction: &Transaction) -> Result<CompiledAccess, LoadError> {
     let definitions = load_kinds(transaction, &[Kind::ResourceType, Kind::Role]).await?;
     compile_access(&definitions).map_err(LoadError::Invalid)
 }

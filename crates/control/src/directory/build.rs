@@ -145,12 +145,11 @@ async fn load(
     tenant: Option<TenantId>,
     now: Timestamp,
 ) -> Result<Belongings, StoreError> {
-    let (upstreams, roles, enforcements, grants, versions, overrides, limits, ended) = tokio::try_join!(
+    let (upstreams, roles, enforcements, access, overrides, limits, ended) = tokio::try_join!(
         deploy::upstreams(transaction, tenant),
         access::load_roles(transaction, tenant),
         resources::load_enforcements(transaction, tenant, now),
-        access::load_grants(transaction, tenant),
-        access::load_versions(transaction, tenant),
+        access::load_stored(transaction, tenant, &catalogue.roles),
         tenancy::features::load_overrides(transaction, tenant, now),
         limits::load_overrides(transaction, tenant, now),
         identity::load_ended_sessions(transaction, tenant, now),
@@ -158,9 +157,8 @@ async fn load(
     let storing =
         if enforcements.is_empty() { Box::default() } else { storing(transaction, catalogue).await? };
     Ok(Belongings {
-        grants: by_tenant(grants),
+        access,
         roles: by_tenant(roles.into_iter().map(|row| (row.tenant, row.definition))),
-        versions: versions.into_iter().collect(),
         overrides: by_tenant(overrides),
         limits: by_tenant(limits),
         upstreams: by_tenant(upstreams.into_iter().map(|(tenant, service, at)| (tenant, (service, at)))),

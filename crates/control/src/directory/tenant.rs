@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rowhouse_domain::access::{
-    AccessTable, GrantDefinition, PermissionSet, RoleDefinition, compile, key_permits,
-};
+use rowhouse_domain::access::{AccessTable, Model, PermissionSet, RoleDefinition, key_permits};
 use rowhouse_domain::directory::{Imposed, Key, Quota, Tenant};
 use rowhouse_domain::id::{SessionId, TenantId};
 use rowhouse_domain::limits::{LimitDefinition, Rule};
@@ -14,6 +12,7 @@ use rowhouse_domain::resources::Action;
 use rowhouse_domain::tenancy::features::{self, Flag, FlagType, FlagValue};
 use rowhouse_domain::tenancy::{Isolation, Tier};
 
+use crate::access::Stored;
 use crate::catalog::Compiled;
 use crate::keys::KeyRow;
 use crate::limits;
@@ -24,9 +23,8 @@ use crate::tenancy::features::Override;
 /// What belongs to tenants, by tenant, as it was loaded.
 #[derive(Debug, Default)]
 pub(super) struct Belongings {
-    pub grants: HashMap<TenantId, Vec<GrantDefinition>>,
+    pub access: HashMap<TenantId, Stored>,
     pub roles: HashMap<TenantId, Vec<RoleDefinition>>,
-    pub versions: HashMap<TenantId, u64>,
     pub overrides: HashMap<TenantId, Vec<Override>>,
     pub limits: HashMap<TenantId, Vec<limits::Override>>,
     pub upstreams: HashMap<TenantId, Vec<(String, String)>>,
@@ -100,15 +98,13 @@ impl<'a> Compiler<'a> {
     }
 
     fn access(&self, tenant: TenantId) -> AccessTable {
-        let grants = self.belongings.grants.get(&tenant).map(Vec::as_slice).unwrap_or_default();
-        let version = self.belongings.versions.get(&tenant).copied().unwrap_or(0);
+        let Some(stored) = self.belongings.access.get(&tenant) else { return AccessTable::default() };
         let Compiled { roles, permissions, composable, .. } = self.catalogue;
-        match self.belongings.roles.get(&tenant) {
-            None => compile(version, grants, roles, permissions),
-            Some(own) => {
-                compile(version, grants, &roles.with_tenant(own, permissions, composable), permissions)
-            }
-        }
+        let own = self.belongings.roles.get(&tenant);
+        let own = own.map(|own| roles.with_tenant(own, permissions, composable));
+        let Stored { grants, memberships, resources, principals, version } = stored;
+        let roles = own.as_ref().unwrap_or(roles);
+        Model { permissions, roles, grants, memberships, resources, principals }.compile(*version)
     }
 
     fn limits(&self, tenant: TenantId, tier: &str) -> Vec<Option<Rule>> {

@@ -106,11 +106,14 @@ type Roles = HashMap<(TenantId, UserId), Vec<String>>;
 
 /// Roles of people, by tenant and user.
 async fn roles(transaction: &Transaction, scope: Option<TenantId>) -> Result<Roles, Refusal> {
-    use rowhouse_domain::access::GrantTarget;
+    use rowhouse_domain::access::{GrantTarget, Holder};
     let mut all = Roles::new();
-    for (tenant, grant) in access::load_grants(transaction, scope).await? {
-        if let (PrincipalKind::User, GrantTarget::Role(role)) = (grant.principal.kind, grant.target) {
-            all.entry((tenant, UserId(grant.principal.id))).or_default().push(role);
+    for (tenant, grant, _) in access::load_grants(transaction, scope).await? {
+        let Holder::Principal(principal) = grant.holder else { continue };
+        if let (PrincipalKind::User, GrantTarget::Role(role), None) =
+            (principal.kind, grant.target, grant.resource)
+        {
+            all.entry((tenant, UserId(principal.id))).or_default().push(role);
         }
     }
     Ok(all)

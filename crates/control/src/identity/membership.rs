@@ -1,12 +1,11 @@
 //! Suspending, resuming and removing members.
 
-use rowhouse_domain::access::{Permit, PrincipalKind};
+use rowhouse_domain::access::{Holder, Permit, Principal, PrincipalKind};
 use rowhouse_domain::id::{RequestId, TenantId, UserId};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::{Change, Notice, Transaction};
 use serde_json::json;
 
-use super::administrators::refuse_last_administrator;
 use super::queries::{self, MemberRow, MembershipStatus};
 use super::session;
 use crate::{Control, access};
@@ -59,7 +58,7 @@ pub async fn change(
         return Ok(before);
     }
     if step != Step::Resume {
-        refuse_last_administrator(&transaction, tenant, user).await?;
+        access::refuse_last_administrator(&transaction, tenant, user).await?;
     }
     let now = control.clock().now();
     if !queries::set_member_status(&transaction, (tenant, user), from, to, now).await? {
@@ -92,12 +91,14 @@ async fn known(transaction: &Transaction, tenant: TenantId, user: UserId) -> Res
     row.ok_or_else(|| Refusal::new(&kind::NOT_FOUND, "There is no such member."))
 }
 
-/// All that a person was granted in a tenant is taken back.
+/// All that a person was granted in a tenant is taken back, and they leave its groups.
 async fn take_grants(tx: &Transaction, tenant: TenantId, user: UserId) -> Result<Vec<Change>, Refusal> {
-    let mut changes = Vec::new();
+    let theirs = Holder::Principal(Principal { kind: PrincipalKind::User, id: user.0 });
+    let mut changes = access::leave_groups(tx, tenant, theirs).await?;
     for (id, grant) in access::grants_of(tx, tenant, user.0).await? {
-        let is_theirs = grant.principal.kind == PrincipalKind::User;
-        if is_theirs && let Some((_, change)) = access::remove(tx, id).await? {
+        if grant.holder == theirs
+            && let Some((_, change)) = access::remove(tx, id).await?
+        {
             changes.push(change);
         }
     }

@@ -25,13 +25,15 @@ mod session;
 mod sign_in;
 mod token;
 
-pub use administrators::{ADMINISTRATOR_ROLES, address_of, administrators, refuse_last_administrator};
+pub use administrators::{address_of, administrators};
 pub use api::routes;
 pub use entry::{Entry, may_enter};
 pub use erase::{Erased, erase_tenant};
 pub use hashing::{Busy, Hashing, HashingSettings};
 pub use invitation::{FirstAdministrator, forget_prepared, invite_prepared, prepare_administrator};
-pub use queries::{MemberRow, MembershipStatus, UserRow, UserStatus, count_members, is_member};
+pub use queries::{
+    MemberRow, MembershipStatus, UserRow, UserStatus, active_people, count_members, is_member,
+};
 pub use session::{load_ended_sessions, token_keys};
 pub use sign_in::{Source, Sources};
 

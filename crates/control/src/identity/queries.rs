@@ -175,6 +175,21 @@ pub async fn count_members(tx: &Transaction, tenant: TenantId) -> Result<u64, St
     Ok(tx.query_one(sql, &[&tenant.0]).await?.get::<_, i64>(0) as u64)
 }
 
+/// Who is an active member of these tenants, and active. The transaction must see them.
+///
+/// # Errors
+/// If the database fails.
+pub async fn active_people(
+    tx: &Transaction,
+    tenants: &[Uuid],
+) -> Result<Vec<(TenantId, UserId)>, StoreError> {
+    let sql = "SELECT m.tenant_id, m.user_id FROM identity.memberships m \
+               JOIN identity.users u ON u.user_id = m.user_id \
+               WHERE m.tenant_id = ANY($1) AND m.status = 'active' AND u.status = 'active'";
+    let rows = tx.query(sql, &[&tenants]).await?;
+    Ok(rows.iter().map(|row| (TenantId(row.get(0)), UserId(row.get(1)))).collect())
+}
+
 /// Active members whose users are active.
 pub(super) async fn active_members(tx: &Transaction, tenant: TenantId) -> Result<Vec<UserRow>, StoreError> {
     let sql = select_members!(

@@ -20,6 +20,6 @@ pub use account::{Account, NewAccount, create_account, service_account_of};
 pub use api::routes;
 pub use bootstrap::{bootstrap_operator, recover_operator};
 pub use create::{Created, NewKey, create, rotate};
-pub use queries::{KeyRow, load_keys};
+pub use queries::{KeyRow, accounts_in, load_keys};
 pub use record::KeyRecord;
 pub use state::{Turn, turn};

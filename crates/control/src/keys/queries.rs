@@ -47,6 +47,24 @@ pub struct KeyRow {
     pub pepper: u32,
 }
 
+/// The service accounts of these tenants that are not disabled. The transaction must see them.
+///
+/// # Errors
+/// If the database fails.
+pub async fn accounts_in(
+    transaction: &Transaction,
+    tenants: &[Uuid],
+) -> Result<Vec<(TenantId, Uuid)>, StoreError> {
+    let rows = transaction
+        .query(
+            "SELECT tenant_id, service_account_id FROM keys.service_accounts \
+             WHERE tenant_id = ANY($1) AND NOT disabled",
+            &[&tenants],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| (TenantId(row.get(0)), row.get(1))).collect())
+}
+
 /// Keys of one tenant or of all, without those that were revoked more than 30 days ago.
 pub async fn load_keys(
     transaction: &Transaction,

@@ -172,7 +172,7 @@ async fn wrong_grants_are_refused_each_with_its_reason() {
         (json!({ "role": "viewer", "principal": principal(&stranger) }), "404 api.not_found"),
         (
             json!({ "role": "viewer", "principal": { "kind": "api_key", "id": ann } }),
-            "422 api.invalid /principal/id",
+            "422 api.invalid /principal/kind",
         ),
     ];
     for (fields, expected) in rows {

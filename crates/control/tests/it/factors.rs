@@ -122,9 +122,22 @@ async fn a_tenant_that_asks_for_a_second_factor_gets_it_and_nobody_is_shut_out()
     let (status, seen) =
         town.post("/v1/sign_in_policy/preview?tenant=acme", json!({ "policy": policy })).await;
     assert_eq!((status, &seen["must_enrol"], &seen["sessions_below"]), (200, &json!(1), &json!(1)), "{seen}");
-    let operator =
-        town.platform.call(&town.operator, "PUT", "/v1/sign_in_policy?tenant=acme", Some(policy)).await;
-    assert_eq!(operator.0, 200, "{}", operator.1);
+    let path = "/v1/sign_in_policy?tenant=acme";
+    let operator = async |version: Option<&str>| {
+        town.platform
+            .call_with(
+                &town.operator,
+                ("PUT", path),
+                version.map(|tag| ("if-match", tag)),
+                Some(policy.clone()),
+            )
+            .await
+    };
+    assert_eq!(code_of(&operator(None).await), (428, "api.precondition_required"));
+    assert_eq!(code_of(&operator(Some("\"3\"")).await), (412, "api.changed_meanwhile"));
+    let set = operator(Some("\"0\"")).await;
+    assert_eq!(set.0, 200, "{}", set.1);
+    assert_eq!(code_of(&operator(Some("\"0\"")).await), (412, "api.changed_meanwhile"), "once");
     refresh(&town.platform).await;
     assert_eq!(code_of(&town.me(&done).await), (401, "identity.session_ended"), "sessions below it are over");
     // The way in: password, a mailed code that guards, enrolment.

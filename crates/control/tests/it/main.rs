@@ -2,13 +2,16 @@
 
 mod access;
 mod audit;
+mod authzen;
 mod billing;
 mod catalog;
 mod configuration;
 mod directory;
+mod endpoints;
 mod factors;
 mod features;
 mod fleet;
+mod groups;
 mod hosts;
 mod house;
 mod ingestion;

@@ -258,12 +258,27 @@ impl Platform {
 
     /// Sends a request to the control API; status and body of the answer.
     pub async fn call(&self, key: &str, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
-        let request = Request::builder()
+        self.call_with(key, (method, path), None, body).await
+    }
+
+    /// The same with a further header.
+    pub async fn call_with(
+        &self,
+        key: &str,
+        (method, path): (&str, &str),
+        further: Option<(&str, &str)>,
+        body: Option<Value>,
+    ) -> (u16, Value) {
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", "control.test")
             .header("authorization", format!("Bearer {key}"))
-            .header("content-type", "application/json")
+            .header("content-type", "application/json");
+        if let Some((name, value)) = further {
+            request = request.header(name, value);
+        }
+        let request = request
             .body(Full::new(Bytes::from(body.map_or(String::new(), |body| body.to_string()))))
             .expect("a request");
         self.send(request).await
@@ -320,17 +335,23 @@ impl Platform {
     }
 
     async fn send_raw(&self, request: Request<Full<Bytes>>) -> (u16, Bytes) {
+        let (status, _, body) = self.exchange(request).await;
+        (status, body)
+    }
+
+    /// Sends one request over a connection of its own; with the headers of the answer.
+    pub async fn exchange(&self, request: Request<Full<Bytes>>) -> (u16, http::HeaderMap, Bytes) {
         let address = *self.address.get_or_init(|| serve(&self.control)).await;
         let stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
         let driver = tokio::spawn(connection);
         let answer = sender.send_request(request).await.expect("an answer");
-        let status = answer.status().as_u16();
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let body = answer.into_body().collect().await.expect("a body").to_bytes();
         drop(sender);
         let _ = driver.await;
-        (status, body)
+        (status, headers, body)
     }
 
     /// The first column of the only row of `sql`, as text, past row-level security.

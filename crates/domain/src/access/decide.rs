@@ -205,11 +205,39 @@ pub fn decide_key_of(
     permission: PermissionId,
     now_us: i64,
 ) -> Decision {
-    match (key_permits.contains(permission), may(owner, permission, now_us)) {
-        (true, Reason::Granted) => Ok(Permit { tenant, principal: key, reason: "decided" }),
-        (false, Reason::Granted) => Err(Reason::KeyScope),
-        (true, Reason::NoGrant) => Err(Reason::OwnerLacks),
-        (_, reason) => Err(reason),
+    match of_key(Some(key_permits.contains(permission)), may(owner, permission, now_us)) {
+        Reason::Granted => Ok(Permit { tenant, principal: key, reason: "decided" }),
+        reason => Err(reason),
+    }
+}
+
+/// What comes of a key's own scope and its owner's right; without a key the right itself.
+pub fn of_key(in_scope: Option<bool>, owner: Reason) -> Reason {
+    match (in_scope, owner) {
+        (Some(false), Reason::Granted) => Reason::KeyScope,
+        (Some(true), Reason::NoGrant) => Reason::OwnerLacks,
+        (_, reason) => reason,
+    }
+}
+
+/// Decides about one thing for a principal of `tenant`, or for its key, whose own scope is `in_scope`. The thing is asked for
+/// only if something was granted to the principal on a single one.
+pub fn decide_on(
+    (table, tenant): (&AccessTable, TenantId),
+    (principal, in_scope): (Principal, Option<bool>),
+    rights: Option<&PrincipalRights>,
+    (permission, thing): (PermissionId, impl FnOnce() -> ResourceKey),
+    now_us: i64,
+) -> Decision {
+    let on_things =
+        rights.and_then(|rights| rights.flagged.as_ref()).is_some_and(|flagged| !flagged.carriers.is_empty());
+    let owned = match on_things {
+        true => may_on(table, rights, permission, thing(), now_us),
+        false => may(rights, permission, now_us),
+    };
+    match of_key(in_scope, owned) {
+        Reason::Granted => Ok(Permit { tenant: Some(tenant), principal, reason: "decided" }),
+        reason => Err(reason),
     }
 }
 

@@ -6,6 +6,7 @@
 mod compile;
 mod decide;
 mod explain;
+mod handed;
 mod interval;
 mod model;
 mod permission;
@@ -17,8 +18,11 @@ mod tenant_role;
 mod tests;
 
 pub use compile::{AccessTable, PrincipalRights, Rule, compile};
-pub use decide::{Decision, Permit, Reason, decide, decide_key, decide_key_of, may, may_on};
+pub use decide::{
+    Decision, Permit, Reason, decide, decide_key, decide_key_of, decide_on, may, may_on, of_key,
+};
 pub use explain::{Explained, Step, explain};
+pub use handed::Handed;
 pub use interval::{Interval, State};
 pub use model::{
     Grant, GrantDefinition, GrantEffect, GrantTarget, Holder, Membership, Model, Resource, ResourceKey,

@@ -177,9 +177,13 @@ const fn name(name: &'static str, event_type: EventType) -> EventName {
 
 /// Every name that Rowhouse itself writes. Services declare theirs in the catalog directory.
 pub const EVENTS: &[EventName] = &[
+    name("access.group_changed", T::ConfigChanged),
+    name("access.member_added", T::RoleAssigned),
+    name("access.member_removed", T::RoleRevoked),
     name("access.permission_denied", T::PermissionDenied),
     name("access.permission_granted", T::PermissionGranted),
     name("access.permission_revoked", T::RoleRevoked),
+    name("access.resource_changed", T::ConfigChanged),
     name("access.resource_type_changed", T::ConfigChanged),
     name("access.role_assigned", T::RoleAssigned),
     name("access.role_changed", T::ConfigChanged),

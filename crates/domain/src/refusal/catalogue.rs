@@ -125,9 +125,9 @@ catalogue! {
     ACCESS_PREDEFINED = "access.predefined", 422, Caller, "The role is the catalogue's", "Make a role of another name that inherits it.";
     NOT_COMPOSABLE = "access.not_composable", 422, Caller, "Tenants cannot put this permission into a role", "Inherit a role of the catalogue that has it, or ask the operator.";
     ACCESS_TOO_MANY = "access.too_many", 422, Caller, "There would be too many", "Remove what is not used.";
-    ROLE_NAME_TAKEN = "access.name_taken", 409, Caller, "The name is taken", "Change the role of this name, or choose another name.";
+    ROLE_NAME_TAKEN = "access.name_taken", 409, Caller, "The name is taken", "Change what has this name, or choose another name.";
     ROLE_IN_USE = "access.role_in_use", 409, Caller, "The role is in use", "Take back its grants, and what inherits it, first.";
-    ACCESS_CYCLE = "access.cycle", 409, Caller, "Roles would inherit in a circle", "Remove one of the links named in the detail.";
+    ACCESS_CYCLE = "access.cycle", 409, Caller, "There would be a circle", "Remove one of the links named in the detail.";
 
     // limits and quotas
     LIMIT_EXCEEDED = "limits.exceeded", 429, Caller, "Quota Exceeded", "Slow down; come back after the time in `Retry-After`.";

@@ -244,6 +244,9 @@ pub struct RouteDefinition {
     /// Open to callers without a credential.
     #[serde(default)]
     pub public: bool,
+    /// The thing that the permission is needed on; if not said, it is needed on the whole tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<RouteResource>,
     /// The capture that names the resource, for the audit log.
     #[serde(default)]
     pub resource_from: Option<String>,
@@ -298,6 +301,7 @@ impl RouteDefinition {
             permission: None,
             resource_type: None,
             public: false,
+            resource: None,
             resource_from: None,
             metering: Vec::new(),
             audit: AuditPolicy::default(),
@@ -306,6 +310,24 @@ impl RouteDefinition {
             body_max_bytes: body_default(),
             timeout_ms: None,
         }
+    }
+}
+
+/// Where a route's request says which thing it is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteResource {
+    /// Its resource type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `path.{capture}`, as `path.stamp_id`.
+    pub id_from: String,
+}
+
+impl RouteResource {
+    /// The capture of the path that is the id.
+    pub fn capture(&self) -> Option<&str> {
+        self.id_from.strip_prefix("path.").filter(|name| !name.is_empty())
     }
 }
 

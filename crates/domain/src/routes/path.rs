@@ -110,9 +110,48 @@ fn decode_unreserved(path: &str) -> Result<String, PathError> {
     Ok(out)
 }
 
+/// What a segment of a normalised path says, its escapes decoded; `None` for what is no text, and for one with parameters (`;`),
+/// which some servers cut off.
+pub(super) fn decoded(segment: &str) -> Option<Cow<'_, str>> {
+    if segment.contains(';') {
+        return None;
+    }
+    if !segment.contains('%') {
+        return Some(Cow::Borrowed(segment));
+    }
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        rest = &rest[2..];
+    }
+    String::from_utf8(bytes).ok().map(Cow::Owned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_segment_says_one_thing_or_nothing() {
+        let rows = [
+            ("d1", Some("d1")),
+            ("a%2Fb", Some("a/b")),
+            ("%C3%A9", Some("é")),
+            ("d1;v=2", None),
+            ("%FF", None),
+            ("%2", None),
+        ];
+        for (segment, expected) in rows {
+            assert_eq!(decoded(segment).as_deref(), expected, "{segment}");
+        }
+    }
 
     #[test]
     fn one_form_for_each_path() {

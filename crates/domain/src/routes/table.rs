@@ -2,14 +2,16 @@
 //! conditions; then priority. Two that could take one request and of which none goes first are refused when they are
 //! declared, with such a request.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::conditions::Circumstances;
+use super::path::decoded;
 use super::transform::{BadTransform, Rewrite};
 use super::tree::{Pattern, Tree};
-use super::{CountWhen, RouteDefinition, ServiceDefinition, Writes, action_of_method};
+use super::{CountWhen, RouteDefinition, RouteResource, ServiceDefinition, Writes, action_of_method};
 use crate::access::{PermissionId, Permissions};
 use crate::metering::quantity::Quantity;
 
@@ -24,6 +26,8 @@ pub struct Route {
     permission: Option<PermissionId>,
     /// By method, when only the resource type is named.
     by_method: BTreeMap<String, PermissionId>,
+    /// Type and capture of the thing that the permission is needed on.
+    thing: Option<(Box<str>, Box<str>)>,
     /// Usage per request.
     pub usage: Vec<(Arc<str>, Quantity, CountWhen)>,
     endpoints: BTreeMap<String, Arc<str>>,
@@ -33,6 +37,11 @@ pub struct Route {
 }
 
 impl Route {
+    /// Whether the permission is needed on one thing only.
+    pub fn is_about_a_thing(&self) -> bool {
+        self.thing.is_some()
+    }
+
     /// What a request with `method` needs; `None` on a public route.
     pub fn permission(&self, method: &str) -> Option<PermissionId> {
         self.permission.or_else(|| self.by_method.get(method).copied())
@@ -82,6 +91,9 @@ pub enum TableError {
         "route `{route}` names neither a permission nor a resource type, and does not say `public = true`"
     )]
     Open { route: String },
+    /// The thing that it is about is of no declared type, or is not in its path.
+    #[error("route `{route}` is about a thing: {reason}")]
+    BadResource { route: String, reason: String },
     /// Its path has no form we know.
     #[error("route `{route}` has the path `{path}`: {reason}")]
     BadPath { route: String, path: String, reason: String },
@@ -119,6 +131,14 @@ pub struct Matched<'t, 'p> {
 }
 
 impl<'p> Matched<'_, 'p> {
+    /// Type and id of the thing that a request on a route about things is about. `None` if what the path says can be read in two
+    /// ways: a broken escape, no text, or parameters (`;`), which some servers cut off.
+    pub fn thing(&self) -> Option<(&str, Cow<'p, str>)> {
+        let (kind, capture) = self.route.thing.as_ref()?;
+        let id = decoded(self.capture(capture)?)?;
+        (!id.is_empty()).then_some((kind, id))
+    }
+
     /// The value of a capture, as it stood in the path.
     pub fn capture(&self, name: &str) -> Option<&'p str> {
         self.route.pattern.capture(name, self.path)
@@ -254,6 +274,8 @@ fn compile(
             by_method.insert(method.to_owned(), id(&format!("{kind}:{action}"))?);
         }
     }
+    let thing =
+        definition.resource.as_ref().map(|resource| thing(definition, resource, permissions)).transpose()?;
     if permission.is_none() && by_method.is_empty() && !definition.public {
         return Err(TableError::Open { route: route() });
     }
@@ -270,6 +292,7 @@ fn compile(
         service,
         permission,
         by_method,
+        thing,
         usage: usage.collect::<Result<_, _>>()?,
         endpoints,
         rewrite: definition.request.path.as_deref().and_then(|path| Rewrite::parse(path, &pattern).ok()),
@@ -277,6 +300,28 @@ fn compile(
         pattern,
         definition: definition.clone(),
     })
+}
+
+fn thing(
+    definition: &RouteDefinition,
+    resource: &RouteResource,
+    permissions: &Permissions,
+) -> Result<(Box<str>, Box<str>), TableError> {
+    let bad =
+        |reason: &str| TableError::BadResource { route: definition.name.clone(), reason: reason.to_owned() };
+    let capture = resource.capture().ok_or_else(|| bad("`id_from` is `path.` and a capture of the path"))?;
+    match () {
+        () if !definition.path.contains(&format!("{{{capture}}}")) => {
+            Err(bad("the path has no such capture"))
+        }
+        () if resource.kind.contains('*')
+            || permissions.matching(&format!("{}:*", resource.kind)).is_none() =>
+        {
+            Err(bad("its type is not declared"))
+        }
+        () if definition.public => Err(bad("it is public, and asks for no permission")),
+        () => Ok((resource.kind.as_str().into(), capture.into())),
+    }
 }
 
 fn check_rules(definition: &RouteDefinition, pattern: &Pattern) -> Result<(), TableError> {

@@ -220,3 +220,30 @@ fn what_cannot_be_compiled_is_named() {
     counted.metering = vec![rule];
     assert!(matches!(table(&[counted]), Err(TableError::BadQuantity { .. })));
 }
+
+#[test]
+fn a_route_about_a_thing_says_which_in_one_way() {
+    let mut about = route("read", &["GET"], "/v1/stamps/{stamp_id}");
+    let thing = |kind: &str, from: &str| {
+        Some(crate::routes::RouteResource { kind: kind.to_owned(), id_from: from.to_owned() })
+    };
+    about.resource = thing("stamp", "path.stamp_id");
+    let compiled = table(&[about.clone()]).expect("it compiles");
+    let asked = |path: &str| match compiled.find("GET", path, &Circumstances::unknown()) {
+        Match::Found(matched) => matched.thing().map(|(kind, id)| format!("{kind} {id}")),
+        _ => panic!("{path} is not found"),
+    };
+    assert_eq!(asked("/v1/stamps/a%2Fb"), Some("stamp a/b".to_owned()));
+    assert_eq!(asked("/v1/stamps/7"), Some("stamp 7".to_owned()));
+    assert_eq!(asked("/v1/stamps/7;x"), None);
+    for (kind, from) in [
+        ("stamp", "path.other"),
+        ("stamp", "stamp_id"),
+        ("stamp", "path."),
+        ("fly", "path.stamp_id"),
+        ("*", "path.stamp_id"),
+    ] {
+        about.resource = thing(kind, from);
+        assert!(matches!(table(&[about.clone()]), Err(TableError::BadResource { .. })), "{kind} {from}");
+    }
+}

@@ -1,7 +1,9 @@
 //! Step 5: whether at all. One decision, the same as in the control plane.
 
 use http::HeaderValue;
-use rowhouse_domain::access::{Decision, PermissionId, Permit, Reason, decide, decide_key_of};
+use rowhouse_domain::access::{
+    Decision, PermissionId, Permit, Reason, ResourceKey, decide, decide_key_of, decide_on,
+};
 use rowhouse_domain::directory::Tenant;
 use rowhouse_domain::refusal::kind;
 use rowhouse_domain::routes::Matched;
@@ -54,7 +56,11 @@ pub(crate) fn authorise<'r, 'v>(
         recording.denied(matched, &parts.headers);
         return Err(Stop::new(&kind::ACCESS_DENIED, "This method is not open to anybody here."));
     };
-    match decided(&known, tenant, needed, recording.started_at_us) {
+    let decision = match matched.route.is_about_a_thing() {
+        false => decided(&known, tenant, needed, recording.started_at_us),
+        true => decided_on(&known, tenant, (needed, matched), recording.started_at_us),
+    };
+    match decision {
         Ok(permit) => Ok(Permitted { known, permit: Some(permit) }),
         Err(reason) => {
             recording.denied(matched, &parts.headers);
@@ -70,6 +76,28 @@ fn decided(known: &Known<'_, '_>, tenant: &Tenant, needed: PermissionId, now_us:
         Who::Key(key) => decide_key_of(known.owner, id, principal, &key.permits, needed, now_us),
         Who::Nobody | Who::Token(_) => decide(&tenant.access, id, principal, needed, now_us),
     }
+}
+
+/// The same about the one thing that the path names. What it names in no clear way is nobody's.
+fn decided_on(
+    known: &Known<'_, '_>,
+    tenant: &Tenant,
+    (needed, matched): (PermissionId, &Matched<'_, '_>),
+    now_us: i64,
+) -> Decision {
+    let (kind, id) = matched.thing().ok_or(Reason::NoGrant)?;
+    let principal = known.principal();
+    let (in_scope, rights) = match &known.who {
+        Who::Key(key) => (Some(key.permits.contains(needed)), known.owner),
+        Who::Nobody | Who::Token(_) => (None, tenant.access.rights(&principal)),
+    };
+    decide_on(
+        (&tenant.access, tenant.id),
+        (principal, in_scope),
+        rights,
+        (needed, || ResourceKey::new(kind, &id)),
+        now_us,
+    )
 }
 
 #[cold]

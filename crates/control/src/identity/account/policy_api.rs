@@ -56,7 +56,7 @@ async fn read_policy(
     Ok(answer(in_force))
 }
 
-/// Sets the policy. `If-Match` with the version that was read. Where a second factor is required without days of grace, sessions without
+/// Sets the policy. `If-Match` must say the version that was read. Where a second factor is required without days of grace, sessions without
 /// one end.
 #[utoipa::path(put, path = "/v1/sign_in_policy", operation_id = "identity.put_policy", tag = "identity",
     params(TenantParameter), request_body = Object, responses((status = 200, body = PolicyAnswer)))]
@@ -79,7 +79,7 @@ async fn put_policy(
     let now = control.clock().now();
     let transaction = control.store.write(&permit).await?;
     let before = policy::in_force(&transaction, tenant).await?;
-    expected.check(before.version)?;
+    expected.said()?.check(before.version)?;
     // Who had time to enrol before does not get it anew.
     let grace_from = match before.grace_from {
         Some(from) if before.policy.needed() > 1 => from,

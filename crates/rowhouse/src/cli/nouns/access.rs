@@ -5,7 +5,7 @@ use clap::Subcommand;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::ask::{Page, at, escape, principal};
+use super::ask::{Page, at, escape, principal, thing};
 use super::{Client, ListVerb, list};
 use crate::cli::show::{line, show};
 
@@ -222,7 +222,7 @@ pub enum GrantVerb {
     },
     /// Give a role or a permission to a principal.
     Create {
-        /// `sa_…` or `user_…`.
+        /// `sa_…`, `user_…`, `group_…` or `everyone`.
         principal: String,
         /// As `rowhouse role list` shows them.
         #[arg(long, conflicts_with = "permission", required_unless_present = "permission")]
@@ -233,6 +233,12 @@ pub enum GrantVerb {
         /// Take the permission away, whatever else gives it.
         #[arg(long)]
         deny: bool,
+        /// `type:id` of the thing that it is about, with what that holds; the whole tenant if not said.
+        #[arg(long)]
+        on: Option<String>,
+        /// Until before this instant, as `2026-12-31T00:00:00Z`.
+        #[arg(long)]
+        until: Option<String>,
         /// A tenant's id or code, `operator` for the operator's own; a tenant's key means its own.
         #[arg(long)]
         tenant: Option<String>,
@@ -248,9 +254,12 @@ pub enum GrantVerb {
 pub async fn grant(client: &Client, verb: GrantVerb, json: bool) -> anyhow::Result<()> {
     let answer = match verb {
         GrantVerb::List { tenant, page } => page.of(client, "/v1/grants", &[("tenant", tenant)]).await?,
-        GrantVerb::Create { principal: whom, role, permission, deny, tenant } => {
+        GrantVerb::Create { principal: whom, role, permission, deny, on, until, tenant } => {
             let effect = if deny { "deny" } else { "allow" };
-            let body = json!({"principal": principal(&whom), "effect": effect, "role": role, "permission": permission});
+            let body = json!({
+                "principal": principal(&whom), "effect": effect, "role": role, "permission": permission,
+                "resource": thing(on.as_deref())?, "valid_until": until,
+            });
             client.post(&at("/v1/grants", &[("tenant", tenant)]), body).await?
         }
         GrantVerb::Delete { id } => {
@@ -272,6 +281,9 @@ pub enum AccessVerb {
         principal: String,
         /// `type:action`.
         permission: String,
+        /// `type:id` of a thing; the whole tenant if not said.
+        #[arg(long)]
+        on: Option<String>,
         /// A tenant's id or code, `operator` for the operator's own; a tenant's key means its own.
         #[arg(long)]
         tenant: Option<String>,
@@ -289,8 +301,10 @@ pub enum AccessVerb {
 /// Runs `rowhouse access …`.
 pub async fn access(client: &Client, verb: AccessVerb, json: bool) -> anyhow::Result<()> {
     let answer = match verb {
-        AccessVerb::Explain { principal: whom, permission, tenant } => {
-            let body = json!({"principal": principal(&whom), "permission": permission});
+        AccessVerb::Explain { principal: whom, permission, on, tenant } => {
+            let body = json!({
+                "principal": principal(&whom), "permission": permission, "resource": thing(on.as_deref())?,
+            });
             client.post(&at("/v1/access/explain", &[("tenant", tenant)]), body).await?
         }
         AccessVerb::Simulate { file, tenant } => {

@@ -1,5 +1,6 @@
 //! Paths with their parameters, and lists page by page.
 
+use anyhow::Context;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -62,9 +63,18 @@ pub fn principal(id: &str) -> Value {
     let kind = match id.split('_').next() {
         Some("user") => "user",
         Some("key") => "api_key",
+        Some("group") => "group",
+        Some("everyone") => return json!({"kind": "everyone"}),
         _ => "service_account",
     };
     json!({"kind": kind, "id": id})
+}
+
+/// `type:id` as a thing in a body; `null` for none.
+pub fn thing(text: Option<&str>) -> anyhow::Result<Value> {
+    let Some(text) = text else { return Ok(Value::Null) };
+    let (kind, id) = text.split_once(':').with_context(|| format!("`{text}` is not of the form type:id"))?;
+    Ok(json!({"type": kind, "id": id}))
 }
 
 /// Percent-encodes what is not unreserved (RFC 3986 §2.3).

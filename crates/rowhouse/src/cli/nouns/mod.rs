@@ -5,6 +5,7 @@ mod ask;
 mod backups;
 mod call;
 mod fleet;
+mod groups;
 mod limits;
 mod lives;
 mod messages;
@@ -115,6 +116,9 @@ pub enum Noun {
     /// Sets of permissions.
     #[command(subcommand)]
     Role(access::RoleVerb),
+    /// Sets of principals.
+    #[command(subcommand)]
+    Group(groups::GroupVerb),
     /// Rate limits.
     #[command(subcommand)]
     Limit(limits::LimitVerb),
@@ -193,6 +197,7 @@ pub async fn run(client: &Client, noun: Noun, json: bool) -> anyhow::Result<Exit
         }
         Noun::Tier(verb) => look("tiers", verb, &["name", "rank", "isolation", "features"]).await?,
         Noun::Role(verb) => access::role(client, verb, json).await?,
+        Noun::Group(verb) => groups::group(client, verb, json).await?,
         Noun::Limit(verb) => limits::limit(client, verb, json).await?,
         Noun::Meter(verb) => look("meters", verb, &["name", "unit", "source", "aggregation"]).await?,
         Noun::Plan(verb) => look("plans", verb, &["name", "tier", "currency", "catalog"]).await?,

@@ -1,0 +1,165 @@
+//! What a change gives to somebody, or takes off him: what who makes it must hold himself.
+//!
+//! It is asked of the model that has the grants in question: of the one after a change for what the change adds, of the one
+//! before it for what it takes away. Who takes away a denial gives; who adds one takes, and needs a right to that besides.
+
+use super::interval::Interval;
+use super::model::{Grant, GrantEffect, Holder, Membership, Model, ResourceName};
+use super::{AccessTable, PermissionSet, Principal, PrincipalKind};
+
+/// Permissions on something for a time, which a grant allows or denies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handed {
+    /// Whether they are allowed or denied.
+    pub effect: GrantEffect,
+    /// Which: for an allow with what they imply.
+    pub set: PermissionSet,
+    /// On what; `None` is the whole tenant.
+    pub thing: Option<ResourceName>,
+    /// When.
+    pub interval: Interval,
+}
+
+impl Model<'_> {
+    /// What a grant hands to its holder.
+    pub fn handed(&self, grant: &Grant) -> Handed {
+        Handed {
+            effect: grant.effect,
+            set: self.set(grant),
+            thing: grant.resource.clone(),
+            interval: grant.interval,
+        }
+    }
+
+    /// What being in a group hands to a member: the grants of the group and of those that it is in.
+    pub fn handed_by(&self, membership: &Membership) -> Vec<Handed> {
+        let mut all = Vec::new();
+        let mut open = vec![(membership.group, membership.interval)];
+        let mut seen: Vec<(uuid::Uuid, Interval)> = Vec::new();
+        while let Some((group, interval)) = open.pop() {
+            let known =
+                |(other, longer): &(uuid::Uuid, Interval)| *other == group && longer.contains(interval);
+            if interval.is_empty() || seen.iter().any(known) {
+                continue;
+            }
+            seen.push((group, interval));
+            let own = Holder::Group(group);
+            for grant in self.grants.iter().filter(|grant| grant.holder == own) {
+                let handed = self.handed(grant);
+                all.push(Handed { interval: handed.interval.and(interval), ..handed });
+            }
+            let up = self.memberships.iter().filter(|up| up.member == own);
+            open.extend(up.map(|up| (up.group, interval.and(up.interval))));
+        }
+        all.retain(|handed| !handed.interval.is_empty());
+        all
+    }
+
+    /// What comes to `thing` by what is `above` it: the grants there, as if they were on it.
+    pub fn handed_on(&self, thing: &ResourceName, above: &[ResourceName]) -> Vec<Handed> {
+        let there = |grant: &&Grant| grant.resource.as_ref().is_some_and(|name| above.contains(name));
+        let here = |grant| Handed { thing: Some(thing.clone()), ..self.handed(grant) };
+        self.grants.iter().filter(there).map(here).collect()
+    }
+
+    /// Those of `people` who hold everything in the tenant for the whole of `interval`.
+    pub fn administrators<'p>(
+        &self,
+        table: &AccessTable,
+        people: impl IntoIterator<Item = &'p Principal>,
+        interval: Interval,
+    ) -> Vec<Principal> {
+        let Some(all) = self.permissions.matching("*:*") else { return Vec::new() };
+        let everything = |one: &&Principal| {
+            one.kind == PrincipalKind::User && all.is_subset(&table.held(one, None, interval))
+        };
+        people.into_iter().filter(everything).copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use uuid::Uuid;
+
+    use super::super::{GrantTarget, Permissions, RoleCatalogue};
+    use super::*;
+
+    fn group(number: u128) -> Uuid {
+        Uuid::from_u128(number)
+    }
+
+    fn grant(holder: Holder, pattern: &str, on: Option<&ResourceName>) -> Grant {
+        Grant {
+            id: Uuid::nil(),
+            holder,
+            effect: GrantEffect::Allow,
+            target: GrantTarget::Permission(pattern.into()),
+            resource: on.cloned(),
+            interval: Interval::ALWAYS,
+        }
+    }
+
+    fn named(id: &str) -> ResourceName {
+        ResourceName { kind: "doc".into(), id: id.into() }
+    }
+
+    #[test]
+    fn a_member_is_handed_what_all_groups_above_have_for_as_long_as_every_hop_lasts() {
+        let permissions =
+            Permissions::new(&BTreeMap::from([("doc".into(), vec!["read".into(), "write".into()])]))
+                .expect("few");
+        let roles = RoleCatalogue::default();
+        let p7 = named("p7");
+        let grants = [
+            grant(Holder::Group(group(1)), "doc:read", None),
+            grant(Holder::Group(group(2)), "doc:write", Some(&p7)),
+        ];
+        let until = Interval::new(None, Some(50));
+        let memberships = [Membership { group: group(2), member: Holder::Group(group(1)), interval: until }];
+        let model = Model {
+            permissions: &permissions,
+            roles: &roles,
+            grants: &grants,
+            memberships: &memberships,
+            resources: &[],
+            principals: &[],
+        };
+        let joining =
+            Membership { group: group(1), member: Holder::Everyone, interval: Interval::new(Some(10), None) };
+        let handed = model.handed_by(&joining);
+        let told: Vec<_> = handed
+            .iter()
+            .map(|one| (permissions.names_of(&one.set).join(","), one.thing.is_some(), one.interval))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("doc:read".to_owned(), false, Interval::new(Some(10), None)),
+                ("doc:write".to_owned(), true, Interval::new(Some(10), Some(50))),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_thing_that_moves_is_handed_what_is_granted_on_everything_above() {
+        let permissions =
+            Permissions::new(&BTreeMap::from([("doc".into(), vec!["read".into()])])).expect("few");
+        let roles = RoleCatalogue::default();
+        let (top, middle, leaf) = (named("top"), named("middle"), named("leaf"));
+        let grants =
+            [grant(Holder::Everyone, "doc:read", Some(&top)), grant(Holder::Everyone, "doc:read", None)];
+        let model = Model {
+            permissions: &permissions,
+            roles: &roles,
+            grants: &grants,
+            memberships: &[],
+            resources: &[],
+            principals: &[],
+        };
+        let handed = model.handed_on(&leaf, &[middle, top.clone()]);
+        assert_eq!(handed.len(), 1, "what is granted everywhere reaches it anyhow");
+        assert_eq!(handed[0].thing.as_ref(), Some(&leaf));
+    }
+}
