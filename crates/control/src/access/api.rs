@@ -31,6 +31,7 @@ pub fn routes() -> OpenApiRouter<Shared> {
         .merge(super::authzen::routes())
         .merge(super::groups_api::routes())
         .merge(super::resources_api::routes())
+        .merge(super::review_api::routes())
         .merge(super::roles_api::routes())
         .merge(super::simulate::routes())
 }

@@ -16,6 +16,7 @@ mod member;
 mod queries;
 mod resource_queries;
 mod resources_api;
+mod review_api;
 mod role_queries;
 mod roles;
 mod roles_api;

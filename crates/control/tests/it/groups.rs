@@ -208,6 +208,20 @@ async fn the_directory_decides_what_everyone_and_holders_of_things_may() {
         house.asked(&ann, "doc:write", json!({ "type": "doc", "id": "b39" })).await,
         "allow granted 0"
     );
+    // Who may, and what one may.
+    let asked = json!({ "permission": "doc:write", "resource": { "type": "doc", "id": "b39" } });
+    let who = house.posted(&root, "/v1/access/who_can?tenant=acme", asked).await;
+    assert_eq!((who["total"].clone(), text(&who["items"][0]["principal"]["id"])), (json!(1), ann.as_str()));
+    let everyone = json!({ "permission": "folder:read" });
+    let who = house.posted(&root, "/v1/access/who_can?tenant=acme&limit=1", everyone.clone()).await;
+    assert_eq!((&who["total"], who["items"].as_array().map(Vec::len)), (&json!(2), Some(1)));
+    let next = format!("/v1/access/who_can?tenant=acme&limit=1&cursor={}", text(&who["next_cursor"]));
+    let rest = house.posted(&root, &next, everyone).await;
+    assert_ne!(rest["items"][0]["principal"], who["items"][0]["principal"]);
+    assert_eq!(rest["next_cursor"], Value::Null);
+    let what =
+        house.posted(&root, "/v1/access/what_can?tenant=acme", json!({ "principal": account(&ann) })).await;
+    assert_eq!(what, json!({ "permissions": ["folder:read"], "denied": [], "resources": { "doc": 40 } }));
     let filtered = house.platform.get(&root, "/v1/grants?tenant=acme&resource=folder:top").await;
     assert_eq!(filtered["items"].as_array().map(Vec::len), Some(1));
 }

@@ -14,6 +14,5 @@ mod quotas;
 mod registration;
 mod releases;
 mod services;
-mod sign_in;
 mod source;
 mod tenancy;
