@@ -15,7 +15,7 @@ use super::attempt::Direction;
 use super::log::Log;
 use super::run::hold;
 use super::stride::Course;
-use super::{Kind, Saga, State};
+use super::{Action, Kind, Saga, State};
 use crate::pool::{Store, StoreError};
 use crate::transaction::Transaction;
 use crate::wake::Topic;
@@ -337,10 +337,15 @@ pub(super) fn next<C>(kind: &Kind<C>, state: State, log: &Log) -> Next {
                 None => Next::End(State::Done),
             }
         }
-        _ => match kind.steps.iter().rposition(|step| log.began(step.name) && !log.is_gone(step.name)) {
-            Some(index) => Next::Undo(index),
-            None => Next::End(State::Undone),
-        },
+        _ => {
+            // What was entered together with the saga is given up by the undo of its first step: also if it was cancelled
+            // before that began.
+            let entered = |index: usize| index == 0 && matches!(kind.steps[0].undo, Action::Inside(_));
+            let mut made = kind.steps.iter().enumerate().rev();
+            let last = made
+                .find(|(index, step)| (log.began(step.name) || entered(*index)) && !log.is_gone(step.name));
+            last.map_or(Next::End(State::Undone), |(index, _)| Next::Undo(index))
+        }
     }
 }
 

@@ -99,6 +99,7 @@ async fn a_provisioning_that_is_cancelled_turns_back_and_one_that_is_over_does_n
         (&json!("undone"), &json!("lifecycle.cancelled"))
     );
     assert_eq!(stage.traces().await, before);
+    assert_eq!(stage.get("/v1/tenants/acme").await["status"], "failed", "nobody waits for it any more");
     assert_eq!(stage.call("POST", &path, json!({"reason": "again"})).await.0, 409);
     stage.stop().await;
 }

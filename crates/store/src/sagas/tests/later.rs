@@ -70,6 +70,20 @@ async fn a_cancelled_saga_turns_back_before_its_next_step_and_not_behind_its_las
     let over = cancel(&tx, bench.saga, BECAUSE).await;
     assert!(matches!(over, Err(OrderError::TooLate(State::Undone))), "{over:?}");
 
+    // Before it began: what was entered with it is given up by the undo of its first step all the same.
+    let bench = Bench::new().await;
+    bench
+        .world
+        .outside
+        .execute("INSERT INTO effects VALUES ('reserve')", &[])
+        .await
+        .expect("entered with it");
+    let tx = transaction(&bench).await;
+    cancel(&tx, bench.saga, BECAUSE).await.expect("it runs");
+    tx.commit_telemetry().await.expect("commit");
+    bench.engine().run_one().await.expect("the database is there");
+    bench.assert_nothing_left("cancelled before it began").await;
+
     for late in [kind(), final_kind()] {
         let bench = Bench::new().await;
         bench.world.plant("deploy", true).await;
