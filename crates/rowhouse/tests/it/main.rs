@@ -14,5 +14,6 @@ mod quotas;
 mod registration;
 mod releases;
 mod services;
+mod sign_in;
 mod source;
 mod tenancy;
