@@ -7,6 +7,7 @@ mod billing;
 mod catalog;
 mod configuration;
 mod directory;
+mod endpoints;
 mod factors;
 mod features;
 mod fleet;
