@@ -220,7 +220,8 @@ fn ignored_headers(asked: &ResolutionQuestion) -> Vec<Ignored> {
 }
 
 pub(crate) fn token_tenant(directory: &Directory, name: &str) -> Result<TenantId, Refusal> {
-    let by_code = || check_code(name).ok().and_then(|()| directory.tenant_by_code(name)).map(|tenant| tenant.id);
+    let by_code =
+        || check_code(name).ok().and_then(|()| directory.tenant_by_code(name)).map(|tenant| tenant.id);
     let unknown = || {
         let refusal = Refusal::new(&kind::INVALID, "The credential's tenant is not known.");
         refusal.field("/token_tenant", "unknown", "id or code of a tenant")

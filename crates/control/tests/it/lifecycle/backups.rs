@@ -451,7 +451,8 @@ async fn a_backup_that_was_being_taken_is_taken_again_when_its_node_is_back() {
         backup::take_over(stage.control()).await.expect("freed");
         while backup::take_one(stage.control()).await.expect("the control database") {}
         let backup = stage.get(&format!("/v1/backups/{}", backup["id"].as_str().expect("an id"))).await;
-        assert_eq!(backup["state"], "ok", "killed at wait {waits}: {backup:#}");
+        let row = "SELECT row_to_json(b)::text FROM lifecycle.backups b ORDER BY created_at DESC, backup_id DESC LIMIT 1";
+        assert_eq!(backup["state"], "ok", "killed at wait {waits}: {}", stage.platform.ask(row).await);
     }
     let folder = stage.directory.join("backups/eu1").join(acme["id"].as_str().expect("an id"));
     assert_eq!(std::fs::read_dir(&folder).expect("a folder").count(), 4, "one file each");
