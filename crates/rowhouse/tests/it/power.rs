@@ -101,41 +101,64 @@ fn recorded(platform: &Platform) -> u64 {
 async fn requests_go_on_while_postgresql_stands_still_and_nothing_is_lost() {
     let platform = Platform::start().await;
     let tenant = platform.tenant("still", "basic", "shared").await;
-    let server = Server::of(&platform);
-    server.signal(Signal::STOP);
+    let server = Server::stopped(&platform);
     for n in 0..200 {
         let seen = platform
             .gateway(Call::get("/v1/notes/1").tenant(&tenant).header("x-usage", "transactions=1"))
             .await;
         assert_eq!(seen.status, 200, "call {n}: {}", seen.body);
     }
-    server.signal(Signal::CONT);
+    server.go_on();
     platform.counted(&tenant.code, "transactions", 200).await;
 }
 
 /// The private server's processes.
-struct Server(Vec<String>);
+struct Server {
+    postmaster: String,
+    /// What it had made when it stood still.
+    others: Vec<String>,
+}
 
 impl Server {
-    fn of(platform: &Platform) -> Server {
+    /// Stands still: its first process before the others, so that no more are made meanwhile.
+    fn stopped(platform: &Platform) -> Server {
         let file = platform.data_dir().join("postgres/cluster/postmaster.pid");
         let text = std::fs::read_to_string(file).expect("it runs");
         let postmaster = text.lines().next().expect("a pid").to_owned();
-        let mut all = vec![postmaster.clone()];
-        for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
-            let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-            let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1));
-            if parent == Some(postmaster.as_str()) {
-                all.push(entry.file_name().to_string_lossy().into_owned());
-            }
+        send(&postmaster, Signal::STOP).expect("it runs");
+        let others = children_of(&postmaster);
+        for pid in &others {
+            send_or_gone(pid, Signal::STOP);
         }
-        Server(all)
+        Server { postmaster, others }
     }
 
-    fn signal(&self, signal: Signal) {
-        for pid in &self.0 {
-            let pid = Pid::from_raw(pid.parse().expect("a number")).expect("not zero");
-            kill_process(pid, signal).expect("it is there");
+    fn go_on(self) {
+        for pid in &self.others {
+            send_or_gone(pid, Signal::CONT);
         }
+        send(&self.postmaster, Signal::CONT).expect("it waits");
     }
+}
+
+fn children_of(parent: &str) -> Vec<String> {
+    let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
+    entries
+        .filter(|entry| {
+            let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)) == Some(parent)
+        })
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+/// A session's process may have ended by itself since it was seen.
+fn send_or_gone(pid: &str, signal: Signal) {
+    if let Err(why) = send(pid, signal) {
+        assert_eq!(why, rustix::io::Errno::SRCH, "process {pid}");
+    }
+}
+
+fn send(pid: &str, signal: Signal) -> rustix::io::Result<()> {
+    kill_process(Pid::from_raw(pid.parse().expect("a number")).expect("not zero"), signal)
 }
