@@ -31,6 +31,8 @@ const WORTH: i128 = 100;
 const UNTOLD_US: i64 = 10 * 60_000_000;
 /// Most tenants that are told of in one round for the latter.
 const UNTOLD_MAX: usize = 200;
+/// Who could not be assessed is looked at again after this time.
+const AGAIN_US: i64 = 10_000_000;
 /// Places are compared with what is imposed this often.
 const SETTLE_US: i64 = 60_000_000;
 
@@ -167,8 +169,9 @@ impl Follower {
             let window_us = quota.bounds_us(now_us);
             let fresh = Standing { window_from_us: window_us.0, ..Standing::default() };
             let before = standing.copied().unwrap_or(fresh);
-            let grown = self.pending.of(entry.id, &quota.meter);
-            let usage = quota.known(window_us.0).saturating_add(grown);
+            let known = quota.known(window_us.0);
+            let reported = self.pending.of(entry.id, &quota.meter);
+            let usage = reported.map_or(known, |grown| moved_to(quota, known, grown));
             let (limit, rule) = (quota.limit, &*quota.rule);
             let after = step(&before, &Observation { now_us, window_us, usage, limit, rule, stale: false });
             after.standing != before && !(is_dull(&after.standing) && is_dull(&before))
@@ -187,7 +190,10 @@ impl Follower {
                     self.learn(tenant, assessed);
                 }
                 Err(AssessError::Load(LoadError::Store(error))) => return Err(error),
-                Err(error) => tracing::error!(%tenant, %error, "a tenant's quotas cannot be assessed"),
+                Err(error) => {
+                    tracing::error!(%tenant, %error, "a tenant's quotas cannot be assessed");
+                    self.look_again(tenant, Some(control.clock().now_us() + AGAIN_US));
+                }
             }
             self.due.remove(&tenant);
         }
@@ -200,14 +206,18 @@ impl Follower {
             true => drop(self.standings.remove(&tenant)),
             false => drop(self.standings.insert(tenant, standings)),
         }
-        let before = match look_again_us {
+        self.look_again(tenant, look_again_us);
+    }
+
+    fn look_again(&mut self, tenant: TenantId, at_us: Option<i64>) {
+        let before = match at_us {
             Some(at_us) => self.deadline_of.insert(tenant, at_us),
             None => self.deadline_of.remove(&tenant),
         };
         if let Some(before_us) = before {
             self.deadlines.remove(&(before_us, tenant));
         }
-        self.deadlines.extend(look_again_us.map(|at_us| (at_us, tenant)));
+        self.deadlines.extend(at_us.map(|at_us| (at_us, tenant)));
     }
 
     /// What a move or a restore of a place has forgotten is told to it again.
@@ -237,8 +247,8 @@ impl Pending {
         }
     }
 
-    fn of(&self, tenant: TenantId, meter: &str) -> i128 {
-        self.0.get(&tenant).and_then(|own| own.get(meter)).map_or(0, |(units, _)| *units)
+    fn of(&self, tenant: TenantId, meter: &str) -> Option<i128> {
+        self.0.get(&tenant)?.get(meter).map(|(units, _)| *units)
     }
 
     /// Tenants for whom some quota's usage has moved enough, or moved at all long ago. What no quota counts is
@@ -273,10 +283,14 @@ impl Pending {
 /// has moved by a hundredth of it.
 fn moved_enough(quota: &Quota, grown: i128) -> bool {
     let Some(limit) = quota.limit else { return false };
-    // A level is replaced, not added to.
-    let now = if quota.window().is_standing() { grown } else { quota.used.saturating_add(grown) };
+    let now = moved_to(quota, quota.used, grown);
     quota.rule.state(now, quota.limit) != quota.rule.state(quota.used, quota.limit)
         || grown.saturating_abs() >= limit / WORTH
+}
+
+/// Usage after `grown` was reported. A level is replaced, not added to.
+fn moved_to(quota: &Quota, used: i128, grown: i128) -> i128 {
+    if quota.window().is_standing() { grown } else { used.saturating_add(grown) }
 }
 
 #[cfg(test)]

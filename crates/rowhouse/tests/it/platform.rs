@@ -289,17 +289,19 @@ impl Platform {
         }
     }
 
-    /// Calls the gateway until it answers with `status`.
+    /// Calls the gateway until it answers with `status`: soon at first, and then more and more seldom, as a
+    /// slow machine would otherwise see the caller's rate limit instead.
     pub async fn until(&self, status: u16, call: impl Fn() -> Call) {
         let begun = Instant::now();
-        let mut beat = interval(Duration::from_millis(5));
+        let mut pause = Duration::from_millis(5);
         loop {
-            beat.tick().await;
             let seen = self.gateway(call()).await;
             if seen.status == status {
                 return;
             }
             assert!(begun.elapsed() < PATIENCE, "still {} {}, not {status}", seen.status, seen.body);
+            tokio::time::sleep(pause).await;
+            pause = (pause * 5 / 4).min(Duration::from_millis(250));
         }
     }
 
