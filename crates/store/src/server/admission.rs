@@ -16,9 +16,12 @@ use std::fmt::Write as _;
 /// First major whose ident maps can say "any role".
 const ANY_ROLE_SINCE: u32 = 16;
 
-/// Roles that administer a server: `initdb`'s, those that `rowhouse_tenantdb` makes with more than one tenant's rights, and the login of
-/// the control database.
-const ADMINISTRATORS: [&str; 4] = [super::SUPERUSER, "rh_migrator", "rh_mover", "rowhouse_service"];
+/// Roles that administer a server: `initdb`'s, those that `rowhouse_tenantdb` makes with more than one tenant's rights (the members of
+/// `rh_mover` among them), and the login of the control database.
+const ADMINISTRATORS: [&str; 4] = [super::SUPERUSER, "rh_migrator", "+rh_mover", "rowhouse_service"];
+
+/// Members of `rh_mover` are numbered from 1 to this. Their names, too, must be in a map of PostgreSQL 15.
+const MOVERS: u32 = 128;
 
 /// Members of this role (`rowhouse_tenantdb` makes it) are logins of restored copies, which only a password opens.
 const PASSWORD: &str = "local all +rh_password scram-sha-256\n";
@@ -78,7 +81,9 @@ pub(super) fn apart(own: &str) -> Result<Admission, AdmissionError> {
          {PASSWORD}local all all trust\n"
     );
     let mut ident = String::from("# map, OS user, role\n");
-    for role in ADMINISTRATORS {
+    let movers = (1..=MOVERS).map(|number| format!("rh_mover_{number}"));
+    let named = ADMINISTRATORS.into_iter().filter(|role| !role.starts_with('+')).map(str::to_owned);
+    for role in named.chain(movers) {
         writeln!(ident, "rowhouse \"{own}\" {role}").expect("writing to a String cannot fail");
     }
     Ok(Admission { hba, ident })
@@ -119,7 +124,10 @@ mod tests {
     fn apart_an_administrator_is_who_runs_rowhouse() {
         let made = apart("root").expect("a plain name");
         let first = made.hba.lines().find(|line| line.starts_with("local")).expect("lines");
-        assert_eq!(first, "local all rowhouse_super,rh_migrator,rh_mover,rowhouse_service peer map=rowhouse");
+        assert_eq!(
+            first,
+            "local all rowhouse_super,rh_migrator,+rh_mover,rowhouse_service peer map=rowhouse"
+        );
         assert!(
             made.ident.lines().skip(1).all(|line| line.starts_with("rowhouse \"root\" ")),
             "{}",

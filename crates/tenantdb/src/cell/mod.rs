@@ -3,6 +3,7 @@
 //! running it again repairs, and never takes anything from a tenant.
 
 mod found;
+pub(crate) mod movers;
 pub(crate) mod template;
 
 pub use found::{Found, found, found_of_server, rights_of};
@@ -13,6 +14,8 @@ use crate::DatabaseKey;
 use crate::connect::{Address, ConnectError, Connected};
 use crate::name::{NameError, quote};
 use crate::spare::Spare;
+use movers::MOVERS;
+pub(crate) use movers::Movers;
 use template::Template;
 
 /// The shared tables of a cell lie in this database.
@@ -21,9 +24,6 @@ pub const SHARED_DATABASE: &str = "rh_shared";
 pub const SCHEMAS_DATABASE: &str = "rh_schemas_1";
 /// The one login of all tenants on the level `shared`.
 pub const SHARED_LOGIN: &str = "rh_app";
-
-/// Who reads and writes services' tables for the platform: functions of the service's author run as whoever touches the rows.
-pub(crate) const MOVER: &str = "rh_mover";
 
 /// Most space that one session's sorts and joins take on disk; only superusers can raise it.
 const TEMP_FILES: &str = "4GB";
@@ -73,6 +73,12 @@ pub enum CellError {
         /// What the server said.
         #[source]
         source: tokio_postgres::Error,
+    },
+    /// A schema that no mover may touch.
+    #[error("schema `{schema}` is no service's, or its service's tables were never installed here")]
+    NoMover {
+        /// Its name.
+        schema: String,
     },
     /// Files that no table owns may still become somebody's.
     #[error(
@@ -287,7 +293,7 @@ pub(crate) async fn open_database(cell: &Cell, database: &str, login: Option<&st
     let mut sql =
         format!("BEGIN; {LOCK_CLUSTER}; REVOKE CONNECT, TEMPORARY ON DATABASE {quoted} FROM PUBLIC;");
     let login = if database == SHARED_DATABASE { Some(SHARED_LOGIN) } else { login };
-    sql.push_str(&format!("GRANT CONNECT ON DATABASE {quoted} TO {MOVER};"));
+    sql.push_str(&format!("GRANT CONNECT ON DATABASE {quoted} TO {MOVERS};"));
     if let Some(login) = login {
         sql.push_str(&format!("GRANT CONNECT ON DATABASE {quoted} TO {};", quote(login)?));
     }

@@ -17,9 +17,8 @@ ALTER ROLE rh_guard NOLOGIN;                            -- owns schema rh: keys,
 ALTER ROLE rh_password NOLOGIN;                         -- logins of restored copies are its members: the server asks them for a password
 ALTER ROLE rh_app LOGIN;                                -- owns nothing, is a member of nothing
 ALTER ROLE rh_migrator LOGIN;
--- Reads and writes services' tables for moves, backups, exports, erasures. The administrator never does: checks, generated columns,
--- casts, domains and indexes call functions of the service's author, as whoever touches the rows.
-ALTER ROLE rh_mover LOGIN INHERIT BYPASSRLS;
+-- Group of the logins that read and write services' tables for moves, backups, exports, erasures, one for each service: see `movers.rs`.
+ALTER ROLE rh_mover NOLOGIN;
 GRANT SET ON PARAMETER session_replication_role TO rh_mover;
 
 -- Owners of services' tables, made when one is first installed.
@@ -29,6 +28,10 @@ DECLARE
 BEGIN
   FOR name IN SELECT rolname FROM pg_roles WHERE rolname ~ '^rh_s_[0-9a-f]{16}$' LOOP
     EXECUTE format('ALTER ROLE %I NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOREPLICATION', name);
+    EXECUTE format('ALTER ROLE %I RESET ALL', name);
+  END LOOP;
+  FOR name IN SELECT rolname FROM pg_roles WHERE rolname ~ '^rh_mover_[0-9]+$' LOOP
+    EXECUTE format('ALTER ROLE %I LOGIN INHERIT BYPASSRLS NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION', name);
     EXECUTE format('ALTER ROLE %I RESET ALL', name);
   END LOOP;
 END $$;

@@ -1,4 +1,5 @@
-//! The writing half: rows into a place, in one transaction that is seen by nobody until it is committed.
+//! The writing half: rows into a place, in one transaction of each service's mover, seen by nobody until they are committed. A place
+//! that is loaded is open to nobody yet: what a crash has committed of it is cleared by the next load.
 
 use std::pin::Pin;
 
@@ -8,8 +9,7 @@ use rowhouse_domain::id::TenantId;
 use tokio_postgres::CopyInSink;
 
 use super::{CopyError, SESSION, ServiceShape, Sum, Table, failed, sum};
-use crate::cell::{Cell, MOVER};
-use crate::connect::Connected;
+use crate::cell::{Cell, Movers};
 use crate::name::quote;
 use crate::place::Place;
 
@@ -18,7 +18,7 @@ const GAP: i64 = 1_000;
 
 /// An open load. Dropped without [`commit`](Loading::commit), it leaves nothing.
 pub struct Loading {
-    client: Connected,
+    movers: Movers,
     tenant: TenantId,
 }
 
@@ -29,12 +29,16 @@ impl Loading {
     /// # Errors
     /// If the server is away.
     pub async fn begin(cell: &Cell, place: &Place) -> Result<Self, CopyError> {
-        let client = cell.connect_as(MOVER, &place.database).await?;
-        let sql = format!(
+        let admin = cell.connect(&place.database).await?;
+        let rows = admin.query("SELECT schema FROM rh.installed WHERE login = $1", &[&place.login]).await;
+        let rows = rows.map_err(failed("listing what is installed", None))?;
+        let schemas: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        let begin = format!(
             "BEGIN; {SESSION}; SET LOCAL session_replication_role = replica; SET LOCAL lock_timeout = '10s'"
         );
-        client.batch_execute(&sql).await.map_err(failed("beginning to load", None))?;
-        Ok(Loading { client, tenant: place.tenant })
+        let movers = Movers::open(cell, &admin, (&place.database, &schemas), &begin).await?;
+        admin.close().await;
+        Ok(Loading { movers, tenant: place.tenant })
     }
 
     /// Removes the tenant's rows of `table`: what a load that was cut short may have committed before.
@@ -43,7 +47,7 @@ impl Loading {
     /// If the server refuses.
     pub async fn clear(&self, table: &Table) -> Result<(), CopyError> {
         let sql = format!("DELETE FROM {} WHERE tenant_id = $1", table.qualified()?);
-        let cleared = self.client.execute(&sql, &[&self.tenant.0]).await;
+        let cleared = self.movers.of(&table.schema)?.execute(&sql, &[&self.tenant.0]).await;
         cleared.map(drop).map_err(failed("clearing a table", Some(table)))
     }
 
@@ -53,7 +57,8 @@ impl Loading {
     /// If the server refuses.
     pub async fn open(&self, table: &Table) -> Result<TableSink, CopyError> {
         let sql = format!("COPY {} ({}) FROM STDIN", table.qualified()?, table.column_list()?);
-        let sink = self.client.copy_in::<_, Bytes>(&sql).await.map_err(failed(WRITING, Some(table)))?;
+        let client = self.movers.of(&table.schema)?;
+        let sink = client.copy_in::<_, Bytes>(&sql).await.map_err(failed(WRITING, Some(table)))?;
         Ok(TableSink { sink: Box::pin(sink), table: table.clone() })
     }
 
@@ -78,7 +83,7 @@ impl Loading {
     /// # Errors
     /// If the server refuses.
     pub async fn sum(&self, table: &Table) -> Result<Sum, CopyError> {
-        sum(&self.client, table, self.tenant).await
+        sum(self.movers.of(&table.schema)?, table, self.tenant).await
     }
 
     /// Sets counters of `table` beyond what was copied, with a gap of 1,000. They are not undone with the transaction,
@@ -89,9 +94,9 @@ impl Loading {
     pub async fn advance_counters(&self, table: &Table) -> Result<(), CopyError> {
         let doing = "advancing counters";
         let qualified = table.qualified()?;
+        let client = self.movers.of(&table.schema)?;
         for column in &table.columns {
-            let row = self
-                .client
+            let row = client
                 .query_one("SELECT pg_get_serial_sequence($1, $2)", &[&qualified, column])
                 .await
                 .map_err(failed(doing, Some(table)))?;
@@ -103,7 +108,7 @@ impl Loading {
                  WHERE EXISTS (SELECT FROM {qualified} WHERE tenant_id = $2)",
                 quote(column)?
             );
-            let set = self.client.query(&sql, &[&sequence, &self.tenant.0]).await;
+            let set = client.query(&sql, &[&sequence, &self.tenant.0]).await;
             set.map_err(failed(doing, Some(table)))?;
         }
         Ok(())
@@ -114,8 +119,8 @@ impl Loading {
     /// # Errors
     /// If the server refuses.
     pub async fn commit(self) -> Result<(), CopyError> {
-        self.client.batch_execute("COMMIT").await.map_err(failed("committing a load", None))?;
-        self.client.close().await;
+        self.movers.each("committing a load", "COMMIT").await?;
+        self.movers.close().await;
         Ok(())
     }
 }

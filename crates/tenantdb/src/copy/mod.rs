@@ -1,8 +1,8 @@
 //! Copies of one tenant's rows: read from one consistent snapshot, streamed, loaded elsewhere, proven equal.
 //!
 //! Backups, restores, exports and moves are made of these two halves. [`Snapshot`] reads the tenant's rows of every
-//! service in one `REPEATABLE READ` transaction that holds the tables against changes of their shape; [`Loading`]
-//! writes rows into a place in one transaction, with triggers and foreign keys at rest. Rows travel in the text format
+//! service at one instant, in `REPEATABLE READ` transactions that hold the tables against changes of their shape; [`Loading`]
+//! writes rows into a place, with triggers and foreign keys at rest. Rows travel in the text format
 //! of COPY, in pieces, so that no table is too large. [`Sum`] is what both sides must agree on.
 //!
 //! Only tables of kind `tenant` travel: reference tables are made by migrations, internal ones are nobody's.
@@ -16,6 +16,7 @@ pub use rows::RowSplitter;
 use serde::{Deserialize, Serialize};
 pub use snapshot::Snapshot;
 
+use crate::cell::CellError;
 use crate::connect::ConnectError;
 use crate::name::{NameError, quote};
 
@@ -79,6 +80,9 @@ pub enum CopyError {
     /// No connection.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// No session that may touch the tables.
+    #[error(transparent)]
+    Cell(#[from] CellError),
     /// A name that cannot stand in SQL.
     #[error(transparent)]
     Name(#[from] NameError),

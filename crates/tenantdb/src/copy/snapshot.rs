@@ -8,8 +8,7 @@ use rowhouse_domain::id::TenantId;
 use tokio_postgres::Client;
 
 use super::{CopyError, SESSION, ServiceShape, Sum, Table, failed, sum};
-use crate::cell::{Cell, MOVER};
-use crate::connect::Connected;
+use crate::cell::{Cell, Movers};
 use crate::place::Place;
 use crate::tables::{PROBE_TABLE, TableKind};
 
@@ -17,6 +16,8 @@ use crate::tables::{PROBE_TABLE, TableKind};
 const TRIES: usize = 5;
 /// Longest wait for somebody who changes a table.
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '10s'";
+
+const READING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 const SHAPES: &str = "SELECT i.service, i.schema, coalesce((SELECT max(v.number) FROM rh.version v WHERE v.schema = i.schema), 0), \
        r.name, r.kind, \
@@ -28,7 +29,7 @@ const SHAPES: &str = "SELECT i.service, i.schema, coalesce((SELECT max(v.number)
 
 /// An open snapshot. It holds the tables against changes of their shape until it is closed or dropped; rows may change.
 pub struct Snapshot {
-    client: Connected,
+    movers: Movers,
     tenant: TenantId,
     shapes: Vec<ServiceShape>,
 }
@@ -39,16 +40,23 @@ impl Snapshot {
     /// # Errors
     /// If the server is away, or a migration holds a table for longer than ten seconds.
     pub async fn open(cell: &Cell, place: &Place) -> Result<Self, CopyError> {
-        let client = cell.connect_as(MOVER, &place.database).await?;
-        let mut expected = shapes(&client, &place.login).await?;
+        let admin = cell.connect(&place.database).await?;
+        let mut expected = shapes(&admin, &place.login).await?;
         for _ in 0..TRIES {
-            hold(&client, &expected).await?;
-            // The first look of the transaction makes its snapshot: nothing can change shape from here on.
-            let found = shapes(&client, &place.login).await?;
+            let movers = hold(cell, &admin, &place.database, &expected).await?;
+            // The first look of this transaction makes the snapshot of all: nothing can change shape from here on.
+            admin.batch_execute(READING).await.map_err(failed("making a snapshot", None))?;
+            let row = admin.query_one("SELECT pg_export_snapshot()", &[]).await;
+            let snapshot: String = row.map_err(failed("making a snapshot", None))?.get(0);
+            let found = shapes(&admin, &place.login).await?;
             if found == expected {
-                return Ok(Snapshot { client, tenant: place.tenant, shapes: found });
+                // The server has made this name of hexadecimal digits and hyphens.
+                movers.each("sharing a snapshot", &format!("SET TRANSACTION SNAPSHOT '{snapshot}'")).await?;
+                admin.close().await;
+                return Ok(Snapshot { movers, tenant: place.tenant, shapes: found });
             }
-            client.batch_execute("ROLLBACK").await.map_err(failed("letting go of the tables", None))?;
+            admin.batch_execute("ROLLBACK").await.map_err(failed("letting go of the tables", None))?;
+            movers.close().await;
             expected = found;
         }
         Err(CopyError::Changing)
@@ -96,7 +104,8 @@ impl Snapshot {
         // COPY takes no parameters; a UUID of our own type is hexadecimal digits and hyphens.
         let sql = format!("COPY ({select} WHERE tenant_id = '{}') TO STDOUT", self.tenant.0);
         let doing = "reading a table";
-        let stream = self.client.copy_out(&sql).await.map_err(failed(doing, Some(table)))?;
+        let stream =
+            self.movers.of(&table.schema)?.copy_out(&sql).await.map_err(failed(doing, Some(table)))?;
         let table = table.clone();
         Ok(Box::pin(stream.map(move |piece| piece.map_err(failed(doing, Some(&table))))))
     }
@@ -106,22 +115,33 @@ impl Snapshot {
     /// # Errors
     /// If the server refuses.
     pub async fn sum(&self, table: &Table) -> Result<Sum, CopyError> {
-        sum(&self.client, table, self.tenant).await
+        sum(self.movers.of(&table.schema)?, table, self.tenant).await
     }
 
     /// Lets go of the tables.
     pub async fn close(self) {
-        self.client.close().await;
+        self.movers.close().await;
     }
 }
 
-/// `LOCK` makes no snapshot, so what comes after it sees what the waiting was for.
-async fn hold(client: &Client, shapes: &[ServiceShape]) -> Result<(), CopyError> {
-    let mut sql = format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {SESSION}; {LOCK_TIMEOUT}");
-    for table in shapes.iter().flat_map(|shape| &shape.tables) {
-        sql.push_str(&format!("; LOCK TABLE {} IN ACCESS SHARE MODE", table.qualified()?));
+/// Each service's tables are held in a transaction of its mover. `LOCK` makes no snapshot, so what comes after it sees what the
+/// waiting was for.
+async fn hold(
+    cell: &Cell,
+    admin: &Client,
+    database: &str,
+    shapes: &[ServiceShape],
+) -> Result<Movers, CopyError> {
+    let tables = || shapes.iter().flat_map(|shape| &shape.tables);
+    let schemas: Vec<String> = tables().map(|table| table.schema.clone()).collect();
+    let begin = format!("{READING}; {SESSION}; {LOCK_TIMEOUT}");
+    let movers = Movers::open(cell, admin, (database, &schemas), &begin).await?;
+    for table in tables() {
+        let sql = format!("LOCK TABLE {} IN ACCESS SHARE MODE", table.qualified()?);
+        let held = movers.of(&table.schema)?.batch_execute(&sql).await;
+        held.map_err(failed("holding the tables", Some(table)))?;
     }
-    client.batch_execute(&sql).await.map_err(failed("holding the tables", None))
+    Ok(movers)
 }
 
 async fn shapes(client: &Client, login: &str) -> Result<Vec<ServiceShape>, CopyError> {

@@ -12,7 +12,7 @@ use tokio_postgres::Client;
 
 use super::search::{self, FilesSearched};
 use super::{Place, PlaceError, orphans};
-use crate::cell::{Cell, CellError, MOVER, while_doing};
+use crate::cell::{Cell, CellError, Movers, while_doing};
 use crate::name::quote;
 
 /// Tables up to this size are written anew after an erasure; larger ones are vacuumed, and their freed space is overwritten
@@ -52,10 +52,8 @@ pub async fn mark(cell: &Cell, place: &Place, marker: &str) -> Result<Held, Plac
     if !exists(cell, &place.database).await? {
         return Ok(Held::default());
     }
-    let mover = cell.connect_as(MOVER, &place.database).await?;
-    let tables = held(&mover, place).await?;
-    mover.close().await;
     let admin = cell.connect(&place.database).await?;
+    let tables = held(cell, &admin, place).await?;
     let table = marker_table(&admin, place).await?;
     let sql = format!(
         "CREATE TABLE IF NOT EXISTS {table} (tenant uuid NOT NULL, marker text NOT NULL, PRIMARY KEY (tenant, marker));
@@ -173,7 +171,7 @@ async fn search_database(
     // Other tenants' schemas are theirs; on `shared` everything is everybody's.
     let tables = admin
         .query(
-            "SELECT format('%I.%I', n.nspname, c.relname), pg_get_userbyid(c.relowner) ~ '^rh_s_' FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            "SELECT format('%I.%I', n.nspname, c.relname), n.nspname::text, pg_get_userbyid(c.relowner) ~ '^rh_s_' FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
               WHERE c.relkind IN ('r', 'm') AND n.nspname <> 'information_schema' AND NOT starts_with(n.nspname::text, 'pg_')
                 AND ($1 = '' OR n.nspname = 'rh') ORDER BY 1",
             &[&own],
@@ -181,15 +179,17 @@ async fn search_database(
         .await
         .map_err(while_doing("listing tables"))?;
     let id = place.tenant.0.to_string();
-    let mover = cell.connect_as(MOVER, &place.database).await?;
+    let services = tables.iter().filter(|table| table.get(2));
+    let schemas: Vec<String> = services.map(|table| table.get(1)).collect();
+    let movers = Movers::open(cell, &admin, (&place.database, &schemas), "").await?;
     for table in &tables {
-        let (table, is_services): (String, bool) = (table.get(0), table.get(1));
+        let (table, schema, is_services): (String, String, bool) = (table.get(0), table.get(1), table.get(2));
         // `x::text` would call a cast that the table's author may have made.
         let sql = format!(
             "SELECT count(*) FROM (SELECT format('%s', x) AS words FROM {table} x) rows
               WHERE strpos(words, $1) > 0 OR strpos(words, $2) > 0 OR ($3 <> '' AND strpos(words, $3) > 0)"
         );
-        let reader = if is_services { &mover } else { &admin };
+        let reader = if is_services { movers.of(&schema)? } else { &*admin };
         let row =
             reader.query_one(&sql, &[&id, &marker, &own]).await.map_err(while_doing("searching a table"))?;
         searched.tables += 1;
@@ -198,32 +198,36 @@ async fn search_database(
             rows => searched.found.push(format!("{rows} rows of {table}")),
         }
     }
-    mover.close().await;
+    movers.close().await;
     admin.close().await;
     Ok(())
 }
 
-async fn held(mover: &Client, place: &Place) -> Result<Vec<(String, i64)>, CellError> {
+async fn held(cell: &Cell, admin: &Client, place: &Place) -> Result<Vec<(String, i64)>, CellError> {
     let shared = place.isolation == Isolation::Shared;
-    let tables = mover
+    let tables = admin
         .query(
-            "SELECT format('%I.%I', r.schema, r.name) FROM rh.relation r JOIN rh.installed i ON i.schema = r.schema
+            "SELECT format('%I.%I', r.schema, r.name), r.schema FROM rh.relation r JOIN rh.installed i ON i.schema = r.schema
               WHERE CASE WHEN $2 THEN r.kind = 'tenant' ELSE i.login = $1 END ORDER BY 1",
             &[&place.login, &shared],
         )
         .await
         .map_err(while_doing("listing a tenant's tables"))?;
+    let schemas: Vec<String> = tables.iter().map(|row| row.get(1)).collect();
+    let movers = Movers::open(cell, admin, (&place.database, &schemas), "").await?;
     let mut held = Vec::new();
-    for table in tables.iter().map(|row| row.get::<_, String>(0)) {
+    for row in &tables {
+        let (table, schema): (String, String) = (row.get(0), row.get(1));
         // Partitions are counted, and written anew, each by itself.
         let which = if shared { "WHERE x.tenant_id = $1" } else { "WHERE $1::uuid IS NOT NULL" };
         let sql = format!(
             "SELECT x.tableoid::regclass::text, count(*) FROM {table} x {which} GROUP BY 1 ORDER BY 1"
         );
-        let rows =
-            mover.query(&sql, &[&place.tenant.0]).await.map_err(while_doing("counting a tenant's rows"))?;
+        let rows = movers.of(&schema)?.query(&sql, &[&place.tenant.0]).await;
+        let rows = rows.map_err(while_doing("counting a tenant's rows"))?;
         held.extend(rows.iter().map(|row| (row.get::<_, String>(0), row.get::<_, i64>(1))));
     }
+    movers.close().await;
     Ok(held)
 }
 

@@ -7,7 +7,7 @@ use rowhouse_domain::tenancy::Isolation;
 
 use super::{Place, PlaceError};
 use crate::DatabaseKey;
-use crate::cell::{Cell, MOVER, while_doing};
+use crate::cell::{Cell, CellError, Movers, while_doing};
 use crate::connect::Connected;
 use crate::name::quote;
 use crate::token::TokenClaims;
@@ -34,7 +34,7 @@ const OF_SERVER: &str = "SELECT (SELECT coalesce(sum(pg_database_size(oid)), 0) 
 /// Connections to one database, for measuring: rows of services' tables are not read as the administrator.
 pub struct Gauge {
     admin: Connected,
-    mover: Option<Connected>,
+    movers: Option<Movers>,
 }
 
 impl Gauge {
@@ -46,14 +46,16 @@ impl Gauge {
         place.check()?;
         let admin = cell.connect(&place.database).await?;
         admin.batch_execute(TIMEOUT).await.map_err(while_doing("preparing to measure"))?;
-        let mover = match place.isolation {
-            Isolation::Shared => Some(cell.connect_as(MOVER, &place.database).await?),
+        let movers = match place.isolation {
+            Isolation::Shared => {
+                let rows = admin.query("SELECT schema FROM rh.installed", &[]).await;
+                let rows = rows.map_err(while_doing("listing what is installed"))?;
+                let schemas: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+                Some(Movers::open(cell, &admin, (&place.database, &schemas), TIMEOUT).await?)
+            }
             _ => None,
         };
-        if let Some(mover) = &mover {
-            mover.batch_execute(TIMEOUT).await.map_err(while_doing("preparing to measure"))?;
-        }
-        Ok(Gauge { admin, mover })
+        Ok(Gauge { admin, movers })
     }
 
     /// Bytes that the tenant of `place` keeps. `schemas` are its own; on the shared level `tables` are those of all
@@ -79,8 +81,9 @@ impl Gauge {
 
     async fn rows(&self, place: &Place, tables: &[(String, String)]) -> Result<u64, PlaceError> {
         let mut sum = 0_u64;
-        let reader = self.mover.as_ref().unwrap_or(&self.admin);
         for (schema, table) in tables {
+            let no_mover = || CellError::NoMover { schema: schema.clone() };
+            let reader = self.movers.as_ref().ok_or_else(no_mover)?.of(schema)?;
             let sql = format!(
                 "SELECT coalesce(sum(pg_column_size(own.*)), 0)::bigint FROM {}.{} AS own WHERE tenant_id = $1",
                 quote(schema)?,
@@ -94,8 +97,8 @@ impl Gauge {
 
     /// Ends the connections.
     pub async fn close(self) {
-        if let Some(mover) = self.mover {
-            mover.close().await;
+        if let Some(movers) = self.movers {
+            movers.close().await;
         }
         self.admin.close().await;
     }

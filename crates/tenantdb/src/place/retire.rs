@@ -4,7 +4,7 @@ use rowhouse_domain::tenancy::Isolation;
 use tokio_postgres::{Client, Transaction};
 
 use super::{Place, PlaceError};
-use crate::cell::{Cell, CellError, LOCK_CLUSTER, LOCK_PREPARED, MOVER, while_doing};
+use crate::cell::{Cell, CellError, LOCK_CLUSTER, LOCK_PREPARED, Movers, while_doing};
 use crate::name::quote;
 
 /// Drops `place` and all of the tenant's rows in it. Twice is once; a place that never was is dropped too.
@@ -62,7 +62,7 @@ async fn drop_rows(cell: &Cell, place: &Place) -> Result<(), PlaceError> {
     close_place(&admin, place).await?;
     let transaction = admin.transaction().await.map_err(while_doing("beginning to drop rows"))?;
     wait_for_writers(&transaction, place).await?;
-    delete_rows(cell, place).await?;
+    delete_rows(cell, &transaction, place).await?;
     transaction.commit().await.map_err(while_doing("dropping a tenant's rows"))?;
     admin.close().await;
     Ok(())
@@ -70,26 +70,27 @@ async fn drop_rows(cell: &Cell, place: &Place) -> Result<(), PlaceError> {
 
 /// All rows of the tenant go, on both sides of each foreign key: the order does not matter, so its triggers rest. Not as the
 /// administrator, because a table's author may have functions called when its rows are touched.
-async fn delete_rows(cell: &Cell, place: &Place) -> Result<(), PlaceError> {
-    let mut mover = cell.connect_as(MOVER, &place.database).await?;
-    let transaction = mover.transaction().await.map_err(while_doing("beginning to drop rows"))?;
-    transaction
-        .batch_execute("SET LOCAL session_replication_role = replica")
-        .await
-        .map_err(while_doing("resting triggers"))?;
-    let tables = transaction
-        .query("SELECT format('%I.%I', schema, name) FROM rh.relation WHERE kind = 'tenant' ORDER BY 1", &[])
+async fn delete_rows(cell: &Cell, admin: &Transaction<'_>, place: &Place) -> Result<(), PlaceError> {
+    let tables = admin
+        .query(
+            "SELECT schema, format('%I.%I', schema, name) FROM rh.relation WHERE kind = 'tenant' ORDER BY 2",
+            &[],
+        )
         .await
         .map_err(while_doing("listing tenant tables"))?;
+    let schemas: Vec<String> = tables.iter().map(|row| row.get(0)).collect();
+    let begin = "BEGIN; SET LOCAL session_replication_role = replica";
+    let movers = Movers::open(cell, admin.client(), (&place.database, &schemas), begin).await?;
     for row in &tables {
-        let table: String = row.get(0);
-        transaction
+        let (schema, table): (String, String) = (row.get(0), row.get(1));
+        movers
+            .of(&schema)?
             .execute(&format!("DELETE FROM {table} WHERE tenant_id = $1"), &[&place.tenant.0])
             .await
             .map_err(while_doing("dropping a tenant's rows"))?;
     }
-    transaction.commit().await.map_err(while_doing("dropping a tenant's rows"))?;
-    mover.close().await;
+    movers.each("dropping a tenant's rows", "COMMIT").await?;
+    movers.close().await;
     Ok(())
 }
 

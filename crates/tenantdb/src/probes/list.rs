@@ -104,7 +104,7 @@ static PROBES: &[Probe] = &[
     probe(Kind::Key, "the keys, counted", "SELECT count(*) FROM rh.key", DENIED),
     probe(Kind::Key, "the places", "SELECT * FROM rh.place", DENIED),
     probe(Kind::Key, "the guard's role", "SELECT set_config('role', 'rh_guard', false)", DENIED),
-    probe(Kind::Key, "the mover's session", "SET SESSION AUTHORIZATION rh_mover", DENIED),
+    probe(Kind::Key, "the mover's session", "SET SESSION AUTHORIZATION rh_mover_1", DENIED),
     probe(Kind::Key, "a key file", "SELECT pg_read_file('postgresql.conf')", DENIED),
     probe(Kind::Catalog, "other sessions", "SELECT * FROM pg_stat_activity", DENIED),
     probe(Kind::Catalog, "what values are common", "SELECT * FROM pg_stats", DENIED),

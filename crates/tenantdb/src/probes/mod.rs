@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::DatabaseKey;
 use crate::cell::{
-    Cell, CellError, LOCK_CLASS, MOVER, SHARED_DATABASE, SHARED_LOGIN, is_prepared, while_doing,
+    Cell, CellError, LOCK_CLASS, Movers, SHARED_DATABASE, SHARED_LOGIN, is_prepared, while_doing,
 };
 use crate::connect::Connected;
 use crate::tables::PROBE_TABLE;
@@ -73,27 +73,36 @@ pub async fn probe(
     Ok(outcomes)
 }
 
+/// A service's, and its name with the schema, quoted.
+struct ProbeTable {
+    schema: String,
+    name: String,
+}
+
 /// The probe table of each service.
-async fn tables(admin: &Client) -> Result<Vec<String>, CellError> {
-    let sql = "SELECT format('%I.%I', r.schema, r.name) FROM rh.relation r JOIN rh.installed i ON i.schema = r.schema
-                WHERE i.login = $1 AND r.name = $2 AND r.kind = 'tenant' ORDER BY 1";
+async fn tables(admin: &Client) -> Result<Vec<ProbeTable>, CellError> {
+    let sql = "SELECT r.schema, format('%I.%I', r.schema, r.name) FROM rh.relation r JOIN rh.installed i ON i.schema = r.schema
+                WHERE i.login = $1 AND r.name = $2 AND r.kind = 'tenant' ORDER BY 2";
     let rows = admin.query(sql, &[&SHARED_LOGIN, &PROBE_TABLE]).await;
-    Ok(rows.map_err(while_doing("listing probe tables"))?.iter().map(|row| row.get(0)).collect())
+    let rows = rows.map_err(while_doing("listing probe tables"))?;
+    Ok(rows.iter().map(|row| ProbeTable { schema: row.get(0), name: row.get(1) }).collect())
 }
 
 /// Removes the two tenants and their rows.
-async fn clear(cell: &Cell, admin: &Client, tables: &[String]) -> Result<(), CellError> {
+async fn clear(cell: &Cell, admin: &Client, tables: &[ProbeTable]) -> Result<(), CellError> {
     let doing = "removing the tenants of probes";
     admin
         .execute("DELETE FROM rh.place WHERE tenant = ANY ($1)", &[&PROBE_TENANTS.as_slice()])
         .await
         .map_err(while_doing(doing))?;
-    let mover = cell.connect_as(MOVER, SHARED_DATABASE).await?;
-    for table in tables {
-        let sql = format!("DELETE FROM {table} WHERE tenant_id = ANY ($1)");
-        mover.execute(&sql, &[&PROBE_TENANTS.as_slice()]).await.map_err(while_doing(doing))?;
+    let schemas: Vec<String> = tables.iter().map(|table| table.schema.clone()).collect();
+    let movers = Movers::open(cell, admin, (SHARED_DATABASE, &schemas), "").await?;
+    for ProbeTable { schema, name } in tables {
+        let sql = format!("DELETE FROM {name} WHERE tenant_id = ANY ($1)");
+        let cleared = movers.of(schema)?.execute(&sql, &[&PROBE_TENANTS.as_slice()]).await;
+        cleared.map_err(while_doing(doing))?;
     }
-    mover.close().await;
+    movers.close().await;
     Ok(())
 }
 
@@ -101,7 +110,7 @@ async fn lay_and_try(
     cell: &Cell,
     key: &DatabaseKey,
     (marker, turn): (&str, usize),
-    (admin, tables): (&Client, &[String]),
+    (admin, tables): (&Client, &[ProbeTable]),
 ) -> Result<Vec<Outcome>, CellError> {
     let places = "INSERT INTO rh.place (tenant, login, epoch, rights) SELECT tenant, $2, 1, 'rwd' FROM unnest($1::uuid[]) tenant";
     admin
@@ -111,13 +120,13 @@ async fn lay_and_try(
     let [attacking, victim] = PROBE_TENANTS;
     let session = Session::open(cell, key).await?;
     for table in tables {
-        session.write(victim, table, marker).await?;
-        session.write(attacking, table, "own").await?;
+        session.write(victim, &table.name, marker).await?;
+        session.write(attacking, &table.name, "own").await?;
     }
     let other = Session::open(cell, key).await?;
     let mut outcomes = Vec::new();
     for (number, probe) in all().iter().enumerate() {
-        let table = &tables[(number + turn) % tables.len()];
+        let table = &tables[(number + turn) % tables.len()].name;
         let words = Words { own: &session, victims: &other, table, marker };
         outcomes.push(words.attempt(probe).await?);
     }

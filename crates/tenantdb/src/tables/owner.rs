@@ -9,6 +9,7 @@ use tokio_postgres::{GenericClient, Transaction};
 
 use super::install::{InstallError, Target, server, session};
 use super::manifest::hexadecimal;
+use crate::cell::movers::{MOVERS, MOVERS_MAX};
 use crate::cell::{Cell, LOCK_CLUSTER};
 use crate::name::quote;
 
@@ -20,7 +21,7 @@ pub(crate) fn owner_of(service: &str) -> String {
     format!("rh_s_{}", &hexadecimal(&Sha256::digest(service))[..DIGITS])
 }
 
-/// Makes the owner of `service` if it is not there. `client` is connected to any database of `cell`.
+/// Makes the owner of `service` and its mover ([`Movers`](crate::cell::Movers)) if they are not there. `client` is connected to any database of `cell`.
 pub(super) async fn ensure(
     cell: &Cell,
     client: &impl GenericClient,
@@ -28,18 +29,33 @@ pub(super) async fn ensure(
 ) -> Result<(), InstallError> {
     let doing = "making the owner of a service's tables";
     let owner = owner_of(service);
-    let found = client.query_opt("SELECT FROM pg_roles WHERE rolname = $1", &[&owner]).await;
+    let sql = "SELECT FROM pg_auth_members a JOIN pg_roles o ON o.oid = a.roleid JOIN pg_roles m ON m.oid = a.member
+                WHERE o.rolname = $1 AND m.rolname ~ '^rh_mover_[0-9]+$'";
+    let found = client.query_opt(sql, &[&owner]).await;
     if found.map_err(server(doing))?.is_some() {
         return Ok(());
     }
     let cluster = cell.borrow("postgres").await?;
     let sql = format!(
         "BEGIN; {LOCK_CLUSTER};
-         DO $$ BEGIN
+         DO $$
+         DECLARE
+           mover text;
+         BEGIN
            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{owner}') THEN
              CREATE ROLE {owner} NOLOGIN INHERIT;
              GRANT rh_owner TO {owner};
-             GRANT {owner} TO rh_mover, rh_migrator;
+             GRANT {owner} TO rh_migrator;
+           END IF;
+           IF NOT EXISTS (SELECT FROM pg_auth_members a JOIN pg_roles m ON m.oid = a.member
+                           WHERE a.roleid = '{owner}'::regrole AND m.rolname ~ '^rh_mover_[0-9]+$') THEN
+             SELECT 'rh_mover_' || n INTO mover FROM generate_series(1, {MOVERS_MAX}) n
+              WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'rh_mover_' || n) ORDER BY n LIMIT 1;
+             IF mover IS NULL THEN
+               RAISE EXCEPTION USING ERRCODE = '54000', MESSAGE = 'rowhouse: a server has room for {MOVERS_MAX} services';
+             END IF;
+             EXECUTE format('CREATE ROLE %I LOGIN INHERIT BYPASSRLS', mover);
+             EXECUTE format('GRANT {MOVERS}, {owner} TO %I', mover);
            END IF;
          END $$;
          COMMIT"

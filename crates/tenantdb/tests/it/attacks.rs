@@ -44,7 +44,7 @@ const SHARED: &[(&str, &str, &str)] = &[
     // identity and settings
     ("become the owner", "SET ROLE rh_owner", DENIED),
     ("become the guard", "SELECT set_config('role', 'rh_guard', false)", DENIED),
-    ("become the mover", "SET SESSION AUTHORIZATION rh_mover", DENIED),
+    ("become the mover", "SET SESSION AUTHORIZATION rh_mover_1", DENIED),
     ("switch policies off", "SET LOCAL row_security = off; SELECT * FROM stamping.stamps", DENIED),
     ("act as a replica", "SET LOCAL session_replication_role = replica", DENIED),
     ("forced parallel plan", "SELECT set_config(name, 'on', true) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query'); SELECT * FROM stamping.stamps", HARMLESS),

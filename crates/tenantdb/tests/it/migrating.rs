@@ -4,7 +4,7 @@
 
 use futures_util::StreamExt;
 use rowhouse_tenantdb::cell::SHARED_DATABASE;
-use rowhouse_tenantdb::copy::{Loading, Snapshot};
+use rowhouse_tenantdb::copy::{Loading, Snapshot, Table};
 use rowhouse_tenantdb::tables::{Migration, ServiceTables, install, repair};
 use rowhouse_tenantdb::{Access, DatabaseError, Databases, Source, place};
 
@@ -111,7 +111,8 @@ async fn house() -> House {
     let admin = house.admin(SHARED_DATABASE).await;
     admin
         .batch_execute(
-            "CREATE ROLE rh_s_00000000000000ff NOLOGIN; GRANT rh_owner TO rh_s_00000000000000ff; GRANT rh_s_00000000000000ff TO rh_mover;
+            "CREATE ROLE rh_s_00000000000000ff NOLOGIN; GRANT rh_owner TO rh_s_00000000000000ff; 
+             CREATE ROLE rh_mover_128 LOGIN BYPASSRLS IN ROLE rh_mover, rh_s_00000000000000ff;
              CREATE SCHEMA other AUTHORIZATION rh_s_00000000000000ff; SET ROLE rh_s_00000000000000ff;
              CREATE TABLE other.things (id int); INSERT INTO other.things VALUES (1)",
         )
@@ -141,6 +142,7 @@ async fn standing(house: &House) -> String {
    UNION ALL SELECT format('default %s', defaclacl) FROM pg_default_acl
    UNION ALL SELECT format('country %s', c) FROM stamping.countries c
    UNION ALL SELECT format('version %s %s', schema, number) FROM rh.version
+   UNION ALL SELECT format('another service''s %s', t) FROM other.things t
    UNION ALL SELECT format('migrating %s', schema) FROM rh.migrating) s";
     admin.query_one(sql, &[]).await.expect("what stands").get(0)
 }
@@ -226,8 +228,11 @@ CREATE TABLE trapped (
 CREATE FUNCTION rise(value text) RETURNS text VOLATILE LANGUAGE plpgsql AS $$
 DECLARE
   attempt text;
+  things  text;
 BEGIN
   FOREACH attempt IN ARRAY ARRAY['ALTER ROLE rh_app SUPERUSER', 'RESET ROLE', 'RESET SESSION AUTHORIZATION', 'ALTER ROLE rh_app BYPASSRLS',
+                                 'SET ROLE rh_s_00000000000000ff', 'SET ROLE rh_mover_128', 'SET SESSION AUTHORIZATION rh_mover_128',
+                                 'SET ROLE rh_migrator', 'SET ROLE rh_guard', 'DELETE FROM other.things',
                                  'GRANT rh_owner TO rh_app', 'CREATE SCHEMA dug', 'DELETE FROM rh.place', 'DELETE FROM rh.key'] LOOP
     BEGIN
       EXECUTE attempt;
@@ -235,6 +240,14 @@ BEGIN
       NULL;
     END;
   END LOOP;
+  BEGIN
+    SELECT string_agg(t::text, ',') INTO things FROM other.things t;
+  EXCEPTION WHEN OTHERS THEN
+    NULL;
+  END;
+  IF things IS NOT NULL THEN
+    RAISE EXCEPTION 'read of another service: %', things;
+  END IF;
   RETURN value;
 END $$;
 CREATE FUNCTION rise_still(value text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN stamping_or_own.rise(value); END $$;
@@ -301,6 +314,13 @@ async fn what_an_author_hides_in_a_table_never_runs_as_the_administrator() {
         loading.commit().await.expect("committed");
         unchanged("loaded").await;
 
+        if number == 1 {
+            assert!(
+                tells_with_rights_of_both(&house, place, &table).await,
+                "the trap sees what it could reach"
+            );
+        }
+
         let gauge = place::Gauge::open(&house.cell, place).await.expect("a gauge");
         let measured = [(schema.clone(), "trapped".to_owned())];
         assert!(gauge.bytes(place, std::slice::from_ref(schema), &measured).await.expect("measured") > 0);
@@ -320,4 +340,21 @@ async fn what_an_author_hides_in_a_table_never_runs_as_the_administrator() {
         };
         assert_eq!(shared(&standing(&house).await), shared(&before), "tenant {number}: erased");
     }
+}
+
+/// Whether reading `table` fails with another service's rows when its mover is given that service's rights, too.
+async fn tells_with_rights_of_both(house: &House, place: &place::Place, table: &Table) -> bool {
+    let admin = house.admin(SHARED_DATABASE).await;
+    let sql = "SELECT m.rolname::text FROM pg_auth_members a JOIN pg_roles m ON m.oid = a.member JOIN pg_namespace n ON n.nspowner = a.roleid
+                WHERE n.nspname = $1 AND m.rolname LIKE 'rh_mover_%'";
+    let mover: String = admin.query_one(sql, &[&table.schema]).await.expect("a mover").get(0);
+    admin.batch_execute(&format!("GRANT rh_s_00000000000000ff TO {mover}")).await.expect("given");
+    let snapshot = Snapshot::open(&house.cell, place).await.expect("a snapshot");
+    let said: Vec<String> = match snapshot.json(table).await {
+        Ok(rows) => rows.filter_map(async |row| row.err().map(|error| in_words(&error))).collect().await,
+        Err(refused) => vec![in_words(&refused)],
+    };
+    snapshot.close().await;
+    admin.batch_execute(&format!("REVOKE rh_s_00000000000000ff FROM {mover}")).await.expect("taken");
+    said.iter().any(|words| words.contains("read of another service: (1)"))
 }

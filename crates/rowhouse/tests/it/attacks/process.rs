@@ -26,7 +26,7 @@ const ATTACKS: &[(&str, &str)] = &[
     ("the shared server as the shared login", "$P -h $SOCKET -U rh_app rh_shared -c \"select 'GOT-THROUGH'\""),
     ("the control database", "$P -h $SOCKET -U rowhouse_service rowhouse -c \"select 'GOT-THROUGH'\""),
     ("its own server as the superuser", "$P -h $OWN/server/socket -U rowhouse_super postgres -c \"select 'GOT-THROUGH'\""),
-    ("its own server as the mover, past policies", "$P -h $OWN/server/socket -U rh_mover postgres -c \"select 'GOT-THROUGH'\""),
+    ("its own server as the mover, past policies", "$P -h $OWN/server/socket -U rh_mover_1 postgres -c \"select 'GOT-THROUGH'\""),
     ("its own server as the migrator, owner of tables", "$P -h $OWN/server/socket -U rh_migrator postgres -c \"select 'GOT-THROUGH'\""),
     ("a copy of its own server's log of changes", "/usr/lib/postgresql/*/bin/pg_basebackup -h $OWN/server/socket -U rowhouse_super -D /tmp/rh-stolen-$$ && echo GOT-THROUGH"),
     ("another tenant's server as the superuser", "$P -h $THEIRS/server/socket -U rowhouse_super postgres -c \"select 'GOT-THROUGH'\""),
