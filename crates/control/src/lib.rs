@@ -58,6 +58,8 @@ pub struct Control {
     pub ingestion: metering::Ingestion,
     /// Shared databases that the doctor has found sound a moment ago.
     pub sound: doctor::Sound,
+    /// Databases that lie ready for the next tenants.
+    pub stock: tenancy::stock::Stock,
     /// What was found of tenants' own servers and processes.
     pub fleet: deploy::Fleet,
     /// Hashes people's passwords.

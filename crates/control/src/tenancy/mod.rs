@@ -22,6 +22,7 @@ mod queries;
 pub mod residency;
 mod seal;
 pub mod service_tables;
+pub mod stock;
 mod tenant_keys;
 pub mod tombstones;
 mod view;

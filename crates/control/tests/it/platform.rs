@@ -410,6 +410,7 @@ fn control(config: tokio_postgres::Config, clock: Clock, journal: &Journal, mess
         resources: Default::default(),
         ingestion: rowhouse_control::metering::Ingestion::open(journal).expect("the lane of reported events"),
         sound: Default::default(),
+        stock: Default::default(),
         fleet: Default::default(),
         hashing: Hashing::new(HashingSettings { memory_kib: 64, passes: 1, permits: 2 }),
         sign_in_sources: Default::default(),

@@ -110,6 +110,7 @@ fn spawn_work(
     work.spawn(audit::run(control.clone(), journal.clone(), checkpoints, stop.clone()));
     work.spawn(deploy::run(control.clone(), stop.clone()));
     work.spawn(messages::run(control.clone(), stop.clone()));
+    work.spawn(tenancy::stock::run(control.clone(), stop.clone()));
     work.spawn(tenancy::hosts::run(control.clone(), stop.clone()));
     work.spawn(doctor::run(control.clone(), stop.clone()));
     work.spawn(doctor::run_watchdog(control.clone(), stop.clone()));

@@ -77,6 +77,7 @@ async fn start(config: &Config) -> anyhow::Result<assemble::House> {
         resources: Default::default(),
         ingestion: rowhouse_control::metering::Ingestion::open(&journal)?,
         sound: Default::default(),
+        stock: Default::default(),
         fleet: Default::default(),
         hashing: Hashing::new(HashingSettings::default()),
         sign_in_sources: Default::default(),

@@ -4,6 +4,7 @@
 
 mod found;
 pub(crate) mod movers;
+pub mod stock;
 pub(crate) mod template;
 
 pub use found::{Found, found, found_of_server, rights_of};
@@ -267,6 +268,7 @@ pub(crate) async fn create_database(cell: &Cell, database: &str, origin: Origin)
     let source = match &made {
         Made::Nothing => None,
         Made::Empty => Some("template0"),
+        Made::Copy(template) if stock::take(&server, template, database).await? => None,
         Made::Copy(template) => Some(template.name.as_str()),
     };
     if let Some(source) = source {

@@ -12,7 +12,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use sha2::{Digest, Sha256};
 use tokio_postgres::GenericClient;
 
-use super::{Cell, CellError, GUARD, MIGRATING, REVOKES, make_fit, while_doing};
+use super::{Cell, CellError, GUARD, MIGRATING, REVOKES, make_fit, stock, while_doing};
 use crate::connect::Connected;
 use crate::name::quote;
 
@@ -36,25 +36,40 @@ pub(crate) struct Template {
     pub likeness: Likeness,
 }
 
+impl Template {
+    /// What tells it apart from templates of other releases.
+    pub(super) fn digest(&self) -> &str {
+        self.name.strip_prefix(PREFIX).unwrap_or(&self.name)
+    }
+}
+
 /// The template of `cell`, made if this process has not made it. The caller holds the lock under which databases are made;
 /// `server` is connected to the database `postgres`.
 pub(crate) async fn ready(cell: &Cell, server: &Connected) -> Result<Template, CellError> {
-    let release: String = server
-        .query_one("SELECT current_setting('server_version_num')", &[])
-        .await
-        .map_err(while_doing(DOING))?
-        .get(0);
-    let name = name_of(&release);
-    let key = (cell.host.clone(), cell.port, name.clone());
-    let made = MADE.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-    if let Some(likeness) = made
-        && is_closed(server, &name).await?
-    {
-        return Ok(Template { name, likeness });
+    if let Some(template) = known(cell, server).await? {
+        return Ok(template);
     }
+    let name = name_of(&release(server).await?);
     let likeness = make(cell, server, &name).await?;
+    let key = (cell.host.clone(), cell.port, name.clone());
     MADE.lock().unwrap_or_else(PoisonError::into_inner).insert(key, likeness.clone());
     Ok(Template { name, likeness })
+}
+
+async fn release(server: &Connected) -> Result<String, CellError> {
+    let sql = "SELECT current_setting('server_version_num')";
+    Ok(server.query_one(sql, &[]).await.map_err(while_doing(DOING))?.get(0))
+}
+
+/// The template of `cell` if this process has made it and it may be copied. The caller holds the lock under which databases are made.
+pub(super) async fn known(cell: &Cell, server: &Connected) -> Result<Option<Template>, CellError> {
+    let name = name_of(&release(server).await?);
+    let key = (cell.host.clone(), cell.port, name.clone());
+    let made = MADE.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+    match made {
+        Some(likeness) if is_closed(server, &name).await? => Ok(Some(Template { name, likeness })),
+        _ => Ok(None),
+    }
 }
 
 /// Forgets what this process made: the next one is made anew.
@@ -78,11 +93,12 @@ async fn is_closed(server: &Connected, name: &str) -> Result<bool, CellError> {
     Ok(server.query_opt(sql, &[&name]).await.map_err(while_doing(DOING))?.is_some())
 }
 
-/// Drops it and those of other releases, and makes it.
+/// Drops it and those of other releases, and what was copied from them to lie in stock, and makes it.
 async fn make(cell: &Cell, server: &Connected, name: &str) -> Result<Likeness, CellError> {
     let failed = || while_doing(DOING);
-    let all = "SELECT datname::text FROM pg_database WHERE starts_with(datname::text, $1)";
-    for row in server.query(all, &[&PREFIX]).await.map_err(failed())? {
+    let all = "SELECT datname::text FROM pg_database
+                WHERE starts_with(datname::text, $1) OR starts_with(datname::text, $2)";
+    for row in server.query(all, &[&PREFIX, &stock::PREFIX]).await.map_err(failed())? {
         let old = quote(row.get(0))?;
         server.batch_execute(&format!("DROP DATABASE {old} WITH (FORCE)")).await.map_err(failed())?;
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use rowhouse_domain::tenancy::Isolation;
+use rowhouse_tenantdb::cell::stock::{self, Filled};
 use rowhouse_tenantdb::cell::{self, SHARED_DATABASE};
 use rowhouse_tenantdb::place::{self, PlaceError};
 use rowhouse_tenantdb::{Access, DatabaseError, Databases, Place, Rights, Source, tables};
@@ -148,6 +149,106 @@ async fn a_template_is_nobodys_to_enter_and_one_that_was_changed_is_not_used() {
         let found = findings.expect("examined").into_iter().filter(|finding| of_place(finding.code));
         assert_eq!(found.collect::<Vec<_>>(), []);
     }
+}
+
+/// Number, whether anybody can connect, and whether everybody may, of what lies in stock.
+async fn in_stock(house: &House) -> Vec<(u32, bool, bool)> {
+    let sql = "SELECT oid, datallowconn, has_database_privilege('public', oid, 'connect')
+                 FROM pg_database WHERE starts_with(datname::text, 'rh_stock_')";
+    let rows = house.admin("postgres").await.query(sql, &[]).await.expect("asked");
+    rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
+}
+
+async fn number_of(house: &House, database: &str) -> u32 {
+    let sql = "SELECT oid FROM pg_database WHERE datname = $1";
+    house.admin("postgres").await.query_one(sql, &[&database]).await.expect("there").get(0)
+}
+
+async fn make_whole(house: &House, place: &Place, number: u8) {
+    place::create(&house.cell, place, &key(number)).await.expect("made");
+    let schema = place.schema(SERVICE, true);
+    tables::install(&house.cell, &place.target(&schema), &service_tables()).await.expect("tables");
+    place::verify(&house.cell, place, &schema, &key(number)).await.expect("fit for use");
+}
+
+#[tokio::test]
+async fn a_database_in_stock_is_given_to_one_and_entered_by_nobody_before() {
+    let house = House::shared().await;
+    let own = |number: u8| Place::new(tenant(u128::from(number)), Isolation::Database, [number; 8]);
+    let places = [own(60), own(61), own(62), own(63)];
+    // Without a database there is no template to copy; what a crash left of another one is not taken.
+    let left = "CREATE DATABASE rh_stock_0123456789abcdef CONNECTION LIMIT 0";
+    house.admin("postgres").await.batch_execute(left).await.expect("left");
+    assert_eq!(stock::fill(&house.cell).await.expect("looked"), Filled::Whole);
+    make_whole(&house, &places[0], 60).await;
+    assert_eq!(in_stock(&house).await, [], "it has gone with the template that it was of");
+    assert_eq!(stock::fill(&house.cell).await.expect("filled"), Filled::Made);
+    assert_eq!(stock::fill(&house.cell).await.expect("twice is once"), Filled::Whole);
+    let found = in_stock(&house).await;
+    let [(number, false, false)] = found[..] else { panic!("one, that nobody enters: {found:?}") };
+    make_whole(&house, &places[1], 61).await;
+    assert_eq!(number_of(&house, &places[1].database).await, number, "it was given away");
+    assert_eq!(in_stock(&house).await, []);
+    assert_eq!(stock::fill(&house.cell).await.expect("filled"), Filled::Made);
+    let number = in_stock(&house).await[0].0;
+    tokio::join!(make_whole(&house, &places[2], 62), make_whole(&house, &places[3], 63));
+    let mut taken = Vec::new();
+    for place in &places[2..] {
+        taken.push(number_of(&house, &place.database).await == number);
+    }
+    assert_eq!(taken.iter().filter(|taken| **taken).count(), 1, "of two at once one has it");
+    let findings = rowhouse_tenantdb::doctor::check(&house.cell, &places[1].database, &[]).await;
+    let of_place = |code: &str| !matches!(code, "D23" | "D24" | "D25");
+    let found = findings.expect("examined").into_iter().filter(|finding| of_place(finding.code));
+    assert_eq!(found.collect::<Vec<_>>(), []);
+}
+
+#[tokio::test]
+async fn a_database_in_stock_that_was_changed_or_left_half_done_is_given_to_nobody() {
+    let house = House::full().await;
+    let own = |number: u8| Place::new(tenant(u128::from(number)), Isolation::Database, [number; 8]);
+    let places = [own(70), own(71), own(72), own(73)];
+    make_whole(&house, &places[0], 70).await;
+    assert_eq!(stock::fill(&house.cell).await.expect("filled"), Filled::Made);
+    let admin = house.admin("postgres").await;
+    let sql = "SELECT datname::text FROM pg_database WHERE starts_with(datname::text, 'rh_stock_')";
+    let name: String = admin.query_one(sql, &[]).await.expect("one").get(0);
+    let open = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true");
+    admin.batch_execute(&open).await.expect("the operator may do anything");
+    // As a crash leaves it: copied, and not closed yet.
+    make_whole(&house, &places[1], 71).await;
+    assert_eq!(in_stock(&house).await.len(), 1, "it was not taken");
+    assert_eq!(stock::fill(&house.cell).await.expect("filled"), Filled::Made);
+    admin.batch_execute(&open).await.expect("opened");
+    let inside = house.admin(&name).await;
+    let change = "GRANT EXECUTE ON FUNCTION pg_sleep(double precision) TO PUBLIC";
+    inside.batch_execute(change).await.expect("changed");
+    drop(inside);
+    let close = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false");
+    admin.batch_execute(&close).await.expect("as if nothing had been");
+    make_whole(&house, &places[2], 72).await;
+    // A crash after it was given its name, and before anything else.
+    assert_ne!(stock::fill(&house.cell).await.expect("filled"), Filled::Busy);
+    make_whole(&house, &places[3], 73).await;
+    let databases: Vec<&str> = places.iter().map(|place| place.database.as_str()).collect();
+    assert_eq!(may_sleep(&house, &databases).await, [false; 4]);
+}
+
+#[tokio::test]
+async fn a_crash_while_one_is_given_away_leaves_nothing_that_is_used() {
+    let house = House::full().await;
+    let own = |number: u8| Place::new(tenant(u128::from(number)), Isolation::Database, [number; 8]);
+    make_whole(&house, &own(80), 80).await;
+    assert_eq!(stock::fill(&house.cell).await.expect("filled"), Filled::Made);
+    let admin = house.admin("postgres").await;
+    let place = own(81);
+    let sql = "SELECT format('ALTER DATABASE %1$I RENAME TO %2$I; ALTER DATABASE %2$I ALLOW_CONNECTIONS true', datname, $1::text)
+                 FROM pg_database WHERE starts_with(datname::text, 'rh_stock_')";
+    let given: String = admin.query_one(sql, &[&place.database]).await.expect("one").get(0);
+    admin.batch_execute(&given).await.expect("as it is given away");
+    let number = number_of(&house, &place.database).await;
+    make_whole(&house, &place, 81).await;
+    assert_ne!(number_of(&house, &place.database).await, number, "made anew: nobody knows what it was");
 }
 
 #[tokio::test]

@@ -54,6 +54,9 @@ async fn make_named(run: &Run<'_, Shared>, placed: &Placed) -> StepResult {
         cell::prepare(&cell).await.map_err(StepError::again)?;
     }
     place::create(&cell, &placed.place, &key).await.map_err(place_failure)?;
+    if placed.place.isolation == Isolation::Database {
+        run.context.stock.used(&placed.cell);
+    }
     let done = Done::with(&json!({ "cell": placed.cell, "database": placed.place.database }));
     Ok(parts(placed).iter().fold(done, |done, (kind, name)| done.observed(*kind, name)))
 }
