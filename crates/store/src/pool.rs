@@ -9,6 +9,7 @@ use rowhouse_domain::clock::Clock;
 use rowhouse_domain::entropy::Entropy;
 use rowhouse_domain::refusal::{Refusal, kind};
 use tokio::sync::watch;
+use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
 
 use crate::transaction::{Role, Transaction};
@@ -117,6 +118,8 @@ impl PoolBounds {
 #[derive(Clone)]
 pub struct Store {
     pool: Pool,
+    /// Hosts, or directories of sockets, and ports of its server.
+    addresses: Arc<[(String, u16)]>,
     clock: Clock,
     entropy: Entropy,
     committed: Arc<watch::Sender<u64>>,
@@ -133,6 +136,7 @@ impl Store {
     ) -> Self {
         let session = bounds.session(&config);
         config.options(session);
+        let addresses = addresses_of(&config).into();
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(config, tokio_postgres::NoTls, recycling);
         let wait = Some(bounds.wait);
@@ -142,7 +146,20 @@ impl Store {
             .runtime(Runtime::Tokio1)
             .build()
             .expect("a runtime is given with the timeouts");
-        Store { pool, clock, entropy, committed: Arc::new(watch::channel(0).0), bells: Bells::new() }
+        Store {
+            pool,
+            addresses,
+            clock,
+            entropy,
+            committed: Arc::new(watch::channel(0).0),
+            bells: Bells::new(),
+        }
+    }
+
+    /// Whether the control database is on the server that is reached by this host, or directory of its socket, and port: that is its
+    /// only address.
+    pub fn is_at(&self, host: &str, port: u16) -> bool {
+        matches!(&*self.addresses, [(own, own_port)] if own == host && *own_port == port)
     }
 
     /// The clock that rows are stamped with.
@@ -198,5 +215,37 @@ impl Store {
 impl std::fmt::Debug for Store {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "Store({:?})", self.pool.status())
+    }
+}
+
+/// Hosts and ports in the order in which they are tried.
+fn addresses_of(config: &tokio_postgres::Config) -> Vec<(String, u16)> {
+    let ports = config.get_ports();
+    let port = |place: usize| *ports.get(place).or(ports.first()).unwrap_or(&5432);
+    let name = |host: &Host| match host {
+        Host::Tcp(name) => name.clone(),
+        Host::Unix(directory) => directory.display().to_string(),
+    };
+    config.get_hosts().iter().enumerate().map(|(place, host)| (name(host), port(place))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_server_is_known_by_its_only_address() {
+        let (clock, entropy) = (Clock::by_hand(0).0, Entropy::new(|bytes| bytes.fill(7)));
+        let at = |make: fn(&mut tokio_postgres::Config)| {
+            let mut config = tokio_postgres::Config::new();
+            make(&mut config);
+            Store::new(config, PoolBounds::default(), clock.clone(), entropy.clone())
+        };
+        let near = at(|config| drop(config.host_path("/data/socket").port(5432).user("a")));
+        assert!(near.is_at("/data/socket", 5432));
+        assert!(!near.is_at("/data/socket", 5433) && !near.is_at("/data/other", 5432));
+        assert!(at(|config| drop(config.host("127.0.0.1"))).is_at("127.0.0.1", 5432));
+        let two = at(|config| drop(config.host("127.0.0.1").host("127.0.0.2").port(5432)));
+        assert!(!two.is_at("127.0.0.1", 5432), "either may be meant");
     }
 }

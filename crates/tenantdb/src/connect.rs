@@ -42,6 +42,8 @@ pub(crate) struct Address<'a> {
     pub port: u16,
     pub user: &'a str,
     pub database: &'a str,
+    /// Its commits do not wait for the disk.
+    pub commits_later: bool,
 }
 
 impl Address<'_> {
@@ -58,6 +60,9 @@ impl Address<'_> {
             .user(self.user)
             .dbname(self.database)
             .connect_timeout(CONNECT_TIMEOUT);
+        if self.commits_later {
+            config.options("-c synchronous_commit=off");
+        }
         Ok(config)
     }
 

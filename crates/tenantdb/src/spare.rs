@@ -28,6 +28,7 @@ struct Key {
     port: u16,
     user: String,
     database: String,
+    commits_later: bool,
     runtime: Id,
 }
 
@@ -49,6 +50,7 @@ impl Spare {
             port: address.port,
             user: address.user.to_owned(),
             database: address.database.to_owned(),
+            commits_later: address.commits_later,
             runtime: Handle::current().id(),
         };
         while let Some(connected) = take(&key) {

@@ -86,6 +86,7 @@ fn reachable(address: &CellAddress<'_>) -> Cell {
         host: address.host.to_owned(),
         port: address.port,
         admin_role: SUPERUSER.to_owned(),
+        commits_later: false,
     }
 }
 
@@ -140,6 +141,21 @@ pub async fn get(transaction: &Transaction, name: &str) -> Result<Option<Cell>, 
         Ok(reachable(&CellAddress { name, host: row.get(0), port }))
     })
     .transpose()
+}
+
+/// The same for who ends his work with a commit in the control database that waits for the disk, and lets nobody depend on it before:
+/// where the cell is on the control database's own server, its commits wait for that one.
+pub async fn get_for_provisioning(transaction: &Transaction, name: &str) -> Result<Option<Cell>, StoreError> {
+    let cell = get(transaction, name).await?;
+    Ok(cell.map(|cell| {
+        let shares_server = transaction.store().is_at(&cell.host, cell.port);
+        cell.committing_later(shares_server)
+    }))
+}
+
+/// Whether a cell is on the control database's own server.
+pub async fn shares_server(transaction: &Transaction, name: &str) -> Result<bool, StoreError> {
+    Ok(get_for_provisioning(transaction, name).await?.is_some_and(|cell| cell.commits_later))
 }
 
 /// Every cell that holds shared tables.

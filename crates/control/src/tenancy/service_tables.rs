@@ -354,7 +354,7 @@ pub async fn install_in_place(
     // One at a time in a place: its first service gets the bare name.
     let lock = "SELECT pg_advisory_xact_lock(7244, hashtext($1::uuid::text))";
     transaction.execute(lock, &[&place.tenant.0]).await?;
-    let reachable = cells::get(&transaction, cell).await?;
+    let reachable = cells::get_for_provisioning(&transaction, cell).await?;
     let reachable =
         reachable.ok_or_else(|| Refusal::new(&kind::UNAVAILABLE, "The tenant's server is not known yet."))?;
     let before = installed(&transaction, cell, place).await?;

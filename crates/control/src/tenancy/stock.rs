@@ -1,4 +1,5 @@
-//! Databases in stock: after a tenant was given one of its own, the next one's is copied while nobody waits for it.
+//! Databases in stock: after a tenant was given one of its own, the next one's is copied while nobody waits for it. At the start,
+//! what a crash has left of such a copy is cleared away.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -13,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::cells;
 use crate::Shared;
 
-/// How soon a cell is looked at again where somebody else was making a database.
+/// How soon a cell is looked at again where that was not done.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Cells whose stock was used.
@@ -57,20 +58,35 @@ enum FillError {
 pub async fn run(control: Shared, mut shutdown: watch::Receiver<bool>) {
     let mut again = interval(AGAIN);
     again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut knows_cells = false;
     loop {
         tokio::select! {
             () = control.stock.told.notified() => {}
-            _ = again.tick(), if !control.stock.is_whole() => {}
+            _ = again.tick(), if !knows_cells || !control.stock.is_whole() => {}
             _ = shutdown.wait_for(|wanted| *wanted) => return,
+        }
+        if !knows_cells {
+            knows_cells = look_at_all(&control).await.is_ok();
         }
         for name in control.stock.take() {
             match fill(&control, &name).await {
                 Ok(Filled::Busy) => control.stock.put_back(name),
                 Ok(_) => {}
-                Err(error) => tracing::warn!(cell = name, %error, "no database could be laid in stock"),
+                Err(error) => {
+                    tracing::info!(cell = name, %error, "no database could be laid in stock yet");
+                    control.stock.put_back(name);
+                }
             }
         }
     }
+}
+
+async fn look_at_all(control: &Shared) -> Result<(), FillError> {
+    let transaction = control.store.read(&Permit::for_system(None, "cells")).await?;
+    for name in cells::with_shared_tables(&transaction).await? {
+        control.stock.put_back(name);
+    }
+    Ok(transaction.finish().await?)
 }
 
 async fn fill(control: &Shared, name: &str) -> Result<Filled, FillError> {

@@ -84,6 +84,8 @@ pub struct Done {
     pub changes: Vec<Change>,
     /// Whether a crash of the server may take it, to be done again.
     pub(super) repeatable: bool,
+    /// Whether what the next step makes outside reaches the disk after the record of its beginning, and never without it.
+    pub(super) precedes_next: bool,
     /// What the inventory is to say, committed with the record of the success.
     pub(super) inventory: Vec<(InventoryKind, String, &'static str)>,
 }
@@ -110,6 +112,14 @@ impl Done {
     /// disk: its own commit does not. A crash of the server may take it, and its record with it; then it is done again.
     pub fn repeatable(mut self) -> Self {
         self.repeatable = true;
+        self
+    }
+
+    /// Says of an [`Action::Inside`] that the step after it, if that acts outside, only makes what goes through the log of the control
+    /// database's own server: that log is written in order, so a crash that takes the record of the step's beginning takes all that the
+    /// step has made, too. Then the record need not wait for the disk.
+    pub fn precedes_next(mut self) -> Self {
+        self.precedes_next = true;
         self
     }
 

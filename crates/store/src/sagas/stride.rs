@@ -41,7 +41,7 @@ struct Acted {
 #[derive(Default)]
 struct Stride {
     changes: Vec<Change>,
-    /// A step outside begins whose record must be on disk before it acts.
+    /// A step outside begins whose record must be on disk before it acts: it is not written in order with what the step makes.
     begins: bool,
     /// Something happened inside the control database, or a thing is about to be made.
     matters: bool,
@@ -151,6 +151,7 @@ impl<C: Send + Sync> Engine<C> {
             self.succeed(&transaction, saga, &mut log, name, done).await?;
         }
         let (mut begun, mut flow) = (None, Flow::On);
+        let mut is_ordered = false;
         loop {
             if cancelled.is_some() && kind.may_be_cancelled(&log) {
                 break;
@@ -169,7 +170,7 @@ impl<C: Send + Sync> Engine<C> {
             self.note(saga, &mut log, Entry::new(step.name, 1, FORWARD.start));
             match &step.action {
                 Action::Outside(_) | Action::Within(_) => {
-                    stride.begins = matches!(step.action, Action::Outside(_));
+                    stride.begins = matches!(step.action, Action::Outside(_)) && !is_ordered;
                     begun = Some(index);
                     break;
                 }
@@ -184,6 +185,7 @@ impl<C: Send + Sync> Engine<C> {
                     let Ok(Ok(mut done)) = done else { return Err(Misstep::Failed) };
                     self.succeed(&transaction, saga, &mut log, step.name, &done).await?;
                     stride.matters |= !done.repeatable;
+                    is_ordered = done.precedes_next;
                     stride.changes.append(&mut done.changes);
                 }
             }

@@ -55,6 +55,9 @@ pub struct Cell {
     pub port: u16,
     /// A superuser.
     pub admin_role: String,
+    /// What is committed here need not wait for the disk ([`Cell::committing_later`]).
+    #[serde(skip)]
+    pub commits_later: bool,
 }
 
 /// Why a cell or a database could not be prepared.
@@ -96,12 +99,19 @@ pub(crate) fn while_doing(doing: &'static str) -> impl FnOnce(tokio_postgres::Er
 }
 
 impl Cell {
+    /// The same cell, whose commits do not wait for the disk if `commits_later`. Only for who will commit once more in the same server,
+    /// waiting for the disk, before anything depends on what was done here: a server's log is written in order, so that what
+    /// is on disk of it has all that came before.
+    pub fn committing_later(self, commits_later: bool) -> Self {
+        Cell { commits_later, ..self }
+    }
+
     pub(crate) async fn connect(&self, database: &str) -> Result<Connected, ConnectError> {
         self.connect_as(&self.admin_role, database).await
     }
 
     pub(crate) async fn connect_as(&self, user: &str, database: &str) -> Result<Connected, ConnectError> {
-        Connected::open(Address { host: &self.host, port: self.port, user, database }).await
+        Connected::open(self.address(user, database)).await
     }
 
     /// One that waits, if there is one; to be given back.
@@ -110,7 +120,11 @@ impl Cell {
     }
 
     pub(crate) async fn borrow_as(&self, user: &str, database: &str) -> Result<Spare, ConnectError> {
-        Spare::borrow(Address { host: &self.host, port: self.port, user, database }).await
+        Spare::borrow(self.address(user, database)).await
+    }
+
+    fn address<'a>(&'a self, user: &'a str, database: &'a str) -> Address<'a> {
+        Address { host: &self.host, port: self.port, user, database, commits_later: self.commits_later }
     }
 }
 

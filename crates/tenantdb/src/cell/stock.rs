@@ -26,11 +26,11 @@ pub enum Filled {
     Made,
     /// One lies there, or this process has no template to copy.
     Whole,
-    /// Somebody makes or takes a database just now. It may be looked at again a little later.
+    /// Somebody makes or takes a database just now, or has ended while he did. It is to be looked at again a little later.
     Busy,
 }
 
-/// Lays a copy in stock where this process has made a template, and none lies there.
+/// Lays a copy in stock where this process has made a template, and none lies there. What a crash has left of a copy is removed.
 ///
 /// # Errors
 /// If the server is away. What is half made then is dropped by the next one.
@@ -42,16 +42,24 @@ pub async fn fill(cell: &Cell) -> Result<Filled, CellError> {
         server.give_back().await;
         return Ok(Filled::Busy);
     }
-    let filled = match template::known(cell, &server).await? {
-        Some(template) if !is_there(&server, &name_of(&template)).await? => {
-            make(cell, &server, &template).await?
-        }
-        _ => Filled::Whole,
+    let filled = match crate::place::orphans::remove_databases(&server).await? {
+        0 => fill_alone(cell, &server).await?,
+        _ => Filled::Busy,
     };
     let unlock = format!("SELECT pg_advisory_unlock({LOCK_CLASS}, 3)");
     server.batch_execute(&unlock).await.map_err(while_doing(DOING))?;
     server.give_back().await;
     Ok(filled)
+}
+
+/// The caller holds the lock under which databases are made.
+async fn fill_alone(cell: &Cell, server: &Connected) -> Result<Filled, CellError> {
+    match template::known(cell, server).await? {
+        Some(template) if !is_there(server, &name_of(&template)).await? => {
+            make(cell, server, &template).await
+        }
+        _ => Ok(Filled::Whole),
+    }
 }
 
 /// Gives the copy in stock the name `database`, if there is one; whether there was. The caller holds the lock under which databases are
@@ -96,7 +104,6 @@ async fn make(cell: &Cell, server: &Connected, template: &Template) -> Result<Fi
     let (quoted, source) = (quote(&name)?, quote(&template.name)?);
     let drop = format!("DROP DATABASE IF EXISTS {quoted} WITH (FORCE)");
     server.batch_execute(&drop).await.map_err(failed())?;
-    crate::place::orphans::remove_databases(server).await?;
     let create = format!("CREATE DATABASE {quoted} CONNECTION LIMIT 0 ENCODING 'UTF8' TEMPLATE {source}");
     server.batch_execute(&create).await.map_err(failed())?;
     let admin = cell.connect(&name).await?;

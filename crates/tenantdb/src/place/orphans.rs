@@ -66,7 +66,7 @@ pub(super) async fn remove(admin: &Client) -> Result<usize, PlaceError> {
 
 /// Removes the folders of databases that were never finished: PostgreSQL leaves them behind when it is killed while it makes one.
 /// They hold a copy of the template. Those that somebody who is at work may have made are left for the next time; how many
-/// were removed.
+/// those are.
 ///
 /// # Errors
 /// If the server is away.
@@ -85,15 +85,20 @@ pub(crate) async fn remove_databases(server: &Client) -> Result<usize, CellError
     let sql = "SELECT number FROM unnest($1::oid[]) AS number WHERE NOT EXISTS (SELECT FROM pg_database WHERE oid = number)";
     let rows =
         server.query(sql, &[&numbers]).await.map_err(while_doing("looking for folders of no database"))?;
-    let mut removed = 0;
+    let mut young = 0;
     for path in rows.iter().filter_map(|row| folders.get(&row.get::<_, u32>(0))).flatten() {
         let made_at = std::fs::metadata(path).and_then(|found| found.created());
-        if path.is_dir() && made_at.is_ok_and(|at| at + TICK < oldest) {
-            tracing::info!(folder = %path.display(), "the folder of a database that was never finished is removed");
-            removed += usize::from(std::fs::remove_dir_all(path).is_ok());
+        match made_at {
+            Ok(at) if path.is_dir() && at + TICK < oldest => {
+                tracing::info!(folder = %path.display(), "the folder of a database that was never finished is removed");
+                // Gone meanwhile is as good.
+                let _ = std::fs::remove_dir_all(path);
+            }
+            Ok(_) => young += usize::from(path.is_dir()),
+            Err(_) => {}
         }
     }
-    Ok(removed)
+    Ok(young)
 }
 
 /// When a file was made, if it is there, holds something, and the file system knows.

@@ -58,7 +58,7 @@ impl ServerClock {
 impl Backend {
     /// Opens a connection, and asks for its process id and the server's time in one round trip.
     pub async fn open(key: &PoolKey, host: &str, port: u16) -> Result<Self, ConnectError> {
-        let address = Address { host, port, user: &key.login, database: &key.database };
+        let address = Address { host, port, user: &key.login, database: &key.database, commits_later: false };
         let mut config = address.config()?;
         config
             .options(format!("-c search_path={} {SETTINGS}", quote(&key.schema)?))

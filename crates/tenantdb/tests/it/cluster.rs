@@ -43,7 +43,13 @@ impl Cluster {
     }
 
     pub fn cell(&self, name: &str) -> Cell {
-        Cell { name: name.to_owned(), host: self.host(), port: 5432, admin_role: "postgres".to_owned() }
+        Cell {
+            name: name.to_owned(),
+            host: self.host(),
+            port: 5432,
+            admin_role: "postgres".to_owned(),
+            commits_later: false,
+        }
     }
 
     pub fn host(&self) -> String {

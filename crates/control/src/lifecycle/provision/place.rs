@@ -49,7 +49,10 @@ pub async fn choose(run: &Run<'_, Shared>, transaction: &Transaction) -> StepRes
     };
     places::reserve(transaction, &placed.cell, &placed.place).await?;
     let named = store::parts(&placed);
-    Ok(named.iter().fold(Done::with(&placed), |done, (kind, name)| done.intends(*kind, name)))
+    let done = named.iter().fold(Done::with(&placed), |done, (kind, name)| done.intends(*kind, name));
+    // Files of a server of the tenant's own, and what is on another server, would be there although a crash took the names.
+    let is_near = placed.directory.is_none() && cells::shares_server(transaction, &placed.cell).await?;
+    Ok(if is_near { done.repeatable().precedes_next() } else { done })
 }
 
 /// Where the operator wants it so, a server with known holes takes no shared tenant (`tenantdb.below_floor`).

@@ -89,7 +89,7 @@ pub(in crate::lifecycle) async fn with_key(
     database: &str,
 ) -> Result<(Cell, DatabaseKey), StepError> {
     let transaction = run.context.store.read(&Permit::for_system(None, "a cell and a key")).await?;
-    let cell = cells::get(&transaction, name).await?;
+    let cell = cells::get_for_provisioning(&transaction, name).await?;
     let key = cells::newest_key(&transaction, run.context, name, database).await.map_err(StepError::again)?;
     transaction.finish().await?;
     let cell = cell.ok_or_else(|| StepError::Again(format!("cell {name} has no address yet")))?;

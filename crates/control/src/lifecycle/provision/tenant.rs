@@ -37,7 +37,7 @@ async fn locked(run: &Run<'_, Shared>, transaction: &Transaction) -> Result<Tena
 pub async fn reserve(run: &Run<'_, Shared>, transaction: &Transaction) -> StepResult {
     let record = locked(run, transaction).await?;
     match record.tenant.status {
-        Status::Provisioning => Ok(Done::with(&json!({ "code": record.tenant.code }))),
+        Status::Provisioning => Ok(Done::with(&json!({ "code": record.tenant.code })).repeatable()),
         other => Err(StepError::never("lifecycle.wrong_status", format!("the tenant is {}", other.as_str()))),
     }
 }
