@@ -71,7 +71,7 @@ pub fn engine(control: &Shared) -> Engine<Shared> {
     Engine::new(control.store.clone(), control.clone(), kinds()).on_node(control.settings.node.clone())
 }
 
-/// Executes sagas, two at a time, and brings rights to places, until `shutdown`.
+/// Executes sagas, four at a time, and brings rights to places, until `shutdown`.
 ///
 /// # Errors
 /// At once, if a saga is under way that this binary cannot continue: it must not run then.
@@ -85,6 +85,8 @@ pub async fn run(control: Shared, shutdown: watch::Receiver<bool>) -> Result<(),
         tracing::info!(taken, "long changes that were under way here go on");
     }
     tokio::join!(
+        engine.run(shutdown.clone()),
+        engine.run(shutdown.clone()),
         engine.run(shutdown.clone()),
         engine.run(shutdown.clone()),
         due::run(&control, shutdown.clone()),

@@ -36,8 +36,11 @@ pub struct Engine<C> {
     pub(super) executor: Uuid,
     /// Of the machine; executors of one node follow each other, and two never work at once.
     node: Option<String>,
-    /// Claims of this executor that it stopped working on because the control database was away: saga and generation.
+    /// Claims of this executor that nobody works on because the control database was away, those among them that may never have
+    /// come on record: saga and generation.
     dropped: Mutex<Vec<(Uuid, i64)>>,
+    /// Held by the one worker that looks for what is due; the others work, or wait for their turn to look.
+    looking: tokio::sync::Mutex<()>,
 }
 
 /// Sagas are under way whose code this binary does not have: it must not start, or they would stand still unseen.
@@ -84,7 +87,15 @@ impl<C: Send + Sync> Engine<C> {
     /// An executor of `kinds`, with `context` for their steps.
     pub fn new(store: Store, context: C, kinds: Vec<Kind<C>>) -> Self {
         let executor = store.entropy().uuid_v7(store.clock().now_us());
-        Engine { store, context, kinds, executor, node: None, dropped: Mutex::default() }
+        Engine {
+            store,
+            context,
+            kinds,
+            executor,
+            node: None,
+            dropped: Mutex::default(),
+            looking: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Says on which node it works: an executor that is started there later may take its sagas over at once.
@@ -130,7 +141,7 @@ impl<C: Send + Sync> Engine<C> {
         Ok(under_way.into_iter().find(|saga| self.kind(&saga.kind, saga.version).is_none()))
     }
 
-    /// Executes what is due, until `shutdown`; then lets go, so that another executor need not wait for the lease.
+    /// Executes what is due, one saga after the other, until `shutdown`; then lets go, so that another executor need not wait for the lease.
     pub async fn run(&self, mut shutdown: watch::Receiver<bool>) {
         tokio::select! {
             () = self.work() => {}
@@ -142,16 +153,29 @@ impl<C: Send + Sync> Engine<C> {
     }
 
     async fn work(&self) {
+        let mut breath = interval(BACKSTOP);
+        breath.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let saga = self.wait_for_one().await;
+            if let Err(error) = self.take_further(saga).await {
+                complain(&error);
+                // Not again and again without a pause.
+                breath.tick().await;
+            }
+        }
+    }
+
+    /// Claims what is due next, however long that takes. What is committed wakes one worker and not all of them.
+    async fn wait_for_one(&self) -> Saga {
+        let _turn = self.looking.lock().await;
         let mut committed = self.store.touched(Topic::Sagas);
         let mut backstop = interval(BACKSTOP);
         backstop.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            match self.run_one().await {
-                Ok(true) => continue,
-                Ok(false) => {}
-                Err(error) => {
-                    tracing::error!(%error, cause = ?std::error::Error::source(&error), "a saga could not be taken further");
-                }
+            match self.claim().await {
+                Ok(Some(saga)) => return saga,
+                Ok(None) => {}
+                Err(error) => complain(&error),
             }
             tokio::select! {
                 _ = committed.changed() => {}
@@ -165,17 +189,23 @@ impl<C: Send + Sync> Engine<C> {
     /// # Errors
     /// If the control database failed; the saga goes on here as soon as it answers again, elsewhere when its lease has run out.
     pub async fn run_one(&self) -> Result<bool, StoreError> {
-        let Some(mut saga) = self.claim().await? else { return Ok(false) };
+        match self.claim().await? {
+            Some(saga) => self.take_further(saga).await.map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    async fn take_further(&self, mut saga: Saga) -> Result<(), StoreError> {
         let driven = self.drive(&mut saga).await;
         if driven.is_err() {
             // Nobody works on it here any more. If it was lost to another, this generation of it is over and means nothing.
-            self.dropped.lock().unwrap_or_else(PoisonError::into_inner).push((saga.id, saga.generation));
+            self.drop_claim(&saga);
         }
         match driven {
-            Ok(()) => Ok(true),
+            Ok(()) => Ok(()),
             Err(Halt::Lost) => {
                 tracing::warn!(saga = %saga.id, generation = saga.generation, "another executor took this saga over");
-                Ok(true)
+                Ok(())
             }
             Err(Halt::Store(error)) => Err(error),
         }
@@ -202,11 +232,17 @@ impl<C: Send + Sync> Engine<C> {
             )
             .await?;
         let saga = row.as_ref().map(claimed).transpose()?;
-        match saga {
+        match &saga {
             // Nothing changed, so nobody is to be woken.
             None => transaction.finish().await?,
             // A claim that is lost is made again, and whatever follows it reaches the disk after it.
-            Some(_) => transaction.commit_log(false).await?,
+            Some(claimed) => {
+                if let Err(error) = transaction.commit_log(false).await {
+                    // It may be on record all the same, and nobody works on it.
+                    self.drop_claim(claimed);
+                    return Err(error);
+                }
+            }
         }
         if !dropped.is_empty() {
             // What was dropped and is not claimed now is so only while its row is locked; of a saga one claim counts.
@@ -216,6 +252,10 @@ impl<C: Send + Sync> Engine<C> {
             dropped.drain(..surplus);
         }
         Ok(saga)
+    }
+
+    fn drop_claim(&self, saga: &Saga) {
+        self.dropped.lock().unwrap_or_else(PoisonError::into_inner).push((saga.id, saga.generation));
     }
 
     async fn let_go(&self) -> Result<(), StoreError> {
@@ -326,6 +366,10 @@ impl<C: Send + Sync> Engine<C> {
             None => Err(Halt::Lost),
         }
     }
+}
+
+fn complain(error: &StoreError) {
+    tracing::error!(%error, cause = ?std::error::Error::source(error), "a saga could not be taken further");
 }
 
 /// Forward: the first step that has not succeeded and was not done by hand. Back: the last that was begun and is not gone.
