@@ -131,6 +131,22 @@ pub async fn view_of(
     Ok(views(transaction, vec![saga], with_details).await?.remove(0))
 }
 
+/// The same, or nothing while it is running: for who waits for its end, and would read its steps again and again.
+///
+/// # Errors
+/// 404 if the transaction does not see it.
+pub async fn view_unless_running(
+    transaction: &Transaction,
+    id: OperationId,
+    with_details: bool,
+) -> Result<Option<Operation>, Refusal> {
+    let saga = queries::get(transaction, id).await?.ok_or_else(no_such_operation)?;
+    if OperationState::of(saga.state) == OperationState::Running {
+        return Ok(None);
+    }
+    Ok(Some(views(transaction, vec![saga], with_details).await?.remove(0)))
+}
+
 /// What sagas look like. `with_details` is for the operator only.
 pub async fn views(
     transaction: &Transaction,

@@ -102,12 +102,15 @@ pub async fn list(
     rows.iter().map(saga).collect()
 }
 
-/// The logs of sagas that were read before, in order.
+/// The logs of sagas that were read before, in order. One look into the index for each: planned as one scan for all of them while
+/// there were few, it would read all logs there are.
 pub async fn steps(transaction: &Transaction, sagas: &[Uuid]) -> Result<Vec<StepRow>, StoreError> {
     let rows = transaction
         .query(
-            "SELECT saga_id, step, event, problem, at FROM lifecycle.saga_steps \
-             WHERE saga_id = ANY ($1) ORDER BY sequence",
+            "SELECT s.saga_id, s.step, s.event, s.problem, s.at FROM unnest($1::uuid[]) AS wanted (id) \
+             CROSS JOIN LATERAL (SELECT saga_id, step, event, problem, at, sequence FROM lifecycle.saga_steps \
+               WHERE saga_id = wanted.id OFFSET 0) s \
+             ORDER BY s.sequence",
             &[&sagas],
         )
         .await?;

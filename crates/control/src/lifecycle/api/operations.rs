@@ -110,9 +110,12 @@ async fn get_operation(
     let mut ended = control.store.touched(Topic::Operations);
     loop {
         let transaction = control.store.read(&permit).await?;
-        let operation = operations::view_of(&transaction, id, caller.is_operator()).await?;
+        let operation = match Instant::now() < until {
+            true => operations::view_unless_running(&transaction, id, caller.is_operator()).await?,
+            false => Some(operations::view_of(&transaction, id, caller.is_operator()).await?),
+        };
         transaction.finish().await?;
-        if operation.state != OperationState::Running || Instant::now() >= until {
+        if let Some(operation) = operation {
             return Ok(Json(operation));
         }
         // Another process may have ended it, which rings no bell here.
