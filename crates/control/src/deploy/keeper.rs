@@ -31,6 +31,8 @@ pub(super) struct Keeper {
     control: Shared,
     tenant: TenantId,
     server: Option<Arc<PrivateServer>>,
+    /// Everybody can know where it is. While the control database is away nobody can be told.
+    is_published: bool,
     applications: BTreeMap<String, (Application, Arc<ServiceProcess>)>,
     /// Supervisors of the above. How many there are shows only while it runs, so they cannot be spawned at assembly; they
     /// end with what they supervise, or with this.
@@ -46,6 +48,7 @@ impl Keeper {
             control,
             tenant,
             server: None,
+            is_published: false,
             applications: BTreeMap::new(),
             supervisors: JoinSet::new(),
             failures: 0,
@@ -132,8 +135,12 @@ impl Keeper {
                 Err(error) => return Ok(Err(error)),
             };
             self.supervisors.spawn(server.clone().supervise());
+            // Kept before anything can fail: nobody starts it twice.
+            (self.server, self.is_published) = (Some(server), false);
+        }
+        if let Some(server) = self.server.clone().filter(|_| !self.is_published) {
             self.publish_address(&row.cell, &server).await?;
-            self.server = Some(server);
+            self.is_published = true;
         }
         self.stop_unwanted(&row.desired).await;
         for wanted in &row.desired.applications {

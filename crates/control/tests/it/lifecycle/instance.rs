@@ -36,6 +36,28 @@ fn postmaster(stage: &Stage, directory: &str) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_started_while_nobody_could_be_told_is_told_of_later() {
+    let stage = Stage::start().await;
+    // As if the control database were away, twice, just when a server has come up.
+    stage
+        .platform
+        .execute(
+            "CREATE SEQUENCE public.told;
+             CREATE FUNCTION public.not_at_first() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+               IF NEW.host <> '' AND nextval('public.told') < 3 THEN RAISE EXCEPTION 'not now'; END IF;
+               RETURN NEW;
+             END $$;
+             CREATE TRIGGER not_at_first BEFORE UPDATE ON tenancy.cells FOR EACH ROW WHEN (NEW.kind = 'instance')
+               EXECUTE FUNCTION public.not_at_first()",
+        )
+        .await;
+    let tenant = stage.tenant("dune", "premium", "instance").await;
+    assert_eq!(tenant["status"], "active", "{tenant:#}");
+    assert_eq!(stage.platform.ask("SELECT (last_value >= 3)::text FROM public.told").await, "true");
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dedicated_tenant_has_its_own_server_and_process_which_come_back() {
     let stage = Stage::start().await;
     let tenant = stage.tenant("dune", "premium", "instance").await;
