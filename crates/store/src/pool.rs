@@ -233,19 +233,18 @@ fn addresses_of(config: &tokio_postgres::Config) -> Vec<(String, u16)> {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn the_server_is_known_by_its_only_address() {
-        let (clock, entropy) = (Clock::by_hand(0).0, Entropy::new(|bytes| bytes.fill(7)));
-        let at = |make: fn(&mut tokio_postgres::Config)| {
-            let mut config = tokio_postgres::Config::new();
-            make(&mut config);
-            Store::new(config, PoolBounds::default(), clock.clone(), entropy.clone())
+    #[test]
+    fn the_server_is_known_by_its_only_address() {
+        let at = |words: &str| {
+            let config = words.parse().expect("well-formed");
+            let (clock, entropy) = (Clock::by_hand(0).0, Entropy::new(|bytes| bytes.fill(7)));
+            Store::new(config, PoolBounds::default(), clock, entropy)
         };
-        let near = at(|config| drop(config.host_path("/data/socket").port(5432).user("a")));
+        let near = at("host=/data/socket port=5432 user=a");
         assert!(near.is_at("/data/socket", 5432));
         assert!(!near.is_at("/data/socket", 5433) && !near.is_at("/data/other", 5432));
-        assert!(at(|config| drop(config.host("127.0.0.1"))).is_at("127.0.0.1", 5432));
-        let two = at(|config| drop(config.host("127.0.0.1").host("127.0.0.2").port(5432)));
+        assert!(at("host=127.0.0.1 user=a").is_at("127.0.0.1", 5432));
+        let two = at("host=127.0.0.1,127.0.0.2 port=5432 user=a");
         assert!(!two.is_at("127.0.0.1", 5432), "either may be meant");
     }
 }
