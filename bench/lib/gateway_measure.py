@@ -4,6 +4,8 @@ import base64
 import http.client
 import json
 import os
+import ssl
+import statistics
 import subprocess
 import time
 
@@ -72,7 +74,12 @@ def identities(contestant, tenants):
 
 
 def status(contestant, host="127.0.0.1", name=None, value=None):
-    connection = http.client.HTTPConnection("127.0.0.1", contestant.port, timeout=5)
+    if contestant.tls:
+        anybody = ssl.create_default_context()
+        anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+        connection = http.client.HTTPSConnection("127.0.0.1", contestant.port, timeout=5, context=anybody)
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", contestant.port, timeout=5)
     try:
         connection.request("GET", PATH, headers={"Host": host, **({name: value} if name else {})})
         answer = connection.getresponse()
@@ -104,7 +111,7 @@ def check(contestant, identities_file):
 
 def wrk(contestant, seconds, *arguments):
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", SCRIPT,
-               f"http://127.0.0.1:{contestant.port}{PATH}", *arguments]
+               f"http{'s' if contestant.tls else ''}://127.0.0.1:{contestant.port}{PATH}", *arguments]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return json.loads(next(line for line in out.splitlines() if line.startswith("{")))
 
@@ -163,3 +170,20 @@ def rounds_of(contestants, home, upstream, files, rounds, warm, seconds):
                 process = getattr(running, "process", None)
                 results[contestant.name].append(measure(contestant, process, upstream, path, warm, seconds))
     return results
+
+
+def added(contestants, home, files, rps, rounds, seconds):
+    """Latency that a contestant adds to the upstream's own when all get the same `rps` requests per second: per round, by name,
+    (p50, p99) in microseconds. The first contestant is the upstream itself."""
+    pace = f"pace={max(1, round(CONNECTIONS * 1000 / rps))}"
+    seen = {contestant.name: [] for contestant in contestants[1:]}
+    for number in range(rounds):
+        own = contestants[1:] if number % 2 else contestants[:0:-1]
+        bare = wrk(contestants[0], seconds, "plain", pace)
+        for contestant in own:
+            with Running(contestant, home):
+                what = files[contestant.name](contestant) if contestant.policy else "plain"
+                wrk(contestant, 1, what, pace)
+                load = wrk(contestant, seconds, what, pace)
+                seen[contestant.name].append((load["p50_us"] - bare["p50_us"], load["p99_us"] - bare["p99_us"]))
+    return {name: tuple(statistics.median(one[at] for one in rounds) for at in (0, 1)) for name, rounds in seen.items()}

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import socket
+import subprocess
 from dataclasses import dataclass, field
 
 LIMIT_PER_KEY = 200
@@ -30,6 +31,7 @@ class Contestant:
     limits: bool = True
     ours: bool = False
     keys: str = ""
+    tls: bool = False
 
 
 def free_port():
@@ -104,7 +106,7 @@ http {{
 
     # HAProxy.
 
-    def haproxy(self, name, rules, policy=False):
+    def haproxy(self, name, rules, policy=False, tls=""):
         port = free_port()
         path = self.write(f"{name}.cfg", f"""
 global
@@ -118,7 +120,7 @@ defaults
   timeout server 30s
   timeout http-request 60s
 frontend in
-  bind 127.0.0.1:{port}
+  bind 127.0.0.1:{port}{tls}
 {rules}
   default_backend service
 backend service
@@ -127,12 +129,16 @@ backend service
 backend rates
   stick-table type string len 64 size 64k expire 10s store http_req_rate(1s)
 """)
-        return Contestant(name, policy, ["haproxy", "-db", "-f", path], port)
+        return Contestant(name, policy, ["haproxy", "-db", "-f", path], port, tls=bool(tls))
 
     def haproxy_plain(self):
         return self.haproxy("haproxy", "")
 
-    def haproxy_policy(self):
+    def haproxy_policy_tls(self):
+        certificate = os.path.join(self.certificates(), "default.pem")
+        return self.haproxy_policy("haproxy-policy-tls", f" ssl crt {certificate} alpn http/1.1 ssl-min-ver TLSv1.3")
+
+    def haproxy_policy(self, name="haproxy-policy", tls=""):
         lines = "".join(f"{key} {tenant}\n" for key, tenant in self.tenants.items())
         table = self.write("haproxy-keys.map", lines)
         rules = f"""
@@ -147,7 +153,7 @@ backend rates
   http-request set-header X-Request-Id %[var(txn.id)]
   http-request set-header X-Forwarded-For %[src]
   http-request del-header X-API-Key"""
-        return self.haproxy("haproxy-policy", rules, policy=True)
+        return self.haproxy(name, rules, policy=True, tls=tls)
 
     # Envoy. JSON is YAML.
 
@@ -270,9 +276,35 @@ backend rates
 
     # Ours.
 
+    def certificates(self):
+        """A folder with one certificate for everything, as both take it."""
+        folder = os.path.join(self.home, "certificates")
+        if not os.path.isdir(folder):
+            os.mkdir(folder)
+            one = os.path.join(folder, "default")
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                            "-days", "30", "-subj", "/CN=example.test", "-addext", "subjectAltName=DNS:*.example.test",
+                            "-keyout", f"{one}.key", "-out", f"{one}.crt"], check=True, capture_output=True)
+            with open(f"{one}.pem", "w", encoding="ascii") as both:
+                for part in ("crt", "key"):
+                    with open(f"{one}.{part}", encoding="ascii") as source:
+                        both.write(source.read())
+        return folder
+
+    def rowhouse_tls(self):
+        own = self.rowhouse("whole-tls", "whole")
+        own.port, own.tls = free_port(), True
+        own.command += ["--tls", f"127.0.0.1:{own.port}", "--certificates", self.certificates()]
+        return own
+
+    def rowhouse_token(self):
+        own = self.rowhouse("token", "token")
+        own.header = ("Authorization", "Bearer {key}")
+        return own
+
     def rowhouse(self, name, mode):
         port = free_port()
         keys = os.path.join(self.home, f"{name}-keys")
         command = [self.gateway, "--mode", mode, "--listen", f"127.0.0.1:{port}", "--keys", keys, "--cores", "2",
                    "--upstream", f"127.0.0.1:{self.upstream_port}", "--journal", f"{self.home}/{name}-journal"]
-        return Contestant(name, mode == "whole", command, port, ours=True, keys=keys)
+        return Contestant(name, mode != "forward", command, port, ours=True, keys=keys)

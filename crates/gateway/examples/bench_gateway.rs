@@ -3,15 +3,20 @@
 //! `forward`: a public route, no key, no limits: what forwarding alone costs. `whole`: API key, tenant, four
 //! limits, permission, quota, metering and the signed context as well. Both write a record per request.
 //!
-//! Usage: bench_gateway --mode forward|whole --listen ADDRESS --upstream ADDRESS --keys FILE --journal DIRECTORY
+//! `token`: the same with access tokens instead of keys, four users of each tenant. `directory`: nobody is served; prints what
+//! 100,000 tenants with 300,000 keys take, and how long it takes from a key's end until it is refused.
+//!
+//! Usage: bench_gateway --mode forward|whole|token|directory --listen ADDRESS --upstream ADDRESS --keys FILE --journal DIRECTORY
+//!     [--tls ADDRESS --certificates FOLDER]
 //! Writes one line per key, `host key`, prints `ready`, serves until its standard input ends.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on stops")]
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Read;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rowhouse_domain::access::{
     GrantDefinition, GrantEffect, GrantTarget, PermissionSet, Permissions, Principal, PrincipalKind,
@@ -21,13 +26,16 @@ use rowhouse_domain::clock::Clock;
 use rowhouse_domain::context::ContextSigner;
 use rowhouse_domain::directory::{Directory, DirectoryWatch, Key, Naming, Quota, Tenant};
 use rowhouse_domain::entropy::Entropy;
-use rowhouse_domain::id::{KeyId, TenantId};
-use rowhouse_domain::keys::{Environment, KeyStanding, KeyState, Pepper, Peppers, generate};
+use rowhouse_domain::id::{KeyId, SessionId, TenantId, UserId};
+use rowhouse_domain::identity::token::{
+    AUDIENCE_GATEWAY, Subject, TOKEN_LIFETIME_MAX_S, TokenClaims, TokenKeys, TokenRing,
+};
+use rowhouse_domain::keys::{Environment, KeyStanding, KeyState, Pepper, Peppers, Presented, generate};
 use rowhouse_domain::limits::{Algorithm, LimitDefinition, LimitScope};
 use rowhouse_domain::metering::quantity::SCALE;
 use rowhouse_domain::routes::{MeteringRule, RouteDefinition, RouteTable, ServiceDefinition};
 use rowhouse_domain::tenancy::{Isolation, Service, Status};
-use rowhouse_gateway::{Collaborators, Gateway, GatewayConfig};
+use rowhouse_gateway::{Collaborators, Gateway, GatewayConfig, TlsListen};
 use rowhouse_journal::{Journal, Options};
 use uuid::Uuid;
 
@@ -43,13 +51,21 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let pairs = arguments.chunks_exact(2);
     let given: HashMap<&str, &str> = pairs.map(|pair| (pair[0].as_str(), pair[1].as_str())).collect();
-    let whole = given["--mode"] == "whole";
+    let mode = given["--mode"];
+    let whole = mode != "forward";
     let folder = Path::new(given["--journal"]);
     let _ = std::fs::remove_dir_all(folder);
     let entropy = Entropy::new(|out| getrandom::fill(out).unwrap());
     let pepper = Pepper::new(1, &entropy.bytes());
 
-    let (directory, keys) = directory(whole, given["--upstream"], &pepper, &entropy);
+    let many = (mode == "directory").then_some((100_000, 3));
+    let size = many.unwrap_or((TENANTS, KEYS_PER_TENANT));
+    let before_kib = resident_kib();
+    let (mut directory, mut keys) = directory(whole, size, given["--upstream"], &pepper, &entropy);
+    let mib = (resident_kib() - before_kib) as f64 / 1024.0;
+    if mode == "token" {
+        keys = tokens(&mut directory);
+    }
     std::fs::write(given["--keys"], keys.join("\n")).unwrap();
     let options = Options { keep: Duration::ZERO, ..Options::new("bench") };
     let (journal, _) = Journal::open(folder, options).unwrap();
@@ -57,8 +73,13 @@ fn main() {
     if let Some(cores) = given.get("--cores") {
         config.cores = cores.parse().unwrap();
     }
+    config.tls = given.get("--tls").map(|listen| TlsListen {
+        listen: listen.parse().unwrap(),
+        certificates: given["--certificates"].into(),
+    });
+    let watch = DirectoryWatch::new(directory);
     let collaborators = Collaborators {
-        directory: DirectoryWatch::new(directory),
+        directory: watch.clone(),
         peppers: Peppers::new(vec![pepper]),
         signer: ContextSigner::new("bench", &entropy.bytes()),
         clock: Clock::new(wall_clock_us),
@@ -66,7 +87,13 @@ fn main() {
     };
     let gateway = Gateway::start(config, collaborators, &journal).unwrap();
     println!("ready {}", gateway.address());
-    serve_until_told(&journal);
+    match many {
+        Some(_) => {
+            let ms = in_force_ms(gateway.address(), &watch, &keys);
+            println!("{{\"directory_mib_100k\":{mib:.1},\"change_in_force_ms\":{ms:.1}}}");
+        }
+        None => serve_until_told(&journal),
+    }
     println!("{:?}", gateway.metrics());
     drop(gateway);
     drop(journal);
@@ -93,7 +120,89 @@ fn wall_clock_us() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as i64
 }
 
-fn directory(whole: bool, upstream: &str, pepper: &Pepper, entropy: &Entropy) -> (Directory, Vec<String>) {
+/// What this process has in memory.
+fn resident_kib() -> i64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// The median time from when a key is ended until the gateway refuses it: the next version made and published, and asked for.
+fn in_force_ms(gateway: SocketAddr, watch: &DirectoryWatch, keys: &[String]) -> f64 {
+    let mut client = TcpStream::connect(gateway).unwrap();
+    let mut took: Vec<f64> = (0..21)
+        .map(|number| {
+            let (host, text) = keys[number * 5_003].split_once(' ').unwrap();
+            // The service is not there, and who is let in is told so.
+            assert!(status(&mut client, host, text) >= 500);
+            let begun = Instant::now();
+            let mut next = Directory::clone(&watch.current());
+            let public_id = Presented::read(&next, text).public_id().unwrap();
+            let mut key = Key::clone(next.keys.get(&public_id).unwrap());
+            key.standing.state = KeyState::Revoked;
+            next.keys.insert(public_id, Arc::new(key));
+            next.version += 1;
+            watch.publish(next);
+            assert_eq!(status(&mut client, host, text), 401);
+            begun.elapsed().as_secs_f64() * 1_000.0
+        })
+        .collect();
+    took.sort_by(f64::total_cmp);
+    took[took.len() / 2]
+}
+
+fn status(client: &mut TcpStream, host: &str, key: &str) -> u16 {
+    write!(client, "GET /v1/stamps/42 HTTP/1.1\r\nHost: {host}\r\nX-API-Key: {key}\r\n\r\n").unwrap();
+    let mut seen = Vec::new();
+    loop {
+        let mut some = [0; 4096];
+        let count = client.read(&mut some).unwrap();
+        assert_ne!(count, 0, "the gateway has closed");
+        seen.extend_from_slice(&some[..count]);
+        let text = String::from_utf8_lossy(&seen).to_ascii_lowercase();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
+        if body.len() >= length.map_or(0, |length| length.trim().parse().unwrap()) {
+            return head[9..12].parse().unwrap();
+        }
+    }
+}
+
+/// A token for each of the first four owners of keys of each tenant.
+fn tokens(directory: &mut Directory) -> Vec<String> {
+    const ISSUER: &str = "https://console.example.test";
+    let ring = TokenRing::new([7; 32], 1);
+    let now_s = wall_clock_us() / 1_000_000;
+    directory.tokens = Arc::new(TokenKeys { issuer: ISSUER.to_owned(), keys: ring.keys(now_s) });
+    let signer = ring.signer(now_s);
+    let each = (1..=TENANTS).flat_map(|tenant| (0..4).map(move |owner| (tenant, owner)));
+    let token = |(tenant, owner): (u128, u128)| {
+        let claims = TokenClaims {
+            issuer: ISSUER.to_owned(),
+            subject: Subject::User(UserId::from_u128(tenant * 1000 + owner)),
+            audience: vec![AUDIENCE_GATEWAY.to_owned()],
+            tenant: TenantId::from_u128(tenant),
+            session: SessionId::from_u128(tenant * 1000 + owner),
+            id: String::new(),
+            issued_at: now_s,
+            not_before: now_s,
+            expires_at: now_s + TOKEN_LIFETIME_MAX_S,
+            auth_time: now_s,
+            assurance: "2".to_owned(),
+            methods: vec!["pwd".to_owned(), "otp".to_owned()],
+        };
+        format!("tenant-{tenant}.{BASE_DOMAIN} {}", signer.sign(&claims))
+    };
+    each.map(token).collect()
+}
+
+fn directory(
+    whole: bool,
+    (tenants, keys_each): (u128, u128),
+    upstream: &str,
+    pepper: &Pepper,
+    entropy: &Entropy,
+) -> (Directory, Vec<String>) {
     let actions = ["read", "create", "update", "delete"].map(str::to_owned).to_vec();
     let permissions = Permissions::new(&BTreeMap::from([("stamp".to_owned(), actions)])).unwrap();
     let mut directory = Directory::empty();
@@ -110,9 +219,9 @@ fn directory(whole: bool, upstream: &str, pepper: &Pepper, entropy: &Entropy) ->
         directory.limits = limits().into();
     }
     let mut keys = Vec::new();
-    for number in 1..=TENANTS {
+    for number in 1..=tenants {
         let tenant = tenant(number, &directory.limits, &permissions);
-        for key in 0..KEYS_PER_TENANT {
+        for key in 0..keys_each {
             let text = put_key(&mut directory, tenant.id, number * 1000 + key, pepper, entropy, &permissions);
             keys.push(format!("{}.{BASE_DOMAIN} {text}", tenant.code));
         }
@@ -195,6 +304,7 @@ fn tenant(number: u128, limits: &[LimitDefinition], permissions: &Permissions) -
         enforcements: vec![],
         imposed: vec![],
         ended_sessions: Default::default(),
+        issuers: Default::default(),
         access: Arc::new(compile(1, &grants, &RoleCatalogue::default(), permissions)),
         limits: limits.iter().map(|limit| limit.rule(None).unwrap()).collect(),
         quotas: vec![Quota::of_meter("api_calls", Some(1_000_000_000_000 * SCALE))],
