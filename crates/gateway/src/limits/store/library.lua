@@ -4,10 +4,10 @@
 -- with the time after which it says nothing any more. A state that cannot be read is none.
 
 -- While it is loaded a library may not see these; each function begins by asking the clock, which fetches them.
-local floor, ceil, max, min, format, match
+local floor, ceil, max, min, format, byte, pack, unpacked, call
 local function fetch()
   floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
-  format, match = string.format, string.match
+  format, byte, pack, unpacked, call = string.format, string.byte, struct.pack, struct.unpack, redis.call
 end
 
 -- Microseconds by this server's clock, never by a client's.
@@ -20,16 +20,15 @@ end
 -- When, how much and how much before; and whether it was counted with another window.
 local function stored(raw, kind, window, burst, now)
   if not raw then return 0, 0, 0, false end
+  -- Doubles as they are: to write and read them as text took a third of the whole call.
   if kind == 'b' then
-    local at, used, was = match(raw, '^b:(%d+):(%d+):(%d+)$')
-    if not at then return 0, 0, 0, false end
-    at, used, was = tonumber(at), tonumber(used), tonumber(was)
+    if #raw ~= 25 or byte(raw) ~= 98 then return 0, 0, 0, false end
+    local at, used, was = unpacked('<ddd', raw, 2)
     if was == window then return at, used, 0, false end
     return at, min(floor(used / was), burst) * window, 0, true
   end
-  local at, used, before, was = match(raw, '^w:(%d+):(%d+):(%d+):(%d+)$')
-  if not at then return 0, 0, 0, false end
-  at, used, before, was = tonumber(at), tonumber(used), tonumber(before), tonumber(was)
+  if #raw ~= 33 or byte(raw) ~= 119 then return 0, 0, 0, false end
+  local at, used, before, was = unpacked('<dddd', raw, 2)
   if was == window then return at, used, before, false end
   if floor(now / was) > at then used = 0 end
   return floor(now / window), used, 0, true
@@ -81,55 +80,54 @@ end
 local function write(key, kind, quota, window, tick, now, at, used, before)
   local value, ticks
   if kind == 'b' then
-    value = format('b:%.0f:%.0f:%.0f', at, used, window)
+    value = pack('<c1ddd', 'b', at, used, window)
     ticks = ceil(used / quota)
   else
-    value = format('w:%.0f:%.0f:%.0f:%.0f', at, used, before, window)
+    value = pack('<c1dddd', 'w', at, used, before, window)
     ticks = (at + 1) * window - now
     if kind == 'w' then ticks = ticks + window end
   end
-  redis.call('SET', key, value, 'PX', format('%.0f', ceil(ticks * tick / 1000) + 1000))
+  call('SET', key, value, 'PX', ceil(ticks * tick / 1000) + 1000)
 end
 
 -- now, then for each key: kind quota window tick burst cost shadow. All are charged, or none.
 local function take(keys, args)
   local nowUs = clock(args[1])
-  local raws = redis.call('MGET', unpack(keys))
+  local raws = call('MGET', unpack(keys))
   local binding, longest = 0, -1
-  local rows, answer = {}, {}
+  local rows, answer = {}, { 0, 0, nowUs }
   for i = 1, #keys do
     local a = 7 * i - 5
     local kind, quota, window = args[a], tonumber(args[a + 1]), tonumber(args[a + 2])
     local tick, burst, cost = tonumber(args[a + 3]), tonumber(args[a + 4]), tonumber(args[a + 5])
     local now = floor(nowUs / tick)
     local at, used, before, anew = stored(raws[i], kind, window, burst, now)
-    local row = { decide(kind, quota, window, burst, now, cost, at, used, before) }
-    row.at, row.used, row.before = at, used, before
+    local fits, remaining, retry, reset, delay, newAt, newUsed, newBefore =
+      decide(kind, quota, window, burst, now, cost, at, used, before)
     -- A clock that went back, and a window that is another one now, are noted even if nothing is charged.
-    row.moved = anew or row[6] < at
-    rows[i] = row
-    if not row[1] and args[a + 6] ~= '1' then
-      local wait = row[3] < 0 and math.huge or row[3] * tick
+    local moved = anew or newAt < at
+    rows[i] = { kind, quota, window, tick, burst, cost, now, at, used, before, moved, fits, newAt, newUsed, newBefore }
+    local n = 5 * i - 1
+    answer[n] = fits and 1 or 0
+    answer[n + 1], answer[n + 2], answer[n + 3], answer[n + 4] = remaining, retry, reset, delay
+    if not fits and args[a + 6] ~= '1' then
+      local wait = retry < 0 and math.huge or retry * tick
       if wait > longest then longest, binding = wait, i end
     end
   end
-  answer[1], answer[2], answer[3] = binding == 0 and 1 or 0, binding, nowUs
   for i = 1, #keys do
-    local a = 7 * i - 5
-    local row, kind, quota, window = rows[i], args[a], tonumber(args[a + 1]), tonumber(args[a + 2])
-    local tick, burst, cost = tonumber(args[a + 3]), tonumber(args[a + 4]), tonumber(args[a + 5])
-    local now, moved = floor(nowUs / tick), row.moved
-    local charged = binding == 0 and row[1] and cost > 0
-    if binding ~= 0 and row[1] then
-      row = { decide(kind, quota, window, burst, now, 0, row.at, row.used, row.before) }
+    local kind, quota, window, tick, burst, cost, now, at, used, before, moved, fits, newAt, newUsed, newBefore =
+      unpack(rows[i])
+    if binding ~= 0 and fits then
+      local n, _ = 5 * i - 1, nil
+      _, answer[n + 1], answer[n + 2], answer[n + 3], answer[n + 4], newAt, newUsed, newBefore =
+        decide(kind, quota, window, burst, now, 0, at, used, before)
     end
-    if charged or moved then
-      write(keys[i], kind, quota, window, tick, now, row[6], row[7], row[8])
+    if moved or (binding == 0 and fits and cost > 0) then
+      write(keys[i], kind, quota, window, tick, now, newAt, newUsed, newBefore)
     end
-    local n = #answer
-    answer[n + 1] = row[1] and 1 or 0
-    answer[n + 2], answer[n + 3], answer[n + 4], answer[n + 5] = row[2], row[3], row[4], row[5]
   end
+  answer[1], answer[2] = binding == 0 and 1 or 0, binding
   return answer
 end
 

@@ -17,7 +17,7 @@ use super::*;
 /// The library with a clock that the caller gives, and keys that stay: the test's time is not the server's.
 fn by_given_clock() -> String {
     let clock = "  local time = redis.call('TIME')\n  return time[1] * 1000000 + time[2]\n";
-    let expiry = ", 'PX', format('%.0f', ceil(ticks * tick / 1000) + 1000)";
+    let expiry = ", 'PX', ceil(ticks * tick / 1000) + 1000";
     assert!(wire::LIBRARY.contains(clock) && wire::LIBRARY.contains(expiry));
     wire::LIBRARY.replace(clock, "  return tonumber(given)\n").replace(expiry, "")
 }
