@@ -47,6 +47,7 @@ pub struct TestedRequest {
 /// Asks, and prints the answer; what would be refused ends as that refusal does.
 pub async fn test(client: &Client, asked: TestedRequest, json: bool) -> anyhow::Result<ExitCode> {
     let (host, path) = split_url(&asked.target);
+    let target = with_query(path, &asked.target);
     let mut headers = Map::new();
     for header in &asked.headers {
         let (name, value) = split_header(header)?;
@@ -55,9 +56,32 @@ pub async fn test(client: &Client, asked: TestedRequest, json: bool) -> anyhow::
         }
     }
     let method = asked.method.to_ascii_uppercase();
-    let question = json!({ "method": method, "host": host, "path": path, "headers": headers,
+    let question = json!({ "method": method, "host": host, "path": target, "headers": headers,
         "token_tenant": asked.token_tenant });
     let answer = client.post("/v1/routes/test", question).await?;
     show(&answer, &[], json);
     Ok(exit_code_of(answer["refusal"]["status"].as_u64().map_or(200, |status| status as u16)))
+}
+
+/// The path with the query of the address, which routes may look at.
+fn with_query(path: &str, url: &str) -> String {
+    let url = url.split('#').next().unwrap_or_default();
+    url.split_once('?').map_or_else(|| path.to_owned(), |(_, query)| format!("{path}?{query}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_asked_about_too() {
+        for (url, target) in [
+            ("https://acme.example.com/v1/x?a=/b&c#d", "/v1/x?a=/b&c"),
+            ("/v1/x?a?b", "/v1/x?a?b"),
+            ("/v1/x#?a", "/v1/x"),
+            ("acme.example.com?a", "/?a"),
+        ] {
+            assert_eq!(with_query(split_url(url).1, url), target, "{url}");
+        }
+    }
 }
