@@ -20,6 +20,7 @@ pub mod lifecycle;
 pub mod limits;
 pub mod messages;
 pub mod metering;
+pub mod outbound;
 pub mod projection;
 pub mod resources;
 pub mod routing;
@@ -66,6 +67,10 @@ pub struct Control {
     pub hashing: identity::Hashing,
     /// Where tries to sign in come from.
     pub sign_in_sources: identity::Sources,
+    /// Issuers of which a gateway missed a key.
+    pub missed_keys: identity::issuers::MissedKeys,
+    /// Fetches documents from places that others name.
+    pub outbound: outbound::Outbound,
     /// How messages to people leave.
     pub messages: messages::Post,
     /// Settings that do not change while it runs.

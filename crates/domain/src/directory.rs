@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 
 use crate::access::{AccessTable, PermissionSet, Permissions, Principal};
 use crate::id::{KeyId, SessionId, TenantId};
+use crate::identity::issuer::TenantIssuers;
 use crate::identity::token::TokenKeys;
 use crate::keys::{Environment, KeyStanding, PublicId};
 use crate::limits::{LimitDefinition, Rule};
@@ -92,6 +93,8 @@ pub struct Tenant {
     pub upstreams: Vec<(usize, Vec<Arc<str>>)>,
     /// Sessions that ended while a token of theirs may still be good, in order.
     pub ended_sessions: Arc<[SessionId]>,
+    /// Issuers besides us whose tokens sign its service accounts in.
+    pub issuers: Arc<TenantIssuers>,
     /// Raised whenever something here changes; signed contexts are reused within one version.
     pub version: u64,
 }

@@ -119,6 +119,10 @@ ids! {
     InvitationId = "invitation";
     /// A person who is signed in to one tenant.
     SessionId = "session";
+    /// An issuer of tokens besides us.
+    IssuerId = "issuer";
+    /// An authority whose client certificates a tenant believes.
+    AuthorityId = "authority";
     /// Something that proves a person.
     FactorId = "factor";
     /// An e-mail.

@@ -56,6 +56,7 @@ fn tenant(number: usize) -> Tenant {
         enforcements: Vec::new(),
         imposed: Vec::new(),
         ended_sessions: Default::default(),
+        issuers: Default::default(),
         access: Arc::new(AccessTable::default()),
         limits: Vec::new(),
         quotas: Vec::new(),

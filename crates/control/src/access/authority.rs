@@ -211,6 +211,22 @@ impl Rules {
         let missing: Vec<&str> = self.permissions.names_of(given).into_iter().filter(lacking).collect();
         refuse_missing("The key's owner does not hold", &missing)
     }
+
+    /// 403 `access.escalation` unless `authority` holds everything that `other` holds on the whole tenant, now or later: for who
+    /// lets somebody act as `other`.
+    pub async fn refuse_acting_as(
+        &self,
+        transaction: &Transaction,
+        authority: &Authority,
+        (tenant, other): (TenantId, Principal),
+    ) -> Result<(), Refusal> {
+        let rules = Rules::load_for(transaction, tenant).await?;
+        let table = stored::of_one(transaction, tenant, &rules).await?.compile(&rules);
+        let now_us = transaction.store().clock().now_us();
+        let now = Interval { from_us: now_us, until_us: now_us + 1 };
+        let held = table.held(&other, None, now);
+        self.refuse_escalation(authority, &held)
+    }
 }
 
 fn refuse_missing(words: &str, missing: &[&str]) -> Result<(), Refusal> {

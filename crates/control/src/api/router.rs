@@ -54,6 +54,7 @@ fn documented() -> (Router<Shared>, OpenApi) {
         .merge(billing::routes())
         .merge(audit::routes())
         .merge(identity::routes())
+        .merge(identity::issuers::routes())
         .merge(messages::routes())
         .routes(routes!(version))
         .routes(routes!(explain))

@@ -68,7 +68,7 @@ pub(super) async fn build_all(control: &Control) -> Result<Built, BuildError> {
         tokens: Arc::new(identity::token_keys(control, &transaction).await?),
         ..Directory::empty()
     };
-    put(&mut directory, &catalogue, &transaction, (None, as_of)).await?;
+    put(control, &mut directory, &catalogue, &transaction, (None, as_of)).await?;
     let next_expiry = next_expiry(&transaction, as_of).await?;
     transaction.finish().await?;
     Ok(Built { directory, catalogue, last_notice, as_of, next_expiry })
@@ -102,6 +102,7 @@ async fn compiled(transaction: &Transaction) -> Result<Compiled, LoadError> {
 
 /// Puts all tenants, or one, with their keys into `directory`, as the database has them, and as it is at `now`.
 pub(super) async fn put(
+    control: &Control,
     directory: &mut Directory,
     catalogue: &Compiled,
     transaction: &Transaction,
@@ -110,7 +111,7 @@ pub(super) async fn put(
     // Side by side, so that the database is asked everything in one round trip or two.
     let (tenants, mut belongings, keys, hosts) = tokio::try_join!(
         tenancy::load_tenants(transaction, tenant),
-        load(transaction, catalogue, tenant, now),
+        load(control, transaction, catalogue, tenant, now),
         keys::load_keys(transaction, tenant),
         tenancy::load_hosts(transaction, tenant),
     )?;
@@ -140,12 +141,13 @@ pub(super) async fn put(
 
 /// What belongs to them, but for their quotas, which need their rows.
 async fn load(
+    control: &Control,
     transaction: &Transaction,
     catalogue: &Compiled,
     tenant: Option<TenantId>,
     now: Timestamp,
 ) -> Result<Belongings, StoreError> {
-    let (upstreams, roles, enforcements, access, overrides, limits, ended) = tokio::try_join!(
+    let (upstreams, roles, enforcements, access, overrides, limits, ended, issuers, trusts) = tokio::try_join!(
         deploy::upstreams(transaction, tenant),
         access::load_roles(transaction, tenant),
         resources::load_enforcements(transaction, tenant, now),
@@ -153,6 +155,8 @@ async fn load(
         tenancy::features::load_overrides(transaction, tenant, now),
         limits::load_overrides(transaction, tenant, now),
         identity::load_ended_sessions(transaction, tenant, now),
+        identity::issuers::load_issuers(transaction, tenant),
+        keys::load_trusts(transaction, tenant),
     )?;
     let storing =
         if enforcements.is_empty() { Box::default() } else { storing(transaction, catalogue).await? };
@@ -165,6 +169,8 @@ async fn load(
         quotas: HashMap::new(),
         enforcements: by_tenant(enforcements.into_iter().map(|own| (own.tenant, own))),
         ended_sessions: by_tenant(ended),
+        issuers: issuers.iter().map(|row| (row.tenant, row.compiled(control))).collect(),
+        trusts: by_tenant(trusts),
         storing,
     })
 }

@@ -126,7 +126,7 @@ impl Reconciler {
             let mut next = self.directory.clone();
             next.version = version(last, remakes);
             for tenant in tenants {
-                put(&mut next, &self.catalogue, &transaction, (Some(tenant), now)).await?;
+                put(control, &mut next, &self.catalogue, &transaction, (Some(tenant), now)).await?;
             }
             if batch.iter().any(|notice| notice.topic == SPLITS_TOPIC) {
                 next.traffic = load_splits(&transaction, &next.services).await?;

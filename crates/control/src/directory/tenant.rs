@@ -6,7 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rowhouse_domain::access::{AccessTable, Model, PermissionSet, RoleDefinition, key_permits};
 use rowhouse_domain::directory::{Imposed, Key, Quota, Tenant};
-use rowhouse_domain::id::{SessionId, TenantId};
+use rowhouse_domain::id::{IssuerId, OPERATOR_TENANT, SessionId, TenantId};
+use rowhouse_domain::identity::issuer::{Issuer, TenantIssuers, Trust};
 use rowhouse_domain::limits::{LimitDefinition, Rule};
 use rowhouse_domain::resources::Action;
 use rowhouse_domain::tenancy::features::{self, Flag, FlagType, FlagValue};
@@ -31,6 +32,9 @@ pub(super) struct Belongings {
     pub quotas: HashMap<TenantId, Vec<Quota>>,
     pub enforcements: HashMap<TenantId, Vec<Enforcement>>,
     pub ended_sessions: HashMap<TenantId, Vec<SessionId>>,
+    /// With whose they are; the operator's are every tenant's to trust.
+    pub issuers: Vec<(TenantId, Issuer)>,
+    pub trusts: HashMap<TenantId, Vec<(IssuerId, Trust)>>,
     /// Services (by index) with tables.
     pub storing: Box<[usize]>,
 }
@@ -41,11 +45,12 @@ pub(super) struct Compiler<'a> {
     belongings: &'a Belongings,
     version: u64,
     permits: HashMap<(Vec<String>, Vec<String>), PermissionSet>,
+    no_issuers: Arc<TenantIssuers>,
 }
 
 impl<'a> Compiler<'a> {
     pub(super) fn new(catalogue: &'a Compiled, belongings: &'a Belongings, version: u64) -> Self {
-        Compiler { catalogue, belongings, version, permits: HashMap::new() }
+        Compiler { catalogue, belongings, version, permits: HashMap::new(), no_issuers: Arc::default() }
     }
 
     /// A tenant's entry.
@@ -75,8 +80,25 @@ impl<'a> Compiler<'a> {
             // While a tenant moves to or from a server of its own, its processes are there and are not its way in.
             upstreams: if row.isolation == Isolation::Instance { self.upstreams(row.id) } else { Vec::new() },
             ended_sessions: self.ended_sessions(row.id),
+            issuers: self.issuers(row.id),
             version: self.version,
         }
+    }
+
+    /// Its own issuers, and those of the operator that it trusts.
+    fn issuers(&self, tenant: TenantId) -> Arc<TenantIssuers> {
+        if self.belongings.issuers.is_empty() {
+            return self.no_issuers.clone();
+        }
+        let trusts = self.belongings.trusts.get(&tenant).map(Vec::as_slice).unwrap_or_default();
+        let seen = self.belongings.issuers.iter().filter_map(|(owner, issuer)| {
+            let own = trusts.iter().filter(|(id, _)| *id == issuer.id).map(|(_, trust)| trust.clone());
+            let own: Vec<Trust> = own.collect();
+            let is_seen = *owner == tenant || (*owner == OPERATOR_TENANT && !own.is_empty());
+            is_seen.then(|| Issuer { trusts: own, ..issuer.clone() })
+        });
+        let seen: Vec<Issuer> = seen.collect();
+        if seen.is_empty() { self.no_issuers.clone() } else { Arc::new(TenantIssuers::new(seen)) }
     }
 
     fn ended_sessions(&self, tenant: TenantId) -> Arc<[SessionId]> {

@@ -14,6 +14,7 @@ mod erase;
 mod factor;
 mod form;
 mod hashing;
+pub mod issuers;
 mod invitation;
 mod invitation_api;
 mod invitation_page;

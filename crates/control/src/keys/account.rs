@@ -8,6 +8,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::queries;
+use super::trust::TrustBody;
 
 /// A service account.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +27,8 @@ pub struct Account {
     pub created_by: String,
     /// When.
     pub created_at: Timestamp,
+    /// Whose tokens sign in as it.
+    pub trust: Vec<TrustBody>,
     /// Raised with each change.
     pub version: i64,
 }
@@ -59,6 +62,7 @@ pub async fn create_account(
         disabled: false,
         created_by: transaction.principal().to_string(),
         created_at: now,
+        trust: Vec::new(),
         version: 1,
     };
     queries::insert_account(transaction, &account).await.map_err(|error| match error.constraint() {

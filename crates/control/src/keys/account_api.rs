@@ -11,8 +11,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::account::Account;
+use super::trust::{self, TrustBody};
 use super::{NewAccount, create_account, queries};
 use crate::Shared;
+use crate::access::Authority;
 use crate::api::idempotency::{Idempotency, Kept};
 use crate::api::{Answer, Body, Caller, List, Page, Parameters, TenantParameter};
 use crate::api::{cursor, path_id};
@@ -22,6 +24,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .routes(routes!(list_service_accounts, create_service_account))
         .routes(routes!(get_service_account))
+        .routes(routes!(set_trust))
 }
 
 /// A service account to be made.
@@ -45,6 +48,8 @@ pub struct AccountAnswer {
     disabled: bool,
     created_at: String,
     created_by: String,
+    /// Whose tokens sign in as it, without a key.
+    trust: Vec<TrustBody>,
     version: i64,
 }
 
@@ -58,6 +63,7 @@ impl From<&Account> for AccountAnswer {
             disabled: account.disabled,
             created_at: account.created_at.to_string(),
             created_by: account.created_by.clone(),
+            trust: account.trust.clone(),
             version: account.version,
         }
     }
@@ -129,4 +135,36 @@ async fn get_service_account(
     transaction.finish().await?;
     let missing = || Refusal::new(&kind::NOT_FOUND, "There is no service account with this id.");
     Ok(Json(AccountAnswer::from(&account.ok_or_else(missing)?)))
+}
+
+/// Whom an account trusts.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrustsBody {
+    /// At most 10; none ends it.
+    trust: Vec<TrustBody>,
+}
+
+/// Sets whose tokens sign in as a service account, in place of all before.
+#[utoipa::path(
+    put, path = "/v1/service_accounts/{id}/trust", operation_id = "keys.set_trust", tag = "keys",
+    params(("id" = String, Path, description = "Its id")), request_body = TrustsBody,
+    responses((status = 200, body = AccountAnswer))
+)]
+async fn set_trust(
+    State(control): State<Shared>,
+    caller: Caller,
+    Path(id): Path<String>,
+    body: Body<TrustsBody>,
+) -> Answer<Json<AccountAnswer>> {
+    let permit = caller.permit("service_account:update", caller.home())?;
+    let id = path_id::<ServiceAccountId>(&id)?;
+    let transaction = control.store.write(&permit).await?;
+    let missing = || Refusal::new(&kind::NOT_FOUND, "There is no service account with this id.");
+    let account = queries::one_account(&transaction, id).await?.ok_or_else(missing)?;
+    let authority = Authority::of(&caller, account.tenant);
+    let (account, change) =
+        trust::set(&control, &transaction, account, (body.value.trust, &authority)).await?;
+    transaction.commit(change.request(caller.request_id)).await?;
+    Ok(Json(AccountAnswer::from(&account)))
 }

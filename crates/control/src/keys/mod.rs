@@ -13,6 +13,7 @@ mod create;
 mod queries;
 mod record;
 mod state;
+mod trust;
 mod verify;
 mod wire;
 
@@ -20,6 +21,7 @@ pub use account::{Account, NewAccount, create_account, service_account_of};
 pub use api::routes;
 pub use bootstrap::{bootstrap_operator, recover_operator};
 pub use create::{Created, NewKey, create, rotate};
-pub use queries::{KeyRow, accounts_in, load_keys};
+pub use queries::{KeyRow, accounts_in, load_keys, trusts_issuer};
 pub use record::KeyRecord;
 pub use state::{Turn, turn};
+pub use trust::load_trusts;

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use rowhouse_domain::access::Principal;
-use rowhouse_domain::id::{KeyId, ServiceAccountId, TenantId};
+use rowhouse_domain::id::{IssuerId, KeyId, ServiceAccountId, TenantId};
 use rowhouse_domain::keys::{Environment, KeyStanding, KeyState, PublicId};
 use rowhouse_store::{StoreError, Transaction};
 use serde_json::Value;
@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::account::Account;
 use super::record::{KeyRecord, state_word, stored_environment, stored_state};
+use super::trust::StoredTrust;
 use crate::api::stored_kind;
 
 /// Revoked keys stay known for this long, so that answers can say what happened to them.
@@ -306,6 +307,7 @@ fn account(row: &Row) -> Account {
         created_by: row.get(5),
         created_at: row.get(6),
         version: row.get(7),
+        trust: row.get::<_, Json<Vec<StoredTrust>>>(8).0.into_iter().map(|own| own.said).collect(),
     }
 }
 
@@ -318,7 +320,7 @@ pub(super) async fn list_accounts(
 ) -> Result<Vec<Account>, StoreError> {
     let rows = transaction
         .query(
-            "SELECT service_account_id, tenant_id, name, description, disabled, created_by, created_at, version \
+            "SELECT service_account_id, tenant_id, name, description, disabled, created_by, created_at, version, trust \
              FROM keys.service_accounts \
              WHERE ($1::uuid IS NULL OR tenant_id = $1) AND ($2::uuid IS NULL OR service_account_id > $2) \
              ORDER BY service_account_id LIMIT $3",
@@ -335,7 +337,7 @@ pub(super) async fn one_account(
 ) -> Result<Option<Account>, StoreError> {
     let row = transaction
         .query_opt(
-            "SELECT service_account_id, tenant_id, name, description, disabled, created_by, created_at, version \
+            "SELECT service_account_id, tenant_id, name, description, disabled, created_by, created_at, version, trust \
              FROM keys.service_accounts WHERE service_account_id = $1",
             &[&id.0],
         )
@@ -361,4 +363,36 @@ pub(super) async fn insert_account(transaction: &Transaction, account: &Account)
         )
         .await
         .map(drop)
+}
+
+/// Sets whom an account trusts.
+pub(super) async fn set_trust(
+    transaction: &Transaction,
+    account: ServiceAccountId,
+    trust: &[StoredTrust],
+) -> Result<(), StoreError> {
+    let sql =
+        "UPDATE keys.service_accounts SET trust = $2, version = version + 1 WHERE service_account_id = $1";
+    transaction.execute(sql, &[&account.0, &Json(trust)]).await.map(drop)
+}
+
+/// What accounts that are not disabled trust, of one tenant or of all.
+pub(super) async fn trusts(
+    transaction: &Transaction,
+    tenant: Option<TenantId>,
+) -> Result<Vec<(TenantId, Uuid, Vec<StoredTrust>)>, StoreError> {
+    let sql = "SELECT tenant_id, service_account_id, trust FROM keys.service_accounts \
+         WHERE ($1::uuid IS NULL OR tenant_id = $1) AND NOT disabled AND trust <> '[]'";
+    let rows = transaction.query(sql, &[&tenant.map(|tenant| tenant.0)]).await?;
+    Ok(rows.iter().map(|row| (TenantId(row.get(0)), row.get(1), row.get::<_, Json<_>>(2).0)).collect())
+}
+
+/// Whether any account that the transaction sees trusts an issuer.
+///
+/// # Errors
+/// If the database fails.
+pub async fn trusts_issuer(transaction: &Transaction, issuer: IssuerId) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT FROM keys.service_accounts WHERE trust @> $1)";
+    let pattern = Json(serde_json::json!([{ "issuer_id": issuer.0 }]));
+    Ok(transaction.query_one(sql, &[&pattern]).await?.get(0))
 }

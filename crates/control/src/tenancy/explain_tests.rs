@@ -22,6 +22,7 @@ fn tenant(id: u128, code: &str) -> Tenant {
         enforcements: vec![],
         imposed: vec![],
         ended_sessions: Default::default(),
+        issuers: Default::default(),
         access: Arc::default(),
         limits: vec![],
         quotas: vec![],

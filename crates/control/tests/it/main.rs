@@ -15,6 +15,7 @@ mod groups;
 mod hosts;
 mod house;
 mod ingestion;
+mod issuers;
 mod keys;
 mod lifecycle;
 mod limits;

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
+use rowhouse_control::outbound::{Outbound, Settings as OutboundSettings};
 use rowhouse_control::identity::{Hashing, HashingSettings};
 use rowhouse_control::{Control, Settings, Shared};
 use rowhouse_domain::access::{self, AccessTable, GrantDefinition, GrantEffect, GrantTarget, Principal};
@@ -414,6 +415,11 @@ fn control(config: tokio_postgres::Config, clock: Clock, journal: &Journal, mess
         fleet: Default::default(),
         hashing: Hashing::new(HashingSettings { memory_kib: 64, passes: 1, permits: 2 }),
         sign_in_sources: Default::default(),
+        missed_keys: Default::default(),
+        outbound: Outbound::new(OutboundSettings {
+            allow_networks: vec!["127.0.0.0/8".parse().expect("a block")],
+            authorities: None,
+        }),
         messages: rowhouse_control::messages::Post::to_folder(messages),
         settings: Settings {
             public_url: "http://127.0.0.1:8081".into(),
@@ -467,6 +473,7 @@ fn tenant_entry(id: TenantId, code: &str, access: AccessTable) -> Tenant {
         enforcements: Vec::new(),
         imposed: Vec::new(),
         ended_sessions: Default::default(),
+        issuers: Default::default(),
         access: Arc::new(access),
         limits: Vec::new(),
         quotas: Vec::new(),

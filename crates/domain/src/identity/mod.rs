@@ -2,6 +2,7 @@
 
 mod entry;
 mod evidence;
+pub mod issuer;
 mod password;
 mod policy;
 pub mod token;

@@ -87,6 +87,11 @@ catalogue! {
     FLOW_OVER = "identity.flow_over", 410, Caller, "This sign-in is over", "Begin anew.";
     TOKEN_INVALID = "identity.token_invalid", 401, Caller, "The access token is not valid here", "Sign in again, or refresh the token.";
     TOKEN_EXPIRED = "identity.token_expired", 401, Caller, "The access token has expired", "Refresh it.";
+    SUBJECT_UNTRUSTED = "identity.subject_untrusted", 401, Caller, "Nobody trusts the token's subject", "Add its issuer, audience and subject to the `trust` of a service account.";
+    ISSUER_INVALID = "identity.issuer_invalid", 422, Caller, "The issuer is not well-formed", "Correct each field named in `errors`.";
+    ISSUER_TAKEN = "identity.issuer_taken", 409, Caller, "The tenant has registered this issuer already", "Change the one that is there.";
+    ISSUER_IN_USE = "identity.issuer_in_use", 409, Caller, "Service accounts trust this issuer", "Take it out of their `trust` first.";
+    ISSUER_UNREACHABLE = "identity.issuer_unreachable", 422, Caller, "The issuer's keys cannot be fetched", "See `detail`; serve the discovery document and the keys over https at a public address.";
     SESSION_ENDED = "identity.session_ended", 401, Caller, "The session has ended", "Sign in again.";
     STEP_UP_REQUIRED = "identity.step_up_required", 401, Caller, "Prove once more who you are", "Call `POST /v1/me/step_up`, then try again with the new token.";
     ENTRY_REFUSED = "identity.entry_refused", 403, Caller, "The tenant cannot be entered", "Ask an administrator of the tenant.";

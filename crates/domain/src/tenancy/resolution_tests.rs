@@ -21,6 +21,7 @@ fn tenant(id: TenantId, code: &str) -> Tenant {
         enforcements: vec![],
         imposed: vec![],
         ended_sessions: Default::default(),
+        issuers: Default::default(),
         access: Arc::default(),
         limits: vec![],
         quotas: vec![],

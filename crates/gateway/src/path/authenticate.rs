@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName};
 use rowhouse_domain::access::{Principal, PrincipalKind, PrincipalRights};
 use rowhouse_domain::directory::{Key, Tenant};
 use rowhouse_domain::id::TenantId;
+use rowhouse_domain::identity::issuer::ForeignClaims;
 use rowhouse_domain::identity::token::{TokenClaims, is_token};
 use rowhouse_domain::keys::{Environment, Presented, SentKey, bearer, refuse_other_service};
 use rowhouse_domain::refusal::{Refusal, kind};
@@ -18,7 +19,7 @@ use super::headers::only;
 use super::resolve::Resolved;
 use super::{Recording, Stop};
 use crate::core::Core;
-use crate::tokens::ShownToken;
+use crate::tokens::{Bearer, ShownToken};
 use crate::view::View;
 
 /// `X-API-Key`.
@@ -40,6 +41,31 @@ pub(crate) enum Who<'v> {
     Key(&'v Arc<Key>),
     /// A person or a machine that has signed in.
     Token(Rc<TokenClaims>),
+    /// A service account that an issuer of the tenant's vouches for.
+    Vouched(Rc<ForeignClaims>),
+}
+
+impl From<Bearer> for Who<'_> {
+    fn from(bearer: Bearer) -> Self {
+        match bearer {
+            Bearer::Own(claims) => Who::Token(claims),
+            Bearer::Foreign(claims) => Who::Vouched(claims),
+        }
+    }
+}
+
+impl Who<'_> {
+    /// Who acts, if anybody is named.
+    pub(crate) fn principal(&self) -> Option<Principal> {
+        match self {
+            Who::Nobody => None,
+            Who::Key(key) => Some(acting(key)),
+            Who::Token(claims) => Some(claims.subject.principal()),
+            Who::Vouched(claims) => {
+                Some(Principal { kind: PrincipalKind::ServiceAccount, id: claims.account.0 })
+            }
+        }
+    }
 }
 
 impl<'v> Credential<'_, 'v> {
@@ -60,13 +86,19 @@ impl<'v> Credential<'_, 'v> {
     }
 
     /// Verifies it, but for the session, which its tenant knows.
-    pub(crate) fn verify(&self, core: &Core, view: &'v View, now_us: i64) -> Result<Who<'v>, Refusal> {
+    pub(crate) fn verify(
+        &self,
+        core: &Core,
+        view: &'v View,
+        tenant: Option<&Tenant>,
+        now_us: i64,
+    ) -> Result<Who<'v>, Refusal> {
         match self {
             Credential::Key(presented) => presented.verify(&core.shared.peppers, now_us).map(Who::Key),
             Credential::Token(shown) => {
                 let keys = &view.directory.tokens;
-                let claims = core.tokens.verify(keys, shown, now_us.div_euclid(1_000_000));
-                claims.map(Who::Token).map_err(|fault| fault.refusal())
+                let bearer = core.tokens.verify(keys, tenant, shown, now_us);
+                bearer.map(Who::from).map_err(|fault| fault.refusal())
             }
         }
     }
@@ -137,19 +169,15 @@ pub(crate) enum Destination<'r, 'v> {
 impl Known<'_, '_> {
     /// Who acts.
     pub(crate) fn principal(&self) -> Principal {
-        match &self.who {
-            Who::Nobody => Principal { kind: PrincipalKind::Anonymous, id: uuid::Uuid::nil() },
-            Who::Key(key) => acting(key),
-            Who::Token(claims) => claims.subject.principal(),
-        }
+        let nobody = Principal { kind: PrincipalKind::Anonymous, id: uuid::Uuid::nil() };
+        self.who.principal().unwrap_or(nobody)
     }
 
     /// For whom: the owner of a key, or who has signed in.
     pub(crate) fn user(&self) -> Option<Principal> {
         match &self.who {
-            Who::Nobody => None,
             Who::Key(key) => Some(key.owner),
-            Who::Token(claims) => Some(claims.subject.principal()),
+            who => who.principal(),
         }
     }
 
@@ -157,7 +185,7 @@ impl Known<'_, '_> {
     pub(crate) fn key(&self) -> Option<&Key> {
         match &self.who {
             Who::Key(key) => Some(key),
-            Who::Nobody | Who::Token(_) => None,
+            _ => None,
         }
     }
 
@@ -220,7 +248,10 @@ pub(crate) fn authenticate<'r, 'v>(
     let owner = owner_ahead(&resolved);
     touch_quotas(core, resolved.tenant, &destination);
     let who = match &resolved.presented {
-        Some(credential) => credential.verify(core, view, recording.started_at_us)?,
+        Some(credential) => {
+            let tenant = resolved.tenant.map(Arc::as_ref);
+            credential.verify(core, view, tenant, recording.started_at_us)?
+        }
         None => Who::Nobody,
     };
     if let Who::Token(claims) = &who {
@@ -236,7 +267,7 @@ pub(crate) fn authenticate<'r, 'v>(
         }
     }
     match resolved.tenant {
-        Some(tenant) => may_be_served(tenant, method, matches!(who, Who::Key(_)))?,
+        Some(tenant) => may_be_served(tenant, method, matches!(who, Who::Key(_) | Who::Vouched(_)))?,
         None if public => {}
         None => return Err(Stop::new(&kind::TENANT_UNRESOLVED, "Nothing in the request names a tenant.")),
     }
@@ -260,9 +291,9 @@ fn refuse_ended(tenant: Option<&Tenant>, claims: &TokenClaims) -> Result<(), Ref
     }
 }
 
-fn may_be_served(tenant: &Tenant, method: &str, by_key: bool) -> Result<(), Refusal> {
+fn may_be_served(tenant: &Tenant, method: &str, by_machine: bool) -> Result<(), Refusal> {
     tenant.service.admit(method)?;
-    if by_key && !tenant.api_access {
+    if by_machine && !tenant.api_access {
         return Err(Refusal::new(&kind::KEY_NOT_IN_TIER, "The tenant's tier has no API access."));
     }
     Ok(())

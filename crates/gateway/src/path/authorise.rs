@@ -74,7 +74,7 @@ fn decided(known: &Known<'_, '_>, tenant: &Tenant, needed: PermissionId, now_us:
     let (id, principal) = (Some(tenant.id), known.principal());
     match &known.who {
         Who::Key(key) => decide_key_of(known.owner, id, principal, &key.permits, needed, now_us),
-        Who::Nobody | Who::Token(_) => decide(&tenant.access, id, principal, needed, now_us),
+        _ => decide(&tenant.access, id, principal, needed, now_us),
     }
 }
 
@@ -89,7 +89,7 @@ fn decided_on(
     let principal = known.principal();
     let (in_scope, rights) = match &known.who {
         Who::Key(key) => (Some(key.permits.contains(needed)), known.owner),
-        Who::Nobody | Who::Token(_) => (None, tenant.access.rights(&principal)),
+        _ => (None, tenant.access.rights(&principal)),
     };
     decide_on(
         (&tenant.access, tenant.id),

@@ -163,11 +163,7 @@ impl Recording {
 
     /// Notes who acts.
     pub(crate) fn is_by(&mut self, who: &Who<'_>) {
-        self.principal = match who {
-            Who::Nobody => None,
-            Who::Key(key) => Some(Principal { kind: PrincipalKind::ApiKey, id: key.id.0 }),
-            Who::Token(claims) => Some(claims.subject.principal()),
-        };
+        self.principal = who.principal();
     }
 
     /// This record becomes an audit event, unless it is refused for something else.

@@ -86,7 +86,7 @@ fn wrong_tenant(
 ) -> Stop {
     let Some(presented) = presented else { return refusal.into() };
     let Some(own) = presented.tenant() else { return refusal.into() };
-    match presented.verify(core, view, recording.started_at_us) {
+    match presented.verify(core, view, None, recording.started_at_us) {
         Err(own_failure) => own_failure.into(),
         Ok(who) => {
             recording.wrong_tenant(own, &who, headers);

@@ -118,6 +118,7 @@ impl Plan {
             enforcements: vec![],
             imposed: vec![],
             ended_sessions: Default::default(),
+            issuers: Default::default(),
             access: Arc::new(compile(1, &grants, &RoleCatalogue::default(), &self.permissions)),
             limits: vec![],
             quotas: vec![],

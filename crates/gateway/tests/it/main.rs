@@ -12,6 +12,7 @@ mod grpc;
 mod hygiene;
 mod identity;
 mod idle;
+mod issuers;
 mod limits;
 mod quotas;
 mod records;

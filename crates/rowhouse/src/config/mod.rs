@@ -7,6 +7,7 @@ mod limits;
 mod load;
 mod messages;
 mod origin;
+mod outbound;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ pub use limits::Limits;
 pub use load::{load, strangers};
 pub use messages::{MailTls, MailTransport, Messages};
 pub use origin::{Shown, origins};
+pub use outbound::Outbound;
 use serde::{Deserialize, Serialize};
 
 /// All settings, with their defaults.
@@ -43,6 +45,8 @@ pub struct Config {
     pub deploy: Deploy,
     /// How messages to people leave.
     pub messages: Messages,
+    /// What is fetched from places that others name.
+    pub outbound: Outbound,
     /// The catalogue applied at start.
     pub catalog: Catalog,
     /// Logs.

@@ -72,6 +72,14 @@ pub static SETTINGS: &[Setting] = &[
     ),
     setting("tenancy.host_quarantine", "How long a domain that was served is kept from other tenants."),
     setting(
+        "outbound.allow_networks",
+        "Networks, as in `10.0.0.0/8`, where issuers of tokens may lie though they are not public; there, plain HTTP is taken too. None if empty.",
+    ),
+    setting(
+        "outbound.authorities",
+        "A PEM file of authorities that are believed besides the system's when issuers' documents are fetched.",
+    ),
+    setting(
         "limits.store_url",
         "A Redis 7.0 or newer in which gateways count limits together: `redis://[:password@]host:port`. Each counts for itself without. Shown as `…`.",
     ),

@@ -107,6 +107,21 @@ impl Platform {
 
     /// Starts the process and waits until it is ready.
     pub async fn run(&self) {
+        let child = self.spawn(&["serve"]);
+        *self.child.lock().expect("no panic while held") = Some(child);
+        self.ready().await;
+    }
+
+    /// Starts another process that takes over from the one that runs, waits until that one has ended and the other is ready.
+    pub async fn upgrade(&self) {
+        let child = self.spawn(&["serve", "--take-over"]);
+        let before = self.child.lock().expect("no panic while held").replace(child);
+        let ended = timeout(PATIENCE, before.expect("it runs").wait_with_output()).await;
+        assert!(ended.expect("it ends in time").expect("it ran").status.success(), "{}", self.log());
+        self.ready().await;
+    }
+
+    fn spawn(&self, arguments: &[&str]) -> Child {
         let address = |port| format!("127.0.0.1:{port}");
         std::fs::create_dir_all(&self.data_dir).expect("a directory");
         let log = std::fs::File::options()
@@ -115,7 +130,7 @@ impl Platform {
             .open(self.data_dir.join("rowhouse.log"))
             .expect("a log");
         let child = Command::new(env!("CARGO_BIN_EXE_rowhouse"))
-            .arg("serve")
+            .args(arguments)
             .env("ROWHOUSE_SERVER__DATA_DIR", &self.data_dir)
             .env("ROWHOUSE_SERVER__GATEWAY_LISTEN", address(self.gateway))
             .env("ROWHOUSE_SERVER__CONTROL_LISTEN", address(self.control))
@@ -129,7 +144,10 @@ impl Platform {
             .spawn()
             .expect("the binary runs");
         follow_into_death(child.id().expect("it runs"), &self.data_dir);
-        *self.child.lock().expect("no panic while held") = Some(child);
+        child
+    }
+
+    async fn ready(&self) {
         let deadline = Instant::now() + PATIENCE;
         let mut beat = interval(Duration::from_millis(25));
         loop {

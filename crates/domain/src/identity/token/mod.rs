@@ -54,6 +54,12 @@ pub enum TokenFault {
     /// Over.
     #[error("it has expired")]
     Expired,
+    /// It is bound to something that its bearer has not shown.
+    #[error("it is bound to what was not shown")]
+    Unbound,
+    /// Genuine, of another issuer, and nobody trusts its subject.
+    #[error("nobody trusts its subject")]
+    Untrusted,
 }
 
 impl TokenFault {
@@ -68,6 +74,8 @@ impl TokenFault {
             TokenFault::WrongAudience => "wrong_audience",
             TokenFault::NotYet => "not_yet",
             TokenFault::Expired => "expired",
+            TokenFault::Unbound => "unbound",
+            TokenFault::Untrusted => "untrusted",
         }
     }
 
@@ -76,6 +84,10 @@ impl TokenFault {
         use crate::refusal::{Refusal, kind};
         match self {
             TokenFault::Expired => Refusal::new(&kind::TOKEN_EXPIRED, "The access token has expired."),
+            TokenFault::Untrusted => Refusal::new(
+                &kind::SUBJECT_UNTRUSTED,
+                "The token is genuine, but no service account trusts its subject for its audience.",
+            ),
             _ => Refusal::new(&kind::TOKEN_INVALID, "The access token is not valid here.")
                 .private(self.as_str()),
         }
