@@ -153,8 +153,15 @@ async fn finish(
     queued.await;
     drop(doors);
     core.drain.begin();
+    let silence = async {
+        loop {
+            tokio::time::sleep(SILENCE).await;
+            core.drain.round();
+        }
+    };
     tokio::select! {
         () = core.drain.below(1) => {}
+        () = silence => {}
         () = tokio::time::sleep(core.shared.config.drain_timeout) => {
             tracing::warn!(open = core.drain.open(), "requests were cut: they went on after the drain timeout");
         }
@@ -202,6 +209,7 @@ fn welcome(core: &Rc<Core>, builder: &Rc<auto::Builder<LocalExecutor>>, (stream,
         let service = service_fn(move |request| {
             let (core, peer) = (serving.0.clone(), serving.2.clone());
             let answering = serving.1.answer();
+            serving.1.is_last.set(core.drain.draining());
             peer.heard.next();
             async move { Ok::<_, Infallible>(answering.until_sent(serve(core, peer, request).await)) }
         });
@@ -209,13 +217,15 @@ fn welcome(core: &Rc<Core>, builder: &Rc<auto::Builder<LocalExecutor>>, (stream,
         let mut registered = false;
         let mut told = false;
         let mut patience = Patience::new(&core);
+        let mut farewell = Farewell::default();
         let ended = poll_fn(|cx| {
             if !registered {
                 registered = true;
                 ticket.register(cx.waker());
             }
             let ends = patience.ends(&seen, cx);
-            if !told && (ends != Ends::No || ticket.draining()) {
+            let goes = ticket.draining() && (seen.http2.get() || farewell.is_due(&seen, ticket.rounds()));
+            if !told && (ends != Ends::No || goes) {
                 told = true;
                 connection.as_mut().graceful_shutdown();
             }
@@ -260,8 +270,29 @@ struct Patience {
     told: bool,
 }
 
+/// A round of silence when the gateway ends.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// Looks within `header_timeout`.
 const LOOKS: u32 = 4;
+
+/// How an HTTP/1 connection ends when the gateway does. A client that is about to ask cannot know that we are about to go, and an
+/// answer whose head has left cannot say any more that it was the last. So a connection gets one more answer, which
+/// says so, unless it stays unused for a whole round of silence.
+#[derive(Default)]
+struct Farewell {
+    unused_since: Option<u32>,
+}
+
+impl Farewell {
+    fn is_due(&mut self, seen: &Use, rounds: u32) -> bool {
+        if seen.answers() {
+            self.unused_since = None;
+            return seen.is_last.get();
+        }
+        rounds > *self.unused_since.get_or_insert(rounds) + 1
+    }
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Ends {

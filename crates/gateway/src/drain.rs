@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 #[derive(Default)]
 pub(crate) struct Drain {
     draining: Cell<bool>,
+    rounds: Cell<u32>,
     next: Cell<u64>,
     open: RefCell<HashMap<u64, Option<Waker>>>,
     changed: Notify,
@@ -29,9 +30,24 @@ impl Drain {
         self.open.borrow().len()
     }
 
-    /// Tells every connection to finish.
+    /// Tells every connection to finish with its next answer.
     pub(crate) fn begin(&self) {
         self.draining.set(true);
+        self.wake();
+    }
+
+    /// Whether that has been said.
+    pub(crate) fn draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Lets a round of silence pass: a connection that was unused for a whole one finishes without another answer.
+    pub(crate) fn round(&self) {
+        self.rounds.set(self.rounds.get() + 1);
+        self.wake();
+    }
+
+    fn wake(&self) {
         for waker in self.open.borrow().values().flatten() {
             waker.wake_by_ref();
         }
@@ -54,7 +70,12 @@ pub(crate) struct Ticket {
 impl Ticket {
     /// Whether the connection should finish.
     pub(crate) fn draining(&self) -> bool {
-        self.drain.draining.get()
+        self.drain.draining()
+    }
+
+    /// Rounds of silence so far.
+    pub(crate) fn rounds(&self) -> u32 {
+        self.drain.rounds.get()
     }
 
     /// Asks for `waker` to be woken when the connection should finish.

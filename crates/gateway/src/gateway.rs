@@ -87,6 +87,15 @@ pub struct Collaborators {
     pub entropy: Entropy,
 }
 
+/// Listeners of a gateway that is going, to go on with: what waits in their queues is not lost.
+#[derive(Debug, Default)]
+pub struct Doors {
+    /// One for each core.
+    pub plain: Vec<std::net::TcpListener>,
+    /// The same for TLS.
+    pub tls: Vec<std::net::TcpListener>,
+}
+
 /// Why a gateway did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -131,20 +140,38 @@ impl Gateway {
         collaborators: Collaborators,
         journal: &Journal,
     ) -> Result<GatewayHandle, StartError> {
-        let cores = config.cores.clamp(1, 256);
+        Gateway::start_behind(Doors::default(), config, collaborators, journal)
+    }
+
+    /// The same behind doors that are open already. There are as many cores as doors then: each has a queue of its own.
+    pub fn start_behind(
+        doors: Doors,
+        config: GatewayConfig,
+        collaborators: Collaborators,
+        journal: &Journal,
+    ) -> Result<GatewayHandle, StartError> {
+        let cores = if doors.plain.is_empty() { config.cores.clamp(1, 256) } else { doors.plain.len() };
         if let Some(store) = &config.limit_store {
             redis::Client::open(store.url.as_str()).map_err(StartError::Store)?;
         }
-        let listeners = listen(config.listen, cores)
-            .map_err(|source| StartError::Listen { address: config.listen, source })?;
+        let open = |doors: Vec<std::net::TcpListener>, at: SocketAddr| {
+            let is_there = |own: &std::net::TcpListener| own.local_addr().is_ok_and(|own| own == at);
+            match doors.len() == cores && doors.iter().all(is_there) {
+                true => Ok(doors),
+                false => listen(at, cores).map_err(|source| StartError::Listen { address: at, source }),
+            }
+        };
+        let listeners = open(doors.plain, config.listen)?;
         let address = listeners[0].local_addr().map_err(StartError::Thread)?;
         let tls = config.tls.as_ref().map(|own| Tls::new(&own.certificates).map(Arc::new)).transpose()?;
         let mut tls_listeners = Vec::new();
         if let Some(TlsListen { listen: at, .. }) = config.tls {
-            tls_listeners = listen(at, cores).map_err(|source| StartError::Listen { address: at, source })?;
+            tls_listeners = open(doors.tls, at)?;
         }
         let tls_address = tls_listeners.first().map(|own| own.local_addr());
         let tls_address = tls_address.transpose().map_err(StartError::Thread)?;
+        let plain = copies(&listeners).map_err(StartError::Thread)?;
+        let doors = Doors { plain, tls: copies(&tls_listeners).map_err(StartError::Thread)? };
         let mut tls_listeners = tls_listeners.into_iter();
         let mut shared = Shared::new(
             LimitTable::new(config.limit_slots),
@@ -159,6 +186,7 @@ impl Gateway {
         let mut handle = GatewayHandle {
             address,
             tls_address,
+            doors,
             stop,
             threads: Vec::new(),
             metrics: MetricsReader::new(metrics.clone()),
@@ -211,6 +239,8 @@ type CoreThread = (JoinHandle<()>, oneshot::Receiver<()>);
 pub struct GatewayHandle {
     address: SocketAddr,
     tls_address: Option<SocketAddr>,
+    /// Copies of the listeners, to be handed on.
+    doors: Doors,
     stop: watch::Sender<Phase>,
     threads: Vec<CoreThread>,
     metrics: MetricsReader,
@@ -227,6 +257,15 @@ impl GatewayHandle {
         self.tls_address
     }
 
+    /// Copies of its listeners, for who goes on after it. Who holds them while this gateway drains keeps the doors open: who comes in
+    /// meanwhile waits in their queues.
+    ///
+    /// # Errors
+    /// If there are no descriptors left.
+    pub fn doors(&self) -> io::Result<Doors> {
+        Ok(Doors { plain: copies(&self.doors.plain)?, tls: copies(&self.doors.tls)? })
+    }
+
     /// What it did so far.
     pub fn metrics(&self) -> MetricsSnapshot {
         self.metrics.snapshot()
@@ -239,6 +278,7 @@ impl GatewayHandle {
 
     /// Takes no new connections, lets open requests finish within `drain_timeout`, and ends.
     pub async fn drain(mut self) {
+        self.doors = Doors::default();
         self.stop.send_replace(Phase::Draining);
         for (_, ended) in &mut self.threads {
             // An error means that the thread panicked; joining it below is all that is left.
@@ -262,6 +302,10 @@ impl Drop for GatewayHandle {
             }
         }
     }
+}
+
+fn copies(doors: &[std::net::TcpListener]) -> io::Result<Vec<std::net::TcpListener>> {
+    doors.iter().map(std::net::TcpListener::try_clone).collect()
 }
 
 fn run(

@@ -26,6 +26,8 @@ pub(crate) struct Use {
     came: Cell<u32>,
     /// Whether HTTP/2 is spoken, where other things than heads of requests are sent.
     pub(crate) http2: Cell<bool>,
+    /// Whether the request that is being answered came after the gateway had begun to end.
+    pub(crate) is_last: Cell<bool>,
 }
 
 /// What a look found.

@@ -55,7 +55,12 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run Rowhouse: gateway, control plane and worker in one process.
-    Serve,
+    Serve {
+        /// Take the listeners over from the process that runs on the data directory, which then finishes what is open and ends:
+        /// an upgrade that refuses no request.
+        #[arg(long)]
+        take_over: bool,
+    },
     /// Run Rowhouse with four tenants and a service, to look at.
     Demo(crate::demo::DemoOptions),
     /// Settings: where each comes from, and whether they hold.
@@ -89,7 +94,7 @@ pub enum Command {
 /// Runs a parsed command line.
 pub fn run(cli: Cli) -> ExitCode {
     let outcome = match cli.command {
-        Command::Serve => crate::serve::run(cli.global.config.as_deref()),
+        Command::Serve { take_over } => crate::serve::run(cli.global.config.as_deref(), take_over),
         Command::Demo(options) => crate::demo::run(options),
         Command::Config(command) => local::config(&cli.global, command),
         Command::Explain { code } => local::explain(code.as_deref(), cli.global.json),

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rowhouse_control::{
-    Shared, api, audit, deploy, directory, doctor, fleet, lifecycle, messages, metering, projection,
-    resources, tenancy,
+    Shared, api, audit, deploy, directory, doctor, fleet, identity, lifecycle, messages, metering,
+    projection, resources, tenancy,
 };
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::OPERATOR_TENANT;
-use rowhouse_gateway::{Collaborators, Gateway, GatewayConfig, GatewayHandle, StoreConfig, TlsListen};
+use rowhouse_gateway::{Collaborators, Doors, Gateway, GatewayConfig, GatewayHandle, StoreConfig, TlsListen};
 use rowhouse_journal::Journal;
 use rowhouse_store::server::PrivateServer;
 use rowhouse_store::{Change, Notice};
@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::admin::{self, Admin};
+use super::handover::{self, AllDoors};
 use crate::config::Config;
 
 /// Longest wait for the projections before the first directory is made without them.
@@ -30,6 +31,8 @@ const END: Duration = Duration::from_secs(10);
 
 /// Everything that runs.
 pub struct House {
+    /// Ends when another process has taken the doors.
+    successor: JoinSet<anyhow::Result<()>>,
     gateway: GatewayHandle,
     work: JoinSet<()>,
     stopping: watch::Sender<bool>,
@@ -45,8 +48,8 @@ impl House {
         config: &Config,
         data_dir: &Path,
         control: Shared,
-        server: Option<Arc<PrivateServer>>,
-        journal: Arc<Journal>,
+        (server, journal): (Option<Arc<PrivateServer>>, Arc<Journal>),
+        doors: AllDoors,
     ) -> anyhow::Result<House> {
         let (stopping, stop) = watch::channel(false);
         let mut work = JoinSet::new();
@@ -60,7 +63,7 @@ impl House {
         started(&control, journal.node()).await?;
         reconciler.catch_up(&control).await.context("cannot build the directory")?;
         work.spawn(reconciler.run(control.clone(), stop.clone()));
-        let gateway = start_gateway(config, data_dir, &control, &journal)?;
+        let gateway = start_gateway(config, data_dir, &control, &journal, doors.gateway)?;
         let admin = Admin {
             gateway: gateway.metrics_reader(),
             journal: journal.clone(),
@@ -69,9 +72,32 @@ impl House {
             stopping: stop.clone(),
         };
         let api = rowhouse_control::router(control);
-        listen(&mut work, config.server.control_listen, api, stop.clone()).await?;
-        listen(&mut work, config.server.admin_listen, admin::router(admin), stop).await?;
-        Ok(House { gateway, work, stopping, server, _supervision: supervision, _journal: journal })
+        let door = open(config.server.control_listen, doors.control).await?;
+        let other = open(config.server.admin_listen, doors.admin).await?;
+        let doors = AllDoors {
+            gateway: gateway.doors()?,
+            control: Some(door.try_clone()?),
+            admin: Some(other.try_clone()?),
+        };
+        listen(&mut work, door, api, stop.clone())?;
+        listen(&mut work, other, admin::router(admin), stop)?;
+        let mut successor = JoinSet::new();
+        let socket = handover::socket(data_dir);
+        std::fs::create_dir_all(data_dir.join("run"))?;
+        successor.spawn(async move { handover::asked(&socket, doors).await });
+        Ok(House { successor, gateway, work, stopping, server, _supervision: supervision, _journal: journal })
+    }
+
+    /// Waits until another process has taken the doors.
+    pub async fn succeeded(&mut self) {
+        match self.successor.join_next().await {
+            Some(Ok(Ok(()))) => {}
+            Some(Ok(Err(error))) => {
+                tracing::error!(%error, "no other process can take over from this one");
+                std::future::pending().await
+            }
+            _ => std::future::pending().await,
+        }
     }
 
     /// Where the gateway listens.
@@ -82,6 +108,8 @@ impl House {
     /// Ends in order: doors, open requests, work, PostgreSQL.
     pub async fn stop(mut self) {
         self.stopping.send_replace(true);
+        // With it go our copies of the doors: who has taken none finds them closed.
+        self.successor.shutdown().await;
         self.gateway.drain().await;
         let ended = async { while self.work.join_next().await.is_some() {} };
         if tokio::time::timeout(END, ended).await.is_err() {
@@ -111,6 +139,7 @@ fn spawn_work(
     work.spawn(deploy::run(control.clone(), stop.clone()));
     work.spawn(messages::run(control.clone(), stop.clone()));
     work.spawn(tenancy::stock::run(control.clone(), stop.clone()));
+    work.spawn(identity::issuers::run(control.clone(), stop.clone()));
     work.spawn(tenancy::hosts::run(control.clone(), stop.clone()));
     work.spawn(doctor::run(control.clone(), stop.clone()));
     work.spawn(doctor::run_watchdog(control.clone(), stop.clone()));
@@ -165,6 +194,7 @@ fn start_gateway(
     data_dir: &Path,
     control: &Shared,
     journal: &Journal,
+    doors: Doors,
 ) -> anyhow::Result<GatewayHandle> {
     let mut settings = GatewayConfig::new(config.server.gateway_listen);
     settings.docs_url = config.server.public_url();
@@ -187,16 +217,29 @@ fn start_gateway(
         clock: control.clock().clone(),
         entropy: control.entropy().clone(),
     };
-    Ok(Gateway::start(settings, collaborators, journal)?)
+    Ok(Gateway::start_behind(doors, settings, collaborators, journal)?)
 }
 
-async fn listen(
-    work: &mut JoinSet<()>,
+/// A listener: the one that was taken over, if it is at this address.
+async fn open(
     address: SocketAddr,
+    taken: Option<std::net::TcpListener>,
+) -> anyhow::Result<std::net::TcpListener> {
+    if let Some(taken) = taken.filter(|taken| taken.local_addr().is_ok_and(|own| own == address)) {
+        return Ok(taken);
+    }
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    Ok(listener.into_std()?)
+}
+
+fn listen(
+    work: &mut JoinSet<()>,
+    listener: std::net::TcpListener,
     router: axum::Router,
     mut stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let address = listener.local_addr()?;
+    let listener = TcpListener::from_std(listener)?;
     let told = async move {
         // An error means that the house is gone: stop too.
         let _ = stop.wait_for(|stopping| *stopping).await;

@@ -8,6 +8,7 @@ mod admin;
 mod assemble;
 mod database;
 mod first_start;
+mod handover;
 mod mail;
 mod metrics;
 mod telemetry;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use rowhouse_control::identity::{Hashing, HashingSettings};
+use rowhouse_control::outbound::{self, Outbound};
 use rowhouse_control::{Control, Settings, audit, deploy, doctor, lifecycle, tenancy};
 use rowhouse_domain::clock::Clock;
 use rowhouse_domain::context::ContextSigner;
@@ -27,21 +29,23 @@ use rowhouse_domain::keys::{Pepper, Peppers};
 use rowhouse_journal::{Journal, Options};
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::handover::AllDoors;
 use crate::config::{self, Config};
 use crate::secrets::Secrets;
 
 /// Runs until SIGTERM or Ctrl-C.
-pub fn run(file: Option<&Path>) -> anyhow::Result<ExitCode> {
+pub fn run(file: Option<&Path>, takes_over: bool) -> anyhow::Result<ExitCode> {
     let config = config::load(file, std::env::vars())?;
     telemetry::start(&config.telemetry)?;
+    let doors = if takes_over { handover::take(&config.server.data_dir())? } else { Default::default() };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(config))?;
+    runtime.block_on(serve(config, doors))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, doors: AllDoors) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
-    let house = start(&config).await?;
+    let mut house = start(&config, doors).await?;
     tracing::info!(
         gateway = %house.gateway_address(),
         control = %config.server.control_listen,
@@ -51,13 +55,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     tokio::select! {
         _ = terminate.recv() => {}
         result = tokio::signal::ctrl_c() => result?,
+        () = house.succeeded() => {}
     }
     tracing::info!("stopping");
     house.stop().await;
     Ok(())
 }
 
-async fn start(config: &Config) -> anyhow::Result<assemble::House> {
+async fn start(config: &Config, doors: AllDoors) -> anyhow::Result<assemble::House> {
     let (clock, entropy) = (system_clock(), system_entropy());
     let data_dir = config.server.data_dir();
     std::fs::create_dir_all(&data_dir).with_context(|| format!("cannot make {}", data_dir.display()))?;
@@ -81,11 +86,13 @@ async fn start(config: &Config) -> anyhow::Result<assemble::House> {
         fleet: Default::default(),
         hashing: Hashing::new(HashingSettings::default()),
         sign_in_sources: Default::default(),
+        missed_keys: Default::default(),
+        outbound: Outbound::new(outbound_settings(config)),
         messages: mail::open(&config.messages, &data_dir)?,
         settings: settings(config, &secrets, &data_dir),
     });
     first_start::run(&control, config, &data_dir, database.cell).await?;
-    assemble::House::assemble(config, &data_dir, control, database.server, journal).await
+    assemble::House::assemble(config, &data_dir, control, (database.server, journal), doors).await
 }
 
 fn settings(config: &Config, secrets: &Secrets, data_dir: &Path) -> Settings {
@@ -113,6 +120,13 @@ fn settings(config: &Config, secrets: &Secrets, data_dir: &Path) -> Settings {
             resolvers: config.tenancy.resolvers.clone(),
             quarantine: Some(config.tenancy.host_quarantine.duration()),
         },
+    }
+}
+
+fn outbound_settings(config: &Config) -> outbound::Settings {
+    outbound::Settings {
+        allow_networks: config.outbound.allow_networks.iter().map(|own| own.0).collect(),
+        authorities: config.outbound.authorities.clone(),
     }
 }
 
