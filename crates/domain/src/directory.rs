@@ -11,7 +11,7 @@ use crate::access::{AccessTable, PermissionSet, Permissions, Principal};
 use crate::id::{KeyId, SessionId, TenantId};
 use crate::identity::issuer::TenantIssuers;
 use crate::identity::token::TokenKeys;
-use crate::keys::{Environment, KeyStanding, PublicId};
+use crate::keys::{Environment, KeyStanding, Narrowing, PublicId};
 use crate::limits::{LimitDefinition, Rule};
 use crate::resources::{Action, Calendar, QuotaRule, QuotaWindow};
 use crate::routes::{CompiledTraffic, RouteTable, ServiceDefinition};
@@ -197,8 +197,8 @@ pub struct Key {
     pub pepper: u32,
     /// What the key itself permits; what it may do is this and what its owner may do.
     pub permits: PermissionSet,
-    /// Only for these services; `None` is all.
-    pub services: Option<Vec<Box<str>>>,
+    /// What narrows it further; `None` is nothing.
+    pub narrowed: Option<Box<Narrowing>>,
     /// The key and those that replaced it count as one.
     pub family: KeyId,
 }

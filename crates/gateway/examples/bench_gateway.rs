@@ -344,7 +344,7 @@ fn put_key(
         digest: pepper.digest(&text),
         pepper: pepper.version(),
         permits,
-        services: None,
+        narrowed: None,
         family: id,
     };
     directory.keys.insert(public_id, Arc::new(key));

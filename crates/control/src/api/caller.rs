@@ -9,11 +9,11 @@ use rowhouse_domain::access::{Permit, Principal, PrincipalKind, decide, decide_k
 use rowhouse_domain::directory::{Directory, Key, Tenant};
 use rowhouse_domain::id::{OPERATOR_TENANT, RequestId, TenantId, UserId};
 use rowhouse_domain::identity::token::{AUDIENCE_CONTROL, Subject, TokenClaims, Unverified, is_token};
-use rowhouse_domain::keys::{self, Presented, bearer};
+use rowhouse_domain::keys::{Presented, bearer};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_domain::tenancy::Service;
 
-use super::ApiError;
+use super::{ApiError, client_address};
 use crate::Shared;
 
 /// A caller with a verified API key or access token.
@@ -52,7 +52,9 @@ impl FromRequestParts<Shared> for Caller {
             true => Who::Token(Arc::new(believed(&directory, text, now_us.div_euclid(1_000_000))?)),
             false => {
                 let key = Presented::read(&directory, text).verify(&control.peppers, now_us)?.clone();
-                keys::refuse_other_service(&key, OWN_SERVICE)?;
+                key.refuse_other_service(OWN_SERVICE)?;
+                key.refuse_other_address(client_address(parts, control))?;
+                refuse_for_things(&key)?;
                 Who::Key(key)
             }
         };
@@ -65,6 +67,17 @@ impl FromRequestParts<Shared> for Caller {
 
 /// The name under which Rowhouse itself stands among the services of a key.
 const OWN_SERVICE: &str = "rowhouse";
+
+/// What is only for some things of a service is for nothing here.
+fn refuse_for_things(key: &Key) -> Result<(), Refusal> {
+    match key.is_for_things() {
+        true => Err(Refusal::new(
+            &kind::ACCESS_DENIED,
+            "The key is only for some things, none of which are here.",
+        )),
+        false => Ok(()),
+    }
+}
 
 fn credential(headers: &HeaderMap) -> Result<&str, Refusal> {
     let ambiguous = || Refusal::new(&kind::AMBIGUOUS_CREDENTIALS, "More than one credential was sent.");

@@ -2,6 +2,7 @@
 
 mod body;
 mod caller;
+mod client;
 pub mod cursor;
 mod etag;
 mod frame;
@@ -16,6 +17,7 @@ pub mod work;
 
 pub use body::{Body, BodyLimit};
 pub use caller::{Caller, Person};
+pub(crate) use client::client_address;
 pub use etag::{IfMatch, etag};
 pub use frame::{EchoedRequestId, assemble, request_id};
 pub use ids::{PrincipalBody, path_id, stored_kind};

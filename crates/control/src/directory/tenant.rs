@@ -182,7 +182,7 @@ impl<'a> Compiler<'a> {
             digest: row.digest,
             pepper: row.pepper,
             permits: self.permits(row.roles, row.permissions),
-            services: row.services.map(|names| names.into_iter().map(String::into_boxed_str).collect()),
+            narrowed: row.narrow.compiled(),
             family: row.family,
         }
     }

@@ -9,6 +9,7 @@ use rowhouse_store::{Change, Notice, Transaction};
 use serde_json::{Value, json};
 
 use super::bounds::{self, ACCOUNT_KEYS_MAX, GRACE_MAX_S, TENANT_KEYS_MAX};
+use super::narrow::Narrow;
 use super::record::KeyRecord;
 use super::{account, queries};
 use crate::access::{Authority, Rules};
@@ -29,8 +30,8 @@ pub struct NewKey {
     pub roles: Vec<String>,
     /// At most 256 permissions and patterns.
     pub permissions: Vec<String>,
-    /// Only for these services; `None` is all.
-    pub services: Option<Vec<String>>,
+    /// What narrows it further.
+    pub narrow: Narrow,
     /// At most 20.
     pub tags: Vec<String>,
     /// An object of at most 4 KiB.
@@ -53,7 +54,7 @@ impl NewKey {
             environment: Environment::Live,
             roles: roles.iter().map(|role| (*role).to_owned()).collect(),
             permissions: Vec::new(),
-            services: None,
+            narrow: Narrow::default(),
             tags: Vec::new(),
             metadata: json!({}),
             not_before: None,
@@ -92,7 +93,7 @@ pub async fn create(
 ) -> Result<(Created, Change), Refusal> {
     let now = transaction.store().clock().now();
     bounds::check(&new)?;
-    let expires_at = bounds::expiry(&new, now, new.maker_ends)?;
+    let expires_at = bounds::expiry((new.not_before, new.expires_at), now, new.maker_ends)?;
     refuse_without_api_access(transaction, tenant).await?;
     let account = account::service_account_of(transaction, tenant, new.owner.id).await?;
     if account.disabled {
@@ -115,7 +116,7 @@ pub async fn create(
         environment: new.environment,
         roles: new.roles,
         permissions: new.permissions,
-        services: new.services,
+        narrow: new.narrow,
         tags: new.tags,
         metadata: new.metadata,
         state: KeyState::Active,
@@ -127,6 +128,7 @@ pub async fn create(
         created_by: transaction.principal().to_string(),
         created_at: now,
         revoked_reason: None,
+        last_use: None,
         version: 1,
     };
     let created = store(control, transaction, key).await?;
@@ -217,6 +219,7 @@ pub async fn rotate(
         expires_at: Some(now + bounds::LIFE_MAX),
         created_by: transaction.principal().to_string(),
         created_at: now,
+        last_use: None,
         version: 1,
         ..old.clone()
     };

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rowhouse_domain::access::Principal;
 use rowhouse_domain::id::{IssuerId, KeyId, ServiceAccountId, TenantId};
-use rowhouse_domain::keys::{Environment, KeyStanding, KeyState, PublicId};
+use rowhouse_domain::keys::{Environment, KeyLimitDefinition, KeyStanding, KeyState, PublicId, ThingPattern};
 use rowhouse_store::{StoreError, Transaction};
 use serde_json::Value;
 use tokio_postgres::Row;
@@ -11,8 +11,10 @@ use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use super::account::Account;
-use super::record::{KeyRecord, state_word, stored_environment, stored_state};
+use super::narrow::Narrow;
+use super::record::{KeyRecord, LastUse, state_word, stored_environment, stored_state};
 use super::trust::StoredTrust;
+use super::uses::Use;
 use crate::api::stored_kind;
 
 /// Revoked keys stay known for this long, so that answers can say what happened to them.
@@ -38,8 +40,8 @@ pub struct KeyRow {
     pub roles: Vec<String>,
     /// Permissions and patterns it has.
     pub permissions: Vec<String>,
-    /// Only for these services; `None` is all.
-    pub services: Option<Vec<String>>,
+    /// What narrows it further.
+    pub narrow: Narrow,
     /// The key and those that replaced it.
     pub family: KeyId,
     /// HMAC of its text.
@@ -78,7 +80,8 @@ pub async fn load_keys(
             transaction
                 .query(
                     "SELECT key_id, k.tenant_id, public_id, owner_kind, owner_id, environment, state, not_before, \
-                     expires_at, roles, permissions, services, family, digest, pepper, coalesce(disabled, false) \
+                     expires_at, roles, permissions, services, family, digest, pepper, coalesce(disabled, false), \
+                     allowed_ips, resources, limits \
                      FROM keys.keys k LEFT JOIN keys.service_accounts ON service_account_id = owner_id \
                      WHERE k.tenant_id = $2 AND (state <> 'revoked' OR revoked_at > $1) ORDER BY key_id",
                     &[&since, &tenant.0],
@@ -89,7 +92,8 @@ pub async fn load_keys(
             transaction
                 .query(
                     "SELECT key_id, k.tenant_id, public_id, owner_kind, owner_id, environment, state, not_before, \
-                     expires_at, roles, permissions, services, family, digest, pepper, coalesce(disabled, false) \
+                     expires_at, roles, permissions, services, family, digest, pepper, coalesce(disabled, false), \
+                     allowed_ips, resources, limits \
                      FROM keys.keys k LEFT JOIN keys.service_accounts ON service_account_id = owner_id \
                      WHERE state <> 'revoked' OR revoked_at > $1",
                     &[&since],
@@ -116,7 +120,7 @@ fn key_row(row: &Row) -> Result<KeyRow, StoreError> {
         },
         roles: row.get(9),
         permissions: row.get(10),
-        services: row.get(11),
+        narrow: narrow(row, [11, 16, 17, 18]),
         family: KeyId(row.get(12)),
         digest: row.get::<_, &[u8]>(13).try_into().map_err(|_| STORED)?,
         pepper: row.get::<_, i32>(14) as u32,
@@ -135,7 +139,7 @@ fn record(row: &Row) -> Result<KeyRecord, StoreError> {
         environment: stored_environment(row.get(8)).ok_or(STORED)?,
         roles: row.get(9),
         permissions: row.get(10),
-        services: row.get(11),
+        narrow: narrow(row, [11, 24, 25, 26]),
         tags: row.get(12),
         metadata: row.get::<_, Json<Value>>(13).0,
         state: stored_state(row.get(14)).ok_or(STORED)?,
@@ -147,8 +151,23 @@ fn record(row: &Row) -> Result<KeyRecord, StoreError> {
         created_by: row.get(20),
         created_at: row.get(21),
         revoked_reason: row.get(22),
+        last_use: row.get::<_, Option<Timestamp>>(27).map(|at| LastUse {
+            at,
+            ip: row.get(28),
+            endpoint: row.get(29),
+        }),
         version: row.get(23),
     })
+}
+
+/// Services, networks, things and limits from these columns.
+fn narrow(row: &Row, [services, allowed_ips, resources, limits]: [usize; 4]) -> Narrow {
+    Narrow {
+        services: row.get(services),
+        allowed_ips: row.get(allowed_ips),
+        resources: row.get::<_, Json<Vec<ThingPattern>>>(resources).0,
+        limits: row.get::<_, Json<Vec<KeyLimitDefinition>>>(limits).0,
+    }
 }
 
 /// Which keys a list is about.
@@ -163,13 +182,14 @@ pub(super) struct Filter {
 pub(super) async fn list(tx: &Transaction, filter: Filter, limit: i64) -> Result<Vec<KeyRecord>, StoreError> {
     let rows = tx
         .query(
-            "SELECT key_id, tenant_id, public_id, hint, name, description, owner_kind, owner_id, environment, \
+            "SELECT k.key_id, k.tenant_id, public_id, hint, name, description, owner_kind, owner_id, environment, \
              roles, permissions, services, tags, metadata, state, not_before, expires_at, family, replaces, \
-             replaced_by, created_by, created_at, revoked_reason, version FROM keys.keys \
-             WHERE ($1::uuid IS NULL OR tenant_id = $1) \
+             replaced_by, created_by, created_at, revoked_reason, version, allowed_ips, resources, limits, \
+             at, ip, endpoint FROM keys.keys k LEFT JOIN keys.last_uses u ON u.key_id = k.key_id \
+             WHERE ($1::uuid IS NULL OR k.tenant_id = $1) \
                AND ($2::uuid IS NULL OR owner_id = $2) \
-               AND ($3::uuid IS NULL OR key_id > $3) \
-             ORDER BY key_id LIMIT $4",
+               AND ($3::uuid IS NULL OR k.key_id > $3) \
+             ORDER BY k.key_id LIMIT $4",
             &[&filter.tenant, &filter.owner, &filter.after, &limit],
         )
         .await?;
@@ -181,19 +201,22 @@ pub(super) async fn one(tx: &Transaction, id: KeyId, hold: bool) -> Result<Optio
     let row = match hold {
         true => {
             tx.query_opt(
-                "SELECT key_id, tenant_id, public_id, hint, name, description, owner_kind, owner_id, environment, \
+                "SELECT k.key_id, k.tenant_id, public_id, hint, name, description, owner_kind, owner_id, environment, \
                  roles, permissions, services, tags, metadata, state, not_before, expires_at, family, replaces, \
-                 replaced_by, created_by, created_at, revoked_reason, version FROM keys.keys \
-                 WHERE key_id = $1 FOR UPDATE",
+                 replaced_by, created_by, created_at, revoked_reason, version, allowed_ips, resources, limits, \
+                 at, ip, endpoint FROM keys.keys k LEFT JOIN keys.last_uses u ON u.key_id = k.key_id \
+                 WHERE k.key_id = $1 FOR UPDATE OF k",
                 &[&id.0],
             )
             .await?
         }
         false => {
             tx.query_opt(
-                "SELECT key_id, tenant_id, public_id, hint, name, description, owner_kind, owner_id, environment, \
+                "SELECT k.key_id, k.tenant_id, public_id, hint, name, description, owner_kind, owner_id, environment, \
                  roles, permissions, services, tags, metadata, state, not_before, expires_at, family, replaces, \
-                 replaced_by, created_by, created_at, revoked_reason, version FROM keys.keys WHERE key_id = $1",
+                 replaced_by, created_by, created_at, revoked_reason, version, allowed_ips, resources, limits, \
+                 at, ip, endpoint FROM keys.keys k LEFT JOIN keys.last_uses u ON u.key_id = k.key_id \
+                 WHERE k.key_id = $1",
                 &[&id.0],
             )
             .await?
@@ -230,9 +253,9 @@ pub(super) async fn insert(
         .execute(
             "INSERT INTO keys.keys (key_id, tenant_id, public_id, hint, name, description, owner_kind, owner_id, \
              environment, roles, permissions, services, tags, metadata, state, not_before, expires_at, family, \
-             replaces, digest, pepper, created_by, created_at) \
+             replaces, digest, pepper, created_by, created_at, allowed_ips, resources, limits) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
-             $21, $22, $23)",
+             $21, $22, $23, $24, $25, $26)",
             &[
                 &key.id.0,
                 &key.tenant.0,
@@ -245,7 +268,7 @@ pub(super) async fn insert(
                 &key.environment.as_str(),
                 &key.roles,
                 &key.permissions,
-                &key.services,
+                &key.narrow.services,
                 &key.tags,
                 &Json(&key.metadata),
                 &state_word(key.state),
@@ -257,7 +280,69 @@ pub(super) async fn insert(
                 &(pepper as i32),
                 &key.created_by,
                 &key.created_at,
+                &key.narrow.allowed_ips,
+                &Json(&key.narrow.resources),
+                &Json(&key.narrow.limits),
             ],
+        )
+        .await
+        .map(drop)
+}
+
+/// Writes what may be changed of a key.
+pub(super) async fn update(transaction: &Transaction, key: &KeyRecord) -> Result<(), StoreError> {
+    transaction
+        .execute(
+            "UPDATE keys.keys SET name = $2, description = $3, roles = $4, permissions = $5, services = $6, \
+             allowed_ips = $7, resources = $8, limits = $9, tags = $10, metadata = $11, version = version + 1 \
+             WHERE key_id = $1",
+            &[
+                &key.id.0,
+                &key.name,
+                &key.description,
+                &key.roles,
+                &key.permissions,
+                &key.narrow.services,
+                &key.narrow.allowed_ips,
+                &Json(&key.narrow.resources),
+                &Json(&key.narrow.limits),
+                &key.tags,
+                &Json(&key.metadata),
+            ],
+        )
+        .await
+        .map(drop)
+}
+
+/// Says when a key ends.
+pub(super) async fn set_end(transaction: &Transaction, id: KeyId, ends: Timestamp) -> Result<(), StoreError> {
+    transaction
+        .execute(
+            "UPDATE keys.keys SET expires_at = $2, version = version + 1 WHERE key_id = $1",
+            &[&id.0, &ends],
+        )
+        .await
+        .map(drop)
+}
+
+/// Keeps the last uses of keys, each of them once.
+pub(super) async fn keep_uses(transaction: &Transaction, uses: &[Use]) -> Result<(), StoreError> {
+    let keys: Vec<Uuid> = uses.iter().map(|own| own.key).collect();
+    let tenants: Vec<Uuid> = uses.iter().map(|own| own.tenant).collect();
+    let instants: Vec<Timestamp> = uses.iter().map(|own| own.last.at).collect();
+    let addresses: Vec<&str> = uses.iter().map(|own| own.last.ip.as_str()).collect();
+    let endpoints: Vec<&str> = uses.iter().map(|own| own.last.endpoint.as_str()).collect();
+    // A key whose tenant has been erased meanwhile leaves nothing behind.
+    transaction
+        .execute(
+            "INSERT INTO keys.last_uses (key_id, tenant_id, at, ip, endpoint) \
+             SELECT used.* FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[]) \
+                 AS used (key_id, tenant_id, at, ip, endpoint) \
+             JOIN keys.keys k ON k.key_id = used.key_id AND k.tenant_id = used.tenant_id \
+             ORDER BY used.key_id \
+             ON CONFLICT (key_id) DO UPDATE SET at = EXCLUDED.at, ip = EXCLUDED.ip, endpoint = EXCLUDED.endpoint \
+             WHERE last_uses.at < EXCLUDED.at",
+            &[&keys, &tenants, &instants, &addresses, &endpoints],
         )
         .await
         .map(drop)

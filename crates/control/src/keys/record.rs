@@ -6,6 +6,8 @@ use rowhouse_domain::id::{KeyId, TenantId};
 use rowhouse_domain::keys::{Environment, KeyStanding, KeyState};
 use serde_json::Value;
 
+use super::narrow::Narrow;
+
 /// A key, without text and digest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeyRecord {
@@ -29,8 +31,8 @@ pub struct KeyRecord {
     pub roles: Vec<String>,
     /// Permissions and patterns it has, narrowed likewise.
     pub permissions: Vec<String>,
-    /// Only for these services; `None` is all.
-    pub services: Option<Vec<String>>,
+    /// What narrows it further.
+    pub narrow: Narrow,
     /// For finding it.
     pub tags: Vec<String>,
     /// The tenant's own.
@@ -53,8 +55,21 @@ pub struct KeyRecord {
     pub created_at: Timestamp,
     /// Why it was revoked.
     pub revoked_reason: Option<String>,
+    /// When, from where and for what it was used last, true to a minute.
+    pub last_use: Option<LastUse>,
     /// Raised with each change.
     pub version: i64,
+}
+
+/// The last use of a key that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastUse {
+    /// When the request began.
+    pub at: Timestamp,
+    /// From which address, as far as it may be kept.
+    pub ip: String,
+    /// Method and path template; empty if it led nowhere.
+    pub endpoint: String,
 }
 
 impl KeyRecord {

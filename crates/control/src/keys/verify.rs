@@ -1,5 +1,7 @@
 //! The check of a key for a service that meets one itself: the same functions as the gateway's.
 
+use std::net::IpAddr;
+
 use rowhouse_domain::access::{Principal, PrincipalKind, decide_key};
 use rowhouse_domain::directory::{Directory, Key};
 use rowhouse_domain::id::{OPERATOR_TENANT, TenantId};
@@ -46,6 +48,10 @@ pub struct TenantOfKey {
 pub(super) struct Question<'a> {
     pub text: &'a str,
     pub permission: Option<&'a str>,
+    /// The address that it was shown from, if the service says.
+    pub client: Option<IpAddr>,
+    /// The thing that it is to be used for, if there is one.
+    pub thing: Option<(&'a str, &'a str)>,
     /// Who asks: a tenant's principal learns only of its tenant's keys.
     pub asker: TenantId,
     pub now_us: i64,
@@ -66,7 +72,8 @@ pub(super) fn verify(directory: &Directory, peppers: &Peppers, question: Questio
         return not_found();
     }
     let code = refused.map(|code| code.trim_start_matches("keys.").to_owned());
-    let code = code.or_else(|| tenant_refuses(directory, key)).or_else(|| lacks(directory, key, question));
+    let code = code.or_else(|| tenant_refuses(directory, key)).or_else(|| elsewhere(key, question));
+    let code = code.or_else(|| lacks(directory, key, question));
     told(directory, key, code)
 }
 
@@ -88,6 +95,16 @@ fn tenant_refuses(directory: &Directory, key: &Key) -> Option<String> {
         _ if !tenant.api_access => Some("not_in_tier".to_owned()),
         Service::Full | Service::ReadOnly => None,
         _ => Some("tenant_suspended".to_owned()),
+    }
+}
+
+/// It is for other places or things.
+fn elsewhere(key: &Key, question: Question<'_>) -> Option<String> {
+    let client = question.client.map(|client| key.refuse_other_address(client));
+    let reached = question.thing.map_or(!key.is_for_things(), |(kind, id)| key.reaches(kind, id));
+    match client {
+        Some(Err(_)) => Some("ip_denied".to_owned()),
+        _ => (question.permission.is_some() && !reached).then(|| "insufficient_permissions".to_owned()),
     }
 }
 

@@ -1,12 +1,15 @@
 //! Keys as they are written on the wire.
 
 use jiff::Timestamp;
-use rowhouse_domain::keys::Environment;
+use rowhouse_domain::keys::{Environment, KeyLimitDefinition, ThingPattern};
 use rowhouse_domain::refusal::Refusal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
+use super::explain::RequestBody;
+use super::narrow::Narrow;
+use super::record::LastUse;
 use super::{KeyRecord, NewKey};
 use crate::api::PrincipalBody;
 
@@ -32,6 +35,17 @@ pub struct KeyBody {
     pub(super) permissions: Vec<String>,
     /// Only for these services; all if not said.
     pub(super) services: Option<Vec<String>>,
+    /// Only from these addresses and networks (CIDR), at most 64; from anywhere if none is said.
+    #[serde(default)]
+    pub(super) allowed_ips: Vec<String>,
+    /// Only for these things, at most 64, `{"type", "id"}`; a `*` at the end of an id stands for anything.
+    #[serde(default)]
+    #[schema(value_type = Vec<Object>)]
+    pub(super) resources: Vec<ThingPattern>,
+    /// At most 8 limits of its own: `{"name", "algorithm", "quota", "window_ms", "burst"}`.
+    #[serde(default)]
+    #[schema(value_type = Vec<Object>)]
+    pub(super) limits: Vec<KeyLimitDefinition>,
     /// At most 20 words for finding it.
     #[serde(default)]
     pub(super) tags: Vec<String>,
@@ -60,7 +74,12 @@ impl KeyBody {
             environment: self.environment.unwrap_or(Environment::Live),
             roles: self.roles,
             permissions: self.permissions,
-            services: self.services,
+            narrow: Narrow {
+                services: self.services,
+                allowed_ips: self.allowed_ips,
+                resources: self.resources,
+                limits: self.limits,
+            },
             tags: self.tags,
             metadata: self.metadata,
             not_before: self.not_before,
@@ -84,6 +103,11 @@ pub struct KeyAnswer {
     pub(super) roles: Vec<String>,
     pub(super) permissions: Vec<String>,
     pub(super) services: Option<Vec<String>>,
+    pub(super) allowed_ips: Vec<String>,
+    #[schema(value_type = Vec<Object>)]
+    pub(super) resources: Vec<ThingPattern>,
+    #[schema(value_type = Vec<Object>)]
+    pub(super) limits: Vec<KeyLimitDefinition>,
     pub(super) tags: Vec<String>,
     #[schema(value_type = Object)]
     pub(super) metadata: Value,
@@ -95,6 +119,8 @@ pub struct KeyAnswer {
     pub(super) replaces: Option<String>,
     pub(super) replaced_by: Option<String>,
     pub(super) revoked_reason: Option<String>,
+    /// True to a minute.
+    pub(super) last_used: Option<LastUseAnswer>,
     pub(super) created_at: String,
     pub(super) created_by: String,
     pub(super) version: i64,
@@ -114,7 +140,10 @@ impl KeyAnswer {
             environment: key.environment.as_str(),
             roles: key.roles.clone(),
             permissions: key.permissions.clone(),
-            services: key.services.clone(),
+            services: key.narrow.services.clone(),
+            allowed_ips: key.narrow.allowed_ips.clone(),
+            resources: key.narrow.resources.clone(),
+            limits: key.narrow.limits.clone(),
             tags: key.tags.clone(),
             metadata: key.metadata.clone(),
             state: key.shown_state(now_us),
@@ -124,10 +153,26 @@ impl KeyAnswer {
             replaces: key.replaces.map(|id| id.to_string()),
             replaced_by: key.replaced_by.map(|id| id.to_string()),
             revoked_reason: key.revoked_reason.clone(),
+            last_used: key.last_use.as_ref().map(LastUseAnswer::new),
             created_at: key.created_at.to_string(),
             created_by: key.created_by.clone(),
             version: key.version,
         }
+    }
+}
+
+/// When, from where and for what a key was used last.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LastUseAnswer {
+    at: String,
+    ip: String,
+    endpoint: Option<String>,
+}
+
+impl LastUseAnswer {
+    fn new(last: &LastUse) -> Self {
+        let endpoint = Some(last.endpoint.clone()).filter(|endpoint| !endpoint.is_empty());
+        LastUseAnswer { at: last.at.to_string(), ip: last.ip.clone(), endpoint }
     }
 }
 
@@ -169,12 +214,34 @@ pub struct RevokeBody {
 #[serde(deny_unknown_fields)]
 pub struct NoBody {}
 
+/// How long a key is to live.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RenewBody {
+    /// Not at or after, RFC 3339; at most 365 days from now.
+    #[schema(value_type = String)]
+    pub(super) expires_at: Timestamp,
+}
+
 /// How a key is rotated.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotateBody {
     /// How long the old key goes on: 0 to 7,776,000 s, default 86,400.
     pub(super) grace_seconds: Option<i64>,
+}
+
+/// Which key, and the request that it might be sent with.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainBody {
+    /// The key's id.
+    pub(super) key_id: String,
+    /// The request.
+    pub(super) request: RequestBody,
+    /// As of when, RFC 3339; now if not said.
+    #[schema(value_type = Option<String>)]
+    pub(super) at: Option<Timestamp>,
 }
 
 /// A key that a service has met.
@@ -185,4 +252,10 @@ pub struct VerifyBody {
     pub(super) key: String,
     /// What it is to be used for: `type:action`.
     pub(super) permission: Option<String>,
+    /// The one thing that it is to be used for.
+    #[schema(value_type = Option<Object>)]
+    pub(super) resource: Option<ThingPattern>,
+    /// The address that it was shown from.
+    #[schema(value_type = Option<String>)]
+    pub(super) ip: Option<std::net::IpAddr>,
 }

@@ -28,7 +28,7 @@ use tokio::sync::watch;
 use crate::Shared;
 
 /// Every projection of the control plane. A segment of the journal is removed only when all have passed it.
-pub const ALL: [&str; 2] = [crate::metering::PROJECTION, AUDIT];
+pub const ALL: [&str; 3] = [crate::metering::PROJECTION, AUDIT, crate::keys::PROJECTION];
 /// The projection into the audit log.
 pub const AUDIT: &str = "audit";
 

@@ -21,6 +21,7 @@ mod lifecycle;
 mod limits;
 mod messages;
 mod metering;
+mod narrowed;
 mod people;
 mod platform;
 mod quotas;

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
-use rowhouse_control::outbound::{Outbound, Settings as OutboundSettings};
 use rowhouse_control::identity::{Hashing, HashingSettings};
+use rowhouse_control::outbound::{Outbound, Settings as OutboundSettings};
 use rowhouse_control::{Control, Settings, Shared};
 use rowhouse_domain::access::{self, AccessTable, GrantDefinition, GrantEffect, GrantTarget, Principal};
 use rowhouse_domain::access::{PrincipalKind, RoleCatalogue};
@@ -239,7 +239,7 @@ impl Platform {
             digest: pepper.digest(&text),
             pepper: pepper.version(),
             permits,
-            services: None,
+            narrowed: None,
             family: KeyId::from_u128(1),
         };
         directory.keys.insert(public_id, Arc::new(key));

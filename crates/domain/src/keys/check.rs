@@ -96,17 +96,6 @@ pub fn bearer(value: &[u8]) -> Option<&[u8]> {
     (scheme.eq_ignore_ascii_case(b"bearer") && separated).then(|| token.trim_ascii())
 }
 
-/// 403 `keys.wrong_service` for a key that is only for some services, of which `service` is none.
-pub fn refuse_other_service(key: &Key, service: &str) -> Result<(), Refusal> {
-    match &key.services {
-        Some(services) if !services.iter().any(|own| &**own == service) => {
-            let words = format!("The key is not for the service `{service}`.");
-            Err(Refusal::new(&kind::KEY_WRONG_SERVICE, words))
-        }
-        _ => Ok(()),
-    }
-}
-
 fn invalid(private: &str) -> Refusal {
     Refusal::new(&kind::KEY_INVALID, "The API key is not valid here.").private(private)
 }
@@ -136,7 +125,7 @@ mod tests {
             digest,
             pepper: 1,
             permits: Default::default(),
-            services: None,
+            narrowed: None,
             family: KeyId::from_u128(1),
         }
     }

@@ -2,10 +2,15 @@
 
 mod check;
 mod digest;
+mod narrow;
 mod state;
 mod text;
 
-pub use check::{Presented, SentKey, bearer, refuse_other_service};
+pub use check::{Presented, SentKey, bearer};
 pub use digest::{Pepper, Peppers};
+pub use narrow::{
+    ALLOWED_IPS_MAX, KeyLimit, KeyLimitDefinition, LIMITS_MAX, Narrowing, THINGS_MAX, ThingPattern,
+    parse_network,
+};
 pub use state::{KeyStanding, KeyState};
 pub use text::{Environment, KeyText, Malformed, PublicId, generate};

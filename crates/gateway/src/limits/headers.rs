@@ -1,9 +1,11 @@
 //! What an answer tells of the limits: `RateLimit-Policy`, `RateLimit` and the older `X-RateLimit-*` triple.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use rowhouse_domain::directory::Key;
 use rowhouse_domain::limits::{Announced, LimitDefinition, Rule, put_policy, put_standing};
 
 static POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -12,19 +14,47 @@ static LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 static REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 static RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
-/// How the visible limits of a request stand, with their places in the directory.
+/// How the visible limits of a request stand, with their places in the directory; those that a key has of its own come
+/// behind all of these.
 #[derive(Debug, Default)]
-pub(crate) struct Standings(Vec<(usize, Announced)>);
+pub(crate) struct Standings {
+    all: Vec<(usize, Announced)>,
+    own: Option<Arc<Key>>,
+}
+
+/// The place of the first limit of a key's own.
+const OWN: usize = 1 << 31;
 
 impl Standings {
+    /// The place of the limit of this number among a key's own.
+    pub(crate) fn place_of_own(number: usize) -> usize {
+        OWN + number
+    }
+
+    /// The key whose own limits are told of.
+    pub(crate) fn is_of(&mut self, key: &Arc<Key>) {
+        self.own = Some(key.clone());
+    }
+
+    /// The name of the limit at a place.
+    pub(crate) fn name<'a>(&'a self, place: usize, limits: &'a [LimitDefinition]) -> &'a str {
+        match place.checked_sub(OWN) {
+            None => &limits[place].name,
+            Some(number) => {
+                let own = self.own.as_ref().and_then(|key| key.limits().get(number));
+                own.map_or("", |limit| &limit.name)
+            }
+        }
+    }
+
     /// Room for so many more.
     pub(crate) fn reserve(&mut self, count: usize) {
-        self.0.reserve(count);
+        self.all.reserve(count);
     }
 
     /// Adds one.
     pub(crate) fn push(&mut self, place: usize, announced: Announced) {
-        self.0.push((place, announced));
+        self.all.push((place, announced));
     }
 }
 
@@ -42,14 +72,20 @@ const POLICIES_MAX: usize = 32;
 
 impl Policies {
     fn of(&self, standings: &Standings, limits: &[LimitDefinition]) -> HeaderValue {
+        let named = || standings.all.iter().map(|(place, own)| (*place, own.rule));
+        let written = || {
+            let mut text = Vec::new();
+            put_policy(&mut text, named().map(|(place, rule)| (standings.name(place, limits), rule)));
+            visible(text.into())
+        };
+        if standings.own.is_some() {
+            return written();
+        }
         let mut kept = self.0.borrow_mut();
-        let named = || standings.0.iter().map(|(place, own)| (*place, own.rule));
         if let Some(policy) = kept.iter().find(|policy| policy.limits.iter().copied().eq(named())) {
             return policy.text.clone();
         }
-        let mut text = Vec::new();
-        put_policy(&mut text, named().map(|(place, rule)| (limits[place].name.as_str(), rule)));
-        let text = visible(text.into());
+        let text = written();
         if kept.len() == POLICIES_MAX {
             kept.clear();
         }
@@ -70,10 +106,10 @@ pub(crate) fn apply(
     limits: &[LimitDefinition],
     now_s: i64,
 ) {
-    let Some((place, told)) = Announced::told(&standings.0) else { return };
+    let Some((place, told)) = Announced::told(&standings.all) else { return };
     headers.insert(POLICY.clone(), policies.of(standings, limits));
     let mut text = Vec::with_capacity(96);
-    let ends = put_standing(&mut text, &limits[place].name, told, now_s);
+    let ends = put_standing(&mut text, standings.name(place, limits), told, now_s);
     let (text, mut start) = (Bytes::from(text), 0);
     for (name, end) in [&STATE, &LIMIT, &REMAINING, &RESET].into_iter().zip(ends) {
         headers.insert(name.clone(), visible(text.slice(start..end)));

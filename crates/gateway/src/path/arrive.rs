@@ -46,7 +46,7 @@ pub(crate) fn arrive<'r>(
 }
 
 /// The peer, or what a trusted proxy says was before it: the nearest address that is not a trusted proxy's.
-fn client_address(core: &Core, peer: &Peer, parts: &Parts) -> IpAddr {
+pub(super) fn client_address(core: &Core, peer: &Peer, parts: &Parts) -> IpAddr {
     if !peer.trusted {
         return peer.address;
     }

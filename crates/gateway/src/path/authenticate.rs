@@ -11,7 +11,7 @@ use rowhouse_domain::directory::{Key, Tenant};
 use rowhouse_domain::id::TenantId;
 use rowhouse_domain::identity::issuer::ForeignClaims;
 use rowhouse_domain::identity::token::{TokenClaims, is_token};
-use rowhouse_domain::keys::{Environment, Presented, SentKey, bearer, refuse_other_service};
+use rowhouse_domain::keys::{Environment, Presented, SentKey, bearer};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_domain::routes::{Circumstances, Match, Matched};
 
@@ -271,8 +271,11 @@ pub(crate) fn authenticate<'r, 'v>(
         None if public => {}
         None => return Err(Stop::new(&kind::TENANT_UNRESOLVED, "Nothing in the request names a tenant.")),
     }
-    if let (Who::Key(key), Destination::Route(matched)) = (&who, &destination) {
-        refuse_other_service(key, &matched.route.definition.service)?;
+    if let Who::Key(key) = &who {
+        if let Destination::Route(matched) = &destination {
+            key.refuse_other_service(&matched.route.definition.service)?;
+        }
+        key.refuse_other_address(recording.client)?;
     }
     Ok(Known { resolved, who, owner, destination })
 }

@@ -73,6 +73,8 @@ pub(crate) fn authorise<'r, 'v>(
 fn decided(known: &Known<'_, '_>, tenant: &Tenant, needed: PermissionId, now_us: i64) -> Decision {
     let (id, principal) = (Some(tenant.id), known.principal());
     match &known.who {
+        // It is only for some things, and this is about none.
+        Who::Key(key) if key.is_for_things() => Err(Reason::KeyScope),
         Who::Key(key) => decide_key_of(known.owner, id, principal, &key.permits, needed, now_us),
         _ => decide(&tenant.access, id, principal, needed, now_us),
     }
@@ -88,7 +90,7 @@ fn decided_on(
     let (kind, id) = matched.thing().ok_or(Reason::NoGrant)?;
     let principal = known.principal();
     let (in_scope, rights) = match &known.who {
-        Who::Key(key) => (Some(key.permits.contains(needed)), known.owner),
+        Who::Key(key) => (Some(key.permits.contains(needed) && key.reaches(kind, &id)), known.owner),
         _ => (None, tenant.access.rights(&principal)),
     };
     decide_on(

@@ -167,7 +167,7 @@ pub(super) fn conclude(
     tell(counted, verdicts, binding, recording);
     match binding {
         None => Ok(()),
-        Some(binding) => Err(exceeded(view, counted, verdicts, binding, recording).into()),
+        Some(binding) => Err(refused_by(view, counted, verdicts, binding, recording).into()),
     }
 }
 
@@ -210,8 +210,30 @@ fn tell(counted: &[Counted<'_>], verdicts: &[Verdict], binding: Option<usize>, r
     }
 }
 
+/// The refusal of one limit; what is not visible is not named.
 #[cold]
-fn exceeded(
+pub(super) fn exceeded(
+    name: &str,
+    visible: bool,
+    rule: &Rule,
+    verdict: &Verdict,
+    recording: &Recording,
+) -> Refusal {
+    if verdict.retry_after_us.is_none() {
+        let detail = format!("This costs more than the {} units of {name}.", rule.most());
+        return Refusal::new(&kind::LIMIT_COST_TOO_LARGE, detail);
+    }
+    let seconds = Announced::of(*rule, verdict, true).reset_s;
+    let (units, window_s) = rule.announced();
+    let detail = match visible {
+        true => format!("{name} allows {units} requests in {window_s} s. Try again in {seconds} s."),
+        false => format!("Too many requests just now. Try again in {seconds} s."),
+    };
+    Refusal::new(&kind::LIMIT_EXCEEDED, detail).retry_after(recording.spread(seconds))
+}
+
+#[cold]
+fn refused_by(
     view: &View,
     counted: &[Counted<'_>],
     verdicts: &[Verdict],
@@ -220,24 +242,7 @@ fn exceeded(
 ) -> Refusal {
     let (counter, verdict) = (&counted[binding], &verdicts[binding]);
     let name = &view.limit(counter.limit.index).name;
-    let mut refusal = match verdict.retry_after_us {
-        None => {
-            let most = counter.rule.most();
-            Refusal::new(
-                &kind::LIMIT_COST_TOO_LARGE,
-                format!("This costs more than the {most} units of {name}."),
-            )
-        }
-        Some(_) => {
-            let seconds = Announced::of(counter.rule, verdict, true).reset_s;
-            let (units, window_s) = counter.rule.announced();
-            let detail = match counter.limit.visible {
-                true => format!("{name} allows {units} requests in {window_s} s. Try again in {seconds} s."),
-                false => format!("Too many requests just now. Try again in {seconds} s."),
-            };
-            Refusal::new(&kind::LIMIT_EXCEEDED, detail).retry_after(recording.spread(seconds))
-        }
-    };
+    let mut refusal = exceeded(name, counter.limit.visible, &counter.rule, verdict, recording);
     for (counter, _) in
         counted.iter().zip(verdicts).filter(|(c, verdict)| c.limit.visible && !verdict.allowed)
     {

@@ -13,6 +13,7 @@ mod headers;
 mod judge;
 mod limit;
 mod onward;
+mod own_limits;
 mod prepare;
 mod quota;
 mod recording;

@@ -296,7 +296,7 @@ impl Recording {
             fault: fault(end, status),
             refusal: end.refusal.map_or("", |kind| kind.code),
             permission: self.permission.map_or("", |id| directory.permissions.name(id)),
-            limit_hit: self.limit.map_or("", |(index, _)| &directory.limits[index].name),
+            limit_hit: self.limit.map_or("", |(place, _)| self.standings.name(place, &directory.limits)),
             limit_remaining: self.limit.map_or(0, |(_, remaining)| remaining),
             bytes_in,
             bytes_out: self.bytes_out,

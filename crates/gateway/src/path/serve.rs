@@ -13,6 +13,7 @@ use super::authorise::authorise;
 use super::examine::examine;
 use super::forward::{Answered, forward};
 use super::limit::limit;
+use super::own_limits::limit_own;
 use super::prepare::{choose, prepare};
 use super::quota::reserve;
 use super::resolve::resolve;
@@ -49,10 +50,12 @@ async fn pass(
     let sound = examine(arrived, peer)?; // one meaning only, one normal form of the path
     let resolved = resolve(core, &view, &sound, recording)?; // which tenant
     let known = authenticate(core, &view, resolved, recording)?; // who
+    let own = limit_own(core, &view, &known, recording)?; // how often this key
     let admitted = match &core.store {
         None => limit(core, &view, known, recording)?, // how often
         Some(store) => Box::pin(limit_together(core, store, &view, known, recording)).await?,
     };
+    own.keep();
     let permitted = authorise(&view, admitted, recording)?; // whether at all
     let within = reserve(core, permitted, recording)?; // how much
 

@@ -9,7 +9,7 @@ use rowhouse_domain::access::{
 use rowhouse_domain::directory::{Directory, Key, Naming, Quota, Tenant};
 use rowhouse_domain::entropy::Entropy;
 use rowhouse_domain::id::{KeyId, TenantId};
-use rowhouse_domain::keys::{Environment, KeyStanding, KeyState, Pepper, generate};
+use rowhouse_domain::keys::{Environment, KeyStanding, KeyState, Narrowing, Pepper, generate};
 use rowhouse_domain::limits::{Algorithm, LimitDefinition, LimitScope, Rule};
 use rowhouse_domain::metering::quantity::SCALE;
 use rowhouse_domain::routes::{
@@ -44,7 +44,7 @@ pub struct KeyPlan {
     pub standing: KeyStanding,
     pub environment: Environment,
     pub region: &'static str,
-    pub services: Option<Vec<Box<str>>>,
+    pub narrowed: Narrowing,
     pub family: Option<KeyId>,
 }
 
@@ -63,7 +63,7 @@ impl KeyPlan {
             standing,
             environment: Environment::Live,
             region: REGION,
-            services: None,
+            narrowed: Narrowing::default(),
             family: None,
         }
     }
@@ -152,7 +152,7 @@ impl Plan {
             digest: self.pepper.digest(&text),
             pepper: self.pepper.version(),
             permits,
-            services: plan.services,
+            narrowed: plan.narrowed.boxed(),
             family: plan.family.unwrap_or(id),
         };
         self.keys.push((public_id, key));

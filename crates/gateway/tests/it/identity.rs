@@ -7,6 +7,11 @@ use crate::client::Answer;
 use crate::directory::{ACME, KeyPlan};
 use crate::stage::{NOON_US, Stage};
 
+fn only_for(service: &str) -> rowhouse_domain::keys::Narrowing {
+    let services = Some([service.into()].into());
+    rowhouse_domain::keys::Narrowing { services, ..Default::default() }
+}
+
 fn standing(change: impl FnOnce(&mut KeyStanding)) -> KeyPlan {
     let mut plan = KeyPlan::of(ACME);
     change(&mut plan.standing);
@@ -113,7 +118,7 @@ fn the_state_of_a_key_is_told_to_who_holds_it() {
         (standing(|key| key.expires_at_us = Some(NOON_US)), 401, "keys.expired"),
         (standing(|key| key.owner_enabled = false), 401, "keys.owner_disabled"),
         (KeyPlan { region: "eu1", ..KeyPlan::of(ACME) }, 421, "keys.wrong_region"),
-        (KeyPlan { services: Some(vec!["reports".into()]), ..KeyPlan::of(ACME) }, 403, "keys.wrong_service"),
+        (KeyPlan { narrowed: only_for("reports"), ..KeyPlan::of(ACME) }, 403, "keys.wrong_service"),
     ];
     let mut keys = Vec::new();
     let stage = Stage::with(|plan| {

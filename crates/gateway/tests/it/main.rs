@@ -14,6 +14,7 @@ mod identity;
 mod idle;
 mod issuers;
 mod limits;
+mod narrowed;
 mod quotas;
 mod records;
 mod redis_server;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rowhouse_control::{
-    Shared, api, audit, deploy, directory, doctor, fleet, identity, lifecycle, messages, metering,
+    Shared, api, audit, deploy, directory, doctor, fleet, identity, keys, lifecycle, messages, metering,
     projection, resources, tenancy,
 };
 use rowhouse_domain::access::Permit;
@@ -130,6 +130,8 @@ fn spawn_work(
 ) {
     let projector = metering::UsageProjector::new(control);
     work.spawn(projection::run(control.clone(), journal.clone(), projector, stop.clone()));
+    let uses = keys::UseProjector::default();
+    work.spawn(projection::run(control.clone(), journal.clone(), uses, stop.clone()));
     work.spawn(serve_sagas(control.clone(), stop.clone()));
     work.spawn(lifecycle::backup::run(control.clone(), stop.clone()));
     work.spawn(api::work::run(control.clone(), stop.clone()));

@@ -6,6 +6,7 @@ mod documents;
 mod door;
 mod invariants;
 mod issuers;
+mod keys;
 mod lives;
 mod outside;
 mod parking;

@@ -5,15 +5,16 @@
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::extract::FromRequestParts;
 use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
 use rowhouse_domain::refusal::{Refusal, kind};
 
 use crate::Shared;
+use crate::api::client_address;
 
 const WINDOW_US: i64 = 10 * 60 * 1_000_000;
 const FAILURES_MAX: u32 = 100;
@@ -44,17 +45,7 @@ impl FromRequestParts<Shared> for Source {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, control: &Shared) -> Result<Self, Infallible> {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip().to_canonical());
-        let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let proxies = &control.settings.trusted_proxies;
-        let told = parts.headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-        let mut chain: Vec<&str> = told.flat_map(|value| value.split(',')).map(str::trim).collect();
-        let mut address = peer;
-        // From the nearest on, as long as who says it is trusted.
-        while proxies.contains(&address) {
-            let Some(before) = chain.pop().and_then(|text| text.parse::<IpAddr>().ok()) else { break };
-            address = before.to_canonical();
-        }
+        let address = client_address(parts, control);
         let agent = parts.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         Ok(Source { address, agent: agent.chars().take(AGENT_MAX).collect() })
     }

@@ -86,6 +86,44 @@ pub enum KeyVerb {
         /// `type:action`; may be repeated.
         #[arg(long = "permission")]
         permissions: Vec<String>,
+        #[command(flatten)]
+        narrow: NarrowOptions,
+    },
+    /// Change what narrows a key, its name or its rights; what is not given stays.
+    Edit {
+        /// `key_…`
+        id: String,
+        /// Another name.
+        #[arg(long)]
+        name: Option<String>,
+        /// All its roles from now on; may be repeated.
+        #[arg(long = "role")]
+        roles: Vec<String>,
+        #[command(flatten)]
+        narrow: NarrowOptions,
+    },
+    /// Move the end of a key, at most to 365 days from now.
+    Renew {
+        /// `key_…`
+        id: String,
+        /// RFC 3339, as in 2027-06-30T00:00:00Z.
+        #[arg(long)]
+        until: String,
+    },
+    /// What the gateway would say to a request with a key, check by check.
+    Explain {
+        /// `key_…`
+        id: String,
+        /// `GET`, `POST` …
+        method: String,
+        /// Path and query.
+        path: String,
+        /// The client's address.
+        #[arg(long)]
+        ip: Option<String>,
+        /// The `Host`, if it names a tenant.
+        #[arg(long)]
+        host: Option<String>,
     },
     /// Whether a key is good, and what for; its text is read from stdin.
     Verify {
@@ -121,6 +159,55 @@ pub enum KeyVerb {
     },
 }
 
+/// What narrows a key.
+#[derive(Debug, Default, clap::Args)]
+pub struct NarrowOptions {
+    /// Only from this address or network (CIDR); may be repeated.
+    #[arg(long = "allow-ip", value_name = "NETWORK")]
+    allowed_ips: Vec<String>,
+    /// Only for this service; may be repeated.
+    #[arg(long = "service")]
+    services: Vec<String>,
+    /// Only for this thing, `TYPE/ID`, where a `*` may end the id; may be repeated.
+    #[arg(long = "thing", value_name = "TYPE/ID", value_parser = thing_of)]
+    things: Vec<Value>,
+    /// A limit of its own, `NAME=UNITS/SECONDS`; may be repeated.
+    #[arg(long = "limit", value_name = "NAME=UNITS/SECONDS", value_parser = limit_of)]
+    limits: Vec<Value>,
+}
+
+fn thing_of(text: &str) -> Result<Value, String> {
+    let (kind, id) = text.split_once('/').ok_or("a type and an id, as in stamp/inv-*")?;
+    Ok(json!({"type": kind, "id": id}))
+}
+
+fn limit_of(text: &str) -> Result<Value, String> {
+    let parsed = || {
+        let (name, numbers) = text.split_once('=')?;
+        let (units, seconds) = numbers.split_once('/')?;
+        let window_ms = seconds.parse::<i64>().ok()?.checked_mul(1_000)?;
+        Some(json!({"name": name, "quota": units.parse::<i64>().ok()?, "window_ms": window_ms}))
+    };
+    parsed().ok_or_else(|| "a name and two numbers, as in partner=100/60".to_owned())
+}
+
+impl NarrowOptions {
+    /// Puts what was given into a body.
+    fn put(self, body: &mut Value) {
+        let lists = [
+            ("allowed_ips", json!(self.allowed_ips)),
+            ("services", json!(self.services)),
+            ("resources", json!(self.things)),
+            ("limits", json!(self.limits)),
+        ];
+        for (name, list) in
+            lists.into_iter().filter(|(_, list)| list.as_array().is_some_and(|all| !all.is_empty()))
+        {
+            body[name] = list;
+        }
+    }
+}
+
 /// Runs `rowhouse key …`.
 pub async fn key(client: &Client, verb: KeyVerb, json: bool) -> anyhow::Result<()> {
     let one = |id: &str, rest: &str| format!("/v1/keys/{}{rest}", escape(id));
@@ -129,7 +216,7 @@ pub async fn key(client: &Client, verb: KeyVerb, json: bool) -> anyhow::Result<(
             show(&page.of(client, "/v1/keys", &[("tenant", tenant)]).await?, KEY, json);
         }
         KeyVerb::Show { id } => show(&client.get(&one(&id, "")).await?, KEY, json),
-        KeyVerb::Create { name, tenant, owner, roles, permissions } => {
+        KeyVerb::Create { name, tenant, owner, roles, permissions, narrow } => {
             if roles.is_empty() && permissions.is_empty() {
                 bail!(
                     "the key could do nothing; next: give --role (see `rowhouse role list`) or --permission"
@@ -139,9 +226,33 @@ pub async fn key(client: &Client, verb: KeyVerb, json: bool) -> anyhow::Result<(
                 Some(owner) => owner,
                 None => first_account(client, tenant.clone()).await?,
             };
-            let body =
+            let mut body =
                 json!({"name": name, "owner": principal(&owner), "roles": roles, "permissions": permissions});
+            narrow.put(&mut body);
             new(client, &client.post(&at("/v1/keys", &[("tenant", tenant)]), body).await?, json).await;
+        }
+        KeyVerb::Edit { id, name, roles, narrow } => {
+            let mut body = json!({});
+            narrow.put(&mut body);
+            if let Some(name) = name {
+                body["name"] = json!(name);
+            }
+            if !roles.is_empty() {
+                body["roles"] = json!(roles);
+            }
+            ended(&client.json(Method::PATCH, &one(&id, ""), Some(body)).await?, json);
+        }
+        KeyVerb::Renew { id, until } => {
+            ended(&client.post(&one(&id, "/renew"), json!({"expires_at": until})).await?, json);
+        }
+        KeyVerb::Explain { id, method, path, ip, host } => {
+            let request = json!({"method": method.to_uppercase(), "path": path, "ip": ip, "host": host});
+            let answer = client.post("/v1/keys/explain", json!({"key_id": id, "request": request})).await?;
+            show(
+                &if json { answer } else { json!({"items": answer["checks"]}) },
+                &["check", "result", "detail"],
+                json,
+            );
         }
         KeyVerb::Verify { permission } => {
             let key = std::io::read_to_string(std::io::stdin())?;
