@@ -120,6 +120,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::type_complexity, reason = "a table of cases")]
     fn a_key_makes_only_narrower_ones() {
         let maker = narrow(&["10.0.0.0/8"], Some(&["stamping", "rowhouse"])).compiled().expect("narrowed");
         let rows: [(&[&str], Option<&[&str]>, bool); 6] = [
