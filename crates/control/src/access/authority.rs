@@ -229,6 +229,23 @@ impl Rules {
     }
 }
 
+impl Rules {
+    /// 403 `access.escalation` unless `authority` holds all that `principal` holds on the whole tenant now: whoever gets its secret
+    /// stands in for it.
+    pub async fn refuse_standing_in(
+        &self,
+        transaction: &Transaction,
+        authority: &Authority,
+        (tenant, principal): (TenantId, Principal),
+    ) -> Result<(), Refusal> {
+        let rules = Rules::load_for(transaction, tenant).await?;
+        let table = stored::of_one(transaction, tenant, &rules).await?.compile(&rules);
+        let now_us = transaction.store().clock().now_us();
+        let held = table.held(&principal, None, Interval { from_us: now_us, until_us: now_us + 1 });
+        self.refuse_escalation(authority, &held)
+    }
+}
+
 fn refuse_missing(words: &str, missing: &[&str]) -> Result<(), Refusal> {
     const SHOWN: usize = 10;
     if missing.is_empty() {

@@ -31,6 +31,7 @@ pub fn routes() -> OpenApiRouter<Shared> {
         .merge(invitation_api::routes())
         .merge(super::sign_in::routes())
         .merge(super::account::routes())
+        .merge(super::client::routes())
 }
 
 /// A member of a tenant.

@@ -1,7 +1,7 @@
 //! Whether a person may enter a tenant: identity's answer and the tenant's, in one.
 
 use rowhouse_domain::id::{TenantId, UserId};
-use rowhouse_domain::identity::{Checks, EntryReason, ProofKind};
+use rowhouse_domain::identity::{Checks, EntryReason};
 use rowhouse_domain::tenancy::Status;
 use rowhouse_store::{StoreError, Transaction};
 
@@ -76,9 +76,7 @@ async fn can_meet(
 ) -> Result<bool, StoreError> {
     let in_force = policy::in_force(transaction, member.tenant).await?;
     let owned = factor::owned(transaction, member.user.id).await?;
-    let has = owned.totp || (owned.address && in_force.policy.factors.contains(&ProofKind::EmailCode));
     let now = control.clock().now();
-    Ok(in_force.policy.needed() < 2
-        || has
+    Ok(owned.meets(&in_force.policy)
         || in_force.in_grace(transaction, member.tenant, member.user.id, now).await?)
 }

@@ -9,6 +9,7 @@ mod accept;
 mod account;
 mod administrators;
 mod api;
+mod client;
 mod entry;
 mod erase;
 mod factor;

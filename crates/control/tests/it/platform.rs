@@ -310,6 +310,20 @@ impl Platform {
         (status, String::from_utf8(body.to_vec()).expect("text"))
     }
 
+    /// A form with one header more.
+    pub async fn form_with(&self, path: &str, (name, value): (&str, &str), form: &str) -> (u16, String) {
+        let request = Request::builder()
+            .method("POST")
+            .uri(path)
+            .header("host", "control.test")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header(name, value)
+            .body(Full::new(Bytes::from(form.to_owned())))
+            .expect("a request");
+        let (status, body) = self.send_raw(request).await;
+        (status, String::from_utf8(body.to_vec()).expect("text"))
+    }
+
     /// Asks the control API; panics unless it answers 200.
     pub async fn get(&self, key: &str, path: &str) -> Value {
         let (status, body) = self.call(key, "GET", path, None).await;

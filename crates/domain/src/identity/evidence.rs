@@ -14,9 +14,16 @@ pub enum ProofKind {
     EmailCode,
     /// One of the codes kept for the day the other factor is lost.
     RecoveryCode,
+    /// A touched security key, which does not say by whom.
+    SecurityKey,
+    /// A credential that its device gave out only to the person: by fingerprint, face or PIN.
+    Passkey,
 }
 
 impl ProofKind {
+    /// Those that no other site can ask for in our name.
+    pub const KEYS: [ProofKind; 2] = [ProofKind::SecurityKey, ProofKind::Passkey];
+
     /// As it is stored and shown.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -24,6 +31,8 @@ impl ProofKind {
             ProofKind::Totp => "totp",
             ProofKind::EmailCode => "email_code",
             ProofKind::RecoveryCode => "recovery_code",
+            ProofKind::SecurityKey => "security_key",
+            ProofKind::Passkey => "passkey",
         }
     }
 
@@ -32,6 +41,7 @@ impl ProofKind {
         match self {
             ProofKind::Password => "pwd",
             ProofKind::Totp | ProofKind::EmailCode | ProofKind::RecoveryCode => "otp",
+            ProofKind::SecurityKey | ProofKind::Passkey => "hwk",
         }
     }
 }
@@ -63,11 +73,21 @@ impl Evidence {
         self.0.iter().any(|proof| proof.kind == kind)
     }
 
-    /// 2 for a password and a second thing of those in `seconds` (a recovery code counts for any), else 1.
+    /// 3 for a passkey, or a password with a security key; 2 for a password or a passkey with any other thing of those in `seconds` (a
+    /// recovery code counts for any); else 1.
     pub fn assurance(&self, seconds: &[ProofKind]) -> u8 {
-        let counts = |proof: &Proof| proof.kind == ProofKind::RecoveryCode || seconds.contains(&proof.kind);
-        let second = self.0.iter().any(|proof| proof.kind != ProofKind::Password && counts(proof));
-        if self.has(ProofKind::Password) && second { 2 } else { 1 }
+        let taken = |kind: ProofKind| self.has(kind) && seconds.contains(&kind);
+        // Where keys are taken a passkey is one, and more.
+        let passkey =
+            self.has(ProofKind::Passkey) && ProofKind::KEYS.iter().any(|kind| seconds.contains(kind));
+        let key = taken(ProofKind::SecurityKey);
+        if passkey || (key && self.has(ProofKind::Password)) {
+            return 3;
+        }
+        let first = self.has(ProofKind::Password) || self.has(ProofKind::Passkey);
+        let second =
+            key || self.has(ProofKind::RecoveryCode) || taken(ProofKind::Totp) || taken(ProofKind::EmailCode);
+        if first && second { 2 } else { 1 }
     }
 
     /// When something was shown last, in seconds since 1970.
@@ -75,12 +95,12 @@ impl Evidence {
         self.0.iter().map(|proof| proof.at).max()
     }
 
-    /// `amr`: each method once, and `mfa` for more than one.
+    /// `amr`: each method once, and `mfa` for more than one; a passkey is two by itself.
     pub fn methods(&self) -> Vec<String> {
         let mut all: Vec<&str> = self.0.iter().map(|proof| proof.kind.method()).collect();
         all.sort_unstable();
         all.dedup();
-        if all.len() > 1 {
+        if all.len() > 1 || self.has(ProofKind::Passkey) {
             all.push("mfa");
         }
         all.into_iter().map(str::to_owned).collect()

@@ -1,5 +1,6 @@
 //! People: which passwords are good enough, what one-time codes are, and who may enter a tenant.
 
+mod client_secret;
 mod entry;
 mod evidence;
 pub mod issuer;
@@ -7,7 +8,9 @@ mod password;
 mod policy;
 pub mod token;
 mod totp;
+pub mod webauthn;
 
+pub use client_secret::{client_secret, is_client_secret};
 pub use entry::{Checks, EntryReason};
 pub use evidence::{Evidence, Proof, ProofKind};
 pub use password::{PasswordFault, check_password, normal_form};

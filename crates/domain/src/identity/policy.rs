@@ -14,6 +14,8 @@ pub enum Mfa {
     Optional,
     /// Of everybody.
     Required,
+    /// Of everybody, and only one that no other site can ask for in our name: a security key or a passkey.
+    PhishingResistant,
 }
 
 /// What is asked of passwords.
@@ -95,7 +97,7 @@ impl Default for SignInPolicy {
         SignInPolicy {
             mfa: Mfa::Optional,
             mfa_grace_days: 14,
-            factors: vec![ProofKind::Totp, ProofKind::EmailCode],
+            factors: vec![ProofKind::Totp, ProofKind::EmailCode, ProofKind::SecurityKey, ProofKind::Passkey],
             password: PasswordPolicy::default(),
             lockout: LockoutPolicy::default(),
             session: SessionPolicy::default(),
@@ -112,7 +114,7 @@ impl SignInPolicy {
         let session = SessionPolicy { idle_min: 30, absolute_hours: 12, ..SessionPolicy::default() };
         SignInPolicy {
             mfa: Mfa::Required,
-            factors: vec![ProofKind::Totp],
+            factors: vec![ProofKind::Totp, ProofKind::SecurityKey, ProofKind::Passkey],
             session,
             ..SignInPolicy::default()
         }
@@ -121,16 +123,20 @@ impl SignInPolicy {
     /// Each field that is out of its bounds: its pointer, and what is allowed.
     pub fn faults(&self) -> Vec<(&'static str, &'static str)> {
         let SignInPolicy { password, lockout, session, .. } = self;
-        let second = |kind: &ProofKind| matches!(kind, ProofKind::Totp | ProofKind::EmailCode);
+        let second = |kind: &ProofKind| !matches!(kind, ProofKind::Password | ProofKind::RecoveryCode);
         let long_enough =
-            password.length_min >= 15 || (self.mfa == Mfa::Required && self.mfa_grace_days == 0);
+            password.length_min >= 15 || (self.mfa >= Mfa::Required && self.mfa_grace_days == 0);
         let rows = [
             ((0..=90).contains(&self.mfa_grace_days), "/mfa_grace_days", "0 to 90"),
-            (self.factors.iter().all(second), "/factors", "of `totp`, `email_code`"),
             (
-                self.factors.contains(&ProofKind::Totp),
+                self.factors.iter().all(second),
                 "/factors",
-                "with `totp`: people need a factor that they can enrol",
+                "of `totp`, `email_code`, `security_key`, `passkey`",
+            ),
+            (
+                !self.enrollable().is_empty(),
+                "/factors",
+                "with one that people can enrol: `totp`, `security_key` or `passkey`; a key where `mfa` is `phishing_resistant`",
             ),
             ((8..=64).contains(&password.length_min), "/password/length_min", "8 to 64"),
             (long_enough, "/password/length_min", "at least 15 where the password can be the only proof"),
@@ -176,7 +182,25 @@ impl SignInPolicy {
 
     /// How strongly a session must be proven once the time to enrol is over.
     pub fn needed(&self) -> u8 {
-        if self.mfa == Mfa::Required { 2 } else { 1 }
+        match self.mfa {
+            Mfa::Off | Mfa::Optional => 1,
+            Mfa::Required => 2,
+            Mfa::PhishingResistant => 3,
+        }
+    }
+
+    /// The factors that a person may enrol to meet it.
+    pub fn enrollable(&self) -> Vec<ProofKind> {
+        let meets = |kind: &&ProofKind| match kind {
+            ProofKind::SecurityKey | ProofKind::Passkey => true,
+            ProofKind::Totp => self.mfa != Mfa::PhishingResistant,
+            ProofKind::Password | ProofKind::EmailCode | ProofKind::RecoveryCode => false,
+        };
+        self.factors.iter().filter(meets).copied().collect()
+    }
+
+    fn takes(&self, kind: ProofKind) -> bool {
+        self.factors.contains(&kind)
     }
 
     /// How strongly `evidence` proves a person here.
@@ -194,6 +218,35 @@ pub struct Owned {
     pub recovery_codes: bool,
     /// An address that is proven.
     pub address: bool,
+    /// A security key that is enrolled.
+    pub security_key: bool,
+    /// A passkey that is enrolled.
+    pub passkey: bool,
+}
+
+impl Owned {
+    /// Whether there is an enrolled factor of any kind.
+    pub fn any(self) -> bool {
+        self.totp || self.security_key || self.passkey
+    }
+
+    /// Whether there is a key that the policy takes.
+    fn key(self, policy: &SignInPolicy) -> bool {
+        let takes_keys = policy.takes(ProofKind::SecurityKey);
+        (self.security_key && takes_keys)
+            || (self.passkey && (takes_keys || policy.takes(ProofKind::Passkey)))
+    }
+
+    /// Whether there is an enrolled factor by which the policy can be met.
+    pub fn enrolled(self, policy: &SignInPolicy) -> bool {
+        self.key(policy) || (self.totp && policy.takes(ProofKind::Totp) && policy.needed() < 3)
+    }
+
+    /// Whether the policy can be met, by an enrolled factor or a mailed code.
+    pub fn meets(self, policy: &SignInPolicy) -> bool {
+        let mailed = self.address && policy.takes(ProofKind::EmailCode) && policy.needed() < 3;
+        policy.needed() < 2 || mailed || self.enrolled(policy)
+    }
 }
 
 /// What comes next in a sign-in.
@@ -210,33 +263,75 @@ pub enum Next {
     Enrol,
 }
 
-/// What comes next, for a person with these factors who has shown `evidence`, of which the password is the first. `in_grace`:
-/// whether there is still time to enrol.
+/// What comes next, for a person with these factors who has shown `evidence`, of which the first is a password or a passkey.
+/// `in_grace`: whether there is still time to enrol.
 pub fn next(policy: &SignInPolicy, owned: Owned, evidence: &Evidence, in_grace: bool) -> Next {
-    if policy.assurance(evidence) >= 2 {
+    if policy.assurance(evidence) >= policy.needed().max(2) {
         return Next::Enter { enrol: false };
     }
+    match policy.mfa {
+        Mfa::Off => return Next::Enter { enrol: false },
+        Mfa::Optional if !owned.enrolled(policy) => return Next::Enter { enrol: false },
+        Mfa::PhishingResistant => return next_of_keys(policy, owned, evidence, in_grace),
+        Mfa::Optional | Mfa::Required => {}
+    }
     let mut show = Vec::new();
-    if owned.totp {
+    if owned.key(policy) {
+        show.push(ProofKind::SecurityKey);
+    }
+    if owned.totp && policy.takes(ProofKind::Totp) {
         show.push(ProofKind::Totp);
     }
-    if owned.address && policy.factors.contains(&ProofKind::EmailCode) {
+    if owned.address && policy.takes(ProofKind::EmailCode) {
         show.push(ProofKind::EmailCode);
     }
-    if owned.totp && owned.recovery_codes {
+    if owned.enrolled(policy) && owned.recovery_codes {
         show.push(ProofKind::RecoveryCode);
     }
-    match (policy.mfa, owned.totp) {
-        (Mfa::Off, _) | (Mfa::Optional, false) => Next::Enter { enrol: false },
-        (Mfa::Optional, true) => Next::Show(show),
-        (Mfa::Required, true) => Next::Show(show),
-        (Mfa::Required, false) if in_grace => Next::Enter { enrol: true },
-        (Mfa::Required, false) if !show.is_empty() => Next::Show(show),
-        // Where mailed codes are no factor, one guards the enrolment.
-        (Mfa::Required, false) if owned.address && !evidence.has(ProofKind::EmailCode) => {
+    match owned.enrolled(policy) {
+        true => Next::Show(show),
+        false if in_grace => Next::Enter { enrol: true },
+        false if !show.is_empty() => Next::Show(show),
+        // What is no factor here guards the enrolment.
+        false if owned.totp && !evidence.has(ProofKind::Totp) => {
+            show.push(ProofKind::Totp);
+            if owned.recovery_codes {
+                show.push(ProofKind::RecoveryCode);
+            }
+            Next::Show(show)
+        }
+        false if owned.address && !evidence.has(ProofKind::EmailCode) => {
             Next::Show(vec![ProofKind::EmailCode])
         }
-        (Mfa::Required, false) => Next::Enrol,
+        false => Next::Enrol,
+    }
+}
+
+/// Where only keys count: whoever has none, or has lost it and shows a recovery code, enrols one behind all else they have.
+fn next_of_keys(policy: &SignInPolicy, owned: Owned, evidence: &Evidence, in_grace: bool) -> Next {
+    let shown = |kind: ProofKind| evidence.has(kind);
+    let mut show = Vec::new();
+    let recovers = owned.recovery_codes && !shown(ProofKind::RecoveryCode);
+    if owned.key(policy) {
+        show.push(ProofKind::SecurityKey);
+        if recovers {
+            show.push(ProofKind::RecoveryCode);
+        }
+        return if shown(ProofKind::RecoveryCode) { Next::Enrol } else { Next::Show(show) };
+    }
+    if owned.totp && !shown(ProofKind::Totp) && !shown(ProofKind::RecoveryCode) {
+        show.push(ProofKind::Totp);
+        if recovers {
+            show.push(ProofKind::RecoveryCode);
+        }
+        return Next::Show(show);
+    }
+    if in_grace {
+        return Next::Enter { enrol: true };
+    }
+    match owned.address && !owned.totp && !shown(ProofKind::EmailCode) && !shown(ProofKind::RecoveryCode) {
+        true => Next::Show(vec![ProofKind::EmailCode]),
+        false => Next::Enrol,
     }
 }
 
@@ -248,16 +343,25 @@ mod tests {
 
     fn all() -> Vec<(SignInPolicy, Owned, bool)> {
         let mut cases = Vec::new();
-        for mfa in [Mfa::Off, Mfa::Optional, Mfa::Required] {
-            for factors in [vec![ProofKind::Totp], vec![ProofKind::Totp, ProofKind::EmailCode]] {
-                for bits in 0..16u8 {
+        let kinds = [ProofKind::Totp, ProofKind::EmailCode, ProofKind::SecurityKey, ProofKind::Passkey];
+        for mfa in [Mfa::Off, Mfa::Optional, Mfa::Required, Mfa::PhishingResistant] {
+            for taken in 0..16u8 {
+                let factors =
+                    (0..4).filter(|place| taken & (1 << place) != 0).map(|place| kinds[place]).collect();
+                let policy = SignInPolicy { mfa, factors, ..Default::default() };
+                if !policy.faults().is_empty() {
+                    continue;
+                }
+                for bits in 0..64u8 {
                     let bit = |place: u8| bits & (1 << place) != 0;
-                    let owned = Owned { totp: bit(0), recovery_codes: bit(1), address: bit(2) };
-                    cases.push((
-                        SignInPolicy { mfa, factors: factors.clone(), ..Default::default() },
-                        owned,
-                        bit(3),
-                    ));
+                    let owned = Owned {
+                        totp: bit(0),
+                        recovery_codes: bit(1),
+                        address: bit(2),
+                        security_key: bit(4),
+                        passkey: bit(5),
+                    };
+                    cases.push((policy.clone(), owned, bit(3)));
                 }
             }
         }
@@ -267,8 +371,14 @@ mod tests {
     /// From every state a person who has what they own gets in, in at most three steps.
     #[test]
     fn there_is_no_dead_end() {
-        for (policy, mut owned, in_grace) in all() {
-            let mut evidence = Evidence::default().with(ProofKind::Password, 1);
+        let firsts = [ProofKind::Password, ProofKind::Passkey];
+        for ((policy, mut owned, in_grace), first) in
+            all().into_iter().flat_map(|case| firsts.map(|first| (case.clone(), first)))
+        {
+            if first == ProofKind::Passkey && !owned.passkey {
+                continue;
+            }
+            let mut evidence = Evidence::default().with(first, 1);
             let mut entered = false;
             for _ in 0..4 {
                 match next(&policy, owned, &evidence, in_grace) {
@@ -283,15 +393,29 @@ mod tests {
                                 ProofKind::Totp => owned.totp,
                                 ProofKind::EmailCode => owned.address,
                                 ProofKind::RecoveryCode => owned.recovery_codes,
-                                ProofKind::Password => false,
+                                ProofKind::SecurityKey => owned.security_key || owned.passkey,
+                                ProofKind::Password | ProofKind::Passkey => false,
                             };
                             assert!(has, "{kind:?} is asked of who has none: {policy:?} {owned:?}");
                         }
-                        evidence = evidence.with(kinds[0], 2);
+                        // The last one too: who has lost the others gets in.
+                        let shown = match kinds[kinds.len() - 1] {
+                            // A passkey, where only those are taken.
+                            ProofKind::SecurityKey if !policy.takes(ProofKind::SecurityKey) => {
+                                ProofKind::Passkey
+                            }
+                            kind => kind,
+                        };
+                        evidence = evidence.with(shown, 2);
                     }
                     Next::Enrol => {
-                        owned.totp = true;
-                        evidence = evidence.with(ProofKind::Totp, 3);
+                        let kind = *policy.enrollable().last().expect("something can be enrolled");
+                        match kind {
+                            ProofKind::Totp => owned.totp = true,
+                            ProofKind::SecurityKey => owned.security_key = true,
+                            _ => owned.passkey = true,
+                        }
+                        evidence = evidence.with(kind, 3);
                     }
                 }
             }
@@ -305,19 +429,20 @@ mod tests {
             let evidence = Evidence::default().with(ProofKind::Password, 1);
             if let Next::Enter { enrol } = next(&policy, owned, &evidence, in_grace) {
                 assert!(policy.needed() == 1 || (in_grace && enrol), "{policy:?} {owned:?}");
-                assert!(!owned.totp || policy.mfa == Mfa::Off, "who has a factor shows it");
+                let has = owned.enrolled(&policy);
+                assert!(!has || policy.mfa == Mfa::Off, "who has a factor shows it: {policy:?} {owned:?}");
             }
         }
         let only_mail = Evidence::default().with(ProofKind::Password, 1).with(ProofKind::EmailCode, 2);
         let strict =
             SignInPolicy { mfa: Mfa::Required, factors: vec![ProofKind::Totp], ..Default::default() };
-        let owned = Owned { totp: false, recovery_codes: false, address: true };
+        let owned = Owned { address: true, ..Owned::default() };
         assert_eq!(
             next(&strict, owned, &only_mail, false),
             Next::Enrol,
             "a mailed code guards, and is no factor"
         );
-        let lost = Owned { totp: true, recovery_codes: true, address: true };
+        let lost = Owned { totp: true, recovery_codes: true, address: true, ..Owned::default() };
         let kinds = vec![ProofKind::Totp, ProofKind::RecoveryCode];
         assert_eq!(next(&strict, lost, &only_mail, true), Next::Show(kinds));
     }
@@ -340,9 +465,9 @@ mod tests {
     proptest! {
         #[test]
         fn the_stricter_of_two_is_laxer_than_neither(
-            grace in 0i64..90, length in 8usize..64, attempts in 3i32..100, idle in 15i64..1_000, mfa in 0..3usize
+            grace in 0i64..90, length in 8usize..64, attempts in 3i32..100, idle in 15i64..1_000, mfa in 0..4usize
         ) {
-            let mfa = [Mfa::Off, Mfa::Optional, Mfa::Required][mfa];
+            let mfa = [Mfa::Off, Mfa::Optional, Mfa::Required, Mfa::PhishingResistant][mfa];
             let own = SignInPolicy {
                 mfa,
                 mfa_grace_days: grace,

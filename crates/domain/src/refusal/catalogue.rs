@@ -95,6 +95,7 @@ catalogue! {
     SESSION_ENDED = "identity.session_ended", 401, Caller, "The session has ended", "Sign in again.";
     STEP_UP_REQUIRED = "identity.step_up_required", 401, Caller, "Prove once more who you are", "Call `POST /v1/me/step_up`, then try again with the new token.";
     ENTRY_REFUSED = "identity.entry_refused", 403, Caller, "The tenant cannot be entered", "Ask an administrator of the tenant.";
+    TOO_MANY_SECRETS = "identity.too_many_secrets", 409, Caller, "The account has two secrets already", "Revoke one that is not used any more.";
     LAST_FACTOR = "identity.last_factor", 409, Caller, "It is the last factor that the tenant asks for", "Add another one first.";
     FACTOR_WRONG_STATE = "identity.factor_wrong_state", 409, Caller, "The factor does not permit it as it is", "Read your factors again.";
     POLICY_TOO_WEAK = "identity.policy_weaker_than_floor", 422, Caller, "The policy is weaker than the operator allows", "Set each field named in `errors` at least as strictly.";

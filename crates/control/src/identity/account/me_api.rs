@@ -14,6 +14,7 @@ use utoipa_axum::routes;
 use super::own::{self, Whose, own_row};
 use super::step_up::{Shown, step_up, token_of};
 use crate::api::{Answer, Body, Caller, Person, path_id};
+use crate::identity::factor::CredentialBody;
 use crate::identity::session::{self, SessionRow};
 use crate::identity::sign_in::{EnrolmentAnswer, policy};
 use crate::identity::{factor, sign_in};
@@ -35,12 +36,12 @@ pub fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(prove_again))
 }
 
-fn whose(caller: &Caller, person: &Person) -> Whose {
+pub(super) fn whose(caller: &Caller, person: &Person) -> Whose {
     Whose { user: person.user, session: person.claims.session, request_id: caller.request_id }
 }
 
 /// Refuses who has not shown who they are within the minutes that the tenant asks for.
-async fn fresh(control: &Control, person: &Person) -> Result<(), Refusal> {
+pub(super) async fn fresh(control: &Control, person: &Person) -> Result<(), Refusal> {
     let transaction = control.store.read(&Permit::for_system(None, "how fresh a proof must be")).await?;
     let minutes = policy::in_force(&transaction, person.claims.tenant).await?.policy.step_up_min;
     transaction.finish().await?;
@@ -93,7 +94,7 @@ async fn me(State(control): State<Shared>, caller: Caller) -> Answer<Json<MeAnsw
         full_name: row.full_name,
         timezone: row.timezone,
         language: row.language,
-        mfa_enabled: owned.totp,
+        mfa_enabled: owned.any(),
         tenant,
         roles: rights
             .map_or_else(Vec::new, |rights| rights.roles.iter().map(|role| role.to_string()).collect()),
@@ -226,7 +227,7 @@ async fn sign_out(State(control): State<Shared>, caller: Caller) -> Answer<Statu
 #[derive(Debug, Serialize, ToSchema)]
 struct FactorAnswer {
     id: String,
-    /// `totp`.
+    /// `totp`, `security_key` or `passkey`.
     kind: String,
     label: String,
     /// `pending` until its first code was shown, then `active`.
@@ -371,6 +372,9 @@ struct StepUpBody {
     factor: Option<FactorId>,
     #[serde(default)]
     code: Option<String>,
+    /// Of a security key or passkey, for the challenge of `/v1/me/step_up/options`.
+    #[serde(default)]
+    credential: Option<CredentialBody>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -391,13 +395,19 @@ async fn prove_again(
     body: Body<StepUpBody>,
 ) -> Answer<Json<StepUpAnswer>> {
     let person = caller.person()?;
-    let StepUpBody { password, factor, code } = &body.value;
-    let shown = match (password, factor, code) {
-        (Some(password), None, None) => Shown::Password(password),
-        (None, Some(factor), Some(code)) => Shown::Code(*factor, code),
+    let StepUpBody { password, factor, code, credential } = &body.value;
+    let shown = match (password, factor, code, credential) {
+        (Some(password), None, None, None) => Shown::Password(password),
+        (None, Some(factor), Some(code), None) => Shown::Code(*factor, code),
+        (None, None, None, Some(credential)) => Shown::Key(credential),
         _ => {
-            let refusal = Refusal::new(&kind::INVALID, "Send either a password, or a factor with its code.");
-            return Err(refusal.field("", "missing", "`password`, or `factor` and `code`").into());
+            let refusal = Refusal::new(
+                &kind::INVALID,
+                "Send either a password, a factor with its code, or a credential.",
+            );
+            return Err(refusal
+                .field("", "missing", "`password`, or `factor` and `code`, or `credential`")
+                .into());
         }
     };
     let (session, _) = step_up(&control, whose(&caller, &person), shown).await?;

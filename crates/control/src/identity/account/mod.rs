@@ -1,5 +1,6 @@
 //! What a person does with the own account, and what administrators do for people: sessions, factors, passwords, the sign-in policy.
 
+mod keys_api;
 mod me_api;
 mod members;
 mod members_api;
@@ -12,10 +13,13 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::Shared;
 
-pub(super) use own::{Whose, add_factor, change_password, confirm_factor, new_codes, remove_factor};
+pub(super) use own::{
+    Whose, add_factor, add_key, change_password, confirm_factor, key_options, new_codes, remove_factor,
+    step_up_options,
+};
 pub(super) use step_up::{Shown, step_up};
 
 /// The routes of accounts.
 pub fn routes() -> OpenApiRouter<Shared> {
-    me_api::routes().merge(members_api::routes()).merge(policy_api::routes())
+    me_api::routes().merge(keys_api::routes()).merge(members_api::routes()).merge(policy_api::routes())
 }

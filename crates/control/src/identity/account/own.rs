@@ -4,11 +4,11 @@ use rowhouse_domain::access::{Permit, Principal, PrincipalKind};
 use rowhouse_domain::id::{FactorId, OPERATOR_TENANT, RequestId, SessionId, UserId};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::{Change, Transaction};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::Control;
 use crate::identity::accept::{busy, pepper};
-use crate::identity::factor::{self, Enrolment};
+use crate::identity::factor::{self, CredentialBody, Enrolment, KeyKind};
 use crate::identity::queries::{self as people, UserRow};
 use crate::identity::session::end_every;
 use crate::identity::sign_in::{self, policy};
@@ -78,6 +78,52 @@ pub async fn confirm_factor(
     Ok(codes)
 }
 
+fn bound(whose: Whose) -> Vec<u8> {
+    whose.session.0.as_bytes().to_vec()
+}
+
+/// What a browser is asked, to enrol a security key or passkey.
+pub async fn key_options(control: &Control, whose: Whose, kind: KeyKind) -> Result<Value, Refusal> {
+    let transaction = begin(control).await?;
+    let row = own_row(&transaction, whose.user).await?;
+    let options = factor::creation_options(control, &transaction, &row, (&bound(whose), kind)).await?;
+    transaction.commit_telemetry().await?;
+    Ok(options)
+}
+
+/// Enrols it; recovery codes, if the person has none.
+///
+/// # Errors
+/// 401 `identity.code_wrong`; 409 `identity.factor_wrong_state` for one that is enrolled already.
+pub async fn add_key(
+    control: &Control,
+    whose: Whose,
+    kind: KeyKind,
+    (sent, label): (&CredentialBody, &str),
+) -> Result<(FactorId, Vec<String>), Refusal> {
+    let challenge = factor::take_challenge(control, &bound(whose), kind.as_str()).await?;
+    let transaction = begin(control).await?;
+    let owner = (whose.user, kind);
+    let id = factor::register(control, &transaction, owner, (sent, label), challenge.as_deref()).await?;
+    let codes = match factor::owned(&transaction, whose.user).await?.recovery_codes {
+        true => Vec::new(),
+        false => factor::make_codes(control, &transaction, whose.user).await?,
+    };
+    let what = if kind == KeyKind::Passkey { "A passkey was added." } else { "A security key was added." };
+    sign_in::told(control, &transaction, whose.user, what).await?;
+    let change = whose.change("identity.mfa_enabled", "create").on("factor", id);
+    transaction.commit(change.details(json!({ "kind": kind.as_str() }))).await?;
+    Ok((id, codes))
+}
+
+/// What a browser is asked, to show a key once more.
+pub async fn step_up_options(control: &Control, whose: Whose) -> Result<Value, Refusal> {
+    let transaction = begin(control).await?;
+    let options = factor::own_request_options(control, &transaction, whose.user, &bound(whose)).await?;
+    transaction.commit_telemetry().await?;
+    Ok(options)
+}
+
 /// Takes a factor away; the sessions it proved end, but the present one.
 ///
 /// # Errors
@@ -85,23 +131,27 @@ pub async fn confirm_factor(
 pub async fn remove_factor(control: &Control, whose: Whose, id: FactorId) -> Result<(), Refusal> {
     let transaction = begin(control).await?;
     let all = factor::active(&transaction, whose.user).await?;
-    if all.iter().any(|row| row.id == id) && all.len() == 1 {
-        refuse_last(&transaction, whose.user).await?;
-    }
+    let was_active = all.iter().any(|row| row.id == id);
     if !factor::revoke(&transaction, whose.user, id).await? {
         return Err(Refusal::new(&kind::NOT_FOUND, "There is no such factor."));
     }
+    if was_active {
+        refuse_last(&transaction, whose.user).await?;
+    }
     let mut changes =
         end_every(&transaction, whose.user, Some(whose.session), "factor_removed", whose.actor()).await?;
-    sign_in::told(control, &transaction, whose.user, "An authenticator program was taken away.").await?;
+    sign_in::told(control, &transaction, whose.user, "A second factor was taken away.").await?;
     changes.push(whose.change("identity.mfa_disabled", "delete").on("factor", id).details(json!({})));
     transaction.commit_all(changes).await?;
     Ok(())
 }
 
+/// Refuses if what is left is less than a tenant asks for.
 async fn refuse_last(transaction: &Transaction, user: UserId) -> Result<(), Refusal> {
+    let owned = factor::owned(transaction, user).await?;
     for tenant in sign_in::tenants_of(transaction, user).await? {
-        if policy::in_force(transaction, tenant).await?.policy.needed() > 1 {
+        let asked = policy::in_force(transaction, tenant).await?.policy;
+        if asked.needed() > 1 && !owned.enrolled(&asked) {
             return Err(Refusal::new(
                 &kind::LAST_FACTOR,
                 "A tenant that you belong to asks for a second factor.",
@@ -117,8 +167,8 @@ async fn refuse_last(transaction: &Transaction, user: UserId) -> Result<(), Refu
 /// 409 `identity.factor_wrong_state` without a factor that they could stand in for.
 pub async fn new_codes(control: &Control, whose: Whose) -> Result<Vec<String>, Refusal> {
     let transaction = begin(control).await?;
-    if !factor::owned(&transaction, whose.user).await?.totp {
-        return Err(Refusal::new(&kind::FACTOR_WRONG_STATE, "Enrol an authenticator program first."));
+    if !factor::owned(&transaction, whose.user).await?.any() {
+        return Err(Refusal::new(&kind::FACTOR_WRONG_STATE, "Enrol a second factor first."));
     }
     let codes = factor::make_codes(control, &transaction, whose.user).await?;
     sign_in::told(control, &transaction, whose.user, "New recovery codes were made.").await?;

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::TenantId;
-use rowhouse_domain::identity::{ProofKind, SignInPolicy};
+use rowhouse_domain::identity::SignInPolicy;
 use rowhouse_domain::refusal::Refusal;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -63,14 +63,14 @@ pub async fn preview(
     };
     for person in &people {
         let owned = factor::owned(&transaction, person.id).await?;
-        let has = owned.totp || (owned.address && in_force.factors.contains(&ProofKind::EmailCode));
+        let has = owned.meets(&in_force);
         if needs && !has {
             answer.must_enrol += 1;
         }
         if needs && !has && !owned.address && in_force.mfa_grace_days == 0 {
             answer.would_lose_entry.push(person.id.to_string());
         }
-        if !owned.totp && chiefs.iter().any(|own| own.id == person.id) {
+        if !owned.any() && chiefs.iter().any(|own| own.id == person.id) {
             answer.administrators_without_factor += 1;
         }
     }

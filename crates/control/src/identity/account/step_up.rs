@@ -7,7 +7,7 @@ use rowhouse_domain::refusal::{Refusal, kind};
 
 use super::own::{Whose, check_password};
 use crate::Control;
-use crate::identity::factor;
+use crate::identity::factor::{self, CredentialBody, Whom};
 use crate::identity::session::{self, SessionRow};
 use crate::identity::sign_in::{self, policy};
 use crate::identity::token;
@@ -18,6 +18,8 @@ pub enum Shown<'a> {
     Password(&'a str),
     /// A code of an authenticator program.
     Code(FactorId, &'a str),
+    /// The answer of a security key or passkey.
+    Key(&'a CredentialBody),
 }
 
 /// Raises the session; for a browser another cookie, else none.
@@ -33,6 +35,10 @@ pub async fn step_up(
     if let Shown::Password(password) = shown {
         check_password(control, whose.user, password).await?;
     }
+    let challenge = match shown {
+        Shown::Key(_) => factor::take_challenge(control, whose.session.0.as_bytes(), "get").await?,
+        Shown::Password(_) | Shown::Code(..) => None,
+    };
     let transaction = control.store.write(&Permit::for_system(None, "a session that is raised")).await?;
     sign_in::may_guess(control, &transaction, whose.user).await?;
     let session = session::queries::lock(&transaction, whose.session).await?;
@@ -42,7 +48,7 @@ pub async fn step_up(
     let asked = policy::in_force(&transaction, session.tenant).await?.policy;
     let kind = match shown {
         Shown::Password(_) => {
-            if factor::owned(&transaction, whose.user).await?.totp {
+            if factor::owned(&transaction, whose.user).await?.any() {
                 let refusal = Refusal::new(&kind::FACTOR_WRONG_STATE, "You have a second factor: show that.");
                 return Err(refusal);
             }
@@ -57,6 +63,18 @@ pub async fn step_up(
                 return Err(refusal);
             }
             ProofKind::Totp
+        }
+        Shown::Key(sent) => {
+            let whom = Whom::Person(whose.user);
+            match factor::take(control, &transaction, whom, sent, challenge.as_deref()).await? {
+                Ok(proven) => proven.kind,
+                Err(fault) => {
+                    transaction.rollback().await?;
+                    factor::note(control, fault).await?;
+                    sign_in::count_guess(control, whose.user).await?;
+                    return Err(factor::wrong(fault.0));
+                }
+            }
         }
     };
     session.evidence = session.evidence.with(kind, now.as_second());

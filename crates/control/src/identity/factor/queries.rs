@@ -52,13 +52,13 @@ pub async fn active(tx: &Transaction, user: UserId) -> Result<Vec<FactorRow>, St
     Ok(tx.query(sql, &[&user.0]).await?.iter().map(factor).collect())
 }
 
-/// One factor of a person in a state.
+/// One authenticator program of a person in a state.
 pub async fn find(
     tx: &Transaction,
     (user, id): (UserId, FactorId),
     state: &str,
 ) -> Result<Option<FactorRow>, StoreError> {
-    let sql = select!("WHERE user_id = $1 AND factor_id = $2 AND state = $3");
+    let sql = select!("WHERE user_id = $1 AND factor_id = $2 AND state = $3 AND kind = 'totp'");
     Ok(tx.query_opt(sql, &[&user.0, &id.0, &state]).await?.as_ref().map(factor))
 }
 
@@ -89,6 +89,8 @@ pub async fn take_step(
 
 /// Takes a factor away; whether it was there.
 pub async fn revoke(tx: &Transaction, user: UserId, id: FactorId) -> Result<bool, StoreError> {
+    let sql = "DELETE FROM identity.credentials WHERE factor_id IN (SELECT factor_id FROM identity.factors WHERE user_id = $1 AND factor_id = $2)";
+    tx.execute(sql, &[&user.0, &id.0]).await?;
     let sql = "UPDATE identity.factors SET state = 'revoked', sealed = NULL WHERE user_id = $1 AND factor_id = $2 AND state <> 'revoked'";
     Ok(tx.execute(sql, &[&user.0, &id.0]).await? == 1)
 }
@@ -120,10 +122,18 @@ pub async fn codes_left(tx: &Transaction, user: UserId) -> Result<i64, StoreErro
 /// What a person has.
 pub async fn owned(tx: &Transaction, user: UserId) -> Result<Owned, StoreError> {
     let sql = "SELECT EXISTS (SELECT FROM identity.factors f WHERE f.user_id = u.user_id AND f.kind = 'totp' AND f.state = 'active'), \
-               EXISTS (SELECT FROM identity.recovery_codes c WHERE c.user_id = u.user_id), u.email_verified_at IS NOT NULL \
+               EXISTS (SELECT FROM identity.recovery_codes c WHERE c.user_id = u.user_id), u.email_verified_at IS NOT NULL, \
+               EXISTS (SELECT FROM identity.factors f WHERE f.user_id = u.user_id AND f.kind = 'security_key' AND f.state = 'active'), \
+               EXISTS (SELECT FROM identity.factors f WHERE f.user_id = u.user_id AND f.kind = 'passkey' AND f.state = 'active') \
                FROM identity.users u WHERE u.user_id = $1";
     let row = tx.query_opt(sql, &[&user.0]).await?;
-    let owned = row.map(|row| Owned { totp: row.get(0), recovery_codes: row.get(1), address: row.get(2) });
+    let owned = row.map(|row| Owned {
+        totp: row.get(0),
+        recovery_codes: row.get(1),
+        address: row.get(2),
+        security_key: row.get(3),
+        passkey: row.get(4),
+    });
     Ok(owned.unwrap_or_default())
 }
 

@@ -13,7 +13,9 @@ use serde::Deserialize;
 
 use super::guard::{self, Browser};
 use super::render::{self, Page};
+use super::sign_in::{key_kind, key_page};
 use crate::identity::account::{self, Shown, Whose};
+use crate::identity::factor::CredentialBody;
 use crate::identity::session::{self, SessionRow};
 use crate::identity::{factor, form, queries as people};
 use crate::{Control, Shared, tenancy};
@@ -62,7 +64,7 @@ async fn overview(control: &Control, browser: &Browser, own: &SessionRow) -> Res
         .map(|row| {
             Value::from_pairs([
                 ("id", row.id.to_string()),
-                ("kind", "Authenticator".to_owned()),
+                ("kind", kind_of(&row.kind).to_owned()),
                 ("label", row.label.clone()),
                 ("created", day(row.created_at)),
                 ("used", row.last_used_at.map(day).unwrap_or_default()),
@@ -77,6 +79,14 @@ async fn overview(control: &Control, browser: &Browser, own: &SessionRow) -> Res
         .with("factors", factors)
         .with("codes_left", left);
     Ok(page)
+}
+
+fn kind_of(stored: &str) -> &'static str {
+    match stored {
+        "passkey" => "Passkey",
+        "security_key" => "Security key",
+        _ => "Authenticator",
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -95,6 +105,10 @@ struct Sent {
     present: String,
     #[serde(default)]
     password: String,
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    credential: String,
 }
 
 pub async fn change(
@@ -113,7 +127,7 @@ pub async fn change(
     match changed(&control, &browser, &session, whose, &sent).await {
         Ok(response) => response,
         Err(refusal) if refusal.code() == kind::STEP_UP_REQUIRED.code => {
-            step_up_page(&control, &browser, &session).await
+            step_up_page(&control, &browser, &session, whose).await
         }
         Err(refusal) => match overview(&control, &browser, &session).await {
             Ok(page) => page.refused(&refusal).send(&control),
@@ -140,9 +154,11 @@ async fn changed(
         }
         "end" => end(control, session, &sent.session).await?,
         "step_up" => {
-            let shown = match sent.factor.is_empty() {
-                true => Shown::Password(&sent.present),
-                false => Shown::Code(sent.factor.parse().map_err(malformed)?, &sent.code),
+            let key = CredentialBody::parse(&sent.credential);
+            let shown = match (&key, sent.factor.is_empty()) {
+                (Some(key), _) => Shown::Key(key),
+                (None, true) => Shown::Password(&sent.present),
+                (None, false) => Shown::Code(sent.factor.parse().map_err(malformed)?, &sent.code),
             };
             let (_, cookie) = account::step_up(control, whose, shown).await?;
             let mut response = Redirect::to("/account").into_response();
@@ -160,6 +176,19 @@ async fn changed(
                 .with("factor", own.factor.to_string())
                 .with("step", "confirm");
             return Ok(page.with("action", "/account").send(control));
+        }
+        "add_key" => {
+            fresh(control, session)?;
+            let kind = key_kind(&sent.kind);
+            let options = account::key_options(control, whose, kind).await?;
+            return Ok(key_page(browser.form(), ("/account", "key_made"), kind, &options).send(control));
+        }
+        "key_made" => {
+            fresh(control, session)?;
+            let key = CredentialBody::parse(&sent.credential);
+            let key = key.ok_or_else(|| Refusal::new(&kind::INVALID, "The form is not complete."))?;
+            let (_, codes) = account::add_key(control, whose, key_kind(&sent.kind), (&key, "")).await?;
+            return Ok(codes_page(control, browser, codes));
         }
         "confirm" => {
             let codes =
@@ -210,7 +239,7 @@ fn fresh(control: &Control, session: &SessionRow) -> Result<(), Refusal> {
     }
 }
 
-async fn step_up_page(control: &Control, browser: &Browser, session: &SessionRow) -> Response {
+async fn step_up_page(control: &Control, browser: &Browser, session: &SessionRow, whose: Whose) -> Response {
     let page = Page::new("step_up", "Is it still you?", browser.form());
     let page = match overview(control, browser, session).await {
         Ok(_) => page,
@@ -223,7 +252,14 @@ async fn step_up_page(control: &Control, browser: &Browser, session: &SessionRow
     };
     let factors: Vec<Value> = factors
         .iter()
+        .filter(|row| row.kind == "totp")
         .map(|row| Value::from_pairs([("id", row.id.to_string()), ("label", row.label.clone())]))
         .collect();
-    page.with("factors", factors).send(control)
+    let page = page.with("factors", factors);
+    // Who has no key is asked for what they have.
+    let page = match account::step_up_options(control, whose).await {
+        Ok(options) => page.key(("/account", "step_up", ""), "Use a security key or passkey", &options),
+        Err(_) => page,
+    };
+    page.send(control)
 }

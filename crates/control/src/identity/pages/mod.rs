@@ -1,4 +1,4 @@
-//! Pages for people: signing in, their account, links from mail. Plain HTML forms that need no scripts; all decisions are the operations'
+//! Pages for people: signing in, their account, links from mail. Plain HTML forms that need no scripts, but for keys; all decisions are the operations'
 //! that the API uses too.
 //!
 //! A browser's session lives by a cookie that no script reads and no other site sends with a form. Each form carries a token that only
@@ -11,6 +11,7 @@ mod render;
 mod sign_in;
 
 use axum::Router;
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
@@ -21,12 +22,28 @@ use crate::Shared;
 pub fn routes() -> Router<Shared> {
     Router::new()
         .route("/account/style.css", get(style))
+        .route("/account/passkey.js", get(script))
+        .route("/.well-known/passkey-endpoints", get(endpoints))
         .route("/account/sign_in", get(sign_in::form).post(sign_in::send))
         .route("/account/sign_in/next", get(sign_in::next).post(sign_in::step))
         .route("/account", get(account::show).post(account::change))
         .route("/account/reset", get(links::reset_form).post(links::reset))
         .route("/account/unlock", get(links::unlock_form).post(links::unlock))
         .route("/.well-known/change-password", get(|| async { Redirect::to("/account") }))
+}
+
+async fn script() -> impl IntoResponse {
+    let kind = [
+        (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
+        (header::CACHE_CONTROL, "public, max-age=300"),
+    ];
+    (kind, include_str!("passkey.js"))
+}
+
+/// Where password managers send people to add and to remove passkeys.
+async fn endpoints(State(control): State<Shared>) -> impl IntoResponse {
+    let page = format!("{}/account", control.settings.public_url.trim_end_matches('/'));
+    axum::Json(serde_json::json!({ "enroll": page, "manage": page }))
 }
 
 async fn style() -> impl IntoResponse {

@@ -9,9 +9,8 @@ use rowhouse_domain::refusal::Refusal;
 use crate::Control;
 
 const PAGE: &str = include_str!("page.html");
-/// No scripts, no frames, nothing from elsewhere.
-const POLICY: &str =
-    "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+/// No script but our one, no frames, nothing from elsewhere.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// What a page shows.
 #[derive(Debug, Default)]
@@ -33,6 +32,17 @@ impl Page {
         self.values.retain(|(own, _)| *own != name);
         self.values.push((name, value.into()));
         self
+    }
+
+    /// With a form that has the browser ask for a key: where it goes, its step and kind, what its button says, and what is asked.
+    pub fn key(
+        self,
+        (action, step, kind): (&str, &str, &str),
+        label: &str,
+        options: &serde_json::Value,
+    ) -> Self {
+        let page = self.with("key", options.to_string()).with("key_action", action).with("key_step", step);
+        page.with("key_kind", kind).with("key_label", label)
     }
 
     /// With a sentence that is good news.

@@ -12,10 +12,11 @@ use serde::Deserialize;
 
 use super::guard::{self, Browser};
 use super::render::{self, Page};
+use crate::identity::factor::{CredentialBody, KeyKind};
 use crate::identity::form;
 use crate::identity::sign_in::{
-    self as flow, Progress, Source, Told, begin_enrolment, choose_tenant, mail_code, prove_password,
-    show_factor,
+    self as flow, Progress, Source, Told, begin_enrolment, begin_key_enrolment, choose_tenant, enrol_key,
+    mail_code, prove_password, show_factor, show_key,
 };
 use crate::{Control, Shared};
 
@@ -39,10 +40,30 @@ struct Entered {
     trust: String,
 }
 
-fn first(browser: &Browser, identifier: &str, tenant: &str) -> Page {
+/// Where the steps after the first go.
+const NEXT: &str = "/account/sign_in/next";
+
+/// The first page. It carries a sign-in that a passkey may begin, of which nothing is stored.
+async fn first(
+    control: &Control,
+    told: &Told<'_>,
+    browser: &Browser,
+    identifier: &str,
+    tenant: &str,
+) -> Page {
     let page =
         Page::new("sign_in", "Sign in", browser.form()).with("identifier", identifier).with("tenant", tenant);
-    with_form(page, browser)
+    let page = with_form(page, browser);
+    let wanted = Some(tenant).filter(|tenant| !tenant.is_empty());
+    let Ok(started) = flow::start(control, "", wanted) else { return page };
+    let told = Told { flow: &started.flow, ..*told };
+    match flow::key_options(control, &told).await {
+        Ok(options) => {
+            let page = page.key((NEXT, "key", ""), "Sign in with a passkey", &options);
+            page.cookie(guard::flow_cookie(&started.flow))
+        }
+        Err(_) => page,
+    }
 }
 
 fn with_form(page: Page, browser: &Browser) -> Page {
@@ -52,10 +73,17 @@ fn with_form(page: Page, browser: &Browser) -> Page {
     }
 }
 
-pub async fn form(State(control): State<Shared>, browser: Browser, Query(asked): Query<Asked>) -> Response {
+pub async fn form(
+    State(control): State<Shared>,
+    Extension(request_id): Extension<RequestId>,
+    browser: Browser,
+    source: Source,
+    Query(asked): Query<Asked>,
+) -> Response {
+    let told = Told { flow: "", source: &source, by_cookie: true, trust_device: false, request_id };
     match browser.signed_in(&control).await {
         Ok(Some(_)) => Redirect::to("/account").into_response(),
-        _ => first(&browser, "", &asked.tenant).send(&control),
+        _ => first(&control, &told, &browser, "", &asked.tenant).await.send(&control),
     }
 }
 
@@ -68,9 +96,15 @@ pub async fn send(
 ) -> Response {
     let entered = form::read::<Entered>(&body).unwrap_or_default();
     match begin(&control, &browser, &source, request_id, &entered).await {
-        Ok((text, progress)) => answer(&control, &browser, &text, progress),
+        Ok((text, progress)) => {
+            let told =
+                Told { flow: &text, source: &source, by_cookie: true, trust_device: false, request_id };
+            answer(&control, &browser, &told, progress).await
+        }
         Err(refusal) => {
-            first(&browser, &entered.identifier, &entered.tenant).refused(&refusal).send(&control)
+            let told = Told { flow: "", source: &source, by_cookie: true, trust_device: false, request_id };
+            let page = first(&control, &told, &browser, &entered.identifier, &entered.tenant).await;
+            page.refused(&refusal).send(&control)
         }
     }
 }
@@ -97,8 +131,8 @@ async fn begin(
 }
 
 /// Where it stands, as a page. What is under way is kept in a cookie, so that nobody can hand somebody else a sign-in.
-fn answer(control: &Control, browser: &Browser, text: &str, progress: Progress) -> Response {
-    let form = browser.form();
+async fn answer(control: &Control, browser: &Browser, told: &Told<'_>, progress: Progress) -> Response {
+    let (form, text) = (browser.form(), told.flow);
     match progress {
         Progress::Done(done) => {
             let mut cookies = vec![guard::session_cookie(&done.begun.secret), guard::no_flow()];
@@ -113,8 +147,10 @@ fn answer(control: &Control, browser: &Browser, text: &str, progress: Progress) 
         }
         Progress::Show(offers) => {
             let mails = offers.iter().any(|offer| offer.kind == ProofKind::EmailCode);
+            let keys = offers.iter().any(|offer| offer.kind == ProofKind::SecurityKey);
             let factors: Vec<Value> = offers
                 .iter()
+                .filter(|offer| offer.kind != ProofKind::SecurityKey)
                 .map(|offer| {
                     let factor =
                         offer.factor.map_or_else(|| offer.kind.as_str().to_owned(), |id| id.to_string());
@@ -123,10 +159,16 @@ fn answer(control: &Control, browser: &Browser, text: &str, progress: Progress) 
                 .collect();
             let page =
                 Page::new("factor", "One more thing", form).with("factors", factors).with("mails", mails);
+            let page = match keys {
+                true => with_key(control, told, page).await,
+                false => page,
+            };
             page.cookie(guard::flow_cookie(text)).send(control)
         }
-        Progress::Enrol => {
-            Page::new("begin_enrol", "A second factor", form).cookie(guard::flow_cookie(text)).send(control)
+        Progress::Enrol(kinds) => {
+            let kinds: Vec<&str> = kinds.into_iter().map(ProofKind::as_str).collect();
+            let page = Page::new("begin_enrol", "A second factor", form).with("kinds", kinds);
+            page.cookie(guard::flow_cookie(text)).send(control)
         }
         Progress::Choose(choices) => {
             let tenants: Vec<Value> = choices
@@ -145,6 +187,14 @@ fn answer(control: &Control, browser: &Browser, text: &str, progress: Progress) 
     }
 }
 
+/// With what a browser is asked for one of the person's keys.
+async fn with_key(control: &Control, told: &Told<'_>, page: Page) -> Page {
+    match flow::key_options(control, told).await {
+        Ok(options) => page.key((NEXT, "key", ""), "Use a security key or passkey", &options),
+        Err(_) => page,
+    }
+}
+
 #[derive(Default, Deserialize)]
 struct Step {
     #[serde(default)]
@@ -159,6 +209,10 @@ struct Step {
     tenant: String,
     #[serde(default)]
     trust: String,
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    credential: String,
 }
 
 /// A page that was loaded again in the middle begins anew.
@@ -179,7 +233,13 @@ pub async fn step(
         Told { flow: &text, source: &source, by_cookie: true, trust_device: sent.trust == "yes", request_id };
     match taken(&control, &browser, &told, &sent).await {
         Ok(response) => response,
-        Err(refusal) if refusal.status() == 410 => first(&browser, "", "").refused(&refusal).send(&control),
+        Err(refusal) if refusal.status() == 410 || refusal.code() == kind::CREDENTIALS_WRONG.code => {
+            first(&control, &told, &browser, "", "").await.refused(&refusal).send(&control)
+        }
+        Err(refusal) if matches!(sent.step.as_str(), "key" | "enrol_key" | "key_made") => {
+            let page = Page::new("factor", "One more thing", browser.form());
+            with_key(&control, &told, page).await.refused(&refusal).send(&control)
+        }
         Err(refusal) => {
             let factor = Value::from_pairs([
                 ("factor", sent.factor.clone()),
@@ -201,6 +261,13 @@ async fn taken(
     let form = browser.form();
     let progress = match sent.step.as_str() {
         "factor" => show_factor(control, told, &sent.factor, &sent.code).await?,
+        "key" => show_key(control, told, &credential(sent)?).await?,
+        "enrol_key" => {
+            let kind = key_kind(&sent.kind);
+            let options = begin_key_enrolment(control, told, kind).await?;
+            return Ok(key_page(form, (NEXT, "key_made"), kind, &options).send(control));
+        }
+        "key_made" => enrol_key(control, told, (key_kind(&sent.kind), &credential(sent)?)).await?,
         "tenant" => {
             let wrong = |_| Refusal::new(&kind::INVALID, "Choose one of the tenants.");
             choose_tenant(control, told, sent.tenant.parse().map_err(wrong)?).await?
@@ -222,5 +289,34 @@ async fn taken(
         }
         _ => return Err(Refusal::new(&kind::INVALID, "The form is not complete.")),
     };
-    Ok(answer(control, browser, told.flow, progress))
+    Ok(answer(control, browser, told, progress).await)
+}
+
+fn credential(sent: &Step) -> Result<CredentialBody, Refusal> {
+    CredentialBody::parse(&sent.credential)
+        .ok_or_else(|| Refusal::new(&kind::INVALID, "The form is not complete."))
+}
+
+/// Which kind a form means.
+pub fn key_kind(text: &str) -> KeyKind {
+    if text == "security_key" { KeyKind::SecurityKey } else { KeyKind::Passkey }
+}
+
+/// The page that has the browser make a key.
+pub fn key_page(
+    form: &str,
+    (action, step): (&str, &str),
+    kind: KeyKind,
+    options: &serde_json::Value,
+) -> Page {
+    let (title, told) = match kind {
+        KeyKind::Passkey => {
+            ("A passkey", "Your browser asks for fingerprint, face or PIN, and keeps the passkey.")
+        }
+        KeyKind::SecurityKey => {
+            ("A security key", "Have your key at hand. Your browser asks you to touch it.")
+        }
+    };
+    let page = Page::new("key", title, form).with("told", told);
+    page.key((action, step, kind.as_str()), "Go on", options)
 }

@@ -12,6 +12,7 @@ use sha2::Sha256;
 
 use super::queries::{self, SessionRow};
 use crate::Control;
+use crate::identity::client;
 
 /// The keys of this installation, as the running transaction knows their generation. The transaction must see the platform.
 pub async fn ring(control: &Control, transaction: &Transaction) -> Result<TokenRing, StoreError> {
@@ -32,7 +33,7 @@ pub async fn token_keys(control: &Control, transaction: &Transaction) -> Result<
     Ok(TokenKeys { issuer: control.settings.public_url.clone(), keys })
 }
 
-/// Sessions that ended while a token of theirs may still be good.
+/// Sessions that ended, and secrets of machines that were revoked, while a token of theirs may still be good.
 ///
 /// # Errors
 /// If the database fails.
@@ -42,7 +43,9 @@ pub async fn load_ended_sessions(
     now: Timestamp,
 ) -> Result<Vec<(TenantId, SessionId)>, StoreError> {
     let kept = SignedDuration::from_secs(TOKEN_LIFETIME_MAX_S + 2 * TOKEN_LEEWAY_S);
-    queries::ended_since(transaction, tenant, now - kept).await
+    let mut ended = queries::ended_since(transaction, tenant, now - kept).await?;
+    ended.extend(client::revoked_since(transaction, tenant, now - kept).await?);
+    Ok(ended)
 }
 
 /// A new access token of a session, and how many seconds it is good for.

@@ -255,6 +255,7 @@ pub async fn sweep(tx: &Transaction, before: Timestamp, now: Timestamp) -> Resul
         ),
         ("DELETE FROM identity.flows WHERE expires_at < $1", now),
         ("DELETE FROM identity.links WHERE expires_at < $1", now),
+        ("DELETE FROM identity.challenges WHERE expires_at < $1", now),
         ("DELETE FROM identity.devices WHERE expires_at < $1", now),
         (
             "DELETE FROM identity.throttles WHERE changed_at < $1 AND consecutive < 100 AND (locked_until IS NULL OR locked_until < $1)",

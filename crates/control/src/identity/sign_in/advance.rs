@@ -68,7 +68,7 @@ pub async fn advance(
         }
         Next::Enrol => {
             wait(transaction, &flow, left.changes).await?;
-            Ok(Progress::Enrol)
+            Ok(Progress::Enrol(in_force.policy.enrollable()))
         }
     }
 }
@@ -151,7 +151,8 @@ async fn offers(transaction: &Transaction, user: UserId, kinds: &[ProofKind]) ->
     for kind in kinds {
         match kind {
             ProofKind::Totp => {
-                let own = factor::active(transaction, user).await?.into_iter();
+                let own =
+                    factor::active(transaction, user).await?.into_iter().filter(|row| row.kind == "totp");
                 all.extend(own.map(|row| Offer { kind: *kind, factor: Some(row.id), label: row.label }));
             }
             ProofKind::EmailCode => {
@@ -160,7 +161,10 @@ async fn offers(transaction: &Transaction, user: UserId, kinds: &[ProofKind]) ->
             ProofKind::RecoveryCode => {
                 all.push(Offer { kind: *kind, factor: None, label: "A recovery code".into() })
             }
-            ProofKind::Password => {}
+            ProofKind::SecurityKey => {
+                all.push(Offer { kind: *kind, factor: None, label: "A security key or passkey".into() })
+            }
+            ProofKind::Password | ProofKind::Passkey => {}
         }
     }
     Ok(all)

@@ -1,9 +1,11 @@
 //! Signing in over HTTP, and the token endpoint.
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use rowhouse_domain::id::RequestId;
 use rowhouse_domain::refusal::{Refusal, kind};
@@ -20,6 +22,7 @@ use super::wire::{EnrolmentAnswer, StepAnswer, TokensAnswer};
 use super::{flow, locked, mail_code, reset};
 use crate::Shared;
 use crate::api::{Answer, Body};
+use crate::identity::client::{Client, client_token};
 use crate::identity::form;
 use crate::identity::session;
 
@@ -31,6 +34,7 @@ pub fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(factor))
         .routes(routes!(code))
         .routes(routes!(enrol))
+        .merge(super::passkey_api::routes())
         .routes(routes!(tenant))
         .routes(routes!(forgotten))
         .routes(routes!(set_password))
@@ -43,7 +47,8 @@ pub fn routes() -> OpenApiRouter<Shared> {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct StartBody {
-    /// An e-mail address.
+    /// An e-mail address. Without one a passkey tells who it is.
+    #[serde(default)]
     identifier: String,
     /// Id or code. Without it the person's only tenant, or they are asked.
     #[serde(default)]
@@ -55,7 +60,7 @@ struct StartAnswer {
     /// Part of the paths of the next steps. Whoever has it can go on with this sign-in.
     flow: String,
     expires_at: String,
-    /// `password`.
+    /// `password` (of who is named) and `passkey`.
     offer: Vec<&'static str>,
 }
 
@@ -67,7 +72,7 @@ async fn start(State(control): State<Shared>, body: Body<StartBody>) -> Answer<J
     Ok(Json(StartAnswer {
         flow: started.flow,
         expires_at: started.until.to_string(),
-        offer: vec!["password"],
+        offer: if body.value.identifier.is_empty() { vec!["passkey"] } else { vec!["password", "passkey"] },
     }))
 }
 
@@ -232,23 +237,37 @@ async fn unlock(
 
 #[derive(Default, Deserialize, ToSchema)]
 struct TokenForm {
-    /// `refresh_token`.
+    /// `refresh_token` or `client_credentials`.
     #[serde(default)]
     grant_type: String,
     #[serde(default)]
     refresh_token: String,
+    /// A service account's id, where it is not sent as `Authorization: Basic`.
+    #[serde(default)]
+    client_id: Option<String>,
+    #[serde(default)]
+    client_secret: Option<String>,
+    /// None is known.
+    #[serde(default)]
+    scope: String,
 }
 
-/// New tokens for a refresh token (RFC 6749 §6). Each is good once; one that comes again ends its session.
+/// New tokens for a refresh token (RFC 6749 §6; each is good once, one that comes again ends its session), or an access token for a
+/// service account's secret (§4.4), sent as `Authorization: Basic` or in the form.
 #[utoipa::path(post, path = "/oauth2/token", operation_id = "identity.refresh_token", tag = "identity",
     request_body(content = TokenForm, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, body = TokensAnswer)))]
 async fn token(
     State(control): State<Shared>,
     Extension(request_id): Extension<RequestId>,
+    source: Source,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Answer<Response> {
     let form = form::read::<TokenForm>(&body).ok_or_else(malformed)?;
+    if form.grant_type == "client_credentials" {
+        return machine(&control, &source, &headers, form).await;
+    }
     if form.grant_type != "refresh_token" {
         return Ok(oauth_error("unsupported_grant_type"));
     }
@@ -257,6 +276,61 @@ async fn token(
         Err(refusal) if refusal.status() == 401 => Ok(oauth_error("invalid_grant")),
         Err(refusal) => Err(refusal.into()),
     }
+}
+
+#[derive(Serialize)]
+struct MachineAnswer {
+    access_token: String,
+    token_type: &'static str,
+    expires_in: i64,
+}
+
+async fn machine(
+    control: &crate::Control,
+    source: &Source,
+    headers: &HeaderMap,
+    form: TokenForm,
+) -> Answer<Response> {
+    if !form.scope.is_empty() {
+        return Ok(oauth_error("invalid_scope"));
+    }
+    let in_form = form.client_secret.is_some();
+    let client = match (basic(headers), in_form) {
+        (Some(_), true) => return Ok(oauth_error("invalid_request")),
+        (Some(basic), false) => basic,
+        (None, _) => form.client_id.zip(form.client_secret).map(|(id, secret)| Client { id, secret }),
+    };
+    control.sign_in_sources.admit(
+        source,
+        client.as_ref().map_or("", |client| &client.id),
+        control.clock().now_us(),
+    )?;
+    let token = match &client {
+        Some(client) => client_token(control, client).await?,
+        None => None,
+    };
+    let Some((access_token, expires_in)) = token else {
+        control.sign_in_sources.failed(source);
+        let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"rowhouse\"")];
+        let body = Json(json!({ "error": "invalid_client" }));
+        return Ok((StatusCode::UNAUTHORIZED, challenge, body).into_response());
+    };
+    let stored = [(header::CACHE_CONTROL, "no-store")];
+    Ok((stored, Json(MachineAnswer { access_token, token_type: "Bearer", expires_in })).into_response())
+}
+
+/// The client of `Authorization: Basic` (RFC 6749 §2.3.1): none inside if it cannot be read, none at all without the header.
+fn basic(headers: &HeaderMap) -> Option<Option<Client>> {
+    let mut all = headers.get_all(header::AUTHORIZATION).iter();
+    let value = all.next()?;
+    let read = || {
+        let (scheme, text) = value.to_str().ok()?.split_once(' ')?;
+        let bytes = STANDARD.decode(text.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+        let text = String::from_utf8(bytes).ok()?;
+        let (id, secret) = text.split_once(':')?;
+        Some(Client { id: id.to_owned(), secret: secret.to_owned() })
+    };
+    Some(read().filter(|_| all.next().is_none()))
 }
 
 /// As RFC 6749 §5.2 has it, for clients that nobody here wrote.

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use rowhouse_domain::access::{Permit, Principal, PrincipalKind};
 use rowhouse_domain::id::{FactorId, OPERATOR_TENANT, TenantId, UserId};
-use rowhouse_domain::identity::ProofKind;
+use rowhouse_domain::identity::{Next, ProofKind, next};
 use rowhouse_domain::messages::template;
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::{Change, Transaction};
@@ -94,7 +94,7 @@ async fn take(
                 true => {
                     factor::confirm(control, transaction, (user, id), code).await?;
                     left.recovery_codes = factor::make_codes(control, transaction, user).await?;
-                    left.changes.push(enrolled(user, id));
+                    left.changes.push(enrolled(user, id, "totp"));
                 }
                 false => {
                     factor::take_code(
@@ -114,12 +114,12 @@ async fn take(
 }
 
 /// The event of a factor that is in use from now on.
-pub fn enrolled(user: UserId, factor: FactorId) -> Change {
+pub fn enrolled(user: UserId, factor: FactorId, kind: &str) -> Change {
     let actor = Principal { kind: PrincipalKind::User, id: user.0 };
     Change::new(OPERATOR_TENANT, "identity.mfa_enabled", "create", actor)
         .on("user", user)
         .on("factor", factor)
-        .details(json!({ "kind": "totp" }))
+        .details(json!({ "kind": kind }))
 }
 
 async fn around(transaction: &Transaction, flow: &FlowRow) -> Result<i64, Refusal> {
@@ -155,7 +155,7 @@ pub async fn may_guess(control: &Control, transaction: &Transaction, user: UserI
 }
 
 /// Counts a wrong code, on the sign-in and on the person.
-async fn guessed(control: &Control, told: &Told<'_>) -> Result<(), Refusal> {
+pub async fn guessed(control: &Control, told: &Told<'_>) -> Result<(), Refusal> {
     let transaction = control.store.write(&Permit::for_system(None, "a code that was wrong")).await?;
     let mut flow = under_way(control, &transaction, told.flow).await?;
     flow.guesses += 1;
@@ -202,19 +202,30 @@ fn guesses_key(control: &Control, user: UserId) -> Vec<u8> {
 pub async fn begin_enrolment(control: &Control, told: &Told<'_>) -> Result<Enrolment, Refusal> {
     let transaction = control.store.write(&Permit::for_system(None, "a factor that is enrolled")).await?;
     let flow = under_way(control, &transaction, told.flow).await?;
-    let owned = factor::owned(&transaction, flow.user).await?;
-    let tenant = flow.wanted.ok_or_else(not_asked)?;
-    let in_force = policy::in_force(&transaction, tenant).await?;
-    let in_grace = in_force.in_grace(&transaction, tenant, flow.user, control.clock().now()).await?;
-    let follows = rowhouse_domain::identity::next(&in_force.policy, owned, &flow.evidence, in_grace);
-    if follows != rowhouse_domain::identity::Next::Enrol {
-        return Err(not_asked());
-    }
+    asks_for(control, &transaction, &flow, ProofKind::Totp).await?;
     let account =
         people::find_user(&transaction, flow.user).await?.and_then(|row| row.email).unwrap_or_default();
     let enrolment = factor::enrol(control, &transaction, (flow.user, &account), "").await?;
     transaction.commit_telemetry().await?;
     Ok(enrolment)
+}
+
+/// Refuses the enrolment of a factor that the sign-in does not ask for.
+pub async fn asks_for(
+    control: &Control,
+    transaction: &Transaction,
+    flow: &FlowRow,
+    kind: ProofKind,
+) -> Result<(), Refusal> {
+    let owned = factor::owned(transaction, flow.user).await?;
+    let tenant = flow.wanted.ok_or_else(not_asked)?;
+    let in_force = policy::in_force(transaction, tenant).await?;
+    let in_grace = in_force.in_grace(transaction, tenant, flow.user, control.clock().now()).await?;
+    let follows = next(&in_force.policy, owned, &flow.evidence, in_grace);
+    match follows == Next::Enrol && in_force.policy.enrollable().contains(&kind) {
+        true => Ok(()),
+        false => Err(not_asked()),
+    }
 }
 
 /// Says which tenant is meant.

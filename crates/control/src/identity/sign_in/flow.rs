@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use rowhouse_domain::id::TenantId;
+use rowhouse_domain::identity::webauthn::CHALLENGE_LIFE_S;
 use rowhouse_domain::refusal::{Refusal, kind};
 use serde::{Deserialize, Serialize};
 
@@ -37,12 +38,12 @@ pub struct Started {
     pub until: Timestamp,
 }
 
-/// Begins one, for a name and perhaps a tenant by id or code. The same answer for everybody.
+/// Begins one, for a name (none, if a passkey is to tell) and perhaps a tenant by id or code. The same answer for everybody.
 ///
 /// # Errors
 /// 422 for a name that is too long.
 pub fn start(control: &Control, name: &str, tenant: Option<&str>) -> Result<Started, Refusal> {
-    if name.is_empty() || name.len() > NAME_MAX {
+    if name.len() > NAME_MAX {
         let refusal = Refusal::new(&kind::INVALID, "The name is not well-formed.");
         return Err(refusal.field("/identifier", "malformed", "an e-mail address of at most 320 bytes"));
     }
@@ -72,6 +73,13 @@ pub fn open(control: &Control, flow: &str) -> Result<Opened, Refusal> {
     let plain = Seal::new(&control.settings.sealing_key, PURPOSE).open(&[], &sealed).map_err(|_| over())?;
     let opened: Opened = serde_json::from_slice(&plain).map_err(|_| over())?;
     if opened.until <= control.clock().now() { Err(over()) } else { Ok(opened) }
+}
+
+/// The challenge that a passkey answers to begin it: nothing is stored for it, and who does not have the sign-in's text does not know it.
+/// None once it is older than challenges may be.
+pub fn challenge(control: &Control, flow: &str, opened: &Opened) -> Option<Vec<u8>> {
+    let until = opened.until - LIFE + SignedDuration::from_secs(CHALLENGE_LIFE_S);
+    (control.clock().now() < until).then(|| token::digest(control, "flow/passkey", flow))
 }
 
 /// The hash that its row is found by.

@@ -30,8 +30,8 @@ pub enum Progress {
     Done(Box<Done>),
     /// One of these is asked for.
     Show(Vec<Offer>),
-    /// A second factor is to be enrolled first.
-    Enrol,
+    /// One of these is to be enrolled first.
+    Enrol(Vec<ProofKind>),
     /// Into which tenant?
     Choose(Vec<Choice>),
 }

@@ -50,6 +50,30 @@ pub async fn put(
     .map(drop)
 }
 
+/// Stores one that begins with a passkey; whether it was not there, for each text begins one sign-in.
+pub async fn put_first(
+    tx: &Transaction,
+    flow: &FlowRow,
+    (ip, agent): (&str, &str),
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let sql = "INSERT INTO identity.flows (digest, user_id, wanted_tenant, state, evidence, throttle, ip, agent, created_at, expires_at) \
+               VALUES ($1, $2, $3, 'open', $4, $5, $6, $7, $8, $9) ON CONFLICT ON CONSTRAINT flows_pkey DO NOTHING";
+    let wanted = flow.wanted.map(|tenant| tenant.0);
+    let values: &[&(dyn tokio_postgres::types::ToSql + Sync)] = &[
+        &flow.digest,
+        &flow.user.0,
+        &wanted,
+        &Json(&flow.evidence),
+        &flow.throttle,
+        &ip,
+        &agent,
+        &now,
+        &flow.expires_at,
+    ];
+    Ok(tx.execute(sql, values).await? == 1)
+}
+
 /// One that is under way, held against others.
 pub async fn lock(tx: &Transaction, digest: &[u8], now: Timestamp) -> Result<Option<FlowRow>, StoreError> {
     let sql = "SELECT user_id, wanted_tenant, evidence, guesses, code_digest, code_until, throttle, expires_at \
@@ -81,6 +105,11 @@ pub async fn update(tx: &Transaction, flow: &FlowRow) -> Result<(), StoreError> 
 /// It is done: its text begins nothing any more.
 pub async fn close(tx: &Transaction, digest: &[u8]) -> Result<(), StoreError> {
     tx.execute("UPDATE identity.flows SET state = 'done' WHERE digest = $1", &[&digest]).await.map(drop)
+}
+
+/// Whether it has had its first proof.
+pub async fn is_begun(tx: &Transaction, digest: &[u8]) -> Result<bool, StoreError> {
+    Ok(tx.query_opt("SELECT 1 FROM identity.flows WHERE digest = $1", &[&digest]).await?.is_some())
 }
 
 /// Whether it was done before.

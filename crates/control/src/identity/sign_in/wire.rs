@@ -1,5 +1,6 @@
 //! A sign-in as it is told over HTTP.
 
+use rowhouse_domain::identity::ProofKind;
 use rowhouse_domain::identity::token::Subject;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -39,7 +40,7 @@ impl TokensAnswer {
 pub struct FactorOffer {
     /// What to send as `factor`.
     factor: String,
-    /// `totp`, `email_code` or `recovery_code`.
+    /// `totp`, `email_code`, `recovery_code`, or `security_key`, which is shown by `/passkey`.
     kind: &'static str,
     label: String,
 }
@@ -62,7 +63,7 @@ pub enum StepAnswer {
         user: String,
         tenant: String,
         tenant_code: String,
-        /// How strongly proven: 1 or 2.
+        /// How strongly proven: 1, 2 or 3.
         assurance: i16,
         #[serde(flatten)]
         tokens: Option<TokensAnswer>,
@@ -88,7 +89,9 @@ impl From<Progress> for StepAnswer {
             Progress::Show(offers) => {
                 StepAnswer::SecondFactor { factors: offers.iter().map(offer).collect() }
             }
-            Progress::Enrol => StepAnswer::Enrol { allowed: vec!["totp"] },
+            Progress::Enrol(kinds) => {
+                StepAnswer::Enrol { allowed: kinds.into_iter().map(ProofKind::as_str).collect() }
+            }
             Progress::Choose(choices) => StepAnswer::ChooseTenant {
                 tenants: choices
                     .into_iter()

@@ -1,0 +1,265 @@
+"""Security keys and passkeys in a real browser: Chromium with a virtual authenticator (CDP `WebAuthn`), against a server of our own.
+
+A person is invited, signs in with a password, adds a passkey on the account page, signs out, signs in with the passkey alone, is not let in
+with an authenticator that verifies nobody, is refused with
+a copy whose counter is behind, and shows the passkey as a second factor behind the password. Standard
+library only; the browser is spoken to over a pipe. Usage: browser.py ROWHOUSE_BINARY CHROMIUM
+"""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+PATIENCE_S = 120
+PASSWORD = "correct horse battery staple"
+MAIL = "ana@acme.example"
+
+
+def free_port():
+    with socket.socket() as own:
+        own.bind(("127.0.0.1", 0))
+        return own.getsockname()[1]
+
+
+def until(what, look):
+    """The first true answer of `look`."""
+    ends = time.monotonic() + PATIENCE_S
+    while time.monotonic() < ends:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.1)
+    raise SystemExit(f"not seen in {PATIENCE_S} s: {what}")
+
+
+class Server:
+    def __init__(self, binary, home):
+        self.home = home
+        gateway, self.port, admin = free_port(), free_port(), free_port()
+        self.url = f"http://localhost:{self.port}"
+        listen = {"GATEWAY": gateway, "CONTROL": self.port, "ADMIN": admin}
+        environment = dict(os.environ, ROWHOUSE_SERVER__DATA_DIR=home, ROWHOUSE_SERVER__PUBLIC_URL=self.url)
+        for name, port in listen.items():
+            environment[f"ROWHOUSE_SERVER__{name}_LISTEN"] = f"127.0.0.1:{port}"
+        log = open(os.path.join(home, "rowhouse.log"), "ab")
+        self.process = subprocess.Popen([binary, "serve"], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        until("the server is ready", lambda: self.status(f"http://127.0.0.1:{admin}/health/ready") == 200)
+        with open(os.path.join(home, "secrets/operator.key")) as file:
+            self.operator = file.read().strip()
+
+    @staticmethod
+    def status(url):
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return answer.status
+        except OSError:
+            return None
+
+    def call(self, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"authorization": f"Bearer {self.operator}", "content-type": "application/json"}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data=data, headers=headers)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+
+    def mailed_link(self):
+        folder = os.path.join(self.home, "messages")
+        for name in os.listdir(folder) if os.path.isdir(folder) else []:
+            with open(os.path.join(folder, name), errors="replace") as file:
+                text = file.read().replace("=\n", "").replace("=\r\n", "").replace("=3D", "=")
+            found = re.search(r"token=([0-9a-f]{64})", text)
+            if f"To: {MAIL}" in text and found:
+                return found.group(1)
+        return None
+
+
+class Browser:
+    """One page of Chromium."""
+
+    def __init__(self, binary, home):
+        to_browser, from_us = os.pipe()
+        to_us, from_browser = os.pipe()
+        flags = [
+            "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--no-first-run",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            "--remote-debugging-pipe", f"--user-data-dir={home}", "about:blank",
+        ]
+        words = " ".join([f"exec {binary}", *flags, f"3<&{to_browser}", f"4>&{from_browser}"])
+        self.process = subprocess.Popen(
+            ["bash", "-c", words], pass_fds=(to_browser, from_browser), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )
+        os.close(to_browser)
+        os.close(from_browser)
+        self.out, self.into, self.kept, self.number = to_us, from_us, b"", 0
+        os.set_blocking(self.out, False)
+        target = self.send("Target.createTarget", {"url": "about:blank"}, None)["targetId"]
+        attached = self.send("Target.attachToTarget", {"targetId": target, "flatten": True}, None)
+        self.session = attached["sessionId"]
+        for domain in ["Page", "Runtime", "WebAuthn"]:
+            self.send(f"{domain}.enable", {})
+
+    def send(self, method, parameters, session=""):
+        self.number += 1
+        message = {"id": self.number, "method": method, "params": parameters}
+        if session is not None:
+            message["sessionId"] = self.session
+        os.write(self.into, json.dumps(message).encode() + b"\0")
+        number = self.number
+
+        def answered():
+            try:
+                self.kept += os.read(self.out, 1 << 20)
+            except BlockingIOError:
+                pass
+            while b"\0" in self.kept:
+                one, self.kept = self.kept.split(b"\0", 1)
+                told = json.loads(one)
+                if told.get("id") == number:
+                    return told
+            return None
+
+        told = until(method, answered)
+        if "error" in told:
+            raise RuntimeError(f"{method}: {told['error']}")
+        return told.get("result") or {"ok": True}
+
+    def run(self, script):
+        try:
+            told = self.send("Runtime.evaluate", {"expression": script, "returnByValue": True, "awaitPromise": True})
+        except RuntimeError:
+            return None  # The page went away meanwhile.
+        return told.get("result", {}).get("value")
+
+    def open(self, url):
+        self.send("Page.navigate", {"url": url})
+        self.sees("the page is whole", "document.readyState === 'complete'")
+
+    def sees(self, what, script):
+        return until(what, lambda: self.run(script))
+
+    def authenticator(self, verifies, resident=True):
+        options = {
+            "protocol": "ctap2", "transport": "internal" if resident else "usb", "hasResidentKey": resident,
+            "hasUserVerification": verifies, "isUserVerified": verifies, "automaticPresenceSimulation": True,
+        }
+        return self.send("WebAuthn.addVirtualAuthenticator", {"options": options})["authenticatorId"]
+
+    def submit(self, form, **fields):
+        """Fills a form and presses its button."""
+        for name, value in fields.items():
+            self.run(f"document.querySelector({json.dumps(form)}).elements[{json.dumps(name)}].value = {json.dumps(value)}")
+        self.run(f"document.querySelector({json.dumps(form)}).querySelector('button').click(), true")
+
+
+def has(text):
+    return f"document.body && document.body.innerText.includes({json.dumps(text)})"
+
+
+SIGN_IN = "form[action='/account/sign_in']"
+KEY = "form[data-key]"
+
+
+def step(name):
+    return f"form:has(input[name=step][value={name}])"
+
+
+def told(what):
+    print(f"ok  {what}", flush=True)
+
+
+def by_password(browser, url):
+    browser.open(f"{url}/account/sign_in")
+    browser.submit(SIGN_IN, identifier=MAIL, password=PASSWORD)
+
+
+def sign_out(browser):
+    browser.submit(step("sign_out"))
+    browser.sees("signed out", has("Sign in with a passkey"))
+
+
+def story(server, browser):
+    server.call("/v1/tenants", {"code": "acme", "company_name": "Acme", "tier": "basic", "isolation": "shared"})
+    until("the tenant is served", lambda: server.call("/v1/tenants/acme")["status"] == "active")
+    server.call("/v1/invitations?tenant=acme", {"email": MAIL, "roles": ["user"]})
+    token = until("the invitation is mailed", server.mailed_link)
+    accept = {"token": token, "full_name": "Ana <b>Ito</b>", "password": PASSWORD}
+    server.call("/v1/invitations/accept", accept)
+    url = server.url
+
+    by_password(browser, url)
+    browser.sees("the account page", has("Add a passkey"))
+    told("signs in with a password")
+
+    passkeys = browser.authenticator(verifies=True)
+    browser.submit(f"{step('add_key')}:has(input[value=passkey])")
+    browser.sees("the page that makes a passkey", has("Your browser asks for fingerprint"))
+    browser.submit(KEY)
+    browser.sees("recovery codes", has("Keep these recovery codes"))
+    browser.open(f"{url}/account")
+    browser.sees("the passkey is listed", has("Passkey"))
+    kept = browser.send("WebAuthn.getCredentials", {"authenticatorId": passkeys})["credentials"]
+    assert [one["rpId"] for one in kept] == ["localhost"], kept
+    told("adds a passkey, which the authenticator keeps for our host")
+
+    sign_out(browser)
+    browser.submit(KEY)
+    browser.sees("signed in by the passkey", has("Sign out"))
+    assert browser.run(has("passkey")), "the session says what was shown"
+    told("signs in with the passkey alone")
+
+    sign_out(browser)
+    browser.send("WebAuthn.setUserVerified", {"authenticatorId": passkeys, "isUserVerified": False})
+    browser.submit(KEY)
+    browser.sees("no way in unverified", has("The browser did not give a key"))
+    told("is not let in where nobody is verified")
+
+    browser.send("WebAuthn.setUserVerified", {"authenticatorId": passkeys, "isUserVerified": True})
+    one = kept[0]
+    one["signCount"] = 0
+    browser.send("WebAuthn.removeCredential", {"authenticatorId": passkeys, "credentialId": one["credentialId"]})
+    browser.send("WebAuthn.addCredential", {"authenticatorId": passkeys, "credential": one})
+    browser.open(f"{url}/account/sign_in")
+    browser.submit(KEY)
+    browser.sees("a copy is refused", has("The passkey is not right"))
+    told("is refused with a copy whose counter is behind")
+
+    by_password(browser, url)
+    browser.sees("the second factor is asked for", has("Use a security key or passkey"))
+    one["signCount"] = 1000
+    browser.send("WebAuthn.removeCredential", {"authenticatorId": passkeys, "credentialId": one["credentialId"]})
+    browser.send("WebAuthn.addCredential", {"authenticatorId": passkeys, "credential": one})
+    browser.submit(KEY)
+    browser.sees("signed in with both", has("Sign out"))
+    told("shows it as a second factor behind the password")
+
+
+def main():
+    binary, chromium = sys.argv[1:3]
+    home = tempfile.mkdtemp(prefix="rowhouse-browser-")
+    os.chmod(home, 0o755)
+    server = browser = None
+    try:
+        data = os.path.join(home, "data")
+        os.mkdir(data)
+        server = Server(binary, data)
+        browser = Browser(chromium, os.path.join(home, "profile"))
+        story(server, browser)
+    finally:
+        for one in (browser, server):
+            if one:
+                one.process.terminate()
+                try:
+                    one.process.wait(30)
+                except subprocess.TimeoutExpired:
+                    one.process.kill()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+main()
