@@ -62,7 +62,9 @@ fn main() {
     let size = many.unwrap_or((TENANTS, KEYS_PER_TENANT));
     let before_kib = resident_kib();
     let (mut directory, mut keys) = directory(whole, size, given["--upstream"], &pepper, &entropy);
-    let mib = (resident_kib() - before_kib) as f64 / 1024.0;
+    // The keys' texts are the clients', not the directory's.
+    let texts: usize = keys.iter().map(|text| text.capacity() + size_of::<String>()).sum();
+    let mib = (resident_kib() - before_kib) as f64 / 1024.0 - texts as f64 / 1_048_576.0;
     if mode == "token" {
         keys = tokens(&mut directory);
     }
@@ -220,7 +222,7 @@ fn directory(
     }
     let mut keys = Vec::new();
     for number in 1..=tenants {
-        let tenant = tenant(number, &directory.limits, &permissions);
+        let tenant = tenant(number, keys_each, &directory.limits, &permissions);
         for key in 0..keys_each {
             let text = put_key(&mut directory, tenant.id, number * 1000 + key, pepper, entropy, &permissions);
             keys.push(format!("{}.{BASE_DOMAIN} {text}", tenant.code));
@@ -282,8 +284,8 @@ fn limits() -> Vec<LimitDefinition> {
     ]
 }
 
-fn tenant(number: u128, limits: &[LimitDefinition], permissions: &Permissions) -> Tenant {
-    let owners = (0..KEYS_PER_TENANT).map(|key| GrantDefinition {
+fn tenant(number: u128, owners: u128, limits: &[LimitDefinition], permissions: &Permissions) -> Tenant {
+    let owners = (0..owners).map(|key| GrantDefinition {
         principal: owner(number * 1000 + key),
         effect: GrantEffect::Allow,
         target: GrantTarget::Permission("stamp:*".to_owned()),
