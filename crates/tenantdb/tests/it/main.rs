@@ -2,6 +2,7 @@
 
 mod attacks;
 mod cluster;
+mod copies;
 mod differential;
 mod doctor;
 mod functions;
