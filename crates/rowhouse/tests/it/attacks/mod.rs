@@ -7,6 +7,7 @@
 //! | `identifiers` | a tenant's administrator | somebody else's identifier in every place where the API takes text, made from the OpenAPI document |
 //! | `wire` | anybody who can connect | bytes at the gateway: conflicting signals, encodings, two readings of one request |
 //! | `process` | code that runs in the place of a dedicated tenant's process | the operating system: sockets, files, processes, ports |
+//! | `shared_process` | code that runs in the place of a service's shared process | sockets, files, roles of the shared server, the plane |
 //! | `administrator` | a tenant's administrator | what is the operator's, and what a service believes |
 //! | `tenantdb/tests/it/migrating.rs` | who writes a service's migrations | what is hidden in DO bodies, functions, triggers, dynamic SQL |
 //! | `tenantdb/tests/it/attacks.rs` | SQL as the application's login, or a tenant's own | some 120 statements, and pools in `pools.rs` |
@@ -16,6 +17,7 @@
 mod administrator;
 mod identifiers;
 mod process;
+mod shared_process;
 mod siege;
 mod wire;
 
@@ -54,8 +56,12 @@ fn the_list_of_attacks_is_the_reviewed_one() {
     let mut list = String::from(
         "# All attacks: file, level of attacker and victim, what is tried. Written by the suite (WRITE_DOCS=1).\n",
     );
-    let own =
-        [("wire", wire::attacks()), ("process", process::attacks()), ("identifiers", identifiers::attacks())];
+    let own = [
+        ("wire", wire::attacks()),
+        ("process", process::attacks()),
+        ("shared", shared_process::attacks()),
+        ("identifiers", identifiers::attacks()),
+    ];
     let mut count = 0;
     for (file, attacks) in own {
         for Attack { name, level } in attacks {

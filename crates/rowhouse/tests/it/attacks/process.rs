@@ -117,7 +117,7 @@ impl Dedicated {
 }
 
 /// The tenant's login, which nobody but the control database tells.
-async fn login(platform: &Platform, code: &str) -> String {
+pub async fn login(platform: &Platform, code: &str) -> String {
     let mut config = tokio_postgres::Config::new();
     config.host_path(platform.data_dir().join("postgres/socket")).user("rowhouse_super").dbname("rowhouse");
     let (client, connection) = config.connect(tokio_postgres::NoTls).await.expect("the private server");
@@ -149,21 +149,16 @@ async fn code_in_a_dedicated_tenants_process_reaches_nothing_of_anybody_elses() 
     let victim = Dedicated::provision(&platform, "attack-process-v").await;
     victim.run(&format!("echo {CANARY} > secret.txt; chmod 600 secret.txt")).await;
     assert!(victim.run("cat secret.txt; id -u").await.contains(CANARY), "the victim's own process reads it");
-    let [control, admin] = platform.other_ports();
     let port = victim.address.rsplit(':').next().expect("a port");
     let data = platform.data_dir();
     let names = format!(
-        "P=\"$(ls /usr/lib/postgresql/*/bin/psql | tail -1) -XAtw\"; DATA={}; SOCKET={}; OWN={}; THEIRS={}; VICTIM={}; LOGIN={}; PORT={port}; PID={}; MAIN={}; CONTROL={control}; ADMIN={admin}",
-        shell(data),
-        shell(&data.join("postgres/socket")),
+        "{}; OWN={}; PORT={port}; PID={}",
+        names_of(&platform, &victim.directory, (&victim.id, &victim.login)),
         shell(&attacker.directory),
-        shell(&victim.directory),
-        victim.id,
-        victim.login,
         victim.pid,
-        platform.pid(),
     );
-    let secrets = secrets(data);
+    let mut secrets = secrets_of(data);
+    secrets.push(CANARY.to_owned());
     let before = seen_by_root(&victim);
     let mut through = Vec::new();
     for (name, attack) in ATTACKS {
@@ -189,13 +184,25 @@ async fn code_in_a_dedicated_tenants_process_reaches_nothing_of_anybody_elses() 
     as_root_they_get_through(&names).await;
 }
 
-/// What must not be read: the victim's canary, and all that is secret in the installation.
-fn secrets(data: &Path) -> Vec<String> {
+/// The words that lines of shell take, for a victim with its directory, id and login.
+pub fn names_of(platform: &Platform, theirs: &Path, (id, login): (&str, &str)) -> String {
+    let [control, admin] = platform.other_ports();
+    let data = platform.data_dir();
+    format!(
+        "P=\"$(ls /usr/lib/postgresql/*/bin/psql | tail -1) -XAtw\"; DATA={}; SOCKET={}; THEIRS={}; VICTIM={id}; LOGIN={login}; MAIN={}; CONTROL={control}; ADMIN={admin}",
+        shell(data),
+        shell(&data.join("postgres/socket")),
+        shell(theirs),
+        platform.pid(),
+    )
+}
+
+/// All that is secret in the installation and must not be read.
+pub fn secrets_of(data: &Path) -> Vec<String> {
     let files = std::fs::read_dir(data.join("secrets")).expect("root reads it");
     let texts = files.map(|file| std::fs::read_to_string(file.expect("a file").path()).expect("text"));
-    let mut secrets: Vec<String> = texts.map(|text| text.trim().to_owned()).collect();
+    let secrets: Vec<String> = texts.map(|text| text.trim().to_owned()).collect();
     assert!(secrets.len() >= 5);
-    secrets.push(CANARY.to_owned());
     secrets
 }
 
