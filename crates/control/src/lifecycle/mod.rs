@@ -12,6 +12,7 @@ mod due;
 mod explain;
 pub mod export;
 mod health;
+mod kept;
 mod operations;
 pub mod provision;
 mod queries;
@@ -24,6 +25,7 @@ mod tell;
 
 pub use api::routes;
 pub use due::begin_due;
+pub use kept::{Kept, kept};
 pub use operations::{Operation, OperationState};
 pub use reconcile::{Finding, reconcile};
 pub use suspension::{Resumption, Suspend, resume, suspend};

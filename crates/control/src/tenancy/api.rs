@@ -14,6 +14,7 @@ use utoipa_axum::routes;
 
 use super::edit::{TenantEdit, edit};
 use super::queries::{self, Filter};
+use super::residency::{self, ResidencyEffect};
 use super::service_tables;
 use super::view::{Context, Tenant, context, view};
 use crate::api::{Answer, Body, BodyLimit, Caller, IfMatch, List, Page, Parameters, cursor, etag};
@@ -138,18 +139,33 @@ async fn read(
     Ok(tenant)
 }
 
-/// Edits a tenant; what is absent stays (RFC 7396).
+/// Whether it is only said what would happen.
+#[derive(Debug, Default, Clone, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct EditWhen {
+    /// Says what another `residency` would come to, and changes nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// Edits a tenant; what is absent stays (RFC 7396). Narrowing its residency is refused while anything of it lies outside;
+/// `dry_run` lists what does.
 #[utoipa::path(patch, path = "/v1/tenants/{tenant}", operation_id = "tenancy.update_tenant", tag = "tenancy",
-    params(("tenant" = String, Path, description = "Id or code")), request_body = TenantEdit,
+    params(("tenant" = String, Path, description = "Id or code"), EditWhen), request_body = TenantEdit,
     responses((status = 200, body = Tenant)))]
 async fn update_tenant(
     State(control): State<Shared>,
     caller: Caller,
     Path(name): Path<String>,
+    Parameters(EditWhen { dry_run }): Parameters<EditWhen>,
     if_match: IfMatch,
     body: Body<TenantEdit>,
 ) -> Answer<Response> {
     let (permit, tenant) = named(&control, &caller, "tenant:update", &name).await?;
+    if dry_run {
+        return Ok(Json(residency_effect(&control, &permit, tenant, body.value).await?).into_response());
+    }
     // Quotas and metadata are the operator's.
     if !caller.is_operator() && (body.value.quota_overrides.is_some() || body.value.metadata.is_some()) {
         let refusal = Refusal::new(&kind::ACCESS_DENIED, "Quotas and metadata are changed by the operator.");
@@ -158,6 +174,25 @@ async fn update_tenant(
     edit(&control, &permit, tenant, (&if_match, body.value), caller.request_id).await?;
     let tenant = read(&control, &caller, &permit, tenant).await?;
     Ok((etag(tenant.version), Json(tenant)).into_response())
+}
+
+async fn residency_effect(
+    control: &Control,
+    permit: &Permit,
+    tenant: TenantId,
+    edit: TenantEdit,
+) -> Result<ResidencyEffect, Refusal> {
+    let only_residency = TenantEdit { residency: edit.residency.clone(), ..TenantEdit::default() } == edit;
+    let Some(residency) = edit.residency.filter(|_| only_residency) else {
+        let refusal = Refusal::new(&kind::INVALID, "Only a residency can be tried out.");
+        return Err(refusal.field("/residency", "required", "alone"));
+    };
+    let transaction = control.store.read(permit).await?;
+    let record = queries::get(&transaction, tenant).await?;
+    let record = record.ok_or_else(|| Refusal::new(&kind::NOT_FOUND, "There is no such tenant."))?;
+    let effect = residency::effect(control, &transaction, &record, &residency).await?;
+    transaction.finish().await?;
+    Ok(effect)
 }
 
 /// Everything that a service may need to know about a tenant at once.

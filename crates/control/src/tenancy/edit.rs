@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::queries::{self, Edited, TenantRecord};
+use super::residency;
 use crate::api::IfMatch;
 use crate::catalog::{self, QuotaLimit};
 use crate::{Control, tenancy};
@@ -20,7 +21,7 @@ const METADATA_KEYS_MAX: usize = 64;
 const OVERRIDES_MAX: usize = 64;
 
 /// What to change; what is absent stays, `null` clears.
-#[derive(Debug, Default, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Default, Clone, PartialEq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TenantEdit {
     /// 1 to 200 characters.
@@ -35,6 +36,8 @@ pub struct TenantEdit {
     pub metadata: Option<Value>,
     /// Meter → decimal string or `unlimited`; `null` gives the tier's back.
     pub quota_overrides: Option<BTreeMap<String, Option<String>>>,
+    /// At most 16 regions or zones; the tenant's bytes rest nowhere else. Empty: wherever its home region permits.
+    pub residency: Option<Vec<String>>,
 }
 
 /// Whom bills go to.
@@ -163,7 +166,12 @@ pub(super) async fn edit(
     let gone = || Refusal::new(&kind::NOT_FOUND, "There is no such tenant.");
     let before = queries::lock(&transaction, tenant).await?.ok_or_else(gone)?;
     if_match.check(before.tenant.version)?;
-    let after = apply(&transaction, before.clone(), &edit).await?;
+    let mut after = apply(&transaction, before.clone(), &edit).await?;
+    if let Some(residency) = edit.residency.as_ref().filter(|wanted| **wanted != before.residency) {
+        residency::effect(control, &transaction, &before, residency).await?.require_nothing_outside()?;
+        queries::set_residency(&transaction, tenant, residency).await?;
+        after.residency.clone_from(residency);
+    }
     let fields = changed_fields(&before, &after);
     if fields.is_empty() {
         transaction.rollback().await?;
@@ -247,6 +255,7 @@ fn changed_fields(before: &TenantRecord, after: &TenantRecord) -> Vec<&'static s
         ("billing_contact", before.billing_contact != after.billing_contact),
         ("metadata", before.metadata != after.metadata),
         ("quota_overrides", before.tenant.quota_overrides != after.tenant.quota_overrides),
+        ("residency", before.residency != after.residency),
     ];
     fields.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
 }

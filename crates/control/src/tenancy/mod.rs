@@ -34,8 +34,8 @@ pub use edit::{BillingContact, check_company_name, check_metadata};
 pub use hosts::{load_hosts, quarantine_all as quarantine_hosts};
 pub use overrides::{change_override, end_override};
 pub use queries::{
-    NewTenant, ResumeAsked, Suspension, TenantRecord, TenantRow, get, insert, load_tenants, lock, set_status,
-    set_tier,
+    NewTenant, ResumeAsked, Suspension, TenantRecord, TenantRow, get, insert, load_tenants, lock,
+    set_residency, set_status, set_tier,
 };
 pub use seal::{Seal, SealBroken};
 pub use tenant_keys::{TenantKey, TenantKeyError, destroy_tenant_key, tenant_key};

@@ -98,6 +98,8 @@ pub struct TenantRecord {
     pub terminated_at: Option<Timestamp>,
     /// The last change.
     pub updated_at: Timestamp,
+    /// Regions or zones that narrow where its bytes may rest; empty: no narrowing.
+    pub residency: Vec<String>,
 }
 
 macro_rules! select {
@@ -105,7 +107,7 @@ macro_rules! select {
         concat!(
             "SELECT tenant_id, code, company_name, tier, isolation, region, status, status_before, suspension, \
              quota_overrides, version, billing_contact, metadata, created_by, created_at, activated_at, suspended_at, \
-             terminated_at, updated_at FROM tenancy.tenants ",
+             terminated_at, updated_at, residency FROM tenancy.tenants ",
             $rest
         )
     };
@@ -142,6 +144,7 @@ fn record(row: &Row) -> Result<TenantRecord, StoreError> {
         suspended_at: row.get(16),
         terminated_at: row.get(17),
         updated_at: row.get(18),
+        residency: row.get(19),
     })
 }
 
@@ -308,6 +311,16 @@ pub async fn set_tier(transaction: &Transaction, tenant: TenantId, tier: &str) -
     let sql =
         "UPDATE tenancy.tenants SET tier = $2, updated_at = $3, version = version + 1 WHERE tenant_id = $1";
     transaction.execute(sql, &[&tenant.0, &tier, &now]).await.map(drop)
+}
+
+/// Narrows where a tenant's bytes may rest. The caller has asked what lies outside; the version is raised by the edit that this belongs to.
+pub async fn set_residency(
+    transaction: &Transaction,
+    tenant: TenantId,
+    residency: &[String],
+) -> Result<(), StoreError> {
+    let sql = "UPDATE tenancy.tenants SET residency = $2 WHERE tenant_id = $1";
+    transaction.execute(sql, &[&tenant.0, &residency]).await.map(drop)
 }
 
 /// What may be edited.

@@ -30,6 +30,8 @@ pub struct Tenant {
     pub isolation: &'static str,
     /// Its home region.
     pub region: String,
+    /// Regions or zones that narrow where its bytes may rest; empty: wherever its home region permits.
+    pub residency: Vec<String>,
     /// Meter → decimal string or `unlimited`: what is in force.
     pub quotas: BTreeMap<String, String>,
     /// What of it is the tenant's own.
@@ -118,6 +120,7 @@ fn tenant(
         company_name: tenant.company_name,
         isolation: tenant.isolation.as_str(),
         region: tenant.region,
+        residency: record.residency,
         quotas,
         quota_overrides: tenant.quota_overrides,
         features,

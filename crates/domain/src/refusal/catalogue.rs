@@ -62,6 +62,7 @@ catalogue! {
     CONFIGURATION_INVALID = "tenancy.configuration_invalid", 422, Caller, "The value does not fit", "Correct the fields in `errors`.";
     UNKNOWN_FEATURE = "tenancy.unknown_feature", 422, Caller, "There is no such feature flag", "Use a flag of the catalogue, or declare it there.";
     RESIDENCY = "tenancy.residency", 422, Caller, "The tenant's data may not rest there", "Choose one of the regions named in `errors`, or agree on another by contract.";
+    RESIDENCY_CONFLICT = "tenancy.residency_conflict", 409, Caller, "Something of the tenant lies outside the residency", "Move or remove what `errors` names first, or allow its region.";
     SEALED_UNAVAILABLE = "tenancy.sealed_unavailable", 503, Ours, "A sealed value cannot be opened just now", "Ask the operator; what is not sealed can be read.";
 
     // lifecycle

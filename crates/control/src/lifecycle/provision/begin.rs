@@ -31,6 +31,9 @@ pub struct NewTenantBody {
     /// The home region; this one, if not said.
     #[serde(default)]
     pub region: Option<String>,
+    /// At most 16 regions or zones, its home among them; the tenant's bytes rest nowhere else.
+    #[serde(default)]
+    pub residency: Vec<String>,
     /// Whom bills go to.
     #[serde(default)]
     pub billing: BillingContact,
@@ -78,8 +81,12 @@ pub async fn begin(
         metadata: wanted.metadata,
         created_by: by.clone(),
     };
+    tenancy::residency::check_new(control, &new.region, &wanted.residency)?;
     if !tenancy::insert(transaction, &new).await? {
         return Err(code_taken(&wanted.code));
+    }
+    if !wanted.residency.is_empty() {
+        tenancy::set_residency(transaction, tenant, &wanted.residency).await?;
     }
     if let Some(first) = &wanted.admin {
         identity::prepare_administrator(control, transaction, tenant, first).await?;

@@ -61,3 +61,52 @@ async fn lists_are_filtered_and_paged_without_skipping() {
     assert_eq!(stage.call("GET", "/v1/tenants?colour=red", json!({})).await.0, 400);
     stage.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_residency_names_regions_and_leaves_nothing_of_the_tenant_outside() {
+    let stage = Stage::start().await;
+    let wanted = |residency: Value| json!({"code": "acme", "company_name": "Acme", "tier": "basic", "residency": residency});
+    for (residency, pointer) in [
+        (json!(["mars-1"]), "/residency/0"),
+        (json!(["eu1", "eu1"]), "/residency/1"),
+        (json!(vec!["eu1"; 17]), "/residency"),
+    ] {
+        let (status, refused) = stage.call("POST", "/v1/tenants", wanted(residency)).await;
+        assert_eq!((status, &refused["errors"][0]["pointer"]), (422, &json!(pointer)), "{refused}");
+    }
+    let (status, operation) = stage.call("POST", "/v1/tenants", wanted(json!(["eu1"]))).await;
+    assert_eq!(status, 202, "{operation}");
+    let ended =
+        stage.execute(&lifecycle::engine(stage.control()), operation["id"].as_str().expect("an id")).await;
+    assert_eq!(ended["state"], "done", "it lies where it may: {ended:#}");
+    let tenant = stage.get("/v1/tenants/acme").await;
+    assert_eq!(tenant["residency"], json!(["eu1"]));
+    let (_, free) =
+        stage.call("PATCH", "/v1/tenants/acme", json!({"residency": [], "company_name": "A"})).await;
+    assert_eq!(
+        (&free["residency"], &free["version"]),
+        (&json!([]), &json!(tenant["version"].as_i64().expect("a version") + 1))
+    );
+    assert_eq!(stage.call("PATCH", "/v1/tenants/acme", json!({"residency": ["mars-1"]})).await.0, 422);
+
+    // A cell elsewhere, as from before the tenant wanted to be here only, and a copy of the tenant's in it.
+    stage.platform.execute("UPDATE tenancy.cells SET region = 'us1'").await;
+    let tried = "/v1/tenants/acme?dry_run=true";
+    let (status, effect) = stage.call("PATCH", tried, json!({"residency": ["eu1"]})).await;
+    assert_eq!((status, &effect["allowed"]), (200, &json!(["eu1"])), "{effect}");
+    let place = json!([{"store": "place", "name": tenancy::LOCAL_CELL, "region": "us1"}]);
+    assert_eq!(effect["outside"], place);
+    assert_eq!(stage.get("/v1/tenants/acme").await["residency"], json!([]), "it was only said");
+    let (status, refused) = stage.call("PATCH", "/v1/tenants/acme", json!({"residency": ["eu1"]})).await;
+    assert_eq!((status, &refused["code"]), (409, &json!("tenancy.residency_conflict")), "{refused}");
+    assert!(refused["errors"][0]["detail"].as_str().is_some_and(|words| words.contains("us1")), "{refused}");
+    assert_eq!(
+        stage.call("PATCH", tried, json!({"company_name": "B"})).await.0,
+        422,
+        "only a residency is tried out"
+    );
+    stage.platform.execute("UPDATE tenancy.cells SET region = 'eu1'").await;
+    let (status, kept) = stage.call("PATCH", "/v1/tenants/acme", json!({"residency": ["eu1"]})).await;
+    assert_eq!((status, &kept["residency"]), (200, &json!(["eu1"])));
+    stage.stop().await;
+}

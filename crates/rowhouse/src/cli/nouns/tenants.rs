@@ -45,6 +45,9 @@ pub enum TenantVerb {
         /// shared, schema, database or instance; the tier's own if not said.
         #[arg(long)]
         isolation: Option<String>,
+        /// A region or zone where its data may rest, and nowhere else; may be repeated.
+        #[arg(long)]
+        residency: Vec<String>,
         /// Don't wait; follow it with `rowhouse operation watch`.
         #[arg(long)]
         no_wait: bool,
@@ -62,6 +65,12 @@ pub enum TenantVerb {
         /// `METER=QUANTITY`, `METER=unlimited`, or `METER=` for the tier's own; may be repeated.
         #[arg(long = "quota")]
         quotas: Vec<String>,
+        /// A region or zone where its data may rest, and nowhere else; may be repeated.
+        #[arg(long, conflicts_with = "any_residency")]
+        residency: Vec<String>,
+        /// Its data may rest wherever its home region permits.
+        #[arg(long)]
+        any_residency: bool,
     },
     /// Stop serving it, for a reason.
     Suspend {
@@ -153,13 +162,14 @@ pub async fn tenant(client: &Client, verb: TenantVerb, json: bool) -> anyhow::Re
         }
         TenantVerb::Show { tenant } => show(&client.get(&path(&tenant, "")).await?, TENANT, json),
         TenantVerb::Context { tenant } => show(&client.get(&path(&tenant, "/context")).await?, &[], json),
-        TenantVerb::Create { code, name, tier, isolation, no_wait } => {
+        TenantVerb::Create { code, name, tier, isolation, residency, no_wait } => {
             let name = name.unwrap_or_else(|| code.clone());
-            let body = json!({"code": code, "company_name": name, "tier": tier, "isolation": isolation});
+            let body = json!({"code": code, "company_name": name, "tier": tier, "isolation": isolation, "residency": residency});
             create(client, &code, body, no_wait, json).await?;
         }
-        TenantVerb::Update { tenant, name, billing_email, quotas } => {
-            let body = edit(name, billing_email, &quotas)?;
+        TenantVerb::Update { tenant, name, billing_email, quotas, residency, any_residency } => {
+            let residency = (any_residency || !residency.is_empty()).then_some(residency);
+            let body = edit((name, billing_email, residency), &quotas)?;
             show(&client.json(Method::PATCH, &path(&tenant, ""), Some(body)).await?, TENANT, json);
         }
         TenantVerb::Suspend { tenant, reason, read_only } => {
@@ -224,8 +234,12 @@ async fn create(client: &Client, code: &str, body: Value, no_wait: bool, json: b
     Ok(())
 }
 
-fn edit(name: Option<String>, billing_email: Option<String>, quotas: &[String]) -> anyhow::Result<Value> {
+fn edit(
+    (name, billing_email, residency): (Option<String>, Option<String>, Option<Vec<String>>),
+    quotas: &[String],
+) -> anyhow::Result<Value> {
     let mut body = Map::new();
+    body.extend(residency.map(|residency| ("residency".to_owned(), json!(residency))));
     body.extend(name.map(|name| ("company_name".to_owned(), json!(name))));
     body.extend(billing_email.map(|email| ("billing_contact".to_owned(), json!({"email": email}))));
     let mut overrides = Map::new();
