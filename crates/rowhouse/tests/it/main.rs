@@ -4,6 +4,7 @@
 mod attacks;
 mod documents;
 mod door;
+mod helpdesk;
 mod invariants;
 mod issuers;
 mod keys;

@@ -291,19 +291,24 @@ impl Platform {
         self.operate(Call::post(&format!("/v1/keys?tenant={tenant}"), body)).await
     }
 
-    /// Follows an operation to its end, which must be `state`.
+    /// Follows an operation to its end, which must be `state`. It may take long, but not stand still for long.
     pub async fn ends(&self, id: &Value, state: &str) -> Value {
         let path = format!("/v1/operations/{}", text(id));
-        let deadline = Instant::now() + PATIENCE;
-        let mut beat = interval(Duration::from_millis(25));
+        let mut moved = Instant::now();
+        let mut before = Value::Null;
+        let mut pause = Duration::from_millis(25);
         loop {
-            beat.tick().await;
             let operation = self.operate(Call::get(&path)).await;
             if operation["state"] != "running" {
                 assert_eq!(operation["state"], state, "{operation}");
                 return operation;
             }
-            assert!(Instant::now() < deadline, "still running: {operation}");
+            assert!(moved.elapsed() < PATIENCE, "it stands still: {operation}");
+            if operation != before {
+                (moved, before) = (Instant::now(), operation);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 5 / 4).min(Duration::from_millis(250));
         }
     }
 

@@ -55,20 +55,26 @@ async fn put(platform: &Platform, folder: &Path) {
     operate(platform, &["tables", "put", "tracker", folder.to_str().expect("text")]).await;
 }
 
-async fn open(platform: &Platform) -> Databases {
+/// The databases of `service` as its process has them.
+pub async fn open(platform: &Platform, service: &str) -> Databases {
     let watch = Watch {
         socket: platform.data_dir().join("run/plane.sock"),
-        service: "tracker".to_owned(),
+        service: service.to_owned(),
         tenant: None,
         cache: scratch("plane").join("plane.json"),
     };
     Databases::open(Source::Watch(watch)).await.expect("the plane answers")
 }
 
-/// A request of `tenant` as the service gets it from the gateway.
-async fn request(platform: &Platform, databases: &Databases, tenant: &Tenant) -> TenantRequest {
-    platform.until(200, || Call::get("/v1/tracker/x").tenant(tenant)).await;
-    let seen = platform.gateway(Call::get("/v1/tracker/x").tenant(tenant)).await;
+/// A request of `tenant` as the service, whose route is `/v1/<service>/*` to the echo, gets it from the gateway.
+pub async fn request(
+    platform: &Platform,
+    databases: &Databases,
+    (service, tenant): (&str, &Tenant),
+) -> TenantRequest {
+    let path = format!("/v1/{service}/x");
+    platform.until(200, || Call::get(&path).tenant(tenant)).await;
+    let seen = platform.gateway(Call::get(&path).tenant(tenant)).await;
     let mut headers = http::HeaderMap::new();
     let context = text(&seen.body["headers"]["rowhouse-context"]);
     headers.insert("rowhouse-context", context.parse().expect("a header"));
@@ -76,10 +82,10 @@ async fn request(platform: &Platform, databases: &Databases, tenant: &Tenant) ->
     databases.request(&headers, now_s).expect("the gateway's own context")
 }
 
-type Rows = Result<Vec<String>, DatabaseError>;
+pub type Rows = Result<Vec<String>, DatabaseError>;
 
 /// The first column of all rows, as text.
-async fn ask(request: &TenantRequest, sql: &'static str) -> Rows {
+pub async fn ask(request: &TenantRequest, sql: &'static str) -> Rows {
     request
         .write(async |tx| Ok(tx.query(sql, &[]).await?.iter().map(|row| row.get(0)).collect::<Vec<String>>()))
         .await
@@ -197,10 +203,10 @@ async fn an_issue_tracker_runs_on_all_levels_and_its_migrations_reach_tenants_wi
     for (code, tier, isolation) in LEVELS {
         tenants.push(platform.tenant(code, tier, isolation).await);
     }
-    let databases = open(&platform).await;
+    let databases = open(&platform, "tracker").await;
     let mut leads = Vec::new();
     for tenant in &tenants {
-        let request = request(&platform, &databases, tenant).await;
+        let request = request(&platform, &databases, ("tracker", tenant)).await;
         assert_eq!(
             ask(&request, "SELECT title FROM issues").await.expect("answered"),
             Vec::<String>::new(),
@@ -213,11 +219,11 @@ async fn an_issue_tracker_runs_on_all_levels_and_its_migrations_reach_tenants_wi
     put(&platform, &schema()).await;
     put(&platform, &schema()).await;
     let late = platform.tenant("track-late", "professional", "schema").await;
-    let late_request = request(&platform, &databases, &late).await;
+    let late_request = request(&platform, &databases, ("tracker", &late)).await;
     leads.push(work(&late_request).await);
     tenants.push(late);
     for (tenant, lead) in tenants.iter().zip(&leads) {
-        let request = request(&platform, &databases, tenant).await;
+        let request = request(&platform, &databases, ("tracker", tenant)).await;
         answers(&request, &tenant.code).await;
         refusals(&request, &tenant.code).await;
         let minutes: &[&str] = if tenant.code == "track-late" { &["180"] } else { &["800"] };
