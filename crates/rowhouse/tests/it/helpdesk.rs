@@ -177,7 +177,7 @@ const REFUSED: &[(&str, &str, Option<&str>)] = &[
 
 async fn write(request: &TenantRequest, code: &str, statements: &'static [&'static str]) {
     for sql in statements {
-        let done = request.write(async |tx| tx.execute(*sql, &[]).await).await;
+        let done = request.write(async |tx| tx.execute(sql, &[]).await).await;
         assert!(done.unwrap_or_else(|error| panic!("{code}: {sql}: {error:?}")) > 0, "{code}: {sql}");
     }
 }
@@ -195,7 +195,7 @@ async fn answers(
 
 async fn refusals(request: &TenantRequest, code: &str) {
     for (sql, sqlstate, name) in REFUSED {
-        match request.write(async |tx| tx.execute(*sql, &[]).await).await {
+        match request.write(async |tx| tx.execute(sql, &[]).await).await {
             Err(DatabaseError::Constraint { sqlstate: found, constraint }) => {
                 assert_eq!((found.as_str(), constraint.as_deref()), (*sqlstate, *name), "{code}: {sql}");
             }
