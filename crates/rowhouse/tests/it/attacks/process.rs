@@ -56,7 +56,7 @@ const ATTACKS: &[(&str, &str)] = &[
     ("an end to another tenant's process", "kill -9 $PID && echo GOT-THROUGH"),
     ("an end to another tenant's server", "for p in $(ls /proc | grep '^[0-9]*$'); do [ \"$(stat -c %u /proc/$p 2>/dev/null)\" != \"$(id -u)\" ] && grep -aq $(basename $THEIRS) /proc/$p/cmdline 2>/dev/null && kill -9 $p && echo GOT-THROUGH; done"),
     ("an end to Rowhouse", "kill -9 $MAIN && echo GOT-THROUGH"),
-    ("secrets on command lines", "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '"),
+    ("secrets on command lines", "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | sed s/GOT-THROUGH//g"),
     ("a port of another tenant's process", "perl -MIO::Socket::INET -e 'print \"GOT-THROUGH\" if IO::Socket::INET->new(Listen=>1,LocalAddr=>\"127.0.0.1\",LocalPort=>$ARGV[0],ReuseAddr=>1,ReusePort=>1)' $PORT"),
     ("a port of a process to come", "perl -MIO::Socket::INET -e 'for (1..40) { print \"GOT-THROUGH\" if IO::Socket::INET->new(Listen=>1,LocalAddr=>\"127.0.0.1\",LocalPort=>$ARGV[0]+$_) }' $PORT"),
     ("all addresses at once", "perl -MIO::Socket::INET -e 'print \"GOT-THROUGH\" if IO::Socket::INET->new(Listen=>1,LocalAddr=>\"0.0.0.0\",LocalPort=>$ARGV[0])' $PORT"),
