@@ -90,7 +90,7 @@ async fn put(house: &House, key: &str, account: &str, trust: Value) -> (u16, Val
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_turn_and_an_issuer_that_is_away_keeps_its_own_for_a_day() {
-    let house = House::with(&catalog::shipped()).await;
+    let house = House::with(catalog::shipped()).await;
     let acme = house.tenant("acme", "premium").await;
     let admin = house.member("acme", "tenant_admin").await;
     let issuer = Issuer::start().await;
@@ -156,7 +156,7 @@ async fn keys_turn_and_an_issuer_that_is_away_keeps_its_own_for_a_day() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_lets_others_act_as_an_account_holds_all_that_it_may_do() {
-    let house = House::with(&catalog::shipped()).await;
+    let house = House::with(catalog::shipped()).await;
     house.tenant("acme", "premium").await;
     let admin = house.member("acme", "tenant_admin").await;
     let viewer = house.member("acme", "viewer").await;

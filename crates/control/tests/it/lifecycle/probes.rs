@@ -75,7 +75,11 @@ async fn probes_are_tried_every_day_and_one_that_gets_through_is_heard_of() {
     let events = "SELECT count(*)::text FROM audit.outbox WHERE draft::text LIKE '%tenancy.probe_succeeded%'";
     assert_eq!(stage.platform.ask(events).await, "1");
     let mails = "SELECT string_agg(template || '>' || audience, ' ') FROM messages.messages WHERE template = 'security_alert'";
-    assert_eq!(stage.platform.ask(mails).await, "security_alert>operators", "and the operators are told, once");
+    assert_eq!(
+        stage.platform.ask(mails).await,
+        "security_alert>operators",
+        "and the operators are told, once"
+    );
     stage.stop().await;
 }
 
