@@ -140,6 +140,10 @@ async fn the_doctor_sees_what_is_planted() {
         assert!(seen.contains(&code.to_owned()), "{sql}: expected {code}, seen {seen:?}");
     }
     assert_eq!(doctor_within(&admin, "SELECT 1").await, known(&admin).await);
+    // While it is being dropped, a database lets nobody in, whatever its rights say.
+    let dropping = "SET LOCAL allow_system_table_mods = on; GRANT CONNECT ON DATABASE postgres TO PUBLIC; \
+                    UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'postgres'";
+    assert_eq!(doctor_within(&admin, dropping).await, known(&admin).await);
 }
 
 /// The doctor's own queries inside a transaction of ours.
