@@ -95,11 +95,15 @@ pub async fn edit(
     }
     bounds::check_record(&new)?;
     bounds::within_maker(caller, new.environment, &new.narrow)?;
-    if (&new.roles, &new.permissions) != (&old.roles, &old.permissions) {
+    let has_other_rights = (&new.roles, &new.permissions) != (&old.roles, &old.permissions);
+    if has_other_rights || new.narrow != old.narrow {
         let rules = Rules::load(transaction).await?;
         let rights = rules.of_key(&new.roles, &new.permissions)?;
+        // Who opens a key to more networks or things gives what it may do to whoever holds it there.
         rules.refuse_escalation(&Authority::of(caller, new.tenant), &rights)?;
-        rules.refuse_beyond_owner(transaction, (new.tenant, new.owner), &rights).await?;
+        if has_other_rights {
+            rules.refuse_beyond_owner(transaction, (new.tenant, new.owner), &rights).await?;
+        }
     }
     queries::update(transaction, &new).await?;
     let new = KeyRecord { version: old.version + 1, ..new };

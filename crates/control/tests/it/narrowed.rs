@@ -115,8 +115,17 @@ async fn a_key_is_changed_by_who_has_seen_it_and_only_narrows_what_it_may() {
         matches!(outcome(status, &hidden).as_str(), "404 api.not_found" | "403 access.denied"),
         "{hidden}"
     );
+    // Who may change keys but not do what this one may, opens it to nobody; its name he may change.
+    let weak = json!({ "name": "weak", "owner": made["owner"], "permissions": ["api_key:update"] });
+    let weak = house.created(&house.root, "/v1/keys?tenant=acme", weak).await;
+    house.settled().await;
+    let as_weak = |edit: Value| house.platform.call(text(&weak["key"]), "PATCH", &path, Some(edit));
+    let (status, opened) = as_weak(json!({ "allowed_ips": ["0.0.0.0/0"] })).await;
+    assert_eq!(outcome(status, &opened), "403 access.escalation");
+    let (status, named) = as_weak(json!({ "name": "named" })).await;
+    assert_eq!((status, &named["name"]), (200, &json!("named")), "{named}");
     let events = house.events(acme).await;
-    assert_eq!(events.iter().filter(|name| *name == "keys.key_changed").count(), 2, "{events:?}");
+    assert_eq!(events.iter().filter(|name| *name == "keys.key_changed").count(), 3, "{events:?}");
 
     house.posted(&house.root, &format!("{path}/revoke"), json!({ "reason": "over" })).await;
     let (status, ended) = patch(json!({ "name": "again" }), "*").await;
