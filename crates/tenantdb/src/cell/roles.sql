@@ -30,6 +30,10 @@ BEGIN
     EXECUTE format('ALTER ROLE %I NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOREPLICATION', name);
     EXECUTE format('ALTER ROLE %I RESET ALL', name);
   END LOOP;
+  -- What the group may, each mover may: it is a member of nothing.
+  FOR name IN SELECT o.rolname FROM pg_auth_members a JOIN pg_roles o ON o.oid = a.roleid WHERE a.member = 'rh_mover'::regrole LOOP
+    EXECUTE format('REVOKE %I FROM rh_mover', name);
+  END LOOP;
   FOR name IN SELECT rolname FROM pg_roles WHERE rolname ~ '^rh_mover_[0-9]+$' LOOP
     EXECUTE format('ALTER ROLE %I LOGIN INHERIT BYPASSRLS NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION', name);
     EXECUTE format('ALTER ROLE %I RESET ALL', name);

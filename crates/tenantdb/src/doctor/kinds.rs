@@ -20,7 +20,7 @@ pub(super) const KINDS: &[(&str, Severity, &str, &str)] = &[
     ("D12", High, "a view asks as its owner", "Make the view ask as its reader."),
     ("D13", Critical, "a materialised view or SECURITY DEFINER function is open to tenants", "Revoke it from the login and from PUBLIC."),
     ("D14", High, "a policy calls the verifier once a row", "Wrap the call: (SELECT rh.tenant('r'))."),
-    ("D15", Critical, "a tenant login has an attribute, membership or ownership it must not have", "Prepare the cell again (restart Rowhouse); take away what the login owns or is a member of."),
+    ("D15", Critical, "a tenant login, or a service's mover, has an attribute, membership or ownership it must not have", "Prepare the cell again (restart Rowhouse); take away what the login owns or is a member of."),
     ("D16", High, "a tenant login has a privilege on a table beyond its kind", "Revoke it, or repair the service's tables."),
     ("D17", High, "a tenant login may make temporary tables or schemas", "Revoke it."),
     ("D18", High, "a tenant login has settings of its own", "Reset them."),

@@ -102,6 +102,8 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "ALTER POLICY rh_delete ON stamping.notes USING ((SELECT rh.tenant('d')) IS NOT NULL)",
     ),
     ("D15", SHARED_DATABASE, "ALTER ROLE rh_app BYPASSRLS", "ALTER ROLE rh_app NOBYPASSRLS"),
+    ("D15", SHARED_DATABASE, "GRANT rh_guard TO rh_mover_1", "REVOKE rh_guard FROM rh_mover_1"),
+    ("D15", SHARED_DATABASE, "GRANT rh_guard TO rh_mover", "REVOKE rh_guard FROM rh_mover"),
     ("D15", SHARED_DATABASE, "GRANT rh_owner TO rh_app", "REVOKE rh_owner FROM rh_app"),
     ("D15", SCHEMAS_DATABASE, "ALTER ROLE {t} CREATEROLE", "ALTER ROLE {t} NOCREATEROLE"),
     (
