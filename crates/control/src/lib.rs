@@ -100,6 +100,8 @@ pub struct Settings {
     pub naming: Naming,
     /// Domains of tenants' own.
     pub hosts: tenancy::hosts::Settings,
+    /// Whether erasing a tenant at once, without any retention, takes two principals.
+    pub erase_now_by_two: bool,
     /// What is done with cells whose server has known holes.
     pub below_floor: doctor::BelowFloor,
 }

@@ -19,7 +19,7 @@ use crate::Control;
 use crate::tenancy::{self, ResumeAsked, Suspension, TenantRecord, places};
 
 /// How long the first person's wish to end a suspension for security waits for the second's, in seconds: 72 h.
-const ASKED_MAX: i64 = 72 * 3600;
+pub(super) const ASKED_MAX: i64 = 72 * 3600;
 const SECURITY: &str = "security";
 const CAUSES: [&str; 4] = ["operator", "billing", "security", "tenant"];
 

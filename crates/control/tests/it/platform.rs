@@ -445,6 +445,7 @@ fn control(config: tokio_postgres::Config, clock: Clock, journal: &Journal, mess
             backups: Default::default(),
             naming,
             hosts: Default::default(),
+            erase_now_by_two: false,
             below_floor: Default::default(),
             trusted_proxies: Vec::new(),
         },

@@ -277,6 +277,7 @@ pub const EVENTS: &[EventName] = &[
     name("lifecycle.tenant_failed", T::TenantChanged),
     name("lifecycle.tenant_moved", T::TenantChanged),
     name("lifecycle.tenant_provisioned", T::TenantChanged),
+    name("lifecycle.tenant_erasure_confirmed", T::TenantChanged),
     name("lifecycle.tenant_leaving", T::TenantChanged),
     name("lifecycle.tenant_left", T::TenantChanged),
     name("lifecycle.tenant_reinstated", T::TenantChanged),

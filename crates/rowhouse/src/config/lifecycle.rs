@@ -12,6 +12,8 @@ pub struct Lifecycle {
     pub backup_at: TimeOfDay,
     /// Where backups and exports lie.
     pub backup_directory: Option<PathBuf>,
+    /// Whether erasing a tenant at once takes two principals.
+    pub erase_now_by_two: bool,
 }
 
 /// A time of day, as in `02:00`.

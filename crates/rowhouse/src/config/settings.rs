@@ -61,6 +61,10 @@ pub static SETTINGS: &[Setting] = &[
     setting("journal.segment_mib", "Size of a segment, in MiB, 1 to 1,024."),
     setting("tenancy.base_domains", "More base domains beside `server.base_domain`."),
     setting("tenancy.platform_hosts", "Hosts that name no tenant and are served all the same."),
+    setting(
+        "lifecycle.erase_now_by_two",
+        "Whether erasing a tenant at once (`retention_days` 0) takes two principals, the second within 72 h; until then it has left and is kept.",
+    ),
     setting("lifecycle.backup_at", "When the day's backups of all tenants are taken, UTC."),
     setting(
         "lifecycle.backup_directory",

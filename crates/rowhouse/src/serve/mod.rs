@@ -105,6 +105,7 @@ fn settings(config: &Config, secrets: &Secrets, data_dir: &Path) -> Settings {
         cursor_key: secrets.cursor,
         sealing_key: secrets.master,
         trusted_proxies: config.server.trusted_proxies.iter().map(std::net::IpAddr::to_canonical).collect(),
+        erase_now_by_two: config.lifecycle.erase_now_by_two,
         below_floor: match config.tenantdb.below_floor {
             config::BelowFloor::Strict => doctor::BelowFloor::Strict,
             config::BelowFloor::Refuse => doctor::BelowFloor::Refuse,

@@ -67,10 +67,10 @@ pub async fn due(transaction: &Transaction, limit: i64) -> Result<Vec<Due>, Stor
 pub async fn begin(transaction: &Transaction, saga: Uuid) -> Result<bool, StoreError> {
     let begun = transaction
         .execute(
-            "UPDATE lifecycle.sagas s SET state = 'running' WHERE saga_id = $1 AND state = 'scheduled' \
+            "UPDATE lifecycle.sagas s SET state = 'running', run_at = least(run_at, $2) WHERE saga_id = $1 AND state = 'scheduled' \
                AND NOT EXISTS (SELECT FROM lifecycle.sagas o WHERE o.tenant_id = s.tenant_id \
                  AND o.state IN ('running', 'unwinding', 'stuck'))",
-            &[&saga],
+            &[&saga, &transaction.store().clock().now()],
         )
         .await?;
     transaction.touch(Topic::Sagas);

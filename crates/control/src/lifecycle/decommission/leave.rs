@@ -14,16 +14,20 @@ use utoipa::ToSchema;
 use super::{KIND, Params, VERSION};
 use crate::lifecycle::operations::check_reason;
 use crate::lifecycle::queries::{self, Filter, SagaRow};
-use crate::lifecycle::suspension::wrong_status;
+use crate::lifecycle::suspension::{ASKED_MAX, wrong_status};
 use crate::lifecycle::tell;
 use crate::tenancy::{self, TenantRecord, places};
 use crate::{Control, audit, billing, catalog};
+
+/// Fewest days that a tenant is kept while a second person may confirm its erasure at once: as long as [`ASKED_MAX`].
+const ASKED_DAYS: u16 = 3;
 
 /// A tenant is to leave.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DecommissionBody {
-    /// Days that its data is kept: 0 to 3,650; the tier's if absent, or 30.
+    /// Days that its data is kept: 0 to 3,650; the tier's if absent, or 30. Where `lifecycle.erase_now_by_two` is set, 0 waits for a
+    /// second principal who asks for the same within 72 hours; until then the tenant has left, and is kept for its tier's days.
     #[serde(default)]
     pub retention_days: Option<u16>,
     /// 1 to 500 characters.
@@ -53,6 +57,9 @@ pub async fn leave(
 ) -> Result<Left, Refusal> {
     check_reason(&wanted.reason)?;
     let record = locked(transaction, tenant).await?;
+    if let Some(left) = confirm(control, transaction, permit, (&record, &wanted), request_id).await? {
+        return Ok(left);
+    }
     let status = record.tenant.status;
     if !status.may_become(Status::Leaving) && !is_forsaken(transaction, &record).await? {
         return Err(wrong_status(status));
@@ -60,20 +67,23 @@ pub async fn leave(
     refuse_busy(transaction, tenant).await?;
     let days = days(transaction, &record, wanted.retention_days).await?;
     if days == 0 {
-        let holds = audit::holds::of(transaction, tenant).await?;
-        if !holds.is_empty() {
-            let refusal = audit::holds::refused(&holds, "The tenant cannot be erased at once");
-            return Err(refusal
-                .next("Give it days of retention: it leaves now, and its erasure waits for the release."));
-        }
+        refuse_held(transaction, tenant).await?;
     }
+    let by_two = days == 0 && control.settings.erase_now_by_two;
+    let days = if by_two { self::days(transaction, &record, None).await?.max(ASKED_DAYS) } else { days };
     withdraw_scheduled(transaction, permit, tenant).await?;
     let now = control.clock().now();
     let ends_at = retention::end(now, days);
     let plan = billing::end(transaction, tenant, now).await?;
     tenancy::set_status(transaction, tenant, Status::Leaving, record.suspension.as_ref()).await?;
     places::set_rights(transaction, tenant, places::rights_of(Status::Leaving, None, None)).await?;
-    let params = Params { requested_at: now, retention_ends_at: ends_at, plan, reason: wanted.reason };
+    let params = Params {
+        requested_at: now,
+        retention_ends_at: ends_at,
+        plan,
+        reason: wanted.reason,
+        erase_asked_at: by_two.then_some(now),
+    };
     let operation = OperationId(control.entropy().uuid_v7(control.clock().now_us()));
     let start = Start {
         id: operation.0,
@@ -96,6 +106,59 @@ pub async fn leave(
         .request(request_id)
         .notify(Notice::tenant(tenant));
     Ok(Left { operation, change })
+}
+
+/// The second person's word: begins at once the erasure that another one has asked for within [`ASKED_MAX`]. `None`: there is none to
+/// confirm, and the tenant is asked to leave.
+async fn confirm(
+    control: &Control,
+    transaction: &Transaction,
+    permit: &Permit,
+    (record, wanted): (&TenantRecord, &DecommissionBody),
+    request_id: RequestId,
+) -> Result<Option<Left>, Refusal> {
+    let tenant = record.tenant.id;
+    if !control.settings.erase_now_by_two || wanted.retention_days != Some(0) {
+        return Ok(None);
+    }
+    let saga = scheduled(transaction, tenant).await?.into_iter().find(|saga| saga.kind == KIND);
+    let Some(saga) = saga.filter(|_| record.tenant.status == Status::Leaving) else { return Ok(None) };
+    let params: Option<Params> = serde_json::from_value(saga.params).ok();
+    let asked_at = params.and_then(|params| params.erase_asked_at);
+    let now = control.clock().now();
+    let refused =
+        |words: &str, next: &'static str| Refusal::new(&kind::WRONG_STATUS, words.to_owned()).next(next);
+    let Some(_) = asked_at.filter(|at| now.duration_since(*at).as_secs() < ASKED_MAX) else {
+        return Err(refused(
+            "The tenant is leaving, and nobody has asked for its erasure at once within 72 hours.",
+            "Reinstate it and let one person ask anew, or let its retention pass.",
+        ));
+    };
+    if saga.created_by == permit.principal().to_string() {
+        return Err(refused(
+            "You have asked already; another principal must ask, too, before it is erased at once.",
+            "Let a second person ask for the same within 72 hours.",
+        ));
+    }
+    refuse_held(transaction, tenant).await?;
+    if !sagas::begin(transaction, saga.id.0).await? {
+        return Err(Refusal::new(&kind::LIFECYCLE_BUSY, "Another change of the tenant runs."));
+    }
+    let change = Change::new(tenant, "lifecycle.tenant_erasure_confirmed", "update", permit.principal())
+        .on("tenant", tenant)
+        .details(json!({ "operation": saga.id }))
+        .request(request_id)
+        .notify(Notice::tenant(tenant));
+    Ok(Some(Left { operation: saga.id, change }))
+}
+
+async fn refuse_held(transaction: &Transaction, tenant: TenantId) -> Result<(), Refusal> {
+    let holds = audit::holds::of(transaction, tenant).await?;
+    if holds.is_empty() {
+        return Ok(());
+    }
+    let refusal = audit::holds::refused(&holds, "The tenant cannot be erased at once");
+    Err(refusal.next("Give it days of retention: it leaves now, and its erasure waits for the release."))
 }
 
 /// Whether a tenant is leaving and its erasure was given up by a person: then it may be asked to leave again.

@@ -54,6 +54,9 @@ pub struct Params {
     pub plan: Option<String>,
     /// In words of a person.
     pub reason: String,
+    /// When who started it asked for erasure at once, where a second person has to ask, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erase_asked_at: Option<Timestamp>,
 }
 
 /// The saga.

@@ -423,3 +423,41 @@ async fn an_erasure_waits_for_whoever_still_sees_the_rows() {
     assert_eq!((certificate.sweep.found, certificate.sweep.marker_seen_before), (0, true));
     stage.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_two_must_ask_nobody_erases_a_tenant_at_once_alone() {
+    let mut stage = Stage::start_set(|settings| settings.erase_now_by_two = true).await;
+    stage.run_audit();
+    for code in ["acme", "bolt", "crane"] {
+        stage.tenant(code, "basic", "shared").await;
+    }
+    let (status, operation) = stage.leave("acme", Some(0)).await;
+    assert_eq!((status, &operation["state"]), (202, &json!("scheduled")), "{operation}");
+    assert_eq!(operation["starts_at"], "2026-12-21T10:00:00Z", "kept for as long as usual");
+    assert_eq!(stage.get("/v1/tenants/acme").await["status"], "leaving", "and refused from now on");
+    let (status, refused) = stage.leave("acme", Some(0)).await;
+    assert_eq!((status, &refused["code"]), (409, &json!("lifecycle.wrong_status")), "one person is not two");
+    assert_eq!(lifecycle::begin_due(stage.control()).await.expect("answered"), 0);
+    // Who asked for days of retention has not asked for this.
+    let second = stage.second_operator().await;
+    let erase = json!({"retention_days": 0, "reason": "the regulator wants it"});
+    let order = async |code: &str| {
+        let path = format!("/v1/tenants/{code}/decommission");
+        stage.platform.call(&second, "POST", &path, Some(erase.clone())).await
+    };
+    stage.leave("bolt", Some(1)).await;
+    assert_eq!(order("bolt").await.0, 409);
+    let (status, confirmed) = order("acme").await;
+    assert_eq!((status, &confirmed["id"], &confirmed["state"]), (202, &operation["id"], &json!("running")));
+    assert_eq!(order("acme").await.0, 409, "twice is once");
+    let ended =
+        stage.execute(&lifecycle::engine(stage.control()), operation["id"].as_str().expect("an id")).await;
+    assert_eq!(ended["state"], "done", "{ended:#}");
+    assert_eq!(stage.certificate("acme").await.retention_ended_at.to_string(), "2026-11-21T10:00:00Z");
+    // The first person's word does not hold for ever; the tenant can still come back.
+    stage.leave("crane", Some(0)).await;
+    stage.platform.hand.advance_us(72 * 3_600_000_000 + 1);
+    assert_eq!(order("crane").await.0, 409);
+    assert_eq!(stage.call("POST", "/v1/tenants/crane/reinstate", json!({"reason": "it stays"})).await.0, 200);
+    stage.stop().await;
+}
