@@ -2,7 +2,7 @@
 //!
 //! # Sending one
 //!
-//! ```ignore
+//! ```text
 //! messages::queue(&control, &transaction,
 //!     NewMessage::new(&template::TENANT_SUSPENDED, tenant, To::Administrators, format!("{saga}"))
 //!         .value("reason", reason)

@@ -178,12 +178,20 @@ impl<'u> Place<'u> {
         };
         let authority = uri.authority().filter(|own| !own.as_str().contains('@')).ok_or_else(wrong)?;
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-        if host.is_empty() || (uri.port().is_some() && uri.port_u16().is_none()) {
-            Err(wrong())
-        } else {
-            Ok(Place { uri, host, port, is_tls })
-        }
+        // A port beyond 65,535 is none to the library.
+        let says_port = authority.as_str().len() > authority.host().len();
+        let port = match uri.port_u16() {
+            Some(port) => port,
+            None if says_port => return Err(wrong()),
+            None => {
+                if is_tls {
+                    443
+                } else {
+                    80
+                }
+            }
+        };
+        if host.is_empty() { Err(wrong()) } else { Ok(Place { uri, host, port, is_tls }) }
     }
 }
 
@@ -243,6 +251,8 @@ mod tests {
             "https://a b/",
             "gopher://a",
             "https://a.example:99999/",
+            "https://[2606:4700::1]:65536/",
+            "https://a.example:/",
         ] {
             assert!(check_url(bad).is_err(), "{bad}");
         }
