@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::hashing::Hashed;
+use crate::resources;
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident, $what:literal, $($(#[$variant_doc:meta])* $variant:ident = $word:literal),*) => {
@@ -217,6 +218,7 @@ pub(super) async fn put_member(
             &[&tenant.0, &user.0, &source, &by, &now],
         )
         .await?;
+    resources::people_changed(tx, tenant, now).await?;
     Ok(touched == 1)
 }
 
@@ -235,6 +237,7 @@ pub(super) async fn set_member_status(
             &[&tenant.0, &user.0, &from, &to.as_str(), &now],
         )
         .await?;
+    resources::people_changed(tx, tenant, now).await?;
     Ok(touched == 1)
 }
 

@@ -27,8 +27,12 @@ use crate::{Control, Shared, tenancy};
 pub const STORAGE: &str = "storage";
 /// Rows of a service's table.
 pub const TABLE: &str = "table";
+/// People of a tenant. They are counted from the first one on; until then a service that has its own may push how many.
+pub const MEMBERSHIPS: &str = "memberships";
 /// What a service tells.
 pub const PUSHED: &str = "pushed";
+/// The meter of people.
+const USERS_METER: &str = "users";
 /// The meter of storage.
 const STORAGE_METER: &str = "storage_gb";
 
@@ -185,7 +189,7 @@ async fn taken(
     let transaction = control.store.write(&Permit::for_system(None, "measuring")).await?;
     let next = next(due, target, Some(level), now);
     let whose = (due.tenant, due.meter.as_str());
-    if !measurement::renew(&transaction, whose, (level, now), next).await? {
+    if !measurement::renew(&transaction, whose, (level, now), (due.due_at, next)).await? {
         // It was taken out meanwhile, with its tenant perhaps.
         return transaction.rollback().await;
     }
@@ -283,7 +287,21 @@ async fn collector(
     let row = row.ok_or_else(|| Refusal::new(&kind::NOT_FOUND, "There is no such tenant."))?;
     let quotas = quotas_of(transaction, &row, transaction.store().clock().now()).await?;
     let quota = quotas.iter().find(|quota| *quota.meter == *meter);
-    Ok(collector_of(meter, quota.map(|quota| &*quota.rule), note))
+    let of_rule = collector_of(meter, quota.map(|quota| &*quota.rule), note);
+    let known = measurement::collector(transaction, (tenant, meter)).await?;
+    Ok(if of_rule == PUSHED && known.as_deref() == Some(MEMBERSHIPS) { MEMBERSHIPS } else { of_rule })
+}
+
+/// Has a tenant's people counted at once: they have changed in `transaction`.
+///
+/// # Errors
+/// If the control database failed.
+pub async fn people_changed(
+    transaction: &Transaction,
+    tenant: TenantId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    measurement::soon(transaction, (tenant, USERS_METER), MEMBERSHIPS, now).await
 }
 
 /// Has a tenant's levels measured now; which.

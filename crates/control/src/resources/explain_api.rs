@@ -255,7 +255,10 @@ async fn explain_quota(
     let as_of = quota.map(|quota| quota.as_of_us).filter(|at_us| *at_us != 0);
     let usage = UsageExplained {
         value: quantity(quota.map_or(0, |quota| quota.used)),
-        collector: collect::collector_of(&meter, quota.map(|quota| &*quota.rule), &note).to_owned(),
+        collector: match measured.filter(|own| own.collector == collect::MEMBERSHIPS) {
+            Some(own) => own.collector.clone(),
+            None => collect::collector_of(&meter, quota.map(|quota| &*quota.rule), &note).to_owned(),
+        },
         complete_to: match as_of {
             Some(at_us) => Timestamp::from_microsecond(at_us).ok(),
             None => metering::complete_to(&control),

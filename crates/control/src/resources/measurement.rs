@@ -104,15 +104,18 @@ pub async fn keep(
     Ok(true)
 }
 
-/// Keeps the level of a measurement that was due. Answers whether it is still wanted, and news.
+/// Keeps the level of a measurement that was due at `was_due`; if it was made due again meanwhile, it stays due. Answers whether
+/// it is still wanted, and news.
 pub async fn renew(
     transaction: &Transaction,
     (tenant, meter): (TenantId, &str),
     (level, at): (Quantity, Timestamp),
-    due_at: Timestamp,
+    (was_due, due_at): (Option<Timestamp>, Timestamp),
 ) -> Result<bool, StoreError> {
     let level = level.to_string();
-    let kept = transaction.execute(queries::RENEW_LEVEL, &[&tenant.0, &meter, &level, &at, &due_at]).await?;
+    let kept = transaction
+        .execute(queries::RENEW_LEVEL, &[&tenant.0, &meter, &level, &at, &due_at, &was_due])
+        .await?;
     if kept > 0 {
         transaction.execute(queries::KEEP_SAMPLE, &[&tenant.0, &meter, &at, &level]).await?;
     }
@@ -142,6 +145,26 @@ pub async fn schedule(
     transaction.execute(queries::SCHEDULE, &[&tenants, &meters, &collectors, &now]).await
 }
 
+/// Has a level measured at once by `collector`: what it counts has changed in `transaction`.
+pub async fn soon(
+    transaction: &Transaction,
+    (tenant, meter): (TenantId, &str),
+    collector: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    transaction.execute(queries::MEASURE_SOON, &[&tenant.0, &meter, &collector, &now]).await?;
+    Ok(())
+}
+
+/// What measures a level now, if anything does.
+pub async fn collector(
+    transaction: &Transaction,
+    (tenant, meter): (TenantId, &str),
+) -> Result<Option<String>, StoreError> {
+    let row = transaction.query_opt(queries::COLLECTOR, &[&tenant.0, &meter]).await?;
+    Ok(row.map(|row| row.get(0)))
+}
+
 /// Takes measurements out that nobody wants any more.
 pub async fn forget(transaction: &Transaction, tenant: TenantId, meter: &str) -> Result<(), StoreError> {
     transaction.execute(queries::FORGET_MEASUREMENT, &[&tenant.0, &meter]).await?;
@@ -157,6 +180,8 @@ pub fn interval(collector: &str, is_shared: bool, percent: Option<i128>) -> Sign
         ("storage", true, Some(50..)) => SignedDuration::from_hours(1),
         ("storage", true, _) => SignedDuration::from_hours(24),
         ("storage", false, _) => SignedDuration::from_mins(5),
+        // Counted when they change.
+        ("memberships", ..) => SignedDuration::from_hours(24),
         _ => SignedDuration::from_mins(1),
     }
 }

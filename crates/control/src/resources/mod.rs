@@ -30,6 +30,7 @@ pub use agreed::{Agreed, QuotaSource, Rules};
 pub use api::routes;
 pub use assess::{AssessError, Assessed, assess};
 pub use check::QuotaCheck;
+pub use collect::people_changed;
 pub use enforcement::{Enforcement, load as load_enforcements};
 pub use figures::{Measuring, stopped};
 pub use quotas::{quotas, quotas_of};

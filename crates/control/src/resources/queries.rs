@@ -22,7 +22,8 @@ pub const KEEP_LEVEL: &str = "INSERT INTO resources.measurements AS known \
 
 /// Keeps a level of what is still to be measured, unless a later one is known.
 pub const RENEW_LEVEL: &str = "UPDATE resources.measurements \
-     SET level = $3::text::numeric, at = $4, due_at = $5, failures = 0, problem = NULL \
+     SET level = $3::text::numeric, at = $4, due_at = CASE WHEN due_at = $6 THEN $5 ELSE due_at END, \
+         failures = 0, problem = NULL \
      WHERE tenant_id = $1 AND meter = $2 AND (at IS NULL OR at <= $4)";
 
 /// Keeps the last and the highest level of a minute.
@@ -42,6 +43,15 @@ pub const SCHEDULE: &str = "INSERT INTO resources.measurements AS known (tenant_
      FROM unnest($1::uuid[], $2::text[], $3::text[]) AS wanted (tenant_id, meter, collector) \
      ON CONFLICT (tenant_id, meter) DO UPDATE SET collector = EXCLUDED.collector, due_at = EXCLUDED.due_at \
      WHERE known.collector <> EXCLUDED.collector";
+
+/// Has a level measured at once by its own collector; a service's rows that a tier counts instead stay what is counted.
+pub const MEASURE_SOON: &str = "INSERT INTO resources.measurements AS known (tenant_id, meter, collector, due_at) \
+     VALUES ($1, $2, $3, $4) ON CONFLICT (tenant_id, meter) DO UPDATE \
+     SET collector = EXCLUDED.collector, due_at = EXCLUDED.due_at WHERE known.collector <> 'table'";
+
+/// What measures a level now.
+pub const COLLECTOR: &str =
+    "SELECT collector FROM resources.measurements WHERE tenant_id = $1 AND meter = $2";
 
 /// Makes a tenant's levels due.
 pub const MAKE_DUE: &str = "UPDATE resources.measurements SET due_at = $2 \

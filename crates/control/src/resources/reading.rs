@@ -11,11 +11,11 @@ use rowhouse_tenantdb::place::{Counted, Gauge, count};
 use rowhouse_tenantdb::tables::TableKind;
 use rowhouse_tenantdb::{Cell, DatabaseKey, Place};
 
-use super::collect::{STORAGE, TABLE};
+use super::collect::{MEMBERSHIPS, STORAGE, TABLE};
 use super::measurement::Measurement;
 use super::quotas_of;
-use crate::Control;
 use crate::tenancy::{self, cells, places, service_tables};
+use crate::{Control, identity};
 
 /// Units of 10⁻¹² GB in a byte.
 const UNITS_OF_BYTE: i128 = 1_000;
@@ -24,6 +24,8 @@ const UNITS_OF_BYTE: i128 = 1_000;
 pub struct Target {
     quota: Option<Quota>,
     at: Option<At>,
+    /// People, who are counted in the control database.
+    people: Option<u64>,
 }
 
 /// A place that can be read.
@@ -66,14 +68,20 @@ pub async fn target(control: &Control, due: &Measurement) -> Result<Option<Targe
     let is_wanted = match due.collector.as_str() {
         STORAGE => quota.is_some() && !collects,
         TABLE => collects,
+        // Billed where there is no quota of them.
+        MEMBERSHIPS => !collects,
         _ => false,
     };
     if !is_wanted {
         return Ok(None);
     }
-    let at = at(control, &transaction, due, quota.as_ref()).await?;
+    let (mut at_place, mut people) = (None, None);
+    match due.collector.as_str() {
+        MEMBERSHIPS => people = Some(identity::count_members(&transaction, due.tenant).await?),
+        _ => at_place = at(control, &transaction, due, quota.as_ref()).await?,
+    }
     transaction.finish().await?;
-    Ok(Some(Target { quota, at }))
+    Ok(Some(Target { quota, at: at_place, people }))
 }
 
 async fn at(
@@ -118,6 +126,9 @@ async fn tables(transaction: &Transaction) -> Result<Vec<(String, String)>, Stor
 
 /// Reads. `None` while there is nothing to be read; else what went wrong, in words.
 pub async fn read(target: &Target) -> Result<Option<Quantity>, String> {
+    if let Some(people) = target.people {
+        return Ok(Quantity::from_integer(i128::from(people)));
+    }
     let Some(at) = &target.at else { return Ok(None) };
     let level = match &at.what {
         What::Storage { schemas, tables } => {

@@ -1,9 +1,12 @@
 //! People: invited, accepted, suspended, removed; in several tenants; never more than the inviter may give; erased.
 
+use std::time::Duration;
+
 use rowhouse_control::identity;
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::{TenantId, UserId};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::platform::Platform;
 
@@ -364,6 +367,48 @@ async fn the_quota_of_users_bounds_members_and_invitations() {
     refresh(&town.platform).await;
     assert_eq!(town.accept(&token).await.0, 429, "at both ends");
     assert_eq!(town.platform.ask("SELECT count(*) FROM identity.users").await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_are_counted_as_they_come_and_go() {
+    let town = town().await;
+    let (_stop, wanted) = watch::channel(false);
+    let following = tokio::spawn(rowhouse_control::resources::run(town.platform.control.clone(), wanted));
+    let counted = async |number: &str| {
+        let is_so = async || {
+            let sql = "SELECT level::bigint FROM resources.measurements WHERE meter = 'users' AND level IS NOT NULL \
+                       AND tenant_id = '00000000-0000-0000-0000-000000000007'";
+            town.platform.ask(sql).await == number
+        };
+        let mut beat = tokio::time::interval(Duration::from_millis(100));
+        let so = async {
+            while !is_so().await {
+                beat.tick().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), so).await.unwrap_or_else(|_| panic!("never {number}"));
+    };
+    // Nobody yet: a service with people of its own tells how many.
+    let push = async || {
+        let path = "/v1/quotas/users/level?tenant=acme";
+        town.platform.call(&town.operator, "PUT", path, Some(json!({"level": "9"}))).await
+    };
+    assert_eq!(push().await.0, 200);
+    counted("9").await;
+    town.member("acme", "ana@acme.example", &["tenant_admin"]).await;
+    counted("1").await;
+    let ben = town.member("acme", "ben@acme.example", &["user"]).await;
+    town.member("bolt", "cem@bolt.example", &["user"]).await;
+    counted("2").await;
+    let (status, refused) = push().await;
+    assert_eq!((status, refused["code"].as_str()), (409, Some("resources.not_pushed")), "{refused}");
+    let told = town.get("/v1/quotas/users/explain?tenant=acme").await;
+    assert_eq!(told["usage"]["collector"], "memberships", "{told:#}");
+    town.post(&format!("/v1/users/{ben}/suspend?tenant=acme"), json!({})).await;
+    counted("2").await;
+    town.platform.call(&town.operator, "DELETE", &format!("/v1/users/{ben}?tenant=acme"), None).await;
+    counted("1").await;
+    following.abort();
 }
 
 #[tokio::test]
