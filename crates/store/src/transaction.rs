@@ -14,6 +14,11 @@ use crate::pool::{Store, StoreError};
 use crate::wake::{Topic, Touched};
 
 const ROLLBACK: &str = "ROLLBACK";
+/// Commits without waiting for the disk.
+const COMMIT_SEEN: &str = "SET LOCAL synchronous_commit = off; COMMIT";
+/// A transaction of its own whose record in the write-ahead log is empty: whoever has waited for it has waited for all before it.
+/// (`synchronous_commit`, PostgreSQL manual 20.5.1: the log is written in its order.)
+const UNTIL_ON_DISK: &str = "SELECT pg_logical_emit_message(true, '', '')";
 
 type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
@@ -129,6 +134,27 @@ impl Transaction {
         Ok(())
     }
 
+    /// The same as [`commit`](Self::commit), for a change that a saga goes on with: those who go on see it before it is on disk, and
+    /// whoever asked for it is answered when it is. What they make of it meanwhile can only reach the disk after it.
+    pub async fn commit_seen_first(mut self, change: Change) -> Result<(), StoreError> {
+        self.record(&change).await?;
+        self.post(change.notices.iter()).await?;
+        self.client().batch_execute(COMMIT_SEEN).await?;
+        self.touched.announce(self.store.bells());
+        self.store.announce();
+        self.client().batch_execute(UNTIL_ON_DISK).await?;
+        drop(self.client.take());
+        Ok(())
+    }
+
+    /// Waits until all that others had committed is on disk, and ends the transaction without having written anything.
+    pub async fn wait_for_disk(mut self) -> Result<(), StoreError> {
+        self.client().batch_execute(ROLLBACK).await?;
+        self.client().batch_execute(UNTIL_ON_DISK).await?;
+        drop(self.client.take());
+        Ok(())
+    }
+
     /// Notices become visible in the order of their ids, so that nobody who reads on from an id misses one.
     async fn post(&self, notices: impl Iterator<Item = &Notice> + Send) -> Result<(), StoreError> {
         let mut is_first = true;
@@ -191,7 +217,7 @@ impl Transaction {
 
     /// Ends a transaction that only wrote the log of a saga.
     pub(crate) async fn commit_log(self, is_synced: bool) -> Result<(), StoreError> {
-        self.end(if is_synced { "COMMIT" } else { "SET LOCAL synchronous_commit = off; COMMIT" }).await
+        self.end(if is_synced { "COMMIT" } else { COMMIT_SEEN }).await
     }
 
     /// Ends a transaction that only read.

@@ -6,6 +6,7 @@ mod authzen;
 mod billing;
 mod catalog;
 mod clients;
+mod commits;
 mod configuration;
 mod directory;
 mod endpoints;

@@ -28,7 +28,11 @@ pub async fn open(
 ) -> Result<Opened, Refusal> {
     let transaction = control.store.write(permit).await?;
     Ok(match idempotency.begin(&transaction, body).await? {
-        Some(kept) => Opened::Kept(kept),
+        Some(kept) => {
+            // The call before may have been seen and not be on disk yet.
+            transaction.wait_for_disk().await?;
+            Opened::Kept(kept)
+        }
         None => Opened::New(transaction),
     })
 }
@@ -42,6 +46,18 @@ pub async fn close(
 ) -> Answer<Response> {
     idempotency.keep(&transaction, &answer).await?;
     transaction.commit(change).await?;
+    Ok(answer.into_response())
+}
+
+/// The same for an operation that is begun at once: its saga does not wait for the disk, its caller does.
+pub async fn close_begun(
+    transaction: Transaction,
+    idempotency: &Idempotency,
+    answer: Kept,
+    change: Change,
+) -> Answer<Response> {
+    idempotency.keep(&transaction, &answer).await?;
+    transaction.commit_seen_first(change).await?;
     Ok(answer.into_response())
 }
 

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::frame::{Opened, close, open, operators, shown};
+use super::frame::{Opened, close, close_begun, open, operators, shown};
 use crate::api::idempotency::{Idempotency, Kept};
 use crate::api::{Answer, Body, Caller};
 use crate::lifecycle::operations::{Operation, no_such_operation};
@@ -44,7 +44,7 @@ async fn create_tenant(
     };
     let (id, _, change) = begin(&control, &transaction, &permit, body.value, caller.request_id).await?;
     let answer = shown(&transaction, id).await?;
-    close(transaction, &idempotency, answer, change).await
+    close_begun(transaction, &idempotency, answer, change).await
 }
 
 /// Suspends a tenant: requests are refused, or only reading is served. Asking again with the other mode changes it.
