@@ -3,9 +3,11 @@
 A person is invited, signs in with a password, adds a passkey on the account page, signs out, signs in with the passkey alone, is not let in
 with an authenticator that verifies nobody, is refused with
 a copy whose counter is behind, and shows the passkey as a second factor behind the password. Standard
-library only; the browser is spoken to over a pipe. Usage: browser.py ROWHOUSE_BINARY CHROMIUM
+library only; the browser is spoken to over a pipe. Usage: browser.py ROWHOUSE_BINARY CHROMIUM [FOLDER]: with a folder, pictures of the
+pages are put there, wide and narrow, light and dark.
 """
 
+import base64
 import json
 import os
 import re
@@ -15,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 import urllib.request
 
 PATIENCE_S = 120
@@ -151,6 +154,20 @@ class Browser:
         }
         return self.send("WebAuthn.addVirtualAuthenticator", {"options": options})["authenticatorId"]
 
+    def pictures(self, folder, name):
+        """The page as it is, wide and narrow, light and dark; nothing may stick out."""
+        for shape, width in [("wide", 1280), ("narrow", 360)]:
+            self.send("Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False})
+            fits = self.run("document.documentElement.scrollWidth <= window.innerWidth")
+            assert fits, f"{name} is wider than a {shape} window"
+            for tone in ["light", "dark"] if folder else []:
+                features = [{"name": "prefers-color-scheme", "value": tone}]
+                self.send("Emulation.setEmulatedMedia", {"features": features})
+                shot = self.send("Page.captureScreenshot", {"format": "png", "captureBeyondViewport": True})
+                with open(os.path.join(folder, f"{name}-{shape}-{tone}.png"), "wb") as file:
+                    file.write(base64.b64decode(shot["data"]))
+        self.send("Emulation.clearDeviceMetricsOverride", {})
+
     def submit(self, form, **fields):
         """Fills a form and presses its button."""
         for name, value in fields.items():
@@ -184,7 +201,7 @@ def sign_out(browser):
     browser.sees("signed out", has("Sign in with a passkey"))
 
 
-def story(server, browser):
+def story(server, browser, folder):
     server.call("/v1/tenants", {"code": "acme", "company_name": "Acme", "tier": "basic", "isolation": "shared"})
     until("the tenant is served", lambda: server.call("/v1/tenants/acme")["status"] == "active")
     server.call("/v1/invitations?tenant=acme", {"email": MAIL, "roles": ["user"]})
@@ -193,6 +210,9 @@ def story(server, browser):
     server.call("/v1/invitations/accept", accept)
     url = server.url
 
+    for path in ["sign_in", "reset", "sso"]:
+        browser.open(f"{url}/account/{path}")
+        browser.pictures(folder, path)
     by_password(browser, url)
     browser.sees("the account page", has("Add a passkey"))
     told("signs in with a password")
@@ -202,10 +222,12 @@ def story(server, browser):
     browser.sees("the page that makes a passkey", has("Your browser asks for fingerprint"))
     browser.submit(KEY)
     browser.sees("recovery codes", has("Keep these recovery codes"))
+    browser.pictures(folder, "codes")
     browser.open(f"{url}/account")
     browser.sees("the passkey is listed", has("Passkey"))
     kept = browser.send("WebAuthn.getCredentials", {"authenticatorId": passkeys})["credentials"]
     assert [one["rpId"] for one in kept] == ["localhost"], kept
+    browser.pictures(folder, "account")
     told("adds a passkey, which the authenticator keeps for our host")
 
     sign_out(browser)
@@ -238,10 +260,28 @@ def story(server, browser):
     browser.submit(KEY)
     browser.sees("signed in with both", has("Sign out"))
     told("shows it as a second factor behind the password")
+    allows(server, browser, folder)
+
+
+def allows(server, browser, folder):
+    """A program asks; its address is on our own server, where nobody listens for it, so the way back is all that is looked at."""
+    back = f"{server.url}/not/here"
+    made = server.call("/v1/applications?tenant=acme", {"name": "Reports & <more>", "kind": "public", "redirect_uris": [back]})
+    asked = {
+        "response_type": "code", "client_id": made["id"], "redirect_uri": back, "state": "xyz", "scope": "openid email",
+        "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM", "code_challenge_method": "S256",
+    }
+    browser.open(f"{server.url}/oauth2/authorize?{urllib.parse.urlencode(asked)}")
+    browser.sees("who asks", has("Reports & <more>"))
+    browser.pictures(folder, "authorize")
+    browser.submit("form:has(input[name=decision][value=yes])")
+    browser.sees("back at the program", "location.href.includes('/not/here?code=') && location.href.includes('state=xyz')")
+    told("allows a program, and the browser lets the form lead there")
 
 
 def main():
     binary, chromium = sys.argv[1:3]
+    folder = sys.argv[3] if len(sys.argv) > 3 else None
     home = tempfile.mkdtemp(prefix="rowhouse-browser-")
     os.chmod(home, 0o755)
     server = browser = None
@@ -250,7 +290,7 @@ def main():
         os.mkdir(data)
         server = Server(binary, data)
         browser = Browser(chromium, os.path.join(home, "profile"))
-        story(server, browser)
+        story(server, browser, folder)
     finally:
         for one in (browser, server):
             if one:

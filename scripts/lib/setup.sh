@@ -1,4 +1,4 @@
-# What demo, tests and benchmarks need from Debian and PyPI. Sourced; every function may be called again and again.
+# What demo, tests and benchmarks need from Debian, PyPI and npm. Sourced; every function may be called again and again.
 # Nothing of the system's is started or stopped.
 
 say() { printf '%s\n' "$*" >&2; }
@@ -82,6 +82,17 @@ install_for_tests() {
     cmp -s scripts/lib/requirements.txt "$home/installed.txt" ||
         { "$home/bin/pip" install --quiet --disable-pip-version-check -r scripts/lib/requirements.txt &&
             cp scripts/lib/requirements.txt "$home/installed.txt"; }
+    install_provider
+}
+
+# The certified provider of identities that the stories of single sign-on sign in at: below target, by its lock file.
+install_provider() {
+    local from=crates/rowhouse/tests/provider home=target/provider
+    mkdir -p "$home"
+    cmp -s "$from/package-lock.json" "$home/installed.json" && return 0
+    cp "$from/package.json" "$from/package-lock.json" "$home/"
+    PATH="$PWD/target/venv/bin:$PATH" npm ci --prefix "$home" --no-audit --no-fund --ignore-scripts --loglevel=error >&2 &&
+        cp "$from/package-lock.json" "$home/installed.json"
 }
 
 # Bans, licences and sources; the advisory database is not reachable from everywhere and is checked apart.

@@ -121,6 +121,10 @@ ids! {
     SessionId = "session";
     /// An issuer of tokens besides us.
     IssuerId = "issuer";
+    /// A tenant's own provider of identities, as people sign in by it.
+    ConnectionId = "connection";
+    /// A program that people sign in to with their account here.
+    ApplicationId = "application";
     /// An authority whose client certificates a tenant believes.
     AuthorityId = "authority";
     /// Something that proves a person.

@@ -32,6 +32,8 @@ pub fn routes() -> OpenApiRouter<Shared> {
         .merge(super::sign_in::routes())
         .merge(super::account::routes())
         .merge(super::client::routes())
+        .merge(super::application::routes())
+        .merge(super::sso::routes())
 }
 
 /// A member of a tenant.

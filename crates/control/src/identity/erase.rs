@@ -25,6 +25,7 @@ pub struct Erased {
 pub async fn erase_tenant(transaction: &Transaction, tenant: TenantId) -> Result<Erased, StoreError> {
     let now = transaction.store().clock().now();
     let sql = "SELECT memberships, users, invitations FROM identity.erase_people($1, $2)";
+    transaction.execute("SELECT identity.erase_applications($1)", &[&tenant.0]).await?;
     let row = transaction.query_one(sql, &[&tenant.0, &now]).await?;
     let count = |at: usize| row.get::<_, i64>(at) as u64;
     Ok(Erased { memberships: count(0), users: count(1), invitations: count(2) })

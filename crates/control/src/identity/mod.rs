@@ -9,6 +9,7 @@ mod accept;
 mod account;
 mod administrators;
 mod api;
+mod application;
 mod client;
 mod entry;
 mod erase;
@@ -25,6 +26,7 @@ mod pages;
 mod queries;
 mod session;
 mod sign_in;
+mod sso;
 mod token;
 
 pub use administrators::{address_of, administrators};

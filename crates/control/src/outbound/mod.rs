@@ -1,4 +1,4 @@
-//! Documents fetched from places that others name (keys of issuers). The name is resolved once, every address that it has is
+//! Documents fetched from places that others name (keys of issuers), and what is asked of tenants' own providers. The name is resolved once, every address that it has is
 //! checked, and the connection goes to the address that was checked, so that a name cannot become another address between.
 //! HTTPS alone, but for the networks that the operator has opened; no redirects, no proxies, one deadline, one size.
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 pub use address::{Network, NetworkError, is_public};
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -80,6 +80,15 @@ pub struct Outbound {
     tls: OnceLock<Arc<ClientConfig>>,
 }
 
+/// What is asked.
+#[derive(Debug, Default)]
+struct Wanted<'w> {
+    /// `Authorization`, if any.
+    authorization: Option<&'w str>,
+    /// A form that is sent; without one something is fetched.
+    form: Option<String>,
+}
+
 /// Where a document lies.
 struct Place<'u> {
     uri: &'u Uri,
@@ -99,23 +108,66 @@ impl Outbound {
     /// # Errors
     /// [`FetchError`], in words for who named the place.
     pub async fn fetch(&self, url: &str, bytes_max: usize) -> Result<Bytes, FetchError> {
+        found(self.ask(url, Wanted::default(), bytes_max).await?)
+    }
+
+    /// The same for who shows `authorization`.
+    ///
+    /// # Errors
+    /// As [`Outbound::fetch`].
+    pub async fn fetch_as(
+        &self,
+        url: &str,
+        authorization: &str,
+        bytes_max: usize,
+    ) -> Result<Bytes, FetchError> {
+        let wanted = Wanted { authorization: Some(authorization), form: None };
+        found(self.ask(url, wanted, bytes_max).await?)
+    }
+
+    /// What a place answers to a form, whatever its status.
+    ///
+    /// # Errors
+    /// As [`Outbound::fetch`], but for the status.
+    pub async fn send_form(
+        &self,
+        url: &str,
+        authorization: Option<&str>,
+        form: String,
+        bytes_max: usize,
+    ) -> Result<(StatusCode, Bytes), FetchError> {
+        self.ask(url, Wanted { authorization, form: Some(form) }, bytes_max).await
+    }
+
+    async fn ask(
+        &self,
+        url: &str,
+        wanted: Wanted<'_>,
+        bytes_max: usize,
+    ) -> Result<(StatusCode, Bytes), FetchError> {
         let uri = read(url)?;
         let place = Place::of(&uri, url)?;
-        tokio::time::timeout(DEADLINE, self.fetch_from(&place, bytes_max))
+        tokio::time::timeout(DEADLINE, self.ask_at(&place, wanted, bytes_max))
             .await
             .unwrap_or(Err(FetchError::Late))
     }
 
-    async fn fetch_from(&self, place: &Place<'_>, bytes_max: usize) -> Result<Bytes, FetchError> {
+    async fn ask_at(
+        &self,
+        place: &Place<'_>,
+        wanted: Wanted<'_>,
+        bytes_max: usize,
+    ) -> Result<(StatusCode, Bytes), FetchError> {
         let address = self.address(place).await?;
         let stream = TcpStream::connect(address).await.map_err(FetchError::Connection)?;
         if !place.is_tls {
-            return exchange(stream, place, bytes_max).await;
+            return exchange(stream, place, wanted, bytes_max).await;
         }
         let name = ServerName::try_from(place.host.to_owned())
             .map_err(|_| FetchError::Name(place.host.to_owned()))?;
         let tls = TlsConnector::from(self.tls()?);
-        exchange(tls.connect(name, stream).await.map_err(FetchError::Connection)?, place, bytes_max).await
+        let stream = tls.connect(name, stream).await.map_err(FetchError::Connection)?;
+        exchange(stream, place, wanted, bytes_max).await
     }
 
     /// The first of its addresses, if all of them may be called.
@@ -195,7 +247,16 @@ impl<'u> Place<'u> {
     }
 }
 
-async fn exchange<S>(stream: S, place: &Place<'_>, bytes_max: usize) -> Result<Bytes, FetchError>
+fn found((status, body): (StatusCode, Bytes)) -> Result<Bytes, FetchError> {
+    if status == StatusCode::OK { Ok(body) } else { Err(FetchError::Status(status)) }
+}
+
+async fn exchange<S>(
+    stream: S,
+    place: &Place<'_>,
+    wanted: Wanted<'_>,
+    bytes_max: usize,
+) -> Result<(StatusCode, Bytes), FetchError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -203,20 +264,26 @@ where
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(FetchError::Http)?;
     let path = place.uri.path_and_query().map_or("/", |own| own.as_str());
     let authority = place.uri.authority().map_or("", |own| own.as_str());
-    let request = Request::get(path)
+    let request = match &wanted.form {
+        Some(_) => Request::post(path).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded"),
+        None => Request::get(path),
+    };
+    let request = match wanted.authorization {
+        Some(shown) => request.header(header::AUTHORIZATION, shown),
+        None => request,
+    };
+    let request = request
         .header(header::HOST, authority)
         .header(header::ACCEPT, "application/json")
         .header(header::USER_AGENT, "rowhouse")
         .header(header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new());
+        .body(Full::new(Bytes::from(wanted.form.unwrap_or_default())));
     let request = request.map_err(|_| FetchError::Url(place.uri.to_string()))?;
     let asked = async move {
         let answer = sender.send_request(request).await.map_err(FetchError::Http)?;
-        if answer.status() != StatusCode::OK {
-            return Err(FetchError::Status(answer.status()));
-        }
+        let status = answer.status();
         let body = Limited::new(answer.into_body(), bytes_max).collect().await;
-        body.map(|body| body.to_bytes()).map_err(|_| FetchError::Body(bytes_max))
+        body.map(|body| (status, body.to_bytes())).map_err(|_| FetchError::Body(bytes_max))
     };
     // The connection is driven for as long as the answer takes; what becomes of it afterwards is nobody's concern.
     let mut connection = std::pin::pin!(connection);

@@ -31,7 +31,7 @@ pub use api::{named, routes};
 pub use branding::brand;
 pub use cells::{LOCAL_CELL, register_local_cell};
 pub use edit::{BillingContact, check_company_name, check_metadata};
-pub use hosts::{load_hosts, quarantine_all as quarantine_hosts};
+pub use hosts::{load_hosts, quarantine_all as quarantine_hosts, tenant_of as tenant_of_host};
 pub use overrides::{change_override, end_override};
 pub use queries::{
     NewTenant, ResumeAsked, Suspension, TenantRecord, TenantRow, get, insert, load_tenants, lock,

@@ -1,6 +1,7 @@
 //! The features of the control plane on real PostgreSQL and a real journal.
 
 mod access;
+mod applications;
 mod audit;
 mod authzen;
 mod billing;
@@ -27,10 +28,13 @@ mod narrowed;
 mod passkeys;
 mod people;
 mod platform;
+mod provider;
 mod quotas;
 mod resources;
 mod routing;
 mod sign_in;
 mod sign_in_attacks;
+mod sso;
 mod usage;
+mod visitor;
 mod work;

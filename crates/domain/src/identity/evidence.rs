@@ -18,6 +18,10 @@ pub enum ProofKind {
     SecurityKey,
     /// A credential that its device gave out only to the person: by fingerprint, face or PIN.
     Passkey,
+    /// The word of the tenant's own provider. It counts in that tenant and nowhere else.
+    SingleSignOn,
+    /// The same, and that it asked for more than one thing there.
+    SingleSignOnMfa,
 }
 
 impl ProofKind {
@@ -33,6 +37,8 @@ impl ProofKind {
             ProofKind::RecoveryCode => "recovery_code",
             ProofKind::SecurityKey => "security_key",
             ProofKind::Passkey => "passkey",
+            ProofKind::SingleSignOn => "single_sign_on",
+            ProofKind::SingleSignOnMfa => "single_sign_on_mfa",
         }
     }
 
@@ -42,6 +48,8 @@ impl ProofKind {
             ProofKind::Password => "pwd",
             ProofKind::Totp | ProofKind::EmailCode | ProofKind::RecoveryCode => "otp",
             ProofKind::SecurityKey | ProofKind::Passkey => "hwk",
+            // None is registered; this is what others use.
+            ProofKind::SingleSignOn | ProofKind::SingleSignOnMfa => "fed",
         }
     }
 }
@@ -68,25 +76,40 @@ impl Evidence {
         self
     }
 
+    /// Whether a provider's word is among it.
+    pub fn is_by_provider(&self) -> bool {
+        self.has(ProofKind::SingleSignOn) || self.has(ProofKind::SingleSignOnMfa)
+    }
+
+    /// Whether the person has shown something of their own here, which no provider can show for them.
+    pub fn has_own(&self) -> bool {
+        let of_provider = |kind| matches!(kind, ProofKind::SingleSignOn | ProofKind::SingleSignOnMfa);
+        self.0.iter().any(|proof| !of_provider(proof.kind))
+    }
+
     /// Whether it has this.
     pub fn has(&self, kind: ProofKind) -> bool {
         self.0.iter().any(|proof| proof.kind == kind)
     }
 
-    /// 3 for a passkey, or a password with a security key; 2 for a password or a passkey with any other thing of those in `seconds` (a
-    /// recovery code counts for any); else 1.
+    /// 3 for a passkey, or a password or a provider's word with a security key; 2 for one of these with any other thing of those in
+    /// `seconds` (a recovery code counts for any), or the word of a provider that asked for more itself; else 1.
     pub fn assurance(&self, seconds: &[ProofKind]) -> u8 {
         let taken = |kind: ProofKind| self.has(kind) && seconds.contains(&kind);
         // Where keys are taken a passkey is one, and more.
         let passkey =
             self.has(ProofKind::Passkey) && ProofKind::KEYS.iter().any(|kind| seconds.contains(kind));
         let key = taken(ProofKind::SecurityKey);
-        if passkey || (key && self.has(ProofKind::Password)) {
+        let provider = self.is_by_provider();
+        if passkey || (key && (self.has(ProofKind::Password) || provider)) {
             return 3;
         }
-        let first = self.has(ProofKind::Password) || self.has(ProofKind::Passkey);
-        let second =
-            key || self.has(ProofKind::RecoveryCode) || taken(ProofKind::Totp) || taken(ProofKind::EmailCode);
+        let first = self.has(ProofKind::Password) || self.has(ProofKind::Passkey) || provider;
+        let second = key
+            || self.has(ProofKind::SingleSignOnMfa)
+            || self.has(ProofKind::RecoveryCode)
+            || taken(ProofKind::Totp)
+            || taken(ProofKind::EmailCode);
         if first && second { 2 } else { 1 }
     }
 
@@ -100,7 +123,7 @@ impl Evidence {
         let mut all: Vec<&str> = self.0.iter().map(|proof| proof.kind.method()).collect();
         all.sort_unstable();
         all.dedup();
-        if all.len() > 1 || self.has(ProofKind::Passkey) {
+        if all.len() > 1 || self.has(ProofKind::Passkey) || self.has(ProofKind::SingleSignOnMfa) {
             all.push("mfa");
         }
         all.into_iter().map(str::to_owned).collect()

@@ -14,5 +14,7 @@ pub use client_secret::{client_secret, is_client_secret};
 pub use entry::{Checks, EntryReason};
 pub use evidence::{Evidence, Proof, ProofKind};
 pub use password::{PasswordFault, check_password, normal_form};
-pub use policy::{LockoutPolicy, Mfa, Next, Owned, PasswordPolicy, SessionPolicy, SignInPolicy, next};
+pub use policy::{
+    LockoutPolicy, Mfa, Next, Owned, PasswordPolicy, SessionPolicy, SignInPolicy, SingleSignOn, next,
+};
 pub use totp::{TOTP_STEP_S, TotpSecret, totp_match};

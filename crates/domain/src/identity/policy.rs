@@ -50,6 +50,17 @@ pub struct SessionPolicy {
     pub concurrent_max: i64,
 }
 
+/// Whether people come in by the tenant's own provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SingleSignOn {
+    /// They may, where a connection is active.
+    #[default]
+    Optional,
+    /// Only so; but an administrator with a passkey may come in without, for the day the provider is away.
+    Enforced,
+}
+
 /// A tenant's sign-in policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -72,6 +83,8 @@ pub struct SignInPolicy {
     pub totp_steps: i64,
     /// Days that a trusted browser counts tries for itself, 0 to 90.
     pub trusted_device_days: i64,
+    /// Whether people come in by the tenant's own provider: `optional` or `enforced`.
+    pub single_sign_on: SingleSignOn,
 }
 
 impl Default for PasswordPolicy {
@@ -104,6 +117,7 @@ impl Default for SignInPolicy {
             step_up_min: 10,
             totp_steps: 1,
             trusted_device_days: 30,
+            single_sign_on: SingleSignOn::Optional,
         }
     }
 }
@@ -123,7 +137,10 @@ impl SignInPolicy {
     /// Each field that is out of its bounds: its pointer, and what is allowed.
     pub fn faults(&self) -> Vec<(&'static str, &'static str)> {
         let SignInPolicy { password, lockout, session, .. } = self;
-        let second = |kind: &ProofKind| !matches!(kind, ProofKind::Password | ProofKind::RecoveryCode);
+        let second = |kind: &ProofKind| {
+            use ProofKind::{EmailCode, Passkey, SecurityKey, Totp};
+            matches!(kind, Totp | EmailCode | SecurityKey | Passkey)
+        };
         let long_enough =
             password.length_min >= 15 || (self.mfa >= Mfa::Required && self.mfa_grace_days == 0);
         let rows = [
@@ -177,6 +194,7 @@ impl SignInPolicy {
             step_up_min: a.step_up_min.min(b.step_up_min),
             totp_steps: a.totp_steps.min(b.totp_steps),
             trusted_device_days: a.trusted_device_days.min(b.trusted_device_days),
+            single_sign_on: a.single_sign_on.max(b.single_sign_on),
         }
     }
 
@@ -194,9 +212,21 @@ impl SignInPolicy {
         let meets = |kind: &&ProofKind| match kind {
             ProofKind::SecurityKey | ProofKind::Passkey => true,
             ProofKind::Totp => self.mfa != Mfa::PhishingResistant,
-            ProofKind::Password | ProofKind::EmailCode | ProofKind::RecoveryCode => false,
+            ProofKind::Password
+            | ProofKind::EmailCode
+            | ProofKind::RecoveryCode
+            | ProofKind::SingleSignOn
+            | ProofKind::SingleSignOnMfa => false,
         };
         self.factors.iter().filter(meets).copied().collect()
+    }
+
+    /// Whether `evidence` is of a kind that lets in here: where single sign-on is enforced the provider's word does, and the passkey of an
+    /// administrator.
+    pub fn admits(&self, evidence: &Evidence, is_administrator: bool) -> bool {
+        self.single_sign_on == SingleSignOn::Optional
+            || evidence.is_by_provider()
+            || (is_administrator && evidence.has(ProofKind::Passkey))
     }
 
     fn takes(&self, kind: ProofKind) -> bool {
@@ -263,7 +293,7 @@ pub enum Next {
     Enrol,
 }
 
-/// What comes next, for a person with these factors who has shown `evidence`, of which the first is a password or a passkey.
+/// What comes next, for a person with these factors who has shown `evidence`, of which the first is a password, a passkey or a provider's word.
 /// `in_grace`: whether there is still time to enrol.
 pub fn next(policy: &SignInPolicy, owned: Owned, evidence: &Evidence, in_grace: bool) -> Next {
     if policy.assurance(evidence) >= policy.needed().max(2) {
@@ -371,7 +401,8 @@ mod tests {
     /// From every state a person who has what they own gets in, in at most three steps.
     #[test]
     fn there_is_no_dead_end() {
-        let firsts = [ProofKind::Password, ProofKind::Passkey];
+        let firsts =
+            [ProofKind::Password, ProofKind::Passkey, ProofKind::SingleSignOn, ProofKind::SingleSignOnMfa];
         for ((policy, mut owned, in_grace), first) in
             all().into_iter().flat_map(|case| firsts.map(|first| (case.clone(), first)))
         {
@@ -394,7 +425,7 @@ mod tests {
                                 ProofKind::EmailCode => owned.address,
                                 ProofKind::RecoveryCode => owned.recovery_codes,
                                 ProofKind::SecurityKey => owned.security_key || owned.passkey,
-                                ProofKind::Password | ProofKind::Passkey => false,
+                                _ => false,
                             };
                             assert!(has, "{kind:?} is asked of who has none: {policy:?} {owned:?}");
                         }

@@ -19,5 +19,6 @@ mod releases;
 mod services;
 mod sign_in;
 mod source;
+mod sso;
 mod tenancy;
 mod upgrade;

@@ -10,7 +10,7 @@ use crate::Control;
 use crate::identity::accept::{busy, pepper};
 use crate::identity::factor::{self, CredentialBody, Enrolment, KeyKind};
 use crate::identity::queries::{self as people, UserRow};
-use crate::identity::session::end_every;
+use crate::identity::session::{self, end_every};
 use crate::identity::sign_in::{self, policy};
 
 /// Who changes, in which session, by which request.
@@ -37,6 +37,23 @@ async fn begin(control: &Control) -> Result<Transaction, Refusal> {
     Ok(control.store.write(&Permit::for_system(None, "a person's own account")).await?)
 }
 
+/// Refuses who has shown nothing but a provider's word, and belongs to other tenants than that provider's: what they own opens those too.
+async fn refuse_borrowed(transaction: &Transaction, whose: Whose) -> Result<(), Refusal> {
+    let session = session::queries::lock(transaction, whose.session).await?;
+    let session = session.ok_or_else(|| Refusal::new(&kind::SESSION_ENDED, "The session has ended."))?;
+    if session.evidence.has_own() {
+        return Ok(());
+    }
+    let tenants = sign_in::tenants_of(transaction, whose.user).await?;
+    match tenants.iter().all(|tenant| *tenant == session.tenant) {
+        true => Ok(()),
+        false => Err(Refusal::new(
+            &kind::STEP_UP_REQUIRED,
+            "Show something of your own: you belong to other organisations too.",
+        )),
+    }
+}
+
 /// The person's own row.
 pub async fn own_row(transaction: &Transaction, user: UserId) -> Result<UserRow, Refusal> {
     let row = people::find_user(transaction, user).await?;
@@ -46,6 +63,7 @@ pub async fn own_row(transaction: &Transaction, user: UserId) -> Result<UserRow,
 /// Begins the enrolment of an authenticator program.
 pub async fn add_factor(control: &Control, whose: Whose, label: &str) -> Result<Enrolment, Refusal> {
     let transaction = begin(control).await?;
+    refuse_borrowed(&transaction, whose).await?;
     let row = own_row(&transaction, whose.user).await?;
     let account = row.email.unwrap_or_default();
     let enrolment = factor::enrol(control, &transaction, (whose.user, &account), label).await?;
@@ -65,6 +83,7 @@ pub async fn confirm_factor(
     code: &str,
 ) -> Result<Vec<String>, Refusal> {
     let transaction = begin(control).await?;
+    refuse_borrowed(&transaction, whose).await?;
     factor::confirm(control, &transaction, (whose.user, id), code).await?;
     let has_codes = factor::owned(&transaction, whose.user).await?.recovery_codes;
     let codes = match has_codes {
@@ -85,6 +104,7 @@ fn bound(whose: Whose) -> Vec<u8> {
 /// What a browser is asked, to enrol a security key or passkey.
 pub async fn key_options(control: &Control, whose: Whose, kind: KeyKind) -> Result<Value, Refusal> {
     let transaction = begin(control).await?;
+    refuse_borrowed(&transaction, whose).await?;
     let row = own_row(&transaction, whose.user).await?;
     let options = factor::creation_options(control, &transaction, &row, (&bound(whose), kind)).await?;
     transaction.commit_telemetry().await?;
@@ -103,6 +123,7 @@ pub async fn add_key(
 ) -> Result<(FactorId, Vec<String>), Refusal> {
     let challenge = factor::take_challenge(control, &bound(whose), kind.as_str()).await?;
     let transaction = begin(control).await?;
+    refuse_borrowed(&transaction, whose).await?;
     let owner = (whose.user, kind);
     let id = factor::register(control, &transaction, owner, (sent, label), challenge.as_deref()).await?;
     let codes = match factor::owned(&transaction, whose.user).await?.recovery_codes {
@@ -130,6 +151,7 @@ pub async fn step_up_options(control: &Control, whose: Whose) -> Result<Value, R
 /// 409 `identity.last_factor` for the last that a tenant of the person asks for; 404.
 pub async fn remove_factor(control: &Control, whose: Whose, id: FactorId) -> Result<(), Refusal> {
     let transaction = begin(control).await?;
+    refuse_borrowed(&transaction, whose).await?;
     let all = factor::active(&transaction, whose.user).await?;
     let was_active = all.iter().any(|row| row.id == id);
     if !factor::revoke(&transaction, whose.user, id).await? {
@@ -167,6 +189,7 @@ async fn refuse_last(transaction: &Transaction, user: UserId) -> Result<(), Refu
 /// 409 `identity.factor_wrong_state` without a factor that they could stand in for.
 pub async fn new_codes(control: &Control, whose: Whose) -> Result<Vec<String>, Refusal> {
     let transaction = begin(control).await?;
+    refuse_borrowed(&transaction, whose).await?;
     if !factor::owned(&transaction, whose.user).await?.any() {
         return Err(Refusal::new(&kind::FACTOR_WRONG_STATE, "Enrol a second factor first."));
     }

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::TenantId;
-use rowhouse_domain::identity::SignInPolicy;
+use rowhouse_domain::identity::{SignInPolicy, SingleSignOn};
 use rowhouse_domain::refusal::Refusal;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -12,7 +12,7 @@ use crate::Control;
 use crate::api::Caller;
 use crate::identity::queries::active_members;
 use crate::identity::sign_in::policy;
-use crate::identity::{administrators, factor, session};
+use crate::identity::{administrators, factor, session, sso};
 
 /// What it would do.
 #[derive(Debug, Serialize, ToSchema)]
@@ -72,6 +72,18 @@ pub async fn preview(
         }
         if !owned.any() && chiefs.iter().any(|own| own.id == person.id) {
             answer.administrators_without_factor += 1;
+        }
+    }
+    if in_force.single_sign_on == SingleSignOn::Enforced {
+        let mut recovers = false;
+        for chief in &chiefs {
+            recovers |= factor::owned(&transaction, chief.id).await?.passkey;
+        }
+        if !sso::may_enforce(&transaction, tenant).await? {
+            answer.refused_because = Some("No active connection was tested as it is now.".to_owned());
+        } else if !recovers {
+            let words = "No administrator has a passkey, to come in by on the day the provider is away.";
+            answer.refused_because = Some(words.to_owned());
         }
     }
     transaction.finish().await?;

@@ -17,7 +17,7 @@ use super::sign_in::{key_kind, key_page};
 use crate::identity::account::{self, Shown, Whose};
 use crate::identity::factor::CredentialBody;
 use crate::identity::session::{self, SessionRow};
-use crate::identity::{factor, form, queries as people};
+use crate::identity::{factor, form, queries as people, sso};
 use crate::{Control, Shared, tenancy};
 
 /// How fresh a proof must be for a change here, in seconds.
@@ -42,6 +42,15 @@ async fn overview(control: &Control, browser: &Browser, own: &SessionRow) -> Res
     let factors = factor::active(&transaction, own.user).await?;
     let left = factor::codes_left(&transaction, own.user).await?;
     let tenant = tenancy::get(&transaction, own.tenant).await?;
+    let ways = sso::links_of(&transaction, own.user).await?.into_iter().map(|(row, linked)| {
+        let place = row.start_path();
+        Value::from_pairs([
+            ("name", Value::from(row.name)),
+            ("place", Value::from(place)),
+            ("linked", Value::from(linked)),
+        ])
+    });
+    let ways: Vec<Value> = ways.collect();
     transaction.finish().await?;
     let day = |time: jiff::Timestamp| time.strftime("%Y-%m-%d %H:%M UTC").to_string();
     let sessions: Vec<Value> = all
@@ -77,7 +86,8 @@ async fn overview(control: &Control, browser: &Browser, own: &SessionRow) -> Res
         .with("tenant", tenant.map(|record| record.tenant.company_name).unwrap_or_default())
         .with("sessions", sessions)
         .with("factors", factors)
-        .with("codes_left", left);
+        .with("codes_left", left)
+        .with("ways", ways);
     Ok(page)
 }
 
@@ -239,6 +249,18 @@ fn fresh(control: &Control, session: &SessionRow) -> Result<(), Refusal> {
     }
 }
 
+/// The provider that has proven this session can do so again.
+async fn ways(control: &Control, session: &SessionRow) -> Vec<Value> {
+    if !session.evidence.is_by_provider() {
+        return Vec::new();
+    }
+    let all = sso::of_tenant(control, session.tenant).await.unwrap_or_default();
+    let way = |row: &sso::ConnectionRow| {
+        Value::from_pairs([("name", row.name.clone()), ("place", row.start_path())])
+    };
+    all.iter().map(way).collect()
+}
+
 async fn step_up_page(control: &Control, browser: &Browser, session: &SessionRow, whose: Whose) -> Response {
     let page = Page::new("step_up", "Is it still you?", browser.form());
     let page = match overview(control, browser, session).await {
@@ -255,7 +277,7 @@ async fn step_up_page(control: &Control, browser: &Browser, session: &SessionRow
         .filter(|row| row.kind == "totp")
         .map(|row| Value::from_pairs([("id", row.id.to_string()), ("label", row.label.clone())]))
         .collect();
-    let page = page.with("factors", factors);
+    let page = page.with("factors", factors).with("ways", ways(control, session).await);
     // Who has no key is asked for what they have.
     let page = match account::step_up_options(control, whose).await {
         Ok(options) => page.key(("/account", "step_up", ""), "Use a security key or passkey", &options),

@@ -8,6 +8,8 @@ use std::convert::Infallible;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::refusal::{Refusal, kind};
 use subtle::ConstantTimeEq;
@@ -19,6 +21,10 @@ use crate::{Control, Shared};
 const SESSION: &str = "__Host-rowhouse_session";
 const FLOW: &str = "__Host-rowhouse_flow";
 const FORM: &str = "__Host-rowhouse_form";
+const SSO: &str = "__Host-rowhouse_sso";
+const RETURN: &str = "__Host-rowhouse_return";
+/// The only place of ours that a sign-in goes back to.
+const RETURNS_TO: &str = "/oauth2/authorize?";
 const DEVICE: &str = "__Host-rowhouse_device";
 /// Longest life of a cookie that says which browser this is, in seconds: 90 days.
 const DEVICE_S: i64 = 90 * 86_400;
@@ -29,6 +35,10 @@ pub struct Browser {
     pub session: Option<String>,
     pub flow: Option<String>,
     pub device: Option<String>,
+    /// What a provider's answer must fit.
+    pub sso: Option<String>,
+    /// Where to go once signed in: a page of ours.
+    pub return_to: Option<String>,
     form: Option<String>,
     same_site: bool,
     /// Made now, to be set with the answer.
@@ -52,6 +62,8 @@ impl FromRequestParts<Shared> for Browser {
             session,
             flow: cookie(headers, FLOW),
             device: cookie(headers, DEVICE),
+            sso: cookie(headers, SSO),
+            return_to: cookie(headers, RETURN).and_then(|text| returns_to(&text)),
             form,
             same_site: same_site(headers, control),
             fresh,
@@ -148,6 +160,32 @@ pub fn session_cookie(secret: &str) -> String {
 /// The cookie of a sign-in under way: ten minutes.
 pub fn flow_cookie(flow: &str) -> String {
     set(FLOW, flow, Some(600))
+}
+
+/// The cookie that a provider's answer must fit: ten minutes.
+pub fn sso_cookie(text: &str) -> String {
+    set(SSO, text, Some(600))
+}
+
+/// Takes it away.
+pub fn no_sso() -> String {
+    set(SSO, "", Some(0))
+}
+
+/// The cookie that leads back to a page of ours after signing in: ten minutes.
+pub fn return_cookie(path: &str) -> String {
+    set(RETURN, &URL_SAFE_NO_PAD.encode(path), Some(600))
+}
+
+/// Takes it away.
+pub fn no_return() -> String {
+    set(RETURN, "", Some(0))
+}
+
+fn returns_to(text: &str) -> Option<String> {
+    let path = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+    let plain = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    (plain && path.starts_with(RETURNS_TO)).then_some(path)
 }
 
 /// The cookie of a browser that is trusted.

@@ -9,6 +9,10 @@ mod guard;
 mod links;
 mod render;
 mod sign_in;
+mod sso;
+
+pub(super) use guard::{Browser, return_cookie};
+pub(super) use render::{Page, set as cookies};
 
 use axum::Router;
 use axum::extract::State;
@@ -17,6 +21,7 @@ use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
 
 use crate::Shared;
+use crate::identity::application;
 
 /// The pages' routes, which are not part of the API.
 pub fn routes() -> Router<Shared> {
@@ -24,8 +29,14 @@ pub fn routes() -> Router<Shared> {
         .route("/account/style.css", get(style))
         .route("/account/passkey.js", get(script))
         .route("/.well-known/passkey-endpoints", get(endpoints))
+        .route("/oauth2/authorize", get(application::show).post(application::decide))
+        .route("/.well-known/oauth-authorization-server", get(application::metadata))
+        .route("/.well-known/openid-configuration", get(application::metadata))
         .route("/account/sign_in", get(sign_in::form).post(sign_in::send))
         .route("/account/sign_in/next", get(sign_in::next).post(sign_in::step))
+        .route("/account/sso", get(sso::ask).post(sso::lead))
+        .route("/account/sso/{id}", get(sso::begin))
+        .route("/account/sso/{id}/callback", get(sso::back))
         .route("/account", get(account::show).post(account::change))
         .route("/account/reset", get(links::reset_form).post(links::reset))
         .route("/account/unlock", get(links::unlock_form).post(links::unlock))

@@ -17,6 +17,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; f
 pub struct Page {
     values: Vec<(&'static str, Value)>,
     status: Option<StatusCode>,
+    leads_to: Option<String>,
     cookies: Vec<String>,
 }
 
@@ -43,6 +44,12 @@ impl Page {
     ) -> Self {
         let page = self.with("key", options.to_string()).with("key_action", action).with("key_step", step);
         page.with("key_kind", kind).with("key_label", label)
+    }
+
+    /// Whose form leads to another place in the end, which browsers ask to be named.
+    pub fn leads_to(mut self, place: &str) -> Self {
+        self.leads_to = Some(place.to_owned());
+        self
     }
 
     /// With a sentence that is good news.
@@ -72,7 +79,12 @@ impl Page {
         let html = html.expect("a test renders every view");
         let mut response = (self.status.unwrap_or(StatusCode::OK), Html(html)).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+        let policy = match &self.leads_to {
+            Some(place) => POLICY.replace("form-action 'self'", &format!("form-action 'self' {place}")),
+            None => POLICY.to_owned(),
+        };
+        let policy = HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static(POLICY));
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

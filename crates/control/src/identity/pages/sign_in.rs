@@ -18,6 +18,7 @@ use crate::identity::sign_in::{
     self as flow, Progress, Source, Told, begin_enrolment, begin_key_enrolment, choose_tenant, enrol_key,
     mail_code, prove_password, show_factor, show_key,
 };
+use crate::identity::sso;
 use crate::{Control, Shared};
 
 #[derive(Default, Deserialize)]
@@ -53,7 +54,7 @@ async fn first(
 ) -> Page {
     let page =
         Page::new("sign_in", "Sign in", browser.form()).with("identifier", identifier).with("tenant", tenant);
-    let page = with_form(page, browser);
+    let page = with_form(page, browser).with("ways", ways(control, tenant).await);
     let wanted = Some(tenant).filter(|tenant| !tenant.is_empty());
     let Ok(started) = flow::start(control, "", wanted) else { return page };
     let told = Told { flow: &started.flow, ..*told };
@@ -66,7 +67,19 @@ async fn first(
     }
 }
 
-fn with_form(page: Page, browser: &Browser) -> Page {
+/// The providers by which a tenant is entered, as (name, where it begins); the same for everybody.
+async fn ways(control: &Control, tenant: &str) -> Vec<Value> {
+    let Some(tenant) = control.directory.current().tenant_by_code(tenant).map(|tenant| tenant.id) else {
+        return Vec::new();
+    };
+    let all = sso::of_tenant(control, tenant).await.unwrap_or_default();
+    let way = |row: &sso::ConnectionRow| {
+        Value::from_pairs([("name", row.name.clone()), ("place", row.start_path())])
+    };
+    all.iter().map(way).collect()
+}
+
+pub fn with_form(page: Page, browser: &Browser) -> Page {
     match browser.form_cookie() {
         Some(cookie) => page.cookie(cookie),
         None => page,
@@ -131,14 +144,16 @@ async fn begin(
 }
 
 /// Where it stands, as a page. What is under way is kept in a cookie, so that nobody can hand somebody else a sign-in.
-async fn answer(control: &Control, browser: &Browser, told: &Told<'_>, progress: Progress) -> Response {
+pub async fn answer(control: &Control, browser: &Browser, told: &Told<'_>, progress: Progress) -> Response {
     let (form, text) = (browser.form(), told.flow);
     match progress {
         Progress::Done(done) => {
             let mut cookies = vec![guard::session_cookie(&done.begun.secret), guard::no_flow()];
             cookies.extend(done.device.as_deref().map(guard::device_cookie));
             if done.recovery_codes.is_empty() {
-                let mut response = Redirect::to("/account").into_response();
+                cookies.push(guard::no_return());
+                let to = browser.return_to.as_deref().unwrap_or("/account");
+                let mut response = Redirect::to(to).into_response();
                 render::set(&mut response, cookies);
                 return response;
             }

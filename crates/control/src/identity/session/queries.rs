@@ -1,7 +1,7 @@
 //! Rows of sessions and refresh tokens.
 
 use jiff::Timestamp;
-use rowhouse_domain::id::{SessionId, TenantId, UserId};
+use rowhouse_domain::id::{ApplicationId, SessionId, TenantId, UserId};
 use rowhouse_domain::identity::Evidence;
 use rowhouse_store::{StoreError, Transaction};
 use tokio_postgres::Row;
@@ -110,6 +110,34 @@ pub async fn of_user(
          AND ($3::uuid IS NULL OR tenant_id = $3) ORDER BY session_id DESC LIMIT 1000"
     );
     Ok(tx.query(sql, &[&user.0, &now, &tenant.map(|tenant| tenant.0)]).await?.iter().map(session).collect())
+}
+
+/// Notes of which application a session is.
+pub async fn of_application(
+    tx: &Transaction,
+    id: SessionId,
+    application: ApplicationId,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE identity.sessions SET application_id = $2 WHERE session_id = $1";
+    tx.execute(sql, &[&id.0, &application.0]).await.map(drop)
+}
+
+/// The application of a session, if it is of one.
+pub async fn application_of(tx: &Transaction, id: SessionId) -> Result<Option<ApplicationId>, StoreError> {
+    let sql = "SELECT application_id FROM identity.sessions WHERE session_id = $1";
+    let row = tx.query_opt(sql, &[&id.0]).await?;
+    Ok(row.and_then(|row| row.get::<_, Option<uuid::Uuid>>(0)).map(ApplicationId))
+}
+
+/// The sessions of an application that are not ended.
+pub async fn open_of_application(
+    tx: &Transaction,
+    application: ApplicationId,
+) -> Result<Vec<(TenantId, SessionId)>, StoreError> {
+    let sql =
+        "SELECT tenant_id, session_id FROM identity.sessions WHERE application_id = $1 AND ended_at IS NULL";
+    let rows = tx.query(sql, &[&application.0]).await?;
+    Ok(rows.iter().map(|row| (TenantId(row.get(0)), SessionId(row.get(1)))).collect())
 }
 
 /// Ends a session; false if it was ended before.
@@ -256,6 +284,9 @@ pub async fn sweep(tx: &Transaction, before: Timestamp, now: Timestamp) -> Resul
         ("DELETE FROM identity.flows WHERE expires_at < $1", now),
         ("DELETE FROM identity.links WHERE expires_at < $1", now),
         ("DELETE FROM identity.challenges WHERE expires_at < $1", now),
+        // As long as a session of theirs may be.
+        ("DELETE FROM identity.authorization_codes WHERE expires_at < $1", before),
+        ("DELETE FROM identity.provider_answers WHERE expires_at < $1", now),
         ("DELETE FROM identity.devices WHERE expires_at < $1", now),
         (
             "DELETE FROM identity.throttles WHERE changed_at < $1 AND consecutive < 100 AND (locked_until IS NULL OR locked_until < $1)",

@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use rowhouse_domain::access::{Permit, Principal, PrincipalKind};
-use rowhouse_domain::id::RequestId;
+use rowhouse_domain::id::{ApplicationId, RequestId};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::{Change, Transaction};
 use serde_json::json;
@@ -12,7 +12,7 @@ use super::begin::REFRESH;
 use super::queries::{self, RefreshRow, SessionRow};
 use super::{Begun, REFRESH_S, access_token, end_one, ring};
 use crate::Control;
-use crate::identity::sign_in::policy;
+use crate::identity::sign_in::{self, policy};
 use crate::identity::{may_enter, token};
 
 /// How long the answer to a refresh may be asked for again, in seconds.
@@ -52,6 +52,19 @@ pub async fn refresh(control: &Control, text: &str, request_id: RequestId) -> Re
     let access = access_token(control, &ring(control, &transaction).await?, &session);
     transaction.commit_telemetry().await?;
     Ok(Begun { session, secret, access: Some(access) })
+}
+
+/// The session that a refresh token is of, and its application, if there is one.
+pub async fn application_of(
+    control: &Control,
+    transaction: &Transaction,
+    text: &str,
+) -> Result<Option<ApplicationId>, Refusal> {
+    let digest = token::digest(control, REFRESH, text);
+    match queries::refresh_session(transaction, &digest).await? {
+        Some(session) => Ok(queries::application_of(transaction, session).await?),
+        None => Ok(None),
+    }
 }
 
 /// Ends the session of a refresh token (RFC 7009): unknown ones are no error.
@@ -116,6 +129,11 @@ pub async fn unwelcome(
     }
     let policy = policy::in_force(transaction, session.tenant).await?;
     let strong = policy.policy.assurance(&session.evidence) >= policy.policy.needed();
+    if !sign_in::admitted(transaction, (session.tenant, session.user), &policy.policy, &session.evidence)
+        .await?
+    {
+        return Ok(Some("policy"));
+    }
     let in_grace = policy.in_grace(transaction, session.tenant, session.user, control.clock().now()).await?;
     Ok((!strong && !in_grace).then_some("policy"))
 }

@@ -1,10 +1,12 @@
 //! What follows what was shown: the pure rule decides, this does it.
 
 use jiff::SignedDuration;
+use rowhouse_domain::access::{Principal, PrincipalKind};
 use rowhouse_domain::id::{TenantId, UserId};
-use rowhouse_domain::identity::{Next, ProofKind, next};
+use rowhouse_domain::identity::{Evidence, Next, ProofKind, SignInPolicy, SingleSignOn, next};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::{Change, Transaction};
+use serde_json::json;
 
 use super::attempt::Told;
 use super::progress::{Choice, Done, Offer, Progress};
@@ -12,7 +14,7 @@ use super::queries::{self, FlowRow};
 use super::{policy, throttle};
 use crate::identity::session::{Entrance, begin};
 use crate::identity::{factor, may_enter, token};
-use crate::{Control, tenancy};
+use crate::{Control, access, tenancy};
 
 /// What the step that led here leaves behind.
 #[derive(Debug, Default)]
@@ -49,6 +51,9 @@ pub async fn advance(
         return Err(refused());
     }
     let in_force = policy::in_force(&transaction, tenant).await?;
+    if !admitted(&transaction, (tenant, flow.user), &in_force.policy, &flow.evidence).await? {
+        return Err(Refusal::new(&kind::SSO_REQUIRED, "The tenant is entered by single sign-on only."));
+    }
     let owned = factor::owned(&transaction, flow.user).await?;
     let now = control.clock().now();
     let grace_until = in_force.grace_until(&transaction, (tenant, flow.user)).await?;
@@ -73,9 +78,23 @@ pub async fn advance(
     }
 }
 
+/// Whether `evidence` is of a kind that lets in where single sign-on may be enforced. The transaction must see the platform.
+pub async fn admitted(
+    transaction: &Transaction,
+    (tenant, user): (TenantId, UserId),
+    policy: &SignInPolicy,
+    evidence: &Evidence,
+) -> Result<bool, Refusal> {
+    if policy.admits(evidence, false) {
+        return Ok(true);
+    }
+    let is_administrator = access::administrators(transaction, tenant).await?.contains(&user);
+    Ok(policy.admits(evidence, is_administrator))
+}
+
 struct Entered<'a> {
     tenant: TenantId,
-    policy: &'a rowhouse_domain::identity::SignInPolicy,
+    policy: &'a SignInPolicy,
 }
 
 async fn enter(
@@ -106,6 +125,14 @@ async fn enter(
         }
         false => None,
     };
+    let mut changes = changes;
+    if policy.single_sign_on == SingleSignOn::Enforced && !flow.evidence.is_by_provider() {
+        let actor = Principal { kind: PrincipalKind::User, id: flow.user.0 };
+        let bypassed = Change::new(tenant, "identity.sso_bypassed", "create", actor).on("user", flow.user);
+        changes.push(
+            bypassed.details(json!({ "session": begun.session.id.to_string() })).request(told.request_id),
+        );
+    }
     let record = tenancy::get(&transaction, tenant).await?;
     let tenant_code = record.map(|record| record.tenant.code).unwrap_or_default();
     transaction.commit_all(left.changes.into_iter().chain(changes).collect()).await?;
@@ -164,7 +191,10 @@ async fn offers(transaction: &Transaction, user: UserId, kinds: &[ProofKind]) ->
             ProofKind::SecurityKey => {
                 all.push(Offer { kind: *kind, factor: None, label: "A security key or passkey".into() })
             }
-            ProofKind::Password | ProofKind::Passkey => {}
+            ProofKind::Password
+            | ProofKind::Passkey
+            | ProofKind::SingleSignOn
+            | ProofKind::SingleSignOnMfa => {}
         }
     }
     Ok(all)

@@ -22,6 +22,7 @@ use super::wire::{EnrolmentAnswer, StepAnswer, TokensAnswer};
 use super::{flow, locked, mail_code, reset};
 use crate::Shared;
 use crate::api::{Answer, Body};
+use crate::identity::application::{Exchange, No, exchange, may_refresh};
 use crate::identity::client::{Client, client_token};
 use crate::identity::form;
 use crate::identity::session;
@@ -237,7 +238,7 @@ async fn unlock(
 
 #[derive(Default, Deserialize, ToSchema)]
 struct TokenForm {
-    /// `refresh_token` or `client_credentials`.
+    /// `refresh_token`, `client_credentials` or `authorization_code`.
     #[serde(default)]
     grant_type: String,
     #[serde(default)]
@@ -247,6 +248,12 @@ struct TokenForm {
     client_id: Option<String>,
     #[serde(default)]
     client_secret: Option<String>,
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    redirect_uri: String,
+    #[serde(default)]
+    code_verifier: String,
     /// None is known.
     #[serde(default)]
     scope: String,
@@ -268,8 +275,18 @@ async fn token(
     if form.grant_type == "client_credentials" {
         return machine(&control, &source, &headers, form).await;
     }
+    if form.grant_type == "authorization_code" {
+        return coded(&control, (&source, request_id), &headers, form).await;
+    }
     if form.grant_type != "refresh_token" {
         return Ok(oauth_error("unsupported_grant_type"));
+    }
+    let Some((id, secret)) = application_client(&headers, &form) else {
+        return Ok(oauth_error("invalid_request"));
+    };
+    if !may_refresh(&control, &form.refresh_token, (&id, secret.as_deref())).await? {
+        control.sign_in_sources.failed(&source);
+        return Ok((StatusCode::UNAUTHORIZED, Json(json!({ "error": "invalid_client" }))).into_response());
     }
     match session::refresh(&control, &form.refresh_token, request_id).await {
         Ok(begun) => Ok(Json(TokensAnswer::new(&begun)).into_response()),
@@ -317,6 +334,55 @@ async fn machine(
     };
     let stored = [(header::CACHE_CONTROL, "no-store")];
     Ok((stored, Json(MachineAnswer { access_token, token_type: "Bearer", expires_in })).into_response())
+}
+
+/// Id and secret of an application, sent as `Authorization: Basic` or in the form; `None` if both are.
+fn application_client(headers: &HeaderMap, form: &TokenForm) -> Option<(String, Option<String>)> {
+    match basic(headers) {
+        Some(_) if form.client_secret.is_some() => None,
+        Some(Some(client)) => Some((client.id, Some(client.secret))),
+        Some(None) => Some((String::new(), None)),
+        None => Some((form.client_id.clone().unwrap_or_default(), form.client_secret.clone())),
+    }
+}
+
+async fn coded(
+    control: &crate::Control,
+    (source, request_id): (&Source, RequestId),
+    headers: &HeaderMap,
+    form: TokenForm,
+) -> Answer<Response> {
+    let Some((id, secret)) = application_client(headers, &form) else {
+        return Ok(oauth_error("invalid_request"));
+    };
+    control.sign_in_sources.admit(source, &id, control.clock().now_us())?;
+    let shown = Exchange {
+        client_id: &id,
+        secret: secret.as_deref(),
+        code: &form.code,
+        redirect_uri: &form.redirect_uri,
+        verifier: &form.code_verifier,
+        source,
+        request_id,
+    };
+    match exchange(control, &shown).await? {
+        Ok(given) => {
+            let mut told = serde_json::to_value(TokensAnswer::new(&given.begun)).unwrap_or_default();
+            if let Some(id_token) = given.id_token {
+                told["id_token"] = json!(id_token);
+            }
+            told["scope"] = json!(given.scope);
+            Ok(([(header::CACHE_CONTROL, "no-store")], Json(told)).into_response())
+        }
+        Err(No::InvalidClient) => {
+            control.sign_in_sources.failed(source);
+            Ok((StatusCode::UNAUTHORIZED, Json(json!({ "error": "invalid_client" }))).into_response())
+        }
+        Err(No::InvalidGrant) => {
+            control.sign_in_sources.failed(source);
+            Ok(oauth_error("invalid_grant"))
+        }
+    }
 }
 
 /// The client of `Authorization: Basic` (RFC 6749 §2.3.1): none inside if it cannot be read, none at all without the header.

@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use api::routes;
-pub use queries::{load_hosts, quarantine_all};
+pub use queries::{load_hosts, quarantine_all, tenant_of};
 pub use upkeep::{keep_up, run};
 
 /// Settings of this part.

@@ -54,6 +54,13 @@ pub async fn load_hosts(
     Ok(rows.iter().map(|row| (row.get(0), TenantId(row.get(1)))).collect())
 }
 
+/// The tenant that a name leads to. The transaction must see the platform.
+pub async fn tenant_of(transaction: &Transaction, name: &str) -> Result<Option<TenantId>, StoreError> {
+    let sql =
+        "SELECT tenant_id FROM tenancy.hosts WHERE name = $1 AND state IN ('verified', 'active', 'failing')";
+    Ok(transaction.query_opt(sql, &[&name]).await?.map(|row| TenantId(row.get(0))))
+}
+
 pub(super) async fn list(
     transaction: &Transaction,
     after: HostId,

@@ -5,6 +5,7 @@
 //! header names a key or a place of keys, that is not read. The identity is (tenant, issuer, subject), and who that is says the
 //! trust of a service account; an issuer by itself lets nobody in.
 
+mod id_token;
 mod keys;
 mod strict;
 mod token;
@@ -15,6 +16,7 @@ mod tests;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+pub use id_token::{Expected, ID_TOKEN_MAX, IdClaims, IdTokenFault, SUBJECT_MAX, verify_id_token};
 pub use keys::{IssuerKey, KEY_SET_BYTES_MAX, KEYS_MAX, KeySetFault, read_keys};
 pub use token::{Foreign, ForeignClaims};
 

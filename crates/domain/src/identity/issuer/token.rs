@@ -131,7 +131,7 @@ impl Times {
     }
 }
 
-fn read_header(header: &Map<String, Value>) -> Option<(SigningAlgorithm, String)> {
+pub(super) fn read_header(header: &Map<String, Value>) -> Option<(SigningAlgorithm, String)> {
     if header.contains_key("crit") || header.contains_key("b64") || !is_sound_type(header.get("typ")) {
         return None;
     }
@@ -147,7 +147,7 @@ fn is_sound_type(said: Option<&Value>) -> bool {
 }
 
 /// One text or a list of them (RFC 7519 §4.1.3).
-fn audiences(said: Option<&Value>) -> Option<Vec<String>> {
+pub(super) fn audiences(said: Option<&Value>) -> Option<Vec<String>> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     match said? {
         Value::Array(list) if list.len() <= AUDIENCES_MAX => list.iter().map(text).collect(),

@@ -25,6 +25,7 @@ pub struct TokenRing {
 pub struct TokenSigner {
     key: SigningKey,
     header: String,
+    id_header: String,
 }
 
 /// One key that tokens are verified with.
@@ -68,7 +69,12 @@ impl TokenRing {
         let key = self.signing(now_s.div_euclid(TURN_S));
         let key_id = thumbprint(&key.verifying_key());
         let header = format!(r#"{{"alg":"EdDSA","typ":"at+jwt","kid":"{key_id}"}}"#);
-        TokenSigner { key, header: URL_SAFE_NO_PAD.encode(header) }
+        let id_header = format!(r#"{{"alg":"EdDSA","typ":"JWT","kid":"{key_id}"}}"#);
+        TokenSigner {
+            key,
+            header: URL_SAFE_NO_PAD.encode(header),
+            id_header: URL_SAFE_NO_PAD.encode(id_header),
+        }
     }
 
     /// The keys that are believed about `now_s`: the one before, the one that signs, and the two that follow, so that a reader
@@ -95,7 +101,16 @@ impl TokenSigner {
     /// The token for `claims`.
     pub fn sign(&self, claims: &TokenClaims) -> String {
         let claims = serde_json::to_vec(claims).expect("claims are text and numbers");
-        let mut token = format!("{}.{}", self.header, URL_SAFE_NO_PAD.encode(claims));
+        self.signed(&self.header, &claims)
+    }
+
+    /// An ID token (OpenID Connect Core §2), which no reader of access tokens takes: its type is another one.
+    pub fn sign_id(&self, claims: &serde_json::Value) -> String {
+        self.signed(&self.id_header, claims.to_string().as_bytes())
+    }
+
+    fn signed(&self, header: &str, claims: &[u8]) -> String {
+        let mut token = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
         let signature = self.key.sign(token.as_bytes());
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature.to_bytes(), &mut token);

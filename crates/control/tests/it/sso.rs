@@ -1,0 +1,518 @@
+//! Single sign-on at a tenant's own provider: who comes in and as whom, what is refused, and what a provider may not do.
+
+use rowhouse_control::identity;
+use rowhouse_domain::access::Permit;
+use serde_json::{Value, json};
+
+use crate::people::{Town, refresh, town};
+use crate::provider::{Provider, signed};
+use crate::sign_in::{PASSWORD, code_of};
+use crate::visitor::{Seen, Visitor};
+
+const ANA: &str = "ana@acme.example";
+
+/// Acme with a provider of its own, connected and active.
+struct Stage {
+    town: Town,
+    provider: Provider,
+    connection: String,
+}
+
+async fn connect(
+    town: &Town,
+    tenant: &str,
+    provider: &Provider,
+    change: impl FnOnce(&mut Value),
+) -> (u16, Value) {
+    let mut body = json!({ "name": "Acme login", "issuer": provider.url, "client_id": "rowhouse",
+        "client_secret": "a secret: of acme", "email_domains": ["acme.example"], "roles": ["user"],
+        "role_claim": "groups", "role_map": { "chiefs": ["tenant_admin"] } });
+    change(&mut body);
+    town.post(&format!("/v1/connections?tenant={tenant}"), body).await
+}
+
+async fn prove(town: &Town, tenant: &str, number: u32, domain: &str) {
+    let tenant = if tenant == "acme" { town.acme } else { town.bolt };
+    let row = format!(
+        "INSERT INTO tenancy.hosts (host_id, tenant_id, name, state, since, created_at) VALUES \
+         ('00000000-0000-0000-0000-00000000{number:04}', '{}', '{domain}', 'verified', now(), now())",
+        tenant.0
+    );
+    town.platform.execute(&row).await;
+}
+
+impl Stage {
+    async fn set() -> Stage {
+        let (town, provider) = (town().await, Provider::start().await);
+        prove(&town, "acme", 1, "acme.example").await;
+        // Somebody must administer the tenant besides those who come in.
+        town.member("acme", "chief@acme.example", &["tenant_admin"]).await;
+        refresh(&town.platform).await;
+        let (status, made) = connect(&town, "acme", &provider, |_| ()).await;
+        assert_eq!((status, &made["state"]), (201, &json!("off")), "{made}");
+        let connection = made["id"].as_str().expect("an id").to_owned();
+        let stage = Stage { town, provider, connection };
+        stage.state("active").await;
+        stage
+    }
+
+    fn path(&self, rest: &str) -> String {
+        format!("/v1/connections/{}{rest}?tenant=acme", self.connection)
+    }
+
+    async fn state(&self, state: &str) -> Value {
+        let (status, answer) = self.town.post(&self.path("/state"), json!({ "state": state })).await;
+        assert_eq!(status, 200, "{answer}");
+        answer
+    }
+
+    fn begin(&self) -> String {
+        format!("/account/sso/{}", self.connection)
+    }
+
+    fn claims(&self, began: &Seen, change: impl FnOnce(&mut Value)) -> Value {
+        let now = self.town.platform.control.clock().now_s();
+        let mut claims = json!({ "iss": self.provider.url, "aud": "rowhouse", "sub": "ana-1", "iat": now,
+            "exp": now + 600, "nonce": began.parameter("nonce"), "email": ANA, "email_verified": true,
+            "name": "Ana Ito", "groups": ["people"] });
+        change(&mut claims);
+        claims
+    }
+
+    /// Comes back with what the provider says of her.
+    async fn back(&self, visitor: &mut Visitor<'_>, began: &Seen, claims: Value) -> Seen {
+        let header = json!({ "alg": "EdDSA", "kid": "one" });
+        let token = signed("one", &header, &claims);
+        self.provider
+            .gives(200, json!({ "id_token": token, "access_token": "access", "token_type": "Bearer" }));
+        visitor.get(&self.answer(began, "a-code")).await
+    }
+
+    /// Where the provider sends a browser back to.
+    fn answer(&self, began: &Seen, code: &str) -> String {
+        let state = began.parameter("state").expect("a state");
+        let iss = self.provider.url.replace(':', "%3A").replace('/', "%2F");
+        format!("{}/callback?code={code}&state={state}&iss={iss}", self.begin())
+    }
+
+    async fn comes(&self, visitor: &mut Visitor<'_>, change: impl FnOnce(&mut Value)) -> Seen {
+        let began = visitor.get(&self.begin()).await;
+        assert_eq!(began.status, 303, "{}", began.text);
+        let claims = self.claims(&began, change);
+        self.back(visitor, &began, claims).await
+    }
+
+    async fn roles(&self, email: &str) -> Value {
+        let users = self.town.get("/v1/users?tenant=acme").await;
+        let own = users["items"].as_array().expect("items").iter().find(|user| user["email"] == email);
+        own.unwrap_or_else(|| panic!("{email} is no member: {users}"))["roles"].clone()
+    }
+
+    async fn users(&self) -> String {
+        self.town.platform.ask("SELECT count(*) FROM identity.users").await
+    }
+}
+
+fn signed_in(seen: &Seen) {
+    assert_eq!((seen.status, seen.location.as_deref()), (303, Some("/account")), "{}", seen.text);
+}
+
+#[tokio::test]
+async fn a_person_of_the_provider_becomes_a_member_with_the_roles_it_says() {
+    let stage = Stage::set().await;
+    let mut ana = Visitor::new(&stage.town.platform);
+    let began = ana.get(&stage.begin()).await;
+    let asked: Vec<Option<String>> = ["response_type", "code_challenge_method", "client_id", "redirect_uri"]
+        .iter()
+        .map(|name| began.parameter(name))
+        .collect();
+    let back = format!("http://127.0.0.1:8081{}/callback", stage.begin());
+    assert_eq!(asked, ["code", "S256", "rowhouse", back.as_str()].map(|own| Some(own.to_owned())));
+    assert_eq!(began.parameter("code_challenge").map(|own| own.len()), Some(43));
+    let claims = stage.claims(&began, |_| ());
+    signed_in(&stage.back(&mut ana, &began, claims).await);
+    let sent = stage.provider.newest("/token");
+    // "rowhouse:a%20secret%3A%20of%20acme" (RFC 6749 §2.3.1).
+    assert!(sent.contains("cm93aG91c2U6YSUyMHNlY3JldCUzQSUyMG9mJTIwYWNtZQ=="), "{sent}");
+    assert!(sent.contains("code=a-code") && sent.contains("code_verifier="), "{sent}");
+    let page = ana.get("/account").await;
+    assert!(page.text.contains("Ana Ito") && page.text.contains("single_sign_on"), "{}", page.text);
+    assert_eq!(stage.roles(ANA).await, json!(["user"]));
+
+    // Again, with another group, and then without; what somebody here gave stays.
+    let mut again = Visitor::new(&stage.town.platform);
+    signed_in(&stage.comes(&mut again, |claims| claims["groups"] = json!(["chiefs", "x"])).await);
+    assert_eq!(stage.roles(ANA).await, json!(["tenant_admin", "user"]));
+    signed_in(&stage.comes(&mut again, |claims| claims["groups"] = json!("people")).await);
+    assert_eq!(stage.roles(ANA).await, json!(["user"]));
+    // The address may change there: who she is says `sub`.
+    signed_in(&stage.comes(&mut again, |claims| claims["email"] = json!("ana@elsewhere.example")).await);
+    assert_eq!(stage.users().await, "2");
+    let (_, links) = stage.town.platform.call(&stage.town.operator, "GET", &stage.path("/links"), None).await;
+    assert_eq!(
+        (&links["items"][0]["subject"], links["items"].as_array().map(Vec::len)),
+        (&json!("ana-1"), Some(1))
+    );
+
+    // Suspended she stays out, removed she is not brought back.
+    let users = stage.town.get("/v1/users?tenant=acme&q=ana").await;
+    let id = users["items"][0]["id"].as_str().expect("an id").to_owned();
+    stage.town.post(&format!("/v1/users/{id}/suspend?tenant=acme"), json!({})).await;
+    assert_eq!(stage.comes(&mut again, |_| ()).await.status, 403);
+    stage
+        .town
+        .platform
+        .call(&stage.town.operator, "DELETE", &format!("/v1/users/{id}?tenant=acme"), None)
+        .await;
+    let seen = stage.comes(&mut again, |_| ()).await;
+    assert!(seen.status == 403 && seen.text.contains("removed"), "{}", seen.text);
+}
+
+#[tokio::test]
+async fn what_is_forged_or_turned_is_refused_and_makes_nobody() {
+    let stage = Stage::set().await;
+    let platform = &stage.town.platform;
+    let now = platform.control.clock().now_s();
+    let rows: Vec<(&str, Box<dyn FnOnce(&mut Value)>, u16)> = vec![
+        ("another issuer", Box::new(|own| own["iss"] = json!("https://evil.example")), 502),
+        ("for another client", Box::new(|own| own["aud"] = json!("other")), 502),
+        ("for two, by neither", Box::new(|own| own["aud"] = json!(["rowhouse", "other"])), 502),
+        ("of another sign-in", Box::new(|own| own["nonce"] = json!("x")), 502),
+        ("without a nonce", Box::new(|own| own["nonce"] = Value::Null), 502),
+        ("expired", Box::new(move |own| own["exp"] = json!(now - 31)), 502),
+        ("of long ago", Box::new(move |own| own["iat"] = json!(now - 700)), 502),
+        ("of tomorrow", Box::new(move |own| own["iat"] = json!(now + 31)), 502),
+        ("for another access token", Box::new(|own| own["at_hash"] = json!("AAAA")), 502),
+        ("without a subject", Box::new(|own| own["sub"] = json!("")), 502),
+        ("an address that is not verified", Box::new(|own| own["email_verified"] = json!(false)), 403),
+        ("verified in words", Box::new(|own| own["email_verified"] = json!("true")), 403),
+        ("nothing said of verifying", Box::new(|own| own["email_verified"] = Value::Null), 403),
+        ("another domain", Box::new(|own| own["email"] = json!("ana@bolt.example")), 403),
+        ("a domain below", Box::new(|own| own["email"] = json!("ana@x.acme.example")), 403),
+        ("two addresses in one", Box::new(|own| own["email"] = json!("ana@bolt.example@acme.example")), 403),
+        ("no address", Box::new(|own| own["email"] = json!("")), 403),
+    ];
+    for (name, change, status) in rows {
+        let mut visitor = Visitor::new(platform);
+        let seen = stage.comes(&mut visitor, change).await;
+        assert_eq!(seen.status, status, "{name}: {}", seen.text);
+        assert!(!visitor.cookies.contains_key("__Host-rowhouse_session"), "{name}");
+    }
+
+    // Signed in ways that nobody takes.
+    for (name, by, header) in [
+        ("none", "one", json!({ "alg": "none", "kid": "one" })),
+        ("the public key as a secret", "one", json!({ "alg": "HS256", "kid": "one" })),
+        ("another key under its name", "two", json!({ "alg": "EdDSA", "kid": "one" })),
+        ("a key nobody publishes", "two", json!({ "alg": "EdDSA", "kid": "two" })),
+        ("a key it brings along", "two", json!({ "alg": "EdDSA", "kid": "one", "jwk": { "kty": "OKP" } })),
+        ("no ID token at all", "one", json!({ "alg": "EdDSA", "kid": "one", "typ": "at+jwt" })),
+    ] {
+        let mut visitor = Visitor::new(platform);
+        let began = visitor.get(&stage.begin()).await;
+        let token = signed(by, &header, &stage.claims(&began, |_| ()));
+        let token =
+            if name == "none" { token.rsplit_once('.').expect("parts").0.to_owned() + "." } else { token };
+        stage.provider.gives(200, json!({ "id_token": token, "access_token": "access" }));
+        let seen = visitor.get(&stage.answer(&began, "a-code")).await;
+        assert_eq!(seen.status, 502, "{name}: {}", seen.text);
+    }
+
+    // Not this browser's, not this sign-in's, not this provider's; nothing is asked of anybody.
+    let before = stage.provider.asked("/token");
+    let mut visitor = Visitor::new(platform);
+    let began = visitor.get(&stage.begin()).await;
+    let mut other = Visitor::new(platform);
+    let theirs = other.get(&stage.begin()).await;
+    let good = stage.answer(&began, "a-code");
+    let turned = [
+        ("in another browser", good.clone(), 410),
+        ("with a state of theirs", stage.answer(&theirs, "a-code"), 410),
+        ("without a state", format!("{}/callback?code=a-code", stage.begin()), 410),
+        ("without its name", good.split("&iss=").next().expect("a path").to_owned(), 502),
+        ("of another provider", format!("{}x", good), 502),
+        ("with an error", format!("{good}&error=access_denied%3Cscript%3E"), 502),
+        ("that was taken", good.replace("code=a-code", "code="), 410),
+    ];
+    for (name, path, status) in turned {
+        // A visitor of its own each time, with a copy of the cookies: an answer takes them away.
+        let mut copy = Visitor::new(platform);
+        if !name.contains("another browser") {
+            copy.cookies = visitor.cookies.clone();
+        }
+        let seen = copy.get(&path).await;
+        assert_eq!(seen.status, status, "{name}: {}", seen.text);
+        assert!(!seen.text.contains("<script>"), "{name}");
+    }
+    assert_eq!(stage.provider.asked("/token"), before, "no code was sent anywhere");
+    assert_eq!(stage.users().await, "1", "nobody was made");
+    let told = "SELECT count(*) > 10 FROM audit.outbox WHERE draft->>'event' = 'identity.sso_refused'";
+    assert_eq!(platform.ask(told).await, "true", "the tenant reads of it");
+}
+
+#[tokio::test]
+async fn an_answer_is_taken_once_whoever_replays_it() {
+    let stage = Stage::set().await;
+    let mut visitor = Visitor::new(&stage.town.platform);
+    let began = visitor.get(&stage.begin()).await;
+    let mut copy = Visitor::new(&stage.town.platform);
+    copy.cookies = visitor.cookies.clone();
+    let claims = stage.claims(&began, |_| ());
+    signed_in(&stage.back(&mut visitor, &began, claims.clone()).await);
+    // Everything stolen, the cookie too: also on another replica.
+    let seen = stage.back(&mut copy, &began, claims.clone()).await;
+    assert_eq!(seen.status, 410, "{}", seen.text);
+    let beside = stage.town.platform.beside();
+    let mut elsewhere = Visitor::new(&beside);
+    elsewhere.cookies = copy.cookies.clone();
+    assert_eq!(elsewhere.get(&stage.answer(&began, "a-code")).await.status, 410);
+    // Too late.
+    let mut slow = Visitor::new(&stage.town.platform);
+    let began = slow.get(&stage.begin()).await;
+    stage.town.platform.hand.advance_us(601 * 1_000_000);
+    let claims = stage.claims(&began, |_| ());
+    assert_eq!(stage.back(&mut slow, &began, claims).await.status, 410);
+}
+
+#[tokio::test]
+async fn a_provider_becomes_nobody_who_belongs_elsewhere_until_they_have_shown_both_sides() {
+    let stage = Stage::set().await;
+    let town = &stage.town;
+    let user = town.member("acme", ANA, &["viewer"]).await;
+    let alone = town.member("acme", "ben@acme.example", &[]).await;
+    town.invite("bolt", ANA, &[]).await;
+    let token = town.mailed("invitation", ANA).await;
+    assert_eq!(town.accept_with(json!({ "token": token })).await.0, 200);
+    refresh(&town.platform).await;
+
+    // Of acme alone: the domain is acme's, and so is he.
+    let mut ben = Visitor::new(&town.platform);
+    let as_ben =
+        |claims: &mut Value| (claims["email"], claims["sub"]) = (json!("BEN@acme.example"), json!("ben-1"));
+    signed_in(&stage.comes(&mut ben, as_ben).await);
+    assert_eq!(stage.users().await, "3", "ben is the one who was there: {alone}");
+    // Another person of the provider does not become him by his address.
+    let seen = stage
+        .comes(&mut ben, |claims| {
+            (claims["email"], claims["sub"]) = (json!("ben@acme.example"), json!("eve"))
+        })
+        .await;
+    assert_eq!(seen.status, 403, "{}", seen.text);
+
+    // Of bolt too: acme's provider could be anybody's word for her there.
+    let mut ana = Visitor::new(&town.platform);
+    let seen = stage.comes(&mut ana, |_| ()).await;
+    assert!(seen.status == 403 && seen.text.contains("account"), "{}", seen.text);
+    // She signs in as she does, and connects.
+    let page = ana.get("/account/sign_in?tenant=acme").await;
+    assert!(page.text.contains("Sign in with Acme login"), "{}", page.text);
+    let form = page.hidden("form");
+    let fields = [("form", form.as_str()), ("identifier", ANA), ("password", PASSWORD), ("tenant", "acme")];
+    signed_in(&ana.post("/account/sign_in", &fields).await);
+    let page = ana.get("/account").await;
+    assert!(page.text.contains(&format!("{}?link=yes", stage.connection)), "{}", page.text);
+    let link = format!("{}?link=yes", stage.begin());
+    let began = ana.get(&link).await;
+    assert_eq!(began.parameter("prompt").as_deref(), Some("login"));
+    // The provider must have asked her now.
+    let claims = stage.claims(&began, |_| ());
+    assert_eq!(stage.back(&mut ana, &began, claims).await.status, 502, "no word of when");
+    let began = ana.get(&link).await;
+    // An answer that comes to another session links nobody.
+    let mut thief = Visitor::new(&town.platform);
+    thief.cookies = ana.cookies.clone();
+    thief.cookies.remove("__Host-rowhouse_session");
+    let at = town.platform.control.clock().now_s();
+    let claims = stage.claims(&began, |claims| claims["auth_time"] = json!(at));
+    let seen = stage.back(&mut thief, &began, claims).await;
+    assert_eq!(seen.status, 401, "{}", seen.text);
+    let began = ana.get(&link).await;
+    let claims = stage.claims(&began, |claims| claims["auth_time"] = json!(at));
+    signed_in(&stage.back(&mut ana, &began, claims).await);
+    let mut later = Visitor::new(&town.platform);
+    signed_in(&stage.comes(&mut later, |_| ()).await);
+    let held = town.platform.ask("SELECT count(*) FROM identity.provider_links").await;
+    assert_eq!((stage.users().await.as_str(), held.as_str()), ("3", "2"), "{user}");
+
+    // What she owns opens bolt too: the provider's word alone changes none of it.
+    let page = later.get("/account").await;
+    let form = page.hidden("form");
+    let seen = later.post("/account", &[("form", &form), ("step", "add")]).await;
+    assert!(seen.text.contains("Is it still you?"), "{}", seen.text);
+    // And it opens nothing of bolt.
+    let sessions = "SELECT count(*) FROM identity.sessions s JOIN tenancy.tenants t USING (tenant_id) WHERE t.code = 'bolt'";
+    assert_eq!(town.platform.ask(sessions).await, "0");
+}
+
+#[tokio::test]
+async fn where_it_is_enforced_a_password_is_not_enough() {
+    let stage = Stage::set().await;
+    let town = &stage.town;
+    let chief = town.signed_in("chief@acme.example").await;
+    let policy = town.get("/v1/sign_in_policy?tenant=acme").await;
+    let mut wanted = policy.clone();
+    wanted.as_object_mut().expect("an object").remove("version");
+    wanted["single_sign_on"] = json!("enforced");
+    let put = async |version: &str| {
+        let further = Some(("if-match", version));
+        let call = ("PUT", "/v1/sign_in_policy?tenant=acme");
+        town.platform.call_with(&town.operator, call, further, Some(wanted.clone())).await
+    };
+    let refused = put("\"0\"").await;
+    assert_eq!(code_of(&refused), (409, "identity.policy_unmet"), "not tested: {}", refused.1);
+
+    // A test, by its link; it signs nobody in.
+    let (status, test) = town.post(&stage.path("/test"), json!({})).await;
+    assert_eq!(status, 200, "{test}");
+    let url = test["url"].as_str().expect("text").replace("http://127.0.0.1:8081", "");
+    let mut visitor = Visitor::new(&town.platform);
+    let began = visitor.get(&url).await;
+    let claims = stage.claims(&began, |claims| claims["groups"] = json!(["chiefs"]));
+    let seen = stage.back(&mut visitor, &began, claims).await;
+    assert!(seen.status == 200 && seen.text.contains("It works"), "{}", seen.text);
+    assert_eq!(stage.users().await, "1");
+    assert_eq!(visitor.get("/account").await.status, 303, "nobody is signed in");
+    let result = town.platform.get(&town.operator, &stage.path("/test")).await;
+    assert_eq!(
+        (&result["is_tested"], &result["result"]["user"], &result["result"]["roles"]),
+        (&json!(true), &json!("new"), &json!(["tenant_admin", "user"])),
+        "{result}"
+    );
+    let refused = put("\"0\"").await;
+    assert!(refused.1["detail"].as_str().is_some_and(|told| told.contains("passkey")), "{}", refused.1);
+    let passkey = "INSERT INTO identity.factors (factor_id, user_id, kind, label, state, created_at) \
+                   SELECT gen_random_uuid(), user_id, 'passkey', 'x', 'active', now() FROM identity.users";
+    town.platform.execute(passkey).await;
+    let done = put("\"0\"").await;
+    assert_eq!(done.0, 200, "{}", done.1);
+
+    // A password is right and lets nobody in; sessions that began so end.
+    let refused = town.try_password("chief@acme.example", PASSWORD).await;
+    assert_eq!(code_of(&refused), (403, "identity.sso_required"), "{}", refused.1);
+    assert_eq!(town.refreshed(&chief["refresh_token"]).await.0, 400);
+    let mut ana = Visitor::new(&town.platform);
+    signed_in(&stage.comes(&mut ana, |_| ()).await);
+    assert_eq!(ana.get("/account").await.status, 200);
+    // The only way in is not taken away.
+    let (status, refused) = town.post(&stage.path("/state"), json!({ "state": "off" })).await;
+    assert_eq!((status, &refused["code"]), (409, &json!("identity.connection_wrong_state")), "{refused}");
+    let (status, _) = town.platform.call(&town.operator, "DELETE", &stage.path(""), None).await;
+    assert_eq!(status, 409);
+}
+
+#[tokio::test]
+async fn another_tenant_has_no_part_in_it() {
+    let stage = Stage::set().await;
+    let town = &stage.town;
+    // Bolt names acme's domain: it is not bolt's, so nobody comes in by it, whatever bolt's provider says.
+    let evil = Provider::start().await;
+    let (status, made) = connect(town, "bolt", &evil, |body| body["role_map"] = json!({})).await;
+    assert_eq!((status, &made["proven_domains"]), (201, &json!([])), "{made}");
+    let bolts = Stage { town: crate::people::town().await, provider: evil, connection: String::new() };
+    let id = made["id"].as_str().expect("an id").to_owned();
+    town.post(&format!("/v1/connections/{id}/state?tenant=bolt"), json!({ "state": "active" })).await;
+    let own = Stage { connection: id.clone(), ..bolts };
+    let mut visitor = Visitor::new(&town.platform);
+    let began = visitor.get(&own.begin()).await;
+    let now = town.platform.control.clock().now_s();
+    let claims = own.claims(&began, |claims| (claims["iat"], claims["exp"]) = (json!(now), json!(now + 600)));
+    let seen = own.back(&mut visitor, &began, claims).await;
+    assert_eq!(seen.status, 403, "{}", seen.text);
+    // An address leads to who holds its domain.
+    let page = visitor.get("/account/sso").await;
+    let form = page.hidden("form");
+    let lead = visitor.post("/account/sso", &[("form", &form), ("identifier", "anybody@ACME.example")]).await;
+    assert!(lead.text.contains(&stage.connection) && !lead.text.contains(&id), "{}", lead.text);
+    let lead = visitor.post("/account/sso", &[("form", &form), ("identifier", "ana@bolt.example")]).await;
+    assert_eq!(lead.status, 404, "{}", lead.text);
+    // One's answer is not another's.
+    let began = visitor.get(&stage.begin()).await;
+    let turned = stage.answer(&began, "a-code").replace(&stage.connection, &id);
+    assert_eq!(visitor.get(&turned).await.status, 410);
+
+    // Nothing of acme's is bolt's to see, and the secret nobody's.
+    let bolt = |rest: &str| format!("/v1/connections/{}{rest}?tenant=bolt", stage.connection);
+    for (method, rest, body) in [
+        ("GET", "", None),
+        ("DELETE", "", None),
+        ("GET", "/links", None),
+        ("GET", "/test", None),
+        ("POST", "/test", Some(json!({}))),
+        ("POST", "/state", Some(json!({ "state": "off" }))),
+    ] {
+        let (status, seen) = town.platform.call(&town.operator, method, &bolt(rest), body).await;
+        assert_eq!(status, 404, "{method} {rest}: {seen}");
+    }
+    let seen = town.platform.get(&town.operator, &stage.path("")).await;
+    assert!(seen["has_secret"] == true && !seen.to_string().contains("a secret"), "{seen}");
+    let clear = "SELECT count(*) FROM identity.connections c WHERE convert_from(c.client_secret, 'LATIN1') LIKE '%secret%' \
+                 OR c::text LIKE '%a secret%'";
+    assert_eq!(town.platform.ask(clear).await, "0");
+    // Another provider is not shown the secret of this one.
+    let other = json!({ "name": "Acme login", "issuer": own.provider.url, "client_id": "rowhouse" });
+    let further = Some(("if-match", "\"1\""));
+    let refused =
+        town.platform.call_with(&town.operator, ("PUT", &stage.path("")), further, Some(other)).await;
+    assert_eq!(code_of(&refused), (422, "identity.connection_invalid"), "{}", refused.1);
+
+    // A tenant that is erased leaves nothing of it.
+    let transaction =
+        town.platform.control.store.write(&Permit::for_system(None, "a test")).await.expect("begins");
+    identity::erase_tenant(&transaction, town.acme).await.expect("erased");
+    transaction.commit_telemetry().await.expect("committed");
+    assert_eq!(town.platform.ask("SELECT count(*) FROM identity.connections").await, "1");
+}
+
+#[tokio::test]
+async fn keys_turn_and_a_provider_that_is_away_is_remembered_for_a_day() {
+    let stage = Stage::set().await;
+    let hand = &stage.town.platform.hand;
+    let mut visitor = Visitor::new(&stage.town.platform);
+    signed_in(&stage.comes(&mut visitor, |_| ()).await);
+    let fetched = stage.provider.asked("/keys");
+    // Another key: it is looked for at once, but at most once a minute.
+    stage.provider.turns(&["two"]);
+    let by_two = async |visitor: &mut Visitor<'_>| {
+        let began = visitor.get(&stage.begin()).await;
+        let token = signed("two", &json!({ "alg": "EdDSA", "kid": "two" }), &stage.claims(&began, |_| ()));
+        stage.provider.gives(200, json!({ "id_token": token }));
+        visitor.get(&stage.answer(&began, "a-code")).await
+    };
+    assert_eq!(by_two(&mut visitor).await.status, 502);
+    assert_eq!(stage.provider.asked("/keys"), fetched);
+    hand.advance_us(61 * 1_000_000);
+    signed_in(&by_two(&mut visitor).await);
+    assert_eq!(stage.provider.asked("/keys"), fetched + 1);
+    // The old key is nobody's any more.
+    assert_eq!(stage.comes(&mut visitor, |_| ()).await.status, 502);
+    // Its documents are away, and after eleven minutes still believed; after a day not.
+    stage.provider.says_of_itself("issuer", json!("https://evil.example"));
+    hand.advance_us(11 * 60 * 1_000_000);
+    signed_in(&by_two(&mut visitor).await);
+    let told = stage.town.platform.get(&stage.town.operator, &stage.path("")).await;
+    assert!(told["last_problem"].as_str().is_some_and(|told| told.contains("evil")), "{told}");
+    hand.advance_us(24 * 3_600 * 1_000_000);
+    assert_eq!(by_two(&mut visitor).await.status, 502);
+    stage.provider.goes(true);
+    assert_eq!(by_two(&mut visitor).await.status, 502);
+    let (status, refused) =
+        connect(&stage.town, "acme", &stage.provider, |body| body["name"] = json!("Other")).await;
+    assert_eq!((status, &refused["code"]), (422, &json!("identity.connection_unreachable")), "{refused}");
+}
+
+#[tokio::test]
+async fn what_is_not_signed_is_asked_for_and_must_be_about_the_same_person() {
+    let stage = Stage::set().await;
+    let mut visitor = Visitor::new(&stage.town.platform);
+    let bare = |claims: &mut Value| {
+        for name in ["email", "email_verified", "groups", "name"] {
+            claims.as_object_mut().expect("an object").remove(name);
+        }
+    };
+    stage.provider.tells(json!({ "sub": "somebody", "email": ANA, "email_verified": true }));
+    assert_eq!(stage.comes(&mut visitor, bare).await.status, 502);
+    stage.provider.tells(json!({ "sub": "ana-1", "email": ANA, "email_verified": true, "groups": ["chiefs"],
+        "iss": "https://evil.example" }));
+    signed_in(&stage.comes(&mut visitor, bare).await);
+    assert_eq!(stage.roles(ANA).await, json!(["tenant_admin", "user"]));
+}
