@@ -32,7 +32,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub(crate) fn number(self) -> u8 {
+    /// As the format numbers it.
+    pub fn number(self) -> u8 {
         match self {
             Self::Request => 1,
             Self::Usage => 2,
@@ -44,7 +45,8 @@ impl Kind {
         }
     }
 
-    pub(crate) fn from_number(number: u8) -> Self {
+    /// The kind of a number of the format.
+    pub fn from_number(number: u8) -> Self {
         match number {
             1 => Self::Request,
             2 => Self::Usage,

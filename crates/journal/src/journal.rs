@@ -27,12 +27,20 @@ pub struct Options {
     pub segment_bytes: usize,
     /// A segment that everyone has read is kept this long after its last change.
     pub keep: Duration,
+    /// Most bytes that segments take, those that lie ready included; `None` is as many as the disk has. Where no more is to be had,
+    /// appends fail as on a full disk.
+    pub bytes_max: Option<u64>,
 }
 
 impl Options {
     /// 64 MiB segments, kept for 24 hours.
     pub fn new(node: impl Into<String>) -> Self {
-        Self { node: node.into(), segment_bytes: 64 * 1024 * 1024, keep: Duration::from_secs(24 * 60 * 60) }
+        Self {
+            node: node.into(),
+            segment_bytes: 64 * 1024 * 1024,
+            keep: Duration::from_secs(24 * 60 * 60),
+            bytes_max: None,
+        }
     }
 }
 
@@ -78,6 +86,7 @@ pub(crate) struct Shared {
     pub(crate) node: String,
     pub(crate) boot: u64,
     pub(crate) keep: Duration,
+    pub(crate) bytes_max: Option<u64>,
     pub(crate) pool: Pool,
     pub(crate) lanes: Mutex<Vec<Arc<LaneShared>>>,
     pub(crate) appended: watch::Sender<u64>,
@@ -111,6 +120,7 @@ impl Journal {
             node: options.node,
             boot,
             keep: options.keep,
+            bytes_max: options.bytes_max,
             pool: Pool::new(spare_directory(directory), options.segment_bytes, boot),
             lanes: Mutex::new(recovered.lanes),
             appended: watch::Sender::new(0),

@@ -67,6 +67,13 @@ impl LaneShared {
 }
 
 impl LaneInner {
+    /// Size of the segments' files.
+    pub(crate) fn bytes(&self) -> u64 {
+        let closed: u64 = self.closed.iter().map(|segment| segment.bytes).sum();
+        let open: u64 = self.open.iter().map(|segment| segment.bytes()).sum();
+        closed + open
+    }
+
     pub(crate) fn appended_next(&self) -> u64 {
         self.open.last().map_or(self.next_sequence, |segment| segment.progress().next_sequence)
     }

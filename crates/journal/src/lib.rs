@@ -29,7 +29,7 @@ mod verify;
 pub use frame::{Class, DropReason, Dropped, Frame, Kind};
 pub use journal::{Journal, LaneError, OpenError, Options};
 pub use lane::{AppendError, LaneWriter, SyncError, Synced};
-pub use read::{Batch, Gap, GapCause, Reader, Tail, TailError};
+pub use read::{Batch, BatchError, Gap, GapCause, Reader, Tail, TailError};
 pub use record::{
     AuditMark, DecodeError, Fault, Outcome, PrincipalKind, Protocol, RequestRecord, USAGE_PAIRS_MAX,
     UsageFull, UsagePairs,

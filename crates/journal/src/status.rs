@@ -72,8 +72,6 @@ impl LaneStatus {
         let next_sequence = inner.appended_next();
         let oldest_closed = inner.closed.first().map(|segment| segment.first_sequence);
         let oldest_open = inner.open.first().map(|segment| segment.first_sequence);
-        let closed_bytes: u64 = inner.closed.iter().map(|segment| segment.bytes).sum();
-        let open_bytes: u64 = inner.open.iter().map(|segment| segment.bytes()).sum();
         Self {
             lane: lane.name.clone(),
             first_sequence: oldest_closed.or(oldest_open).unwrap_or(next_sequence),
@@ -81,7 +79,7 @@ impl LaneStatus {
             synced_sequence: synced.next_sequence,
             released_sequence: lane.released.load(Ordering::Relaxed),
             segments: inner.closed.len() + inner.open.len(),
-            bytes: closed_bytes + open_bytes,
+            bytes: inner.bytes(),
             dropped: lane.dropped.load(Ordering::Relaxed),
             damage: inner.damage.clone(),
             sync_failure: synced.failure.map(|message| message.to_string()),

@@ -57,7 +57,9 @@ pub(crate) fn provide_segments(shared: &Shared) {
             return;
         }
         shared.pool.set_lanes(lock(&shared.lanes).len());
-        if shared.pool.is_short() {
+        if shared.pool.is_short() && shared.is_at_its_bound() {
+            shared.pool.refuse("the journal has the size that it may have (journal.size_mib_max)");
+        } else if shared.pool.is_short() {
             match shared.pool.refill(shared.clock_us()) {
                 Ok(()) => continue,
                 Err(error) => {
@@ -73,6 +75,15 @@ pub(crate) fn provide_segments(shared: &Shared) {
 }
 
 impl Shared {
+    /// Whether another segment would go beyond the size that the journal may have.
+    fn is_at_its_bound(&self) -> bool {
+        let Some(most) = self.bytes_max else { return false };
+        let lanes = self.lanes();
+        let taken: u64 = lanes.iter().map(|lane| lock(&lane.inner).bytes()).sum();
+        let segment = self.pool.segment_bytes() as u64;
+        taken + (self.pool.ready() as u64 + 1) * segment > most
+    }
+
     /// Brings everything appended before the call to the disk and wakes those who wait for it.
     pub(crate) fn synchronise(&self) {
         let mut figures = lock(&self.syncing);

@@ -24,6 +24,14 @@ pub(crate) struct Entry {
     payload: Range<usize>,
 }
 
+/// Frames that do not follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the frames of a batch do not follow each other at sequence {sequence}")]
+pub struct BatchError {
+    /// Where.
+    pub sequence: u64,
+}
+
 /// Frames that should be there and are not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
@@ -63,6 +71,62 @@ impl Batch {
     /// Bytes of payload.
     pub fn bytes(&self) -> usize {
         self.payloads.len()
+    }
+
+    /// Adds a frame that was read elsewhere.
+    ///
+    /// # Errors
+    /// If it does not come after those that are there.
+    pub fn append(
+        &mut self,
+        sequence: u64,
+        class: Class,
+        kind: Kind,
+        payload: &[u8],
+    ) -> Result<(), BatchError> {
+        if self.entries.last().is_some_and(|last| last.sequence >= sequence) {
+            return Err(BatchError { sequence });
+        }
+        self.push(ScannedFrame { sequence, class, kind, payload });
+        Ok(())
+    }
+
+    /// Whether it tells everything from `from` (0: from anywhere) up to where it says to go on: each sequence is a frame's or
+    /// in the gap.
+    ///
+    /// # Errors
+    /// With the first sequence that is out of place.
+    pub fn check(&self, from: u64) -> Result<(), BatchError> {
+        let mut expected = from;
+        if let Some(gap) = &self.gap {
+            if from != 0 && gap.missing.start != from || gap.missing.is_empty() {
+                return Err(BatchError { sequence: gap.missing.start });
+            }
+            expected = gap.missing.end;
+        }
+        for entry in &self.entries {
+            if expected != 0 && entry.sequence != expected {
+                return Err(BatchError { sequence: entry.sequence });
+            }
+            expected = entry.sequence + 1;
+        }
+        let is_told = self.next_sequence == expected || self.entries.is_empty() && self.gap.is_none();
+        if is_told { Ok(()) } else { Err(BatchError { sequence: self.next_sequence }) }
+    }
+
+    /// What of it comes at or after `position`, at most `frames_max` frames.
+    pub fn part(&self, position: u64, frames_max: usize) -> Batch {
+        let gap = self.gap.clone().filter(|gap| gap.missing.end > position);
+        let mut part = Batch { gap, next_sequence: self.next_sequence, ..Batch::default() };
+        for frame in self.frames().filter(|frame| frame.sequence >= position) {
+            if part.len() == frames_max {
+                part.next_sequence = frame.sequence;
+                break;
+            }
+            let Frame { sequence, class, kind, payload } = frame;
+            part.push(ScannedFrame { sequence, class, kind, payload });
+        }
+        part
     }
 
     pub(crate) fn push(&mut self, frame: ScannedFrame<'_>) {

@@ -4,7 +4,7 @@ mod batch;
 mod find;
 mod tail;
 
-pub use batch::{Batch, Gap, GapCause};
+pub use batch::{Batch, BatchError, Gap, GapCause};
 pub use tail::{Tail, TailError};
 
 use std::io;

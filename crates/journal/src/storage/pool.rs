@@ -77,6 +77,15 @@ impl Pool {
         Ok(())
     }
 
+    /// Gives none until one is made again, and says why.
+    pub(crate) fn refuse(&self, why: &str) {
+        let before = lock(&self.failed).replace((DropReason::NoSpace, why.to_owned()));
+        if before.is_none() {
+            tracing::error!(why, "no new journal segment");
+        }
+        self.failing.store(true, Ordering::Relaxed);
+    }
+
     fn make(&self, created_at_us: i64) -> io::Result<Spare> {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let path = self.directory.join(format!("{:010}-{number:010}.segment", self.boot));
