@@ -3,9 +3,14 @@
 //! A request reads one version for its whole life. A new version shares with the one before all that did not
 //! change. Absent means unknown: there is no cache behind it that could be stale or poisoned.
 
+mod change;
+pub(crate) mod written;
+
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+pub use change::{BadChange, Change, Frame};
+use serde::{Deserialize, Serialize};
 
 use crate::access::{AccessTable, PermissionSet, Permissions, Principal};
 use crate::id::{KeyId, SessionId, TenantId};
@@ -48,7 +53,7 @@ pub struct Directory {
 }
 
 /// The names under which requests arrive.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Naming {
     /// `example.com`: `acme.example.com` is the tenant `acme`.
     pub base_domains: Vec<String>,
@@ -59,7 +64,7 @@ pub struct Naming {
 }
 
 /// A tenant, compiled.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Tenant {
     /// Its id.
     pub id: TenantId,
@@ -84,25 +89,30 @@ pub struct Tenant {
     /// The same, as the gateway acts on it.
     pub imposed: Vec<Imposed>,
     /// Who may do what in it.
+    #[serde(with = "written::shared")]
     pub access: Arc<AccessTable>,
     /// Its value of each limit of the directory; `None` is unlimited.
     pub limits: Vec<Option<Rule>>,
     /// What it may use.
     pub quotas: Vec<Quota>,
     /// Its own upstreams of services (by index), for level `instance`; they win over the shared ones.
+    #[serde(with = "written::upstreams")]
     pub upstreams: Vec<(usize, Vec<Arc<str>>)>,
     /// Sessions that ended while a token of theirs may still be good, in order.
+    #[serde(with = "written::shared")]
     pub ended_sessions: Arc<[SessionId]>,
     /// Issuers besides us whose tokens sign its service accounts in.
+    #[serde(with = "written::shared")]
     pub issuers: Arc<TenantIssuers>,
     /// Raised whenever something here changes; signed contexts are reused within one version.
     pub version: u64,
 }
 
 /// Something that is imposed on a tenant.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imposed {
     /// For which meter.
+    #[serde(with = "written::shared")]
     pub meter: Arc<str>,
     /// What is done.
     pub action: Action,
@@ -115,15 +125,18 @@ pub struct Imposed {
 }
 
 /// A quota of a tenant, with the usage known when this version was made.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Quota {
     /// The meter.
+    #[serde(with = "written::shared")]
     pub meter: Arc<str>,
     /// In units of 10⁻¹²; `None` is unlimited.
     pub limit: Option<i128>,
     /// When it counts anew, what is done, and how strictly.
+    #[serde(with = "written::shared")]
     pub rule: Arc<QuotaRule>,
     /// Whose clock its windows follow.
+    #[serde(with = "written::shared")]
     pub calendar: Arc<Calendar>,
     /// Usage counted so far in the window that began at `used_from_us`.
     pub used: i128,
@@ -179,7 +192,7 @@ impl Quota {
 }
 
 /// An API key, compiled.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Key {
     /// Its id.
     pub id: KeyId,
@@ -192,6 +205,7 @@ pub struct Key {
     /// State and times.
     pub standing: KeyStanding,
     /// HMAC of its text.
+    #[serde(with = "written::hexadecimal")]
     pub digest: [u8; 32],
     /// Which pepper made the digest.
     pub pepper: u32,
@@ -292,6 +306,11 @@ impl DirectoryWatch {
     /// The number of the current version, without taking hold of it.
     pub fn version(&self) -> u64 {
         self.0.load().version
+    }
+
+    /// Puts a version in force whatever its number is: for who follows a control plane that was set back.
+    pub fn replace(&self, directory: Directory) {
+        self.0.store(Arc::new(directory));
     }
 
     /// Puts a newer version in force; an older or equal one is ignored.

@@ -77,6 +77,12 @@ impl<K: Hash + Eq + Clone, V: Clone> Sharded<K, V> {
         self.shards.iter().flat_map(|shard| shard.iter()).map(|(key, value)| (key, value))
     }
 
+    /// The entries of all shards that are not one with those of `other`.
+    pub(crate) fn entries_unlike<'s>(&'s self, other: &'s Self) -> impl Iterator<Item = (&'s K, &'s V)> {
+        let shards = self.shards.iter().zip(&other.shards).filter(|(own, theirs)| !Arc::ptr_eq(own, theirs));
+        shards.flat_map(|(own, _)| own.iter()).map(|(key, value)| (key, value))
+    }
+
     /// Number of entries.
     pub fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.len()).sum()

@@ -6,18 +6,20 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use foldhash::fast::FixedState;
+use serde::{Deserialize, Serialize};
 
 use super::interval::Interval;
 use super::model::{Grant, GrantDefinition, GrantEffect, GrantTarget, Holder, Model, ResourceKey};
 use super::permission::{PermissionSet, Permissions};
 use super::role::RoleCatalogue;
 use super::{Membership, Principal};
+use crate::directory::written;
 
 /// How far up a thing's holders are looked at.
 const ANCESTORS_MAX: usize = 16;
 
 /// What a grant says, compared with the clock at each decision: expiry needs no message.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Rule {
     /// Gives or forbids.
     pub effect: GrantEffect,
@@ -28,21 +30,21 @@ pub struct Rule {
 }
 
 /// Grants on single things that a principal has of its own or through one group, while it is in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Carrier {
     index: u32,
     interval: Interval,
 }
 
 /// What two bit sets cannot say.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Flagged {
     pub(super) timed: Vec<Rule>,
     pub(super) carriers: Vec<Carrier>,
 }
 
 /// What one principal may do in one tenant.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct PrincipalRights {
     pub(super) allow: PermissionSet,
     pub(super) deny: PermissionSet,
@@ -63,12 +65,14 @@ impl PrincipalRights {
 }
 
 /// All principals of one tenant.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct AccessTable {
+    #[serde(with = "written::pairs")]
     principals: HashMap<Principal, PrincipalRights, FixedState>,
     /// By carrier: things in order, each with the index of a rule.
     on_things: Vec<Vec<(ResourceKey, u32)>>,
     rules: Vec<Rule>,
+    #[serde(with = "written::pairs")]
     parents: HashMap<ResourceKey, ResourceKey, FixedState>,
     /// The tenant's access version, raised with every change.
     pub version: u64,

@@ -1,7 +1,7 @@
 //! When something holds: from an instant until before another.
 
 /// `[from_us, until_us)`, µs since 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Interval {
     /// From this instant.
     pub from_us: i64,

@@ -7,7 +7,7 @@ use super::interval::Interval;
 use super::{Permissions, Principal, RoleCatalogue};
 
 /// Whether a grant gives or forbids.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub enum GrantEffect {
     /// Gives.
     Allow,
@@ -78,7 +78,7 @@ impl ResourceName {
 
 /// A thing's type and id in 16 bytes: the first half of their SHA-256. No two things have the same, even when somebody
 /// chooses ids to that end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct ResourceKey(pub(super) u128);
 
 impl ResourceKey {

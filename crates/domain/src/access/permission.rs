@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use serde::{Deserialize, Serialize};
+
 /// Words in a set: 512 permissions.
 const WORDS: usize = 8;
 
 /// The bit of one permission.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PermissionId(u16);
 
 /// A set of permissions in 64 bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct PermissionSet([u64; WORDS]);
 
 impl PermissionSet {
@@ -71,7 +73,7 @@ impl std::fmt::Debug for PermissionSet {
 }
 
 /// All permissions there are, made from the declared resource types.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Permissions {
     names: Vec<Box<str>>,
     by_name: HashMap<Box<str>, PermissionId>,
@@ -161,6 +163,11 @@ impl Permissions {
     /// Every bit with its text.
     pub fn bits(&self) -> impl Iterator<Item = (PermissionId, &str)> {
         self.names.iter().enumerate().map(|(bit, name)| (PermissionId(bit as u16), &**name))
+    }
+
+    /// Whether nothing is declared.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
     }
 
     /// The bit of an exact permission.

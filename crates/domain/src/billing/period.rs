@@ -72,10 +72,11 @@ pub enum PeriodError {
 }
 
 /// The sequence of boundaries, in both directions.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Schedule {
     anchor: DateTime,
     interval: Interval,
+    #[serde(with = "crate::directory::written::zone")]
     zone: TimeZone,
 }
 

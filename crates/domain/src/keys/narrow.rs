@@ -18,11 +18,12 @@ pub const THINGS_MAX: usize = 64;
 pub const LIMITS_MAX: usize = 8;
 
 /// What narrows one key.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Narrowing {
     /// Only for these services; `None` is all.
     pub services: Option<Box<[Box<str>]>>,
     /// Only from these networks; empty is any.
+    #[serde(with = "crate::directory::written::networks")]
     pub allowed_ips: Box<[IpNet]>,
     /// Only for these things; empty is all.
     pub things: Box<[ThingPattern]>,
@@ -78,7 +79,7 @@ impl ThingPattern {
 }
 
 /// A limit of one key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyLimit {
     /// Told when it refuses.
     pub name: Box<str>,

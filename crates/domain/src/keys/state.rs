@@ -17,7 +17,7 @@ pub enum KeyState {
 }
 
 /// State and times of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyStanding {
     /// What was done to it.
     pub state: KeyState,

@@ -37,7 +37,7 @@ impl Algorithm {
 }
 
 /// An algorithm with numbers that fit it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Rule {
     algorithm: Algorithm,
     quota: i64,

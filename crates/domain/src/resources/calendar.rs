@@ -51,8 +51,9 @@ impl QuotaWindow {
 }
 
 /// Whose clock windows follow: a zone, and the billing periods of a tenant that has some.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Calendar {
+    #[serde(with = "crate::directory::written::zone")]
     zone: TimeZone,
     billing: Option<Schedule>,
 }

@@ -148,7 +148,7 @@ pub struct RuleProblem {
 }
 
 /// A rule that holds together.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotaRule {
     /// When usage counts from nothing again.
     pub window: QuotaWindow,

@@ -155,7 +155,7 @@ impl SplitHeader {
 
 /// A service's traffic as requests are sent by. Releases are told by their index: 0 is that of the service's own copies, the
 /// others follow in the order of the definition.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompiledTraffic {
     default: usize,
     pinned: HashMap<Box<str>, usize>,

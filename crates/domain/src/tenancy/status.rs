@@ -35,7 +35,7 @@ pub enum SuspensionMode {
 }
 
 /// What the gateway does for a tenant in a status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Service {
     /// Requests are served.
     Full,

@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::VerifyingKey;
 use ring::signature::{self, RsaPublicKeyComponents, UnparsedPublicKey};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{SigningAlgorithm, strict};
@@ -40,7 +41,7 @@ pub enum KeySetFault {
 }
 
 /// One key, for one algorithm.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IssuerKey {
     /// Its name (`kid`).
     pub key_id: Box<str>,
@@ -49,11 +50,11 @@ pub struct IssuerKey {
     material: Material,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum Material {
     Rsa { modulus: Vec<u8>, exponent: Vec<u8> },
     P256(Vec<u8>),
-    Ed25519(VerifyingKey),
+    Ed25519(#[serde(with = "crate::directory::written::public_key")] VerifyingKey),
 }
 
 impl IssuerKey {

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 pub use id_token::{Expected, ID_TOKEN_MAX, IdClaims, IdTokenFault, SUBJECT_MAX, verify_id_token};
 pub use keys::{IssuerKey, KEY_SET_BYTES_MAX, KEYS_MAX, KeySetFault, read_keys};
+use serde::{Deserialize, Serialize};
 pub use token::{Foreign, ForeignClaims};
 
 use crate::id::{IssuerId, ServiceAccountId};
@@ -26,7 +27,7 @@ use crate::id::{IssuerId, ServiceAccountId};
 pub const FOREIGN_LIFETIME_MAX_S: i64 = 86_400;
 
 /// How an issuer may sign (RFC 7518 §3.1, RFC 8037 §3.1). Nothing symmetric and no `none`: there is no way to say it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SigningAlgorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256.
     Rs256,
@@ -60,7 +61,7 @@ impl SigningAlgorithm {
 }
 
 /// Which tokens of an issuer sign in as a service account.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trust {
     /// The token must be meant for it.
     pub audience: Box<str>,
@@ -104,7 +105,7 @@ impl PartialEq for Missed {
 }
 
 /// An issuer, as one tenant believes it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Issuer {
     /// Its id.
     pub id: IssuerId,
@@ -119,6 +120,7 @@ pub struct Issuer {
     /// Who is signed in by which of its tokens.
     pub trusts: Vec<Trust>,
     /// Whether a key was missed.
+    #[serde(skip)]
     pub missed: Missed,
 }
 
@@ -132,7 +134,7 @@ impl Issuer {
 }
 
 /// All issuers that one tenant believes.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TenantIssuers(Vec<Issuer>);
 
 impl TenantIssuers {

@@ -29,10 +29,11 @@ pub struct TokenSigner {
 }
 
 /// One key that tokens are verified with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TokenKey {
     /// Thumbprint of the key (RFC 7638).
     pub key_id: String,
+    #[serde(with = "crate::directory::written::public_key")]
     pub(super) key: VerifyingKey,
     /// It is believed from this second,
     pub from_s: i64,
@@ -41,7 +42,7 @@ pub struct TokenKey {
 }
 
 /// What a reader knows: whose tokens, and with which keys.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TokenKeys {
     /// `iss` of every token that is believed.
     pub issuer: String,
