@@ -63,6 +63,8 @@ pub struct Control {
     pub stock: tenancy::stock::Stock,
     /// What was found of tenants' own servers and processes.
     pub fleet: deploy::Fleet,
+    /// Gateways that run on their own.
+    pub nodes: deploy::nodes::Nodes,
     /// Hashes people's passwords.
     pub hashing: identity::Hashing,
     /// Where tries to sign in come from.

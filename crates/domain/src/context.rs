@@ -124,6 +124,16 @@ impl ContextKey {
         Some(ContextKey { key_id: key_id.to_owned(), key: VerifyingKey::from_bytes(&bytes).ok()? })
     }
 
+    /// From its 32 bytes; `None` if they are no key.
+    pub fn from_bytes(key_id: &str, bytes: &[u8; 32]) -> Option<Self> {
+        Some(ContextKey { key_id: key_id.to_owned(), key: VerifyingKey::from_bytes(bytes).ok()? })
+    }
+
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        self.key.as_bytes()
+    }
+
     /// The JWK's `kid`.
     pub fn key_id(&self) -> &str {
         &self.key_id

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub struct GatewayConfig {
     pub connections_per_address_max: u32,
     /// Where limits are counted together with other gateways; each for itself if nowhere.
     pub limit_store: Option<StoreConfig>,
+    /// Whether the directory is young enough to decide from.
+    pub freshness: Freshness,
 }
 
 impl GatewayConfig {
@@ -68,7 +71,24 @@ impl GatewayConfig {
             connections_max: 50_000,
             connections_per_address_max: 4_096,
             limit_store: None,
+            freshness: Freshness::default(),
         }
+    }
+}
+
+/// Whether the directory is young enough to decide from: who follows the control plane says so. It is, unless told otherwise.
+#[derive(Debug, Clone, Default)]
+pub struct Freshness(Arc<AtomicBool>);
+
+impl Freshness {
+    /// Says that the directory is too old, or is not any more.
+    pub fn set_stale(&self, stale: bool) {
+        self.0.store(stale, Ordering::Relaxed);
+    }
+
+    /// Whether it is too old.
+    pub fn is_stale(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

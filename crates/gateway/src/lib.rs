@@ -33,7 +33,7 @@ mod upstream;
 mod view;
 mod websocket;
 
-pub use gateway::{Collaborators, Doors, Gateway, GatewayConfig, GatewayHandle, StartError};
+pub use gateway::{Collaborators, Doors, Freshness, Gateway, GatewayConfig, GatewayHandle, StartError};
 pub use limits::{LimitCosts, LimitCounts, StoreConfig, limit_costs};
 pub use metrics::{Histogram, LATENCY_BOUNDS_US, MetricsReader, MetricsSnapshot};
 pub use rowhouse_domain::directory::DirectoryWatch;

@@ -26,6 +26,8 @@ pub struct Secrets {
     pub cursor: [u8; 32],
     /// Signs checkpoints of the audit logs.
     pub audit: [u8; 32],
+    /// What nodes know the control plane by.
+    pub door: [u8; 32],
 }
 
 impl Secrets {
@@ -44,6 +46,7 @@ impl Secrets {
             context: secret("context.key")?,
             cursor: secret("cursor.key")?,
             audit: secret("audit.key")?,
+            door: secret("node-door.key")?,
         })
     }
 }

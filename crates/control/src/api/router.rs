@@ -110,9 +110,11 @@ async fn explain(Path(code): Path<String>) -> Answer<Json<Explanation>> {
 /// The keys that contexts and access tokens are verified with (RFC 7517, RFC 8037).
 async fn jwks(State(control): State<Shared>) -> Json<serde_json::Value> {
     let jwk = |kid: &str, x: String| json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": kid, "x": x});
-    let context = control.context_signer.verifier();
+    let mut contexts = vec![control.context_signer.verifier()];
+    contexts.extend(deploy::nodes::context_keys_now(&control).await);
     let tokens = control.directory.current().tokens.clone();
     let tokens = tokens.keys.iter().map(|key| jwk(&key.key_id, key.x()));
-    let all: Vec<_> = std::iter::once(jwk(context.key_id(), context.x())).chain(tokens).collect();
+    let contexts = contexts.iter().map(|key| jwk(key.key_id(), key.x()));
+    let all: Vec<_> = contexts.chain(tokens).collect();
     Json(json!({ "keys": all }))
 }

@@ -34,6 +34,7 @@ use std::time::Duration;
 
 pub use closing::CLOSING_EVENT;
 pub use keys::Keys;
+pub(crate) use projector::AuditProjector;
 pub use read::LogState;
 use rowhouse_domain::id::TenantId;
 use rowhouse_journal::Journal;

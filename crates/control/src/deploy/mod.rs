@@ -20,6 +20,7 @@ mod api;
 mod fleet;
 mod instance;
 mod keeper;
+pub mod nodes;
 mod process;
 mod queries;
 
@@ -27,11 +28,20 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-pub use api::routes;
+use utoipa_axum::router::OpenApiRouter;
+
 pub use fleet::{Fleet, WaitError, run};
 pub use instance::{Application, Desired, Ids, Observed, ObservedApplication, ObservedServer, Phase};
+pub use nodes::context_keys;
 pub use queries::{choose_ids, count, desire, forget, get, reserve_applications, upstreams};
 pub(crate) use queries::{of_process, with_own_process};
+
+use crate::Shared;
+
+/// All paths of the feature.
+pub fn routes() -> OpenApiRouter<Shared> {
+    api::routes().merge(nodes::routes())
+}
 
 /// Settings of this feature.
 #[derive(Debug, Clone)]

@@ -38,7 +38,7 @@ pub struct Reconciler {
 pub async fn start(control: &Control) -> Result<Reconciler, BuildError> {
     let built = build_all(control).await?;
     let reconciler = Reconciler::of(built);
-    control.directory.publish(reconciler.directory.clone());
+    publish(control, &reconciler.directory);
     Ok(reconciler)
 }
 
@@ -57,6 +57,12 @@ pub async fn run(control: Shared, mut shutdown: watch::Receiver<bool>) {
         }
     };
     reconciler.run(control, shutdown).await;
+}
+
+/// Puts a version in force, here and at the gateways that follow.
+fn publish(control: &Control, directory: &Directory) {
+    control.directory.publish(directory.clone());
+    control.nodes.published(control.directory.current());
 }
 
 impl Reconciler {
@@ -136,7 +142,7 @@ impl Reconciler {
             (self.directory, self.last_notice, self.remakes) = (next, last, remakes);
             (self.as_of, self.next_expiry) = (now, next_expiry);
         }
-        control.directory.publish(self.directory.clone());
+        publish(control, &self.directory);
         Ok(true)
     }
 }

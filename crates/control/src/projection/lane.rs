@@ -110,7 +110,12 @@ impl LaneWork {
             return Step::Idle;
         }
         match self.apply(control, projector, position, &batch).await {
-            Ok(()) => self.applied(control, journal, projector, &batch),
+            Ok(()) => {
+                self.applied(projector, &batch);
+                let (name, lane) = (projector.name(), &self.source.lane);
+                control.projections.moved(name, lane, batch.next_sequence, journal);
+                Step::Moved
+            }
             Err(failure) => self.failed(control, projector, position, &batch, failure).await,
         }
     }
@@ -206,18 +211,38 @@ impl LaneWork {
         if moved == 1 { Ok(()) } else { Err(Failure::Overtaken) }
     }
 
-    fn applied<P: Projector>(
-        &mut self,
-        control: &Control,
-        journal: &Journal,
-        projector: &mut P,
-        batch: &Batch,
-    ) -> Step {
+    fn applied<P: Projector>(&mut self, projector: &mut P, batch: &Batch) {
         projector.committed();
         self.position = Some(batch.next_sequence);
         self.frames_max = (self.frames_max * 2).min(FRAMES_MAX);
-        control.projections.moved(projector.name(), &self.source.lane, batch.next_sequence, journal);
-        Step::Moved
+    }
+
+    /// Applies a batch that another node sent. What of it was applied before is passed over. Where it stands then, which is
+    /// before the batch if frames are missing in between.
+    ///
+    /// # Errors
+    /// Why the database does not take it now; the same batch will do later.
+    pub(super) async fn take<P: Projector>(
+        &mut self,
+        control: &Control,
+        projector: &mut P,
+        (from, batch): (u64, &Batch),
+    ) -> Result<u64, String> {
+        loop {
+            let position = self.known_position(control, projector).await.map_err(|error| describe(&error))?;
+            if position >= batch.next_sequence || position < from {
+                return Ok(position);
+            }
+            let part = batch.part(position, self.frames_max);
+            match self.apply(control, projector, position, &part).await {
+                Ok(()) => self.applied(projector, &part),
+                Err(failure) => {
+                    if let Step::Away(why) = self.failed(control, projector, position, &part, failure).await {
+                        return Err(why);
+                    }
+                }
+            }
+        }
     }
 
     async fn failed<P: Projector>(

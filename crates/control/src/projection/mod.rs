@@ -12,6 +12,7 @@ mod failure;
 mod lane;
 mod progress;
 pub mod queries;
+mod shipped;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -23,6 +24,7 @@ pub use lane::{Source, Unprojectable};
 pub use progress::{Lag, Progress};
 use rowhouse_journal::{Batch, Journal};
 use rowhouse_store::{Store, StoreError, Transaction};
+pub use shipped::{ShippedLane, Unready};
 use tokio::sync::watch;
 
 use crate::Shared;

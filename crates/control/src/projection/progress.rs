@@ -1,12 +1,12 @@
 //! How far each projection of this process has come on each lane.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rowhouse_journal::Journal;
 use tokio::sync::watch;
 
-use super::ALL;
+use super::{ALL, Source};
 
 /// How far one projection is behind on one lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Lag {
 pub struct Progress {
     standings: Mutex<BTreeMap<(&'static str, String), Standing>>,
     changed: watch::Sender<u64>,
+    /// Nodes of which nothing more counts.
+    gone: Mutex<BTreeSet<String>>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,11 +35,18 @@ struct Standing {
     position: u64,
     /// Every frame that was appended by this instant was taken.
     complete_to_us: Option<i64>,
+    /// Of a lane of another node, where it ends there.
+    end: Option<u64>,
+}
+
+/// A lane of another node among those of this one, whose names have no slash.
+fn elsewhere(source: &Source) -> String {
+    format!("{}/{}", source.node, source.lane)
 }
 
 impl Default for Progress {
     fn default() -> Self {
-        Progress { standings: Mutex::default(), changed: watch::Sender::new(0) }
+        Progress { standings: Mutex::default(), changed: watch::Sender::new(0), gone: Mutex::default() }
     }
 }
 
@@ -62,6 +71,45 @@ impl Progress {
     pub(super) fn complete_to(&self, projection: &'static str, lane: &str, at_us: i64) {
         let mut standings = self.standings();
         standings.entry((projection, lane.to_owned())).or_default().complete_to_us = Some(at_us);
+    }
+
+    /// The same for a lane of another node, whose journal is there. `end` is where the lane ends, as the node said.
+    pub(super) fn shipped(&self, projection: &'static str, source: &Source, position: u64, end: u64) {
+        let mut standings = self.standings();
+        if self.is_gone(source) {
+            return;
+        }
+        let standing = standings.entry((projection, elsewhere(source))).or_default();
+        let is_news = standing.position != position;
+        (standing.position, standing.end) = (position, Some(end));
+        drop(standings);
+        if is_news {
+            self.changed.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Notes that a lane of another node has arrived up to an instant, or that nobody knows up to when.
+    pub fn arrived(&self, source: &Source, complete_to_us: Option<i64>) {
+        let mut standings = self.standings();
+        if self.is_gone(source) {
+            return;
+        }
+        for projection in ALL {
+            let standing = standings.entry((projection, elsewhere(source))).or_default();
+            standing.complete_to_us = standing.complete_to_us.max(complete_to_us);
+        }
+    }
+
+    /// Asked while the standings are held, so that what was on its way when a node went does not bring it back.
+    fn is_gone(&self, source: &Source) -> bool {
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner).contains(&source.node)
+    }
+
+    /// Nothing more will come of a node.
+    pub fn forget_node(&self, node: &str) {
+        let mut standings = self.standings();
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner).insert(node.to_owned());
+        standings.retain(|(_, lane), _| lane.split_once('/').is_none_or(|(own, _)| own != node));
     }
 
     /// The instant, µs since 1970, to which `projection` is complete: everything appended by then is in its view.
@@ -94,7 +142,8 @@ impl Progress {
         let status = journal.status();
         let standings = self.standings();
         let all = standings.iter().map(|((projection, lane), standing)| {
-            let end = status.lanes.iter().find(|known| known.lane == *lane).map_or(0, |l| l.synced_sequence);
+            let own = status.lanes.iter().find(|known| known.lane == *lane).map(|l| l.synced_sequence);
+            let end = standing.end.or(own).unwrap_or(0);
             let records = end.saturating_sub(standing.position.max(1));
             let behind_us = standing.complete_to_us.map_or(0, |at| now_us.saturating_sub(at));
             let seconds = if records == 0 { 0 } else { u64::try_from(behind_us / 1_000_000).unwrap_or(0) };

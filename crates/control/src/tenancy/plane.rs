@@ -252,9 +252,10 @@ pub async fn build(control: &Control, service: &str, tenant: Option<TenantId>) -
     }
     let cells = known_cells(&transaction, &databases).await?;
     let functions = super::service_tables::functions(&transaction, service).await?;
+    let mut keys = vec![control.context_signer.verifier()];
+    keys.extend(deploy::context_keys(&transaction).await?);
     transaction.finish().await?;
-    let key = control.context_signer.verifier();
-    let jwks = vec![PlaneJwk::ed25519(key.key_id(), key.x())];
+    let jwks = keys.iter().map(|key| PlaneJwk::ed25519(key.key_id(), key.x())).collect();
     Ok(Plane { version, service: service.to_owned(), functions, cells, databases, places, jwks })
 }
 

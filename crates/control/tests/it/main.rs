@@ -25,6 +25,7 @@ mod limits;
 mod messages;
 mod metering;
 mod narrowed;
+mod nodes;
 mod passkeys;
 mod people;
 mod platform;

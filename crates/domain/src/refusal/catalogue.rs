@@ -169,6 +169,14 @@ catalogue! {
     CIRCUIT_OPEN = "routes.circuit_open", 503, Upstream, "The service is being left alone", "Come back after the time in `Retry-After`.";
     UPSTREAM_TIMEOUT = "routes.upstream_timeout", 504, Upstream, "The service took too long", "Try again; if it goes on, ask the operator.";
     ROUTE_CONFLICT = "routes.conflict", 422, Caller, "Two routes match the same request", "Make one more specific, or give it a higher priority.";
+    DIRECTORY_STALE = "routes.directory_stale", 503, Ours, "This gateway has not heard from the control plane for too long", "Ask another gateway; the operator has been told.";
+    NODE_TAKEN = "deploy.node_taken", 409, Caller, "A node of this name is or was there", "Choose another name: places in a journal are told by it.";
+    NODE_MALFORMED = "deploy.node_malformed", 422, Caller, "The node cannot be called so", "1 to 39 lower-case letters, digits and hyphens, a letter first.";
+    ENROLMENT_REFUSED = "deploy.enrolment_refused", 403, Caller, "The enrolment token is not good", "Make a new one: `rowhouse node enrol`.";
+    NODE_REFUSED = "deploy.node_refused", 403, Caller, "This node is not admitted", "Enrol it; a revoked node needs another name.";
+    NODE_REVOKED = "deploy.node_revoked", 403, Caller, "This node was revoked", "A node that was revoked never comes back; enrol another name.";
+    NODE_RELEASE = "deploy.node_release", 409, Caller, "The node and the control plane are of releases that do not understand each other", "Bring both to the same release.";
+    JOURNAL_REPLACED = "deploy.journal_replaced", 409, Caller, "This is not the journal that the node had before", "Bring its journal back, or enrol the node under another name.";
     JOURNAL_UNAVAILABLE = "journal.unavailable", 503, Ours, "The request cannot be recorded", "Try again shortly; nothing was done.";
 
     // metering and billing

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use http::request::Parts;
 use rowhouse_domain::limits::LimitScope;
+use rowhouse_domain::refusal::kind;
 
 use super::limit::{Counted, settle};
 use super::together::arrive_together;
@@ -16,6 +17,17 @@ use crate::view::View;
 /// Proof that limits at arrival let a request in.
 pub(crate) struct Arrived<'r> {
     pub(crate) parts: &'r Parts,
+}
+
+/// Refuses while nobody knows what has changed since the directory was made.
+pub(crate) fn is_fresh(core: &Core) -> Result<(), Stop> {
+    match core.shared.config.freshness.is_stale() {
+        false => Ok(()),
+        true => Err(Stop::new(
+            &kind::DIRECTORY_STALE,
+            "This gateway has not heard from the control plane for too long.",
+        )),
+    }
 }
 
 /// Charges the global limit and that of the client's address.

@@ -6,7 +6,7 @@ use http::Request;
 use http::request::Parts;
 use rowhouse_domain::refusal::Refusal;
 
-use super::arrive::{Arrived, client_address};
+use super::arrive::{Arrived, client_address, is_fresh};
 use super::authenticate::authenticate;
 use super::authorise::authorise;
 use super::examine::examine;
@@ -27,6 +27,7 @@ pub(crate) fn judge(core: &Rc<Core>, peer: &Rc<Peer>, parts: &Parts) -> Result<(
 fn judged(core: &Core, peer: &Peer, parts: &Parts, recording: &mut Recording) -> Result<(), Stop> {
     let view = recording.view.clone();
     recording.client = client_address(core, peer, parts);
+    is_fresh(core)?;
     let sound = examine(Arrived { parts }, peer)?;
     let resolved = resolve(core, &view, &sound, recording)?;
     let known = authenticate(core, &view, resolved, recording)?;

@@ -7,7 +7,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 use super::answer::{forwarded, refused};
-use super::arrive::arrive;
+use super::arrive::{arrive, is_fresh};
 use super::authenticate::authenticate;
 use super::authorise::authorise;
 use super::examine::examine;
@@ -47,6 +47,7 @@ async fn pass(
     let (parts, body) = request.into_parts();
 
     let arrived = arrive(core, &view, peer, &parts, recording)?; // limits that need nobody's name
+    is_fresh(core)?; // whether anything can be decided at all
     let sound = examine(arrived, peer)?; // one meaning only, one normal form of the path
     let resolved = resolve(core, &view, &sound, recording)?; // which tenant
     let known = authenticate(core, &view, resolved, recording)?; // who

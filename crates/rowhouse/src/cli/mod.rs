@@ -54,8 +54,11 @@ pub struct Global {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run Rowhouse: gateway, control plane and worker in one process.
+    /// Run Rowhouse: gateway, control plane and worker in one process, or a gateway on its own.
     Serve {
+        /// What this process does.
+        #[arg(long, value_enum, default_value = "all")]
+        role: crate::serve::Role,
         /// Take the listeners over from the process that runs on the data directory, which then finishes what is open and ends:
         /// an upgrade that refuses no request.
         #[arg(long)]
@@ -94,7 +97,9 @@ pub enum Command {
 /// Runs a parsed command line.
 pub fn run(cli: Cli) -> ExitCode {
     let outcome = match cli.command {
-        Command::Serve { take_over } => crate::serve::run(cli.global.config.as_deref(), take_over),
+        Command::Serve { role, take_over } => {
+            crate::serve::run(cli.global.config.as_deref(), take_over, role)
+        }
         Command::Demo(options) => crate::demo::run(options),
         Command::Config(command) => local::config(&cli.global, command),
         Command::Explain { code } => local::explain(code.as_deref(), cli.global.json),

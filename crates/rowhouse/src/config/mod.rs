@@ -2,6 +2,7 @@
 //! their place and the nearest known name; every value can say where it came from.
 
 mod duration;
+mod gateway;
 mod lifecycle;
 mod limits;
 mod load;
@@ -15,6 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 pub use duration::Span;
+pub use gateway::{Gateway, WhenStale};
 pub use lifecycle::Lifecycle;
 pub use limits::Limits;
 pub use load::{load, strangers};
@@ -31,6 +33,8 @@ pub struct Config {
     pub server: Server,
     /// The control database.
     pub database: Database,
+    /// A gateway that runs on its own.
+    pub gateway: Gateway,
     /// The journal.
     pub journal: Journal,
     /// How requests are resolved.
@@ -65,6 +69,8 @@ pub struct Server {
     pub tls_certificates: Option<PathBuf>,
     /// The control API.
     pub control_listen: SocketAddr,
+    /// Where gateways of their own connect; nowhere if not set.
+    pub node_listen: Option<SocketAddr>,
     /// Metrics and health.
     pub admin_listen: SocketAddr,
     /// How the control API is reached from outside; made from `control_listen` if not set.
@@ -93,6 +99,7 @@ impl Default for Server {
             tls_listen: None,
             tls_certificates: None,
             control_listen: loopback(8081),
+            node_listen: None,
             admin_listen: loopback(8082),
             public_url: None,
             base_domain: "localhost".to_owned(),
@@ -157,11 +164,13 @@ pub struct Journal {
     pub keep: Span,
     /// Size of a segment, in MiB (1 to 1,024).
     pub segment_mib: u32,
+    /// Most MiB that the journal takes.
+    pub size_mib_max: Option<u64>,
 }
 
 impl Default for Journal {
     fn default() -> Self {
-        Journal { keep: Span::seconds(24 * 3600), segment_mib: 64 }
+        Journal { keep: Span::seconds(24 * 3600), segment_mib: 64, size_mib_max: None }
     }
 }
 

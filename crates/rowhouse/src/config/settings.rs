@@ -25,6 +25,10 @@ pub static SETTINGS: &[Setting] = &[
         "The folder of certificates for it: PEM, each `<host>.crt` (the chain) beside `<host>.key`; `_.example.com` for all names one step below, `default` for all others. Changes are taken in within seconds. `<data_dir>/certificates` if not set.",
     ),
     setting("server.control_listen", "The control API."),
+    setting(
+        "server.node_listen",
+        "Where gateways of their own connect (TLS 1.3, both sides by key); nowhere if not set. It alone of the control plane's doors is made for an open network.",
+    ),
     setting("server.admin_listen", "Metrics and health; keep it on loopback or a private network."),
     setting(
         "server.public_url",
@@ -57,8 +61,28 @@ pub static SETTINGS: &[Setting] = &[
     setting("database.connections_max", "Most connections to the control database."),
     setting("database.settings", "Lines for the private server's `postgresql.conf`."),
     setting("database.os_user", "OS user of the private server when root starts it; `postgres` if not set."),
+    setting(
+        "gateway.control",
+        "Of a gateway of its own (`serve --role gateway`): where control planes let nodes in, `host:port`, tried in turn.",
+    ),
+    setting(
+        "gateway.enrolment_file",
+        "File with the token of `rowhouse node enrol`; read once, and not needed any more afterwards.",
+    ),
+    setting(
+        "gateway.stale_after",
+        "Without word of the control plane for so long, what a gateway of its own knows is stale: nobody can say which keys were revoked meanwhile.",
+    ),
+    setting(
+        "gateway.when_stale",
+        "What it does then: `refuse` (503 `routes.directory_stale`) or `serve`. Health says so either way.",
+    ),
     setting("journal.keep", "How long segments are kept that every projection has read."),
     setting("journal.segment_mib", "Size of a segment, in MiB, 1 to 1,024."),
+    setting(
+        "journal.size_mib_max",
+        "Most MiB that the journal takes, up to one segment for each lane more; what does not fit is counted as lost, and requests go on. Of a gateway of its own 16,384 if not set, else the disk's size.",
+    ),
     setting("tenancy.base_domains", "More base domains beside `server.base_domain`."),
     setting("tenancy.platform_hosts", "Hosts that name no tenant and are served all the same."),
     setting(

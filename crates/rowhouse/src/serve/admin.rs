@@ -20,7 +20,7 @@ use super::metrics;
 /// What health and metrics are read from.
 pub struct Admin {
     /// The gateway's numbers.
-    pub gateway: MetricsReader,
+    pub gateway: Option<MetricsReader>,
     /// Lanes.
     pub journal: Arc<Journal>,
     /// Version in force, lag of projections.
@@ -44,7 +44,7 @@ pub fn router(admin: Admin) -> Router {
 async fn page(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     let control = &admin.control;
     let text = metrics::render(&metrics::Readings {
-        gateway: admin.gateway.snapshot(),
+        gateway: admin.gateway.as_ref().map(MetricsReader::snapshot).unwrap_or_default(),
         journal: admin.journal.status(),
         lags: control.projections.lags(&admin.journal, control.clock().now_us()),
         directory_version: control.directory.current().version,
@@ -52,6 +52,7 @@ async fn page(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
         stopped: resources::stopped(&control.directory.current()),
         collectors: control.resources.collectors(),
         stale: control.resources.stale(),
+        alone: None,
     });
     ([("content-type", "text/plain; version=0.0.4")], text)
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use rowhouse_control::deploy::nodes;
 use rowhouse_control::{
     Shared, api, audit, deploy, directory, doctor, fleet, identity, keys, lifecycle, messages, metering,
     projection, resources, tenancy,
@@ -20,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::Role;
 use super::admin::{self, Admin};
 use super::handover::{self, AllDoors};
 use crate::config::Config;
@@ -33,7 +35,7 @@ const END: Duration = Duration::from_secs(10);
 pub struct House {
     /// Ends when another process has taken the doors.
     successor: JoinSet<anyhow::Result<()>>,
-    gateway: GatewayHandle,
+    gateway: Option<GatewayHandle>,
     work: JoinSet<()>,
     stopping: watch::Sender<bool>,
     server: Option<Arc<PrivateServer>>,
@@ -47,9 +49,9 @@ impl House {
     pub async fn assemble(
         config: &Config,
         data_dir: &Path,
-        control: Shared,
+        (control, role): (Shared, Role),
         (server, journal): (Option<Arc<PrivateServer>>, Arc<Journal>),
-        doors: AllDoors,
+        (doors, node_door): (AllDoors, NodeDoor),
     ) -> anyhow::Result<House> {
         let (stopping, stop) = watch::channel(false);
         let mut work = JoinSet::new();
@@ -63,9 +65,19 @@ impl House {
         started(&control, journal.node()).await?;
         reconciler.catch_up(&control).await.context("cannot build the directory")?;
         work.spawn(reconciler.run(control.clone(), stop.clone()));
-        let gateway = start_gateway(config, data_dir, &control, &journal, doors.gateway)?;
+        let mut node = None;
+        if let Some(address) = config.server.node_listen {
+            let listener = open(address, doors.node).await?;
+            node = Some(listener.try_clone()?);
+            let listener = TcpListener::from_std(listener)?;
+            node_door.open(&mut work, &control, listener, stop.clone())?;
+        }
+        let gateway = match role {
+            Role::Control => None,
+            _ => Some(start_gateway(config, data_dir, &control, &journal, doors.gateway)?),
+        };
         let admin = Admin {
-            gateway: gateway.metrics_reader(),
+            gateway: gateway.as_ref().map(GatewayHandle::metrics_reader),
             journal: journal.clone(),
             control: control.clone(),
             server: server.clone(),
@@ -75,7 +87,8 @@ impl House {
         let door = open(config.server.control_listen, doors.control).await?;
         let other = open(config.server.admin_listen, doors.admin).await?;
         let doors = AllDoors {
-            gateway: gateway.doors()?,
+            gateway: gateway.as_ref().map(GatewayHandle::doors).transpose()?.unwrap_or_default(),
+            node,
             control: Some(door.try_clone()?),
             admin: Some(other.try_clone()?),
         };
@@ -100,9 +113,9 @@ impl House {
         }
     }
 
-    /// Where the gateway listens.
-    pub fn gateway_address(&self) -> SocketAddr {
-        self.gateway.address()
+    /// Where the gateway listens, if there is one.
+    pub fn gateway_address(&self) -> Option<SocketAddr> {
+        self.gateway.as_ref().map(GatewayHandle::address)
     }
 
     /// Ends in order: doors, open requests, work, PostgreSQL.
@@ -110,7 +123,9 @@ impl House {
         self.stopping.send_replace(true);
         // With it go our copies of the doors: who has taken none finds them closed.
         self.successor.shutdown().await;
-        self.gateway.drain().await;
+        if let Some(gateway) = self.gateway {
+            gateway.drain().await;
+        }
         let ended = async { while self.work.join_next().await.is_some() {} };
         if tokio::time::timeout(END, ended).await.is_err() {
             tracing::warn!("background work did not end in time; it is safe to cut");
@@ -191,13 +206,31 @@ async fn caught_up(control: &Shared, journal: &Journal) {
     }
 }
 
-fn start_gateway(
-    config: &Config,
-    data_dir: &Path,
-    control: &Shared,
-    journal: &Journal,
-    doors: Doors,
-) -> anyhow::Result<GatewayHandle> {
+/// What the door of nodes is opened with.
+pub struct NodeDoor {
+    /// What nodes know the control plane by.
+    pub key: [u8; 32],
+    /// Pepper 1 of API keys.
+    pub pepper: [u8; 32],
+}
+
+impl NodeDoor {
+    fn open(
+        self,
+        work: &mut JoinSet<()>,
+        control: &Shared,
+        listener: TcpListener,
+        stop: watch::Receiver<bool>,
+    ) -> anyhow::Result<()> {
+        let key = nodes::NodeKey::new(&self.key).context("the key of the door for nodes")?;
+        let told = nodes::Told { peppers: vec![(1, self.pepper)] };
+        work.spawn(nodes::run(control.clone(), listener, key, told, stop));
+        Ok(())
+    }
+}
+
+/// How a gateway is set up, here or on its own.
+pub fn gateway_config(config: &Config, data_dir: &Path) -> GatewayConfig {
     let mut settings = GatewayConfig::new(config.server.gateway_listen);
     settings.docs_url = config.server.public_url();
     settings.drain_timeout = config.server.drain.duration();
@@ -212,6 +245,17 @@ fn start_gateway(
         let certificates = config.server.tls_certificates(data_dir);
         TlsListen { listen, certificates }
     });
+    settings
+}
+
+fn start_gateway(
+    config: &Config,
+    data_dir: &Path,
+    control: &Shared,
+    journal: &Journal,
+    doors: Doors,
+) -> anyhow::Result<GatewayHandle> {
+    let settings = gateway_config(config, data_dir);
     let collaborators = Collaborators {
         directory: control.directory.clone(),
         peppers: control.peppers.clone(),
@@ -223,7 +267,7 @@ fn start_gateway(
 }
 
 /// A listener: the one that was taken over, if it is at this address.
-async fn open(
+pub async fn open(
     address: SocketAddr,
     taken: Option<std::net::TcpListener>,
 ) -> anyhow::Result<std::net::TcpListener> {
@@ -234,7 +278,8 @@ async fn open(
     Ok(listener.into_std()?)
 }
 
-fn listen(
+/// Serves `router` until told to stop.
+pub fn listen(
     work: &mut JoinSet<()>,
     listener: std::net::TcpListener,
     router: axum::Router,

@@ -30,6 +30,8 @@ pub struct AllDoors {
     pub control: Option<TcpListener>,
     /// Of metrics and health.
     pub admin: Option<TcpListener>,
+    /// Of nodes.
+    pub node: Option<TcpListener>,
 }
 
 /// Where the running process is asked.
@@ -72,6 +74,7 @@ fn give(stream: &UnixStream, doors: &AllDoors) -> io::Result<()> {
     all.extend(gateway.tls.iter().map(|own| (b't', own.as_fd())));
     all.extend(doors.control.iter().map(|own| (b'c', own.as_fd())));
     all.extend(doors.admin.iter().map(|own| (b'a', own.as_fd())));
+    all.extend(doors.node.iter().map(|own| (b'n', own.as_fd())));
     let (kinds, descriptors): (Vec<u8>, Vec<BorrowedFd<'_>>) = all.into_iter().unzip();
     let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
@@ -128,6 +131,7 @@ fn receive(stream: &UnixStream) -> anyhow::Result<AllDoors> {
             b'g' => doors.gateway.plain.push(listener),
             b't' => doors.gateway.tls.push(listener),
             b'c' => doors.control = Some(listener),
+            b'n' => doors.node = Some(listener),
             _ => doors.admin = Some(listener),
         }
     }

@@ -26,6 +26,21 @@ pub struct Readings {
     pub collectors: Vec<(String, u64, Duration)>,
     /// Levels that are too old to act on.
     pub stale: u64,
+    /// Of a gateway of its own.
+    pub alone: Option<Alone>,
+}
+
+/// How a gateway of its own stands with the control plane.
+#[derive(Debug, Clone, Copy)]
+pub struct Alone {
+    /// Seconds since the directory was known to be all there is.
+    pub age_s: u64,
+    /// Whether that is too long.
+    pub stale: bool,
+    /// Versions put in force since the start.
+    pub versions: u64,
+    /// Frames of the journal that have arrived since the start.
+    pub shipped: u64,
 }
 
 /// How messages to people stand.
@@ -144,6 +159,9 @@ pub fn render(readings: &Readings) -> String {
         messages.dead,
     );
     quotas(&mut page, readings);
+    if let Some(own) = readings.alone {
+        alone(&mut page, own);
+    }
     page.0
 }
 
@@ -165,6 +183,33 @@ fn quotas(page: &mut Page, readings: &Readings) {
         let _ = writeln!(page.0, "{name}_sum{{collector=\"{collector}\"}} {}", seconds(us));
         page.sample(&format!("{name}_count"), &[("collector", collector)], *count);
     }
+}
+
+fn alone(page: &mut Page, own: Alone) {
+    page.single(
+        "rowhouse_deploy_directory_age_seconds",
+        "gauge",
+        "Of a gateway of its own: since the directory was known to be all there is",
+        own.age_s,
+    );
+    page.single(
+        "rowhouse_deploy_directory_stale",
+        "gauge",
+        "Of a gateway of its own: whether that is too long",
+        u64::from(own.stale),
+    );
+    page.single(
+        "rowhouse_deploy_directory_versions_total",
+        "counter",
+        "Of a gateway of its own: versions put in force",
+        own.versions,
+    );
+    page.single(
+        "rowhouse_deploy_shipped_frames_total",
+        "counter",
+        "Of a gateway of its own: frames of the journal that the control plane has taken",
+        own.shipped,
+    );
 }
 
 fn lanes(page: &mut Page, journal: &JournalStatus) {

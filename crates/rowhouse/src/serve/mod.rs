@@ -5,6 +5,7 @@
 //! gateway and control API → ready. On SIGTERM: not ready, gateway drained, work ended, PostgreSQL stopped.
 
 mod admin;
+mod alone;
 mod assemble;
 mod database;
 mod first_start;
@@ -18,6 +19,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
+use clap::ValueEnum;
 use rowhouse_control::identity::{Hashing, HashingSettings};
 use rowhouse_control::outbound::{self, Outbound};
 use rowhouse_control::{Control, Settings, audit, deploy, doctor, lifecycle, tenancy};
@@ -33,21 +35,36 @@ use self::handover::AllDoors;
 use crate::config::{self, Config};
 use crate::secrets::Secrets;
 
+/// What a process of Rowhouse does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Role {
+    /// Gateway, control API and all work, in one process.
+    #[default]
+    All,
+    /// The same without a gateway.
+    Control,
+    /// A gateway on its own, which follows a control plane and has no database.
+    Gateway,
+}
+
 /// Runs until SIGTERM or Ctrl-C.
-pub fn run(file: Option<&Path>, takes_over: bool) -> anyhow::Result<ExitCode> {
+pub fn run(file: Option<&Path>, takes_over: bool, role: Role) -> anyhow::Result<ExitCode> {
     let config = config::load(file, std::env::vars())?;
     telemetry::start(&config.telemetry)?;
     let doors = if takes_over { handover::take(&config.server.data_dir())? } else { Default::default() };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(config, doors))?;
+    match role {
+        Role::Gateway => runtime.block_on(alone::serve(config, doors))?,
+        Role::All | Role::Control => runtime.block_on(serve(config, doors, role))?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(config: Config, doors: AllDoors) -> anyhow::Result<()> {
+async fn serve(config: Config, doors: AllDoors, role: Role) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
-    let mut house = start(&config, doors).await?;
+    let mut house = start(&config, doors, role).await?;
     tracing::info!(
-        gateway = %house.gateway_address(),
+        gateway = ?house.gateway_address(),
         control = %config.server.control_listen,
         admin = %config.server.admin_listen,
         "ready"
@@ -62,14 +79,14 @@ async fn serve(config: Config, doors: AllDoors) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn start(config: &Config, doors: AllDoors) -> anyhow::Result<assemble::House> {
+async fn start(config: &Config, doors: AllDoors, role: Role) -> anyhow::Result<assemble::House> {
     let (clock, entropy) = (system_clock(), system_entropy());
     let data_dir = config.server.data_dir();
     std::fs::create_dir_all(&data_dir).with_context(|| format!("cannot make {}", data_dir.display()))?;
     let data_dir = std::fs::canonicalize(&data_dir)?;
     keep_private(&data_dir).with_context(|| format!("cannot close {}", data_dir.display()))?;
     let secrets = Secrets::open(&data_dir, &entropy)?;
-    let journal = Arc::new(open_journal(config, &data_dir)?);
+    let journal = Arc::new(open_journal(config, &data_dir, None)?);
     let database = database::open(config, &data_dir, clock.clone(), entropy.clone()).await?;
     let control = Arc::new(Control {
         store: database.store.clone(),
@@ -84,6 +101,7 @@ async fn start(config: &Config, doors: AllDoors) -> anyhow::Result<assemble::Hou
         sound: Default::default(),
         stock: Default::default(),
         fleet: Default::default(),
+        nodes: Default::default(),
         hashing: Hashing::new(HashingSettings::default()),
         sign_in_sources: Default::default(),
         missed_keys: Default::default(),
@@ -92,7 +110,9 @@ async fn start(config: &Config, doors: AllDoors) -> anyhow::Result<assemble::Hou
         settings: settings(config, &secrets, &data_dir),
     });
     first_start::run(&control, config, &data_dir, database.cell).await?;
-    assemble::House::assemble(config, &data_dir, control, (database.server, journal), doors).await
+    let node_door = assemble::NodeDoor { key: secrets.door, pepper: secrets.pepper };
+    let parts = (database.server, journal);
+    assemble::House::assemble(config, &data_dir, (control, role), parts, (doors, node_door)).await
 }
 
 fn settings(config: &Config, secrets: &Secrets, data_dir: &Path) -> Settings {
@@ -204,10 +224,12 @@ fn audit_name(config: &Config) -> String {
     url.split("://").last().unwrap_or(&url).replace(['/', '+', ' '], "-")
 }
 
-fn open_journal(config: &Config, data_dir: &Path) -> anyhow::Result<Journal> {
+/// `mib_max`: its bound if the settings say nothing.
+fn open_journal(config: &Config, data_dir: &Path, mib_max: Option<u64>) -> anyhow::Result<Journal> {
     let options = Options {
         segment_bytes: config.journal.segment_mib as usize * 1024 * 1024,
         keep: config.journal.keep.duration(),
+        bytes_max: config.journal.size_mib_max.or(mib_max).map(|mib| mib.saturating_mul(1024 * 1024)),
         ..Options::new(config.server.node.clone())
     };
     let (journal, report) = Journal::open(&data_dir.join("journal"), options)?;

@@ -1,6 +1,7 @@
 //! The integration tests: the built binary over real HTTP, with a real private PostgreSQL, and the invariants of
 //! the tree.
 
+mod alone;
 mod attacks;
 mod documents;
 mod door;

@@ -349,7 +349,7 @@ impl Platform {
 /// Ends the process when this one ends, however it ends: a shell waits for the pipe to close. The platform that
 /// tests share is never dropped.
 #[allow(clippy::zombie_processes)] // it outlives this process, on purpose
-fn follow_into_death(pid: u32, data_dir: &Path) {
+pub fn follow_into_death(pid: u32, data_dir: &Path) {
     let shell = std::process::Command::new("sh")
         .args(["-c", "cat >/dev/null; kill -9 $0 2>/dev/null; sleep 2; rm -rf \"$1\""])
         .arg(pid.to_string())

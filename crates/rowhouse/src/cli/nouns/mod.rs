@@ -10,6 +10,7 @@ mod limits;
 mod lives;
 mod messages;
 mod money;
+mod nodes;
 mod people;
 mod quotas;
 mod routing;
@@ -51,6 +52,9 @@ pub enum Noun {
     /// Servers and applications of dedicated tenants.
     #[command(subcommand)]
     Instance(tenants::InstanceVerb),
+    /// Gateways that run on their own.
+    #[command(subcommand)]
+    Node(nodes::NodeVerb),
     /// Principals of machines.
     #[command(subcommand)]
     ServiceAccount(access::ServiceAccountVerb),
@@ -174,6 +178,7 @@ pub async fn run(client: &Client, noun: Noun, json: bool) -> anyhow::Result<Exit
         Noun::Restore(verb) => backups::restore(client, verb, json).await?,
         Noun::Host(verb) => tenants::host(client, verb, json).await?,
         Noun::Instance(verb) => tenants::instance(client, verb, json).await?,
+        Noun::Node(verb) => nodes::node(client, verb, json).await?,
         Noun::ServiceAccount(verb) => access::service_account(client, verb, json).await?,
         Noun::User(verb) => people::user(client, verb, json).await?,
         Noun::Invitation(verb) => people::invitation(client, verb, json).await?,

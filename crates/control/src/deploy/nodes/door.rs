@@ -1,0 +1,289 @@
+//! Where nodes come in: a listener of its own, TLS with raw keys, HTTP/2. Who asks is known by the key of the connection; what
+//! a name says in a body counts for nothing.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Extension, Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use bytes::Bytes;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
+use rowhouse_domain::access::Permit;
+use rowhouse_domain::refusal::{Refusal, kind};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use uuid::Uuid;
+
+use super::follow::{self, Stream};
+use super::intake::Intake;
+use super::queries::{self, NodeRow};
+use super::raw_keys::{NodeKey, PublicKey, accept_with, public_of};
+use super::wire::{BODY_MAX, Enrolment, Follow, Shipment, Welcome, hex};
+use super::{DIRECTORY_PATH, ENROL_PATH, JOURNAL_PATH, enrol};
+use crate::Shared;
+use crate::projection::{ALL, Source};
+
+/// Connections at once.
+const CONNECTIONS_MAX: usize = 1_024;
+/// Of these, of keys that are no node's: who wants to enrol, and who has no business here. They are over soon.
+const STRANGERS_MAX: usize = 64;
+/// How long a stranger's connection lasts.
+const STRANGER: Duration = Duration::from_secs(60);
+/// Time for the handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Bytes of what is no shipment.
+const WORDS_MAX: usize = 64 * 1024;
+/// Silence after which a connection is asked, and after which it is over.
+const ASK: Duration = Duration::from_secs(10);
+/// Names the process that sends.
+pub(super) const PROCESS_HEADER: &str = "rowhouse-process";
+
+/// What is told beside the directory.
+pub struct Told {
+    /// Numbered peppers of API keys.
+    pub peppers: Vec<(u32, [u8; 32])>,
+}
+
+/// The door of one control plane.
+pub(super) struct Door {
+    pub(super) control: Shared,
+    pub(super) stop: watch::Receiver<bool>,
+    intake: Intake,
+    strangers: Semaphore,
+    life: Uuid,
+    peppers: Vec<(u32, String)>,
+}
+
+impl Door {
+    pub(super) fn welcome(&self, node: &str) -> Welcome {
+        let docs_url = self.control.settings.public_url.clone();
+        Welcome { node: node.to_owned(), life: self.life, peppers: self.peppers.clone(), docs_url }
+    }
+
+    /// Whether a node is revoked; `None` if that cannot be asked now.
+    pub(super) async fn is_revoked(&self, name: &str) -> Option<bool> {
+        let permit = Permit::for_system(None, "whether a node is revoked");
+        let transaction = self.control.store.read(&permit).await.ok()?;
+        let rows = queries::is_revoked(&transaction, name).await.ok()?;
+        transaction.finish().await.ok()?;
+        Some(rows)
+    }
+
+    /// The node of this key.
+    async fn node(&self, key: &PublicKey) -> Result<NodeRow, Refusal> {
+        let permit = Permit::for_system(None, "who a node is");
+        let transaction = self.control.store.read(&permit).await?;
+        let row = queries::by_key(&transaction, key).await?;
+        transaction.finish().await?;
+        let row = row.ok_or_else(|| Refusal::new(&kind::NODE_REFUSED, "No node has this key."))?;
+        match row.revoked_at {
+            None => Ok(row),
+            Some(_) => Err(Refusal::new(&kind::NODE_REVOKED, format!("`{}` was revoked.", row.name))),
+        }
+    }
+}
+
+/// Lets nodes in until `stop` says true, and ends what is open then.
+pub async fn run(
+    control: Shared,
+    listener: TcpListener,
+    key: NodeKey,
+    told: Told,
+    stop: watch::Receiver<bool>,
+) {
+    let life = control.entropy().uuid_v7(control.clock().now_us());
+    control.nodes.open(life, key.public());
+    let acceptor = match accept_with(&key) {
+        Ok(config) => TlsAcceptor::from(Arc::new(config)),
+        Err(error) => return tracing::error!(%error, "nodes cannot be let in"),
+    };
+    seed_progress(&control).await;
+    let peppers = told.peppers.iter().map(|(number, bytes)| (*number, hex(bytes))).collect();
+    let (intake, ending) = (Intake::default(), stop.clone());
+    let door = Arc::new(Door {
+        control,
+        stop: ending,
+        intake,
+        strangers: Semaphore::new(STRANGERS_MAX),
+        life,
+        peppers,
+    });
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut open = JoinSet::new();
+    let mut stop = stop;
+    loop {
+        tokio::select! {
+            () = told_to_stop(&mut stop) => break,
+            Some(_) = open.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    let Ok(place) = room.clone().try_acquire_owned() else { continue };
+                    let (acceptor, door) = (acceptor.clone(), door.clone());
+                    open.spawn(async move {
+                        serve(acceptor, stream, peer, door).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a node could not be let in");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+    open.shutdown().await;
+}
+
+async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
+    // An error means that the process ends.
+    let _ = stop.wait_for(|stopping| *stopping).await;
+}
+
+/// What nodes recorded and did not send before this start is not forgotten: usage is complete without it to no later instant.
+async fn seed_progress(control: &Shared) {
+    let permit = Permit::for_system(None, "lanes of nodes");
+    let lanes = async {
+        let transaction = control.store.read(&permit).await?;
+        let lanes = queries::lanes_behind(&transaction).await?;
+        transaction.finish().await?;
+        Ok::<_, rowhouse_store::StoreError>(lanes)
+    };
+    match lanes.await {
+        Ok(lanes) => {
+            for (node, lane, complete_to) in lanes {
+                let at_us = complete_to.map(|at| at.as_microsecond());
+                control.projections.arrived(&Source { node, lane }, at_us);
+            }
+        }
+        Err(error) => tracing::error!(%error, "it is not known which nodes are behind"),
+    }
+}
+
+async fn serve(acceptor: TlsAcceptor, stream: TcpStream, peer: SocketAddr, door: Arc<Door>) {
+    let _ = stream.set_nodelay(true);
+    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await else { return };
+    let key = stream.get_ref().1.peer_certificates().and_then(|keys| public_of(keys.first()?));
+    let Some(key) = key else { return };
+    let is_node = door.node(&key).await.is_ok();
+    let place = if is_node { None } else { door.strangers.try_acquire().ok() };
+    if !is_node && place.is_none() {
+        return;
+    }
+    let lasts = if is_node { Duration::MAX } else { STRANGER };
+    let service = TowerToHyperService::new(router(door.clone()).layer(Extension(key)).layer(Extension(peer)));
+    let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        .timer(hyper_util::rt::TokioTimer::new())
+        .keep_alive_interval(ASK)
+        .keep_alive_timeout(ASK)
+        .max_concurrent_streams(64)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Ok(Err(error)) = tokio::time::timeout(lasts, served).await {
+        tracing::debug!(%error, %peer, "the connection of a node broke");
+    }
+}
+
+fn router(door: Arc<Door>) -> Router {
+    Router::new()
+        .route(ENROL_PATH, post(enrol_node))
+        .route(DIRECTORY_PATH, post(follow_directory))
+        .route(JOURNAL_PATH, get(journal_positions))
+        .route(&format!("{JOURNAL_PATH}/{{lane}}"), post(take_journal))
+        .with_state(door)
+}
+
+/// A refusal as nodes are told it.
+struct No(Refusal);
+
+impl<E: Into<Refusal>> From<E> for No {
+    fn from(error: E) -> Self {
+        No(error.into())
+    }
+}
+
+impl IntoResponse for No {
+    fn into_response(self) -> Response {
+        let No(refusal) = self;
+        if let Some(private) = refusal.private_detail() {
+            tracing::warn!(code = refusal.code(), private, "a node was refused");
+        }
+        let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, Json(json!({"code": refusal.code(), "detail": refusal.to_string()}))).into_response()
+    }
+}
+
+async fn words<T: DeserializeOwned>(body: Body) -> Result<T, No> {
+    let malformed = || Refusal::new(&kind::NODE_RELEASE, "The call cannot be read.");
+    let bytes = to_bytes(body, WORDS_MAX).await.map_err(|_| malformed())?;
+    Ok(serde_json::from_slice(&bytes).map_err(|_| malformed())?)
+}
+
+async fn enrol_node(
+    State(door): State<Arc<Door>>,
+    Extension(key): Extension<PublicKey>,
+    body: Body,
+) -> Result<Json<Welcome>, No> {
+    let asked: Enrolment = words(body).await?;
+    let row = enrol::enrol(&door.control, &key, &asked).await?;
+    Ok(Json(door.welcome(&row.name)))
+}
+
+async fn follow_directory(
+    State(door): State<Arc<Door>>,
+    Extension(key): Extension<PublicKey>,
+    Extension(peer): Extension<SocketAddr>,
+    body: Body,
+) -> Result<Response, No> {
+    let asked: Follow = words(body).await?;
+    let row = door.node(&key).await?;
+    follow::meet(&door, &row, &asked).await?;
+    tracing::info!(node = row.name, %peer, version = ?asked.version, "a node follows the directory");
+    let stream = Stream::begin(door, &row, &asked, peer.ip().to_string());
+    let messages = futures_util::stream::unfold(stream, |mut stream| async move {
+        let message = stream.next().await?;
+        Some((Ok::<Bytes, std::convert::Infallible>(message), stream))
+    });
+    Ok(Body::from_stream(messages).into_response())
+}
+
+async fn journal_positions(
+    State(door): State<Arc<Door>>,
+    Extension(key): Extension<PublicKey>,
+) -> Result<Json<serde_json::Value>, No> {
+    let row = door.node(&key).await?;
+    let permit = Permit::for_system(None, "positions of a node");
+    let transaction = door.control.store.read(&permit).await?;
+    let positions = queries::positions(&transaction, &row.name, &ALL).await?;
+    transaction.finish().await?;
+    let lanes: serde_json::Map<_, _> = positions.into_iter().map(|(lane, at)| (lane, at.into())).collect();
+    Ok(Json(json!({ "lanes": lanes })))
+}
+
+async fn take_journal(
+    State(door): State<Arc<Door>>,
+    Extension(key): Extension<PublicKey>,
+    Path(lane): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, No> {
+    let row = door.node(&key).await?;
+    let process = headers.get(PROCESS_HEADER).and_then(|value| value.to_str().ok()?.parse::<Uuid>().ok());
+    if process.is_none() || process != row.process {
+        let why = "Another process of the node came after this one.";
+        return Err(Refusal::new(&kind::JOURNAL_REPLACED, why).into());
+    }
+    let malformed = |why: String| Refusal::new(&kind::NODE_RELEASE, "The batch cannot be read.").private(why);
+    let bytes = to_bytes(body, BODY_MAX).await.map_err(|error| malformed(error.to_string()))?;
+    let shipment = Shipment::decode(&bytes).map_err(|error| malformed(error.to_string()))?;
+    let position = door.intake.take(&door.control, &row, (&lane, &shipment)).await?;
+    Ok(Json(position).into_response())
+}

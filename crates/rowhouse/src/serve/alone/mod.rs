@@ -1,0 +1,210 @@
+//! `rowhouse serve --role gateway`: a gateway that runs on its own. It has no database; it follows the control plane's
+//! directory, keeps it on its disk, decides from it, and sends its journal.
+//!
+//! who it is → journal → the directory of the last run, in force at once → connection → gateway → ready. Without the control
+//! plane everything but the connection is the same. On SIGTERM: not ready, drained, the last records sent, ended.
+
+mod admin;
+mod copy;
+mod follow;
+mod identity;
+mod ship;
+mod standing;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use rowhouse_control::deploy::nodes::wire::{Welcome, unhex};
+use rowhouse_domain::clock::Clock;
+use rowhouse_domain::directory::DirectoryWatch;
+use rowhouse_domain::keys::{Pepper, Peppers};
+use rowhouse_gateway::{Collaborators, Freshness, Gateway, GatewayHandle};
+use rowhouse_journal::Journal;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use self::admin::Admin;
+use self::follow::Follower;
+use self::identity::Identity;
+use self::ship::Shipper;
+use self::standing::Standing;
+use super::assemble::{gateway_config, listen, open};
+use super::handover::{self, AllDoors};
+use crate::config::{Config, WhenStale};
+
+/// What a gateway's own journal takes on the disk at most, if nothing else is set: 16 GiB.
+const JOURNAL_MIB: u64 = 16_384;
+/// Longest wait for the last records to arrive.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How often it is looked how old the directory is.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Serves until SIGTERM, Ctrl-C, or until another process has taken the doors.
+pub async fn serve(config: Config, doors: AllDoors) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut house = tokio::select! {
+        house = start(&config, doors) => house?,
+        _ = terminate.recv() => return Ok(()),
+        result = tokio::signal::ctrl_c() => return Ok(result?),
+    };
+    tracing::info!(gateway = %house.gateway.address(), admin = %config.server.admin_listen, "ready");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        result = tokio::signal::ctrl_c() => result?,
+        () = house.succeeded() => {}
+    }
+    tracing::info!("stopping");
+    house.stop().await;
+    Ok(())
+}
+
+/// Everything that runs.
+struct House {
+    gateway: GatewayHandle,
+    successor: JoinSet<anyhow::Result<()>>,
+    work: JoinSet<()>,
+    stopping: watch::Sender<bool>,
+    last: watch::Sender<bool>,
+    done: watch::Receiver<bool>,
+    standing: Arc<Standing>,
+    _journal: Arc<Journal>,
+}
+
+async fn start(config: &Config, doors: AllDoors) -> anyhow::Result<House> {
+    if config.gateway.control.is_empty() {
+        bail!("a gateway of its own follows a control plane: name one in `gateway.control`");
+    }
+    let (clock, entropy) = (super::system_clock(), super::system_entropy());
+    let data_dir = config.server.data_dir();
+    std::fs::create_dir_all(&data_dir).with_context(|| format!("cannot make {}", data_dir.display()))?;
+    let data_dir = std::fs::canonicalize(&data_dir)?;
+    super::keep_private(&data_dir).with_context(|| format!("cannot close {}", data_dir.display()))?;
+    let journal = Arc::new(super::open_journal(config, &data_dir, Some(JOURNAL_MIB))?);
+    let identity = Arc::new(Identity::open(config, &data_dir, &entropy).await?);
+    let standing = Arc::new(Standing::default());
+    let directory = DirectoryWatch::default();
+    let whom = (identity.clone(), config.gateway.control.clone());
+    let known = (standing.clone(), directory.clone());
+    let follower = Follower::open(whom, &data_dir, known, (clock.clone(), entropy.clone()), journal.boot())?;
+    let (stopping, stop) = watch::channel(false);
+    let (last, last_heard) = watch::channel(false);
+    let (say_done, done) = watch::channel(false);
+    let mut work = JoinSet::new();
+    let freshness = Freshness::default();
+    work.spawn(watch_age(config.clone(), (standing.clone(), freshness.clone()), clock.clone(), stop.clone()));
+    let metrics = Arc::new(OnceLock::new());
+    let admin = Admin {
+        gateway: metrics.clone(),
+        journal: journal.clone(),
+        directory: directory.clone(),
+        standing: standing.clone(),
+        clock: clock.clone(),
+        stopping: stop.clone(),
+        refuses_stale: config.gateway.when_stale == WhenStale::Refuse,
+    };
+    let other = open(config.server.admin_listen, doors.admin).await?;
+    let admin_door = other.try_clone()?;
+    listen(&mut work, other, admin::router(admin), stop)?;
+    let mut welcome = follower.welcome.subscribe();
+    let (own, clock_of) = (journal.clone(), clock.clone());
+    let shipper = Shipper {
+        journal: own,
+        standing: standing.clone(),
+        clock: clock_of,
+        last: last_heard,
+        done: say_done,
+    };
+    work.spawn(follower.run(shipper));
+    let peppers = known_peppers(&mut welcome, &directory).await?;
+    let mut settings = gateway_config(config, &data_dir);
+    settings.freshness = freshness;
+    if let Some(welcome) = &*welcome.borrow() {
+        settings.docs_url.clone_from(&welcome.docs_url);
+    }
+    let signer = identity.signer.clone();
+    let collaborators = Collaborators { directory, peppers, signer, clock, entropy };
+    let gateway = Gateway::start_behind(doors.gateway, settings, collaborators, &journal)?;
+    let _ = metrics.set(gateway.metrics_reader());
+    let doors = AllDoors { gateway: gateway.doors()?, control: None, admin: Some(admin_door), node: None };
+    let mut successor = JoinSet::new();
+    let socket = handover::socket(&data_dir);
+    std::fs::create_dir_all(data_dir.join("run"))?;
+    successor.spawn(async move { handover::asked(&socket, doors).await });
+    Ok(House { gateway, successor, work, stopping, last, done, standing, _journal: journal })
+}
+
+/// Waits until there is something to decide from, and what keys are checked with.
+async fn known_peppers(
+    welcome: &mut watch::Receiver<Option<Welcome>>,
+    directory: &DirectoryWatch,
+) -> anyhow::Result<Peppers> {
+    let mut beat = tokio::time::interval(Duration::from_millis(20));
+    while directory.version() == 0 || welcome.borrow().is_none() {
+        beat.tick().await;
+    }
+    let told = welcome.borrow().clone().context("it was there a moment ago")?;
+    let pepper = |(number, text): &(u32, String)| Some(Pepper::new(*number, &unhex(text)?));
+    let peppers: Option<Vec<Pepper>> = told.peppers.iter().map(pepper).collect();
+    match peppers {
+        Some(peppers) if !peppers.is_empty() => Ok(Peppers::new(peppers)),
+        _ => bail!("the control plane told no peppers that can be used"),
+    }
+}
+
+/// Says when the directory is too old to be believed, and when it is not any more.
+async fn watch_age(
+    config: Config,
+    (standing, freshness): (Arc<Standing>, Freshness),
+    clock: Clock,
+    mut stop: watch::Receiver<bool>,
+) {
+    let most_s = i64::try_from(config.gateway.stale_after.duration().as_secs()).unwrap_or(i64::MAX);
+    let refuses = config.gateway.when_stale == WhenStale::Refuse;
+    let mut look = tokio::time::interval(LOOK);
+    loop {
+        tokio::select! {
+            _ = look.tick() => {}
+            _ = stop.wait_for(|stopping| *stopping) => return,
+        }
+        let stale = standing.age_s(clock.now_us()).is_none_or(|age_s| age_s >= most_s);
+        if standing.set_stale(stale) && standing.heard_us() != 0 {
+            match stale {
+                true => tracing::error!(refuses, "the directory is stale"),
+                false => tracing::info!("the directory is fresh again"),
+            }
+        }
+        freshness.set_stale(standing.is_revoked() || stale && refuses);
+    }
+}
+
+impl House {
+    /// Waits until another process has taken the doors.
+    async fn succeeded(&mut self) {
+        match self.successor.join_next().await {
+            Some(Ok(Ok(()))) => {}
+            Some(Ok(Err(error))) => {
+                tracing::error!(%error, "no other process can take over from this one");
+                std::future::pending().await
+            }
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Ends in order: doors, open requests, the last records, everything.
+    async fn stop(mut self) {
+        self.stopping.send_replace(true);
+        self.successor.shutdown().await;
+        self.gateway.drain().await;
+        self.last.send_replace(true);
+        let is_there = self.standing.problems(self.standing.heard_us()).is_empty();
+        if is_there {
+            let sent = self.done.wait_for(|done| *done);
+            if tokio::time::timeout(LAST_WORDS, sent).await.is_err() {
+                tracing::warn!("not all records have arrived; the rest goes with the next start");
+            }
+        }
+        self.work.shutdown().await;
+    }
+}
