@@ -2,7 +2,9 @@
 //! the tree.
 
 mod alone;
+mod applications;
 mod attacks;
+mod browser;
 mod documents;
 mod door;
 mod helpdesk;

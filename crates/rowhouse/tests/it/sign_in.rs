@@ -24,7 +24,7 @@ async fn person(platform: &Platform, token: &str, call: Call) -> (u16, Value) {
 }
 
 /// The link in the mail that went to `address`, once it is there.
-async fn mailed(platform: &Platform, address: &str) -> String {
+pub async fn mailed(platform: &Platform, address: &str) -> String {
     let folder = platform.data_dir().join("messages");
     let begun = Instant::now();
     let mut beat = tokio::time::interval(std::time::Duration::from_millis(25));

@@ -1,19 +1,15 @@
 //! Single sign-on from end to end: the built binary, a certified provider (npm `oidc-provider`), and a browser without scripts that is
 //! sent from one to the other and back.
 
-use std::collections::BTreeMap;
 use std::process::Stdio;
 
-use bytes::Bytes;
-use http::{HeaderMap, Method, Request};
-use http_body_util::{BodyExt as _, Full};
-use hyper_util::rt::TokioIo;
+use http::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
-use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
+use crate::browser::{Browser, Page, hidden, origin};
 use crate::platform::{Call, PATIENCE, Platform, free_port, text};
 use crate::services::root;
 
@@ -72,100 +68,12 @@ impl Provider {
     }
 }
 
-/// A page as it came, and where it was.
-struct Page {
-    url: String,
-    status: u16,
-    headers: HeaderMap,
-    text: String,
-}
-
-/// A browser without scripts: it keeps cookies by origin and goes where it is sent.
-#[derive(Default)]
-struct Browser {
-    jars: BTreeMap<String, BTreeMap<String, String>>,
-}
-
-fn origin(url: &str) -> (&str, &str) {
-    let rest = url.strip_prefix("http://").unwrap_or_else(|| panic!("not on loopback: {url}"));
-    let at = rest.find('/').unwrap_or(rest.len());
-    (&rest[..at], if at == rest.len() { "/" } else { &rest[at..] })
-}
-
-impl Browser {
-    async fn send(&mut self, method: Method, url: &str, form: String) -> Page {
-        let (host, path) = origin(url);
-        let stream = TcpStream::connect(host).await.expect("a connection");
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
-        let driver = tokio::spawn(connection);
-        let jar = self.jars.entry(host.to_owned()).or_default();
-        let cookies: Vec<String> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", host)
-            .header("origin", format!("http://{host}"))
-            .header("cookie", cookies.join("; "))
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(Full::new(Bytes::from(form)))
-            .expect("a request");
-        let answer =
-            timeout(PATIENCE, sender.send_request(request)).await.expect("in time").expect("an answer");
-        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        let body = answer.into_body().collect().await.expect("a body").to_bytes();
-        drop(sender);
-        let _ = driver.await;
-        for set in headers.get_all("set-cookie") {
-            let set = set.to_str().expect("text");
-            let (name, value) =
-                set.split(';').next().and_then(|pair| pair.split_once('=')).expect("a cookie");
-            match value.is_empty() {
-                true => jar.remove(name),
-                false => jar.insert(name.to_owned(), value.to_owned()),
-            };
-        }
-        Page { url: url.to_owned(), status, headers, text: String::from_utf8_lossy(&body).into_owned() }
-    }
-
-    /// Follows redirects to a page.
-    async fn follow(&mut self, mut page: Page) -> Page {
-        for _ in 0..20 {
-            let Some(to) = page.headers.get("location") else { return page };
-            let to = to.to_str().expect("text");
-            let to = if to.starts_with('/') {
-                format!("http://{}{to}", origin(&page.url).0)
-            } else {
-                to.to_owned()
-            };
-            page = self.send(Method::GET, &to, String::new()).await;
-        }
-        panic!("sent around in circles: {}", page.url);
-    }
-
-    async fn open(&mut self, url: &str) -> Page {
-        let page = self.send(Method::GET, url, String::new()).await;
-        self.follow(page).await
-    }
-
-    async fn submit(&mut self, url: &str, form: &str) -> Page {
-        let page = self.send(Method::POST, url, form.to_owned()).await;
-        self.follow(page).await
-    }
-
-    /// Goes through the provider's own pages as `name`; the page of ours that it ends at.
-    async fn log_in(&mut self, page: Page, name: &str) -> Page {
-        assert!(page.url.contains("/interaction/"), "{} {}", page.url, page.text);
-        let page = self.submit(&page.url, &format!("prompt=login&login={name}&password=x")).await;
-        assert!(page.url.contains("/interaction/"), "{} {}", page.url, page.text);
-        self.submit(&page.url, "prompt=consent").await
-    }
-}
-
-fn hidden(page: &Page, name: &str) -> String {
-    let mark = format!("name=\"{name}\" value=\"");
-    let (_, rest) = page.text.split_once(&mark).unwrap_or_else(|| panic!("no {name}: {}", page.text));
-    rest.split('"').next().expect("an end").to_owned()
+/// Goes through the provider's own pages as `name`; the page of ours that it ends at.
+async fn log_in(browser: &mut Browser, page: Page, name: &str) -> Page {
+    assert!(page.url.contains("/interaction/"), "{} {}", page.url, page.text);
+    let page = browser.submit(&page.url, &format!("prompt=login&login={name}&password=x")).await;
+    assert!(page.url.contains("/interaction/"), "{} {}", page.url, page.text);
+    browser.submit(&page.url, "prompt=consent").await
 }
 
 #[tokio::test]
@@ -192,7 +100,7 @@ async fn people_come_in_by_their_own_organisations_provider() {
     let test = platform.operate(Call::post(&path("/test"), json!({}))).await;
     let mut browser = Browser::default();
     let page = browser.open(&here(&test["url"])).await;
-    let page = browser.log_in(page, "ana").await;
+    let page = log_in(&mut browser, page, "ana").await;
     assert!(page.status == 200 && page.text.contains("It works"), "{} {}", page.url, page.text);
     let result = platform.operate(Call::get(&path("/test"))).await;
     assert_eq!(
@@ -212,9 +120,9 @@ async fn people_come_in_by_their_own_organisations_provider() {
     let (_, start) = page.text.split_once("<a class=\"button\" href=\"").expect("a way on");
     let start = start.split('"').next().expect("an end").replace("&#x2f;", "/");
     let page = ana.open(&format!("{}{start}", platform.control_url())).await;
-    let page = ana.log_in(page, "ana").await;
+    let page = log_in(&mut ana, page, "ana").await;
     assert!(ours(&page, "http://x/account"), "{} {}", page.url, page.text);
-    assert!(page.text.contains("ana of Acme") && page.text.contains("single_sign_on"), "{}", page.text);
+    assert!(page.text.contains("ana of Acme") && page.text.contains("single sign on"), "{}", page.text);
     let users = platform.operate(Call::get("/v1/users?tenant=acme-sso&q=ana")).await;
     assert_eq!(
         (&users["items"][0]["roles"], &users["items"][0]["source"]),
@@ -224,13 +132,13 @@ async fn people_come_in_by_their_own_organisations_provider() {
     // The chief is one here too; whose address is not proven is nobody.
     let mut chief = Browser::default();
     let page = chief.open(&here(&made["sign_in_url"])).await;
-    let page = chief.log_in(page, "chief").await;
+    let page = log_in(&mut chief, page, "chief").await;
     assert!(ours(&page, "http://x/account"), "{} {}", page.url, page.text);
     let users = platform.operate(Call::get("/v1/users?tenant=acme-sso&q=chief")).await;
     assert_eq!(users["items"][0]["roles"], json!(["developer", "tenant_admin"]));
     let mut other = Browser::default();
     let page = other.open(&here(&made["sign_in_url"])).await;
-    let page = other.log_in(page, "unverified").await;
+    let page = log_in(&mut other, page, "unverified").await;
     assert!(page.status == 403 && page.text.contains("verified"), "{} {}", page.url, page.text);
 
     // The server dies and comes back: who was signed in still is.
@@ -248,7 +156,7 @@ async fn people_come_in_by_their_own_organisations_provider() {
     platform.operate(put(&wrong, "\"1\"")).await;
     let page = other.open(&here(&made["sign_in_url"])).await;
     let page = match page.url.contains("/interaction/") {
-        true => other.log_in(page, "ana").await,
+        true => log_in(&mut other, page, "ana").await,
         false => page,
     };
     assert!(page.status == 502 && page.text.contains("invalid_client"), "{} {}", page.url, page.text);

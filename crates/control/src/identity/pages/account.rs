@@ -11,9 +11,10 @@ use rowhouse_domain::identity::token::Subject;
 use rowhouse_domain::refusal::{Refusal, kind};
 use serde::Deserialize;
 
+use super::agent;
 use super::guard::{self, Browser};
 use super::render::{self, Page};
-use super::sign_in::{key_kind, key_page};
+use super::sign_in::{key_kind, key_page, with_form};
 use crate::identity::account::{self, Shown, Whose};
 use crate::identity::factor::CredentialBody;
 use crate::identity::session::{self, SessionRow};
@@ -26,7 +27,7 @@ const FRESH_S: i64 = 600;
 pub async fn show(State(control): State<Shared>, browser: Browser) -> Response {
     match browser.signed_in(&control).await {
         Ok(Some(session)) => match overview(&control, &browser, &session).await {
-            Ok(page) => page.send(&control),
+            Ok(page) => with_form(page, &browser).send(&control),
             Err(refusal) => Page::new("done", "Not now", browser.form()).refused(&refusal).send(&control),
         },
         Ok(None) => Redirect::to("/account/sign_in").into_response(),
@@ -59,9 +60,10 @@ async fn overview(control: &Control, browser: &Browser, own: &SessionRow) -> Res
             let proofs: Vec<&str> = row.evidence.proofs().iter().map(|proof| proof.kind.as_str()).collect();
             Value::from_pairs([
                 ("id", Value::from(row.id.to_string())),
-                ("agent", Value::from(row.agent.as_str())),
+                ("agent", Value::from(agent::name(&row.agent))),
+                ("told", Value::from(row.agent.as_str())),
                 ("ip", Value::from(row.ip.as_str())),
-                ("proofs", Value::from(proofs.join(", "))),
+                ("proofs", Value::from(proofs.join(", ").replace('_', " "))),
                 ("created", Value::from(day(row.created_at))),
                 ("seen", Value::from(day(row.last_seen_at))),
                 ("this", Value::from(row.id == own.id)),

@@ -5,6 +5,7 @@
 //! this browser's pages have; a GET changes nothing.
 
 mod account;
+mod agent;
 mod guard;
 mod links;
 mod render;

@@ -16,6 +16,7 @@ use super::guard::{self, Browser};
 use super::render::{self, Page};
 use super::sign_in::{answer, with_form};
 use crate::identity::form;
+use crate::identity::session::SessionRow;
 use crate::identity::sign_in::{Source, Told};
 use crate::identity::sso::{self, Answered, Came, Outcome, Purpose};
 use crate::{Control, Shared};
@@ -85,7 +86,9 @@ pub async fn begin(
     match begun(&control, &browser, &id, &asked).await {
         Ok((cookie, place)) => {
             let mut response = Redirect::to(&place).into_response();
-            render::set(&mut response, vec![guard::sso_cookie(&cookie)]);
+            // The pages that they come back to have forms.
+            let cookies = browser.form_cookie().into_iter().chain([guard::sso_cookie(&cookie)]);
+            render::set(&mut response, cookies.collect());
             response
         }
         Err(refusal) if refusal.code() == kind::SESSION_ENDED.code => {
@@ -109,7 +112,11 @@ async fn begun(
         ("", false, true) => Purpose::Again,
         ("", true, _) => {
             let ended = || Refusal::new(&kind::SESSION_ENDED, "Sign in first.");
-            Purpose::Link { user: browser.signed_in(control).await?.ok_or_else(ended)?.user }
+            let session = browser.signed_in(control).await?.ok_or_else(ended)?;
+            match is_fresh(control, &session, FRESH) {
+                true => Purpose::Link { user: session.user },
+                false => return Err(stale()),
+            }
         }
         (ticket, ..) => Purpose::Test { version: sso::admitted(control, &row, ticket).ok_or_else(none)? },
     };
@@ -141,6 +148,18 @@ pub async fn back(
     response
 }
 
+/// Whoever connects has shown who they are by something of their own, a moment ago.
+fn is_fresh(control: &Control, session: &SessionRow, within: SignedDuration) -> bool {
+    session.evidence.has_own() && control.clock().now().duration_since(session.auth_time) <= within
+}
+
+fn stale() -> Refusal {
+    Refusal::new(
+        &kind::STEP_UP_REQUIRED,
+        "Connecting needs a proof of the last ten minutes: sign out, sign in as you did before, and connect then.",
+    )
+}
+
 async fn came(
     control: &Control,
     browser: &Browser,
@@ -151,11 +170,8 @@ async fn came(
     let none = |_| Refusal::new(&kind::NOT_FOUND, "There is no such way in.");
     let connection = id.parse::<ConnectionId>().map_err(none)?;
     let present = browser.signed_in(control).await?;
-    let now = control.clock().now();
-    let present = present.filter(|session| {
-        // Whoever connects has shown who they are by something of their own.
-        session.evidence.has_own() && now.duration_since(session.auth_time) < FRESH + FRESH
-    });
+    // As fresh as it was when they went, and as long as that may take.
+    let present = present.filter(|session| is_fresh(control, session, FRESH + FRESH));
     let came = Came {
         connection,
         attempt: browser.sso.as_deref(),

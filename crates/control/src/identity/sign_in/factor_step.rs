@@ -219,6 +219,14 @@ pub async fn asks_for(
 ) -> Result<(), Refusal> {
     let owned = factor::owned(transaction, flow.user).await?;
     let tenant = flow.wanted.ok_or_else(not_asked)?;
+    // What is enrolled opens all tenants of the person: a provider's word alone does so for its own only.
+    if !flow.evidence.has_own() {
+        let all = queries::tenants_of(transaction, flow.user).await?;
+        if all.iter().any(|own| *own != tenant) {
+            let words = "Add a factor on your account's page, signed in with something of your own.";
+            return Err(Refusal::new(&kind::ENTRY_REFUSED, words));
+        }
+    }
     let in_force = policy::in_force(transaction, tenant).await?;
     let in_grace = in_force.in_grace(transaction, tenant, flow.user, control.clock().now()).await?;
     let follows = next(&in_force.policy, owned, &flow.evidence, in_grace);

@@ -77,7 +77,7 @@ pub async fn find(transaction: &Transaction, row: &ConnectionRow, said: &Said) -
              account's page.",
         ));
     }
-    if queries::links(transaction, (Some(user.id), Some(row.id))).await?.first().is_some() {
+    if !queries::links(transaction, (Some(user.id), Some(row.id))).await?.is_empty() {
         return Err(refused(
             "Your account here is connected with another one of your provider. Ask an administrator.",
         ));
