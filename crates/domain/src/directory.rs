@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::{AccessTable, PermissionSet, Permissions, Principal};
 use crate::id::{KeyId, SessionId, TenantId};
+use crate::identity::certificate::TenantAuthorities;
 use crate::identity::issuer::TenantIssuers;
 use crate::identity::token::TokenKeys;
 use crate::keys::{Environment, KeyStanding, Narrowing, PublicId};
@@ -104,6 +105,8 @@ pub struct Tenant {
     /// Issuers besides us whose tokens sign its service accounts in.
     #[serde(with = "written::shared")]
     pub issuers: Arc<TenantIssuers>,
+    /// Authorities whose client certificates sign its service accounts in.
+    pub authorities: Arc<TenantAuthorities>,
     /// Raised whenever something here changes; signed contexts are reused within one version.
     pub version: u64,
 }

@@ -127,6 +127,8 @@ ids! {
     ApplicationId = "application";
     /// An authority whose client certificates a tenant believes.
     AuthorityId = "authority";
+    /// A client certificate that was taken back.
+    RevocationId = "revocation";
     /// Something that proves a person.
     FactorId = "factor";
     /// An e-mail.

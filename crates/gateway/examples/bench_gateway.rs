@@ -307,6 +307,7 @@ fn tenant(number: u128, owners: u128, limits: &[LimitDefinition], permissions: &
         imposed: vec![],
         ended_sessions: Default::default(),
         issuers: Default::default(),
+        authorities: Default::default(),
         access: Arc::new(compile(1, &grants, &RoleCatalogue::default(), permissions)),
         limits: limits.iter().map(|limit| limit.rule(None).unwrap()).collect(),
         quotas: vec![Quota::of_meter("api_calls", Some(1_000_000_000_000 * SCALE))],

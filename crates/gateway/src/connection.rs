@@ -26,6 +26,7 @@ use crate::idle::{Found, Use, Watched};
 use crate::metrics::bump;
 use crate::path::serve;
 use crate::stream::Stream;
+use crate::tls::Shown;
 use crate::websocket::{Tunnel, carry};
 
 /// Spawns onto the core's own thread.
@@ -51,6 +52,8 @@ pub(crate) struct Peer {
     pub(crate) trusted: bool,
     /// `https` or `http`, as it came in here.
     pub(crate) scheme: &'static str,
+    /// What it has shown in its handshake, if TLS is spoken.
+    pub(crate) shown: Shown,
     /// What it says about its requests before they are parsed.
     pub(crate) heard: Heard,
     /// What the connection turns into once its last answer has left.
@@ -176,11 +179,14 @@ async fn pause_after(error: io::Error) {
 }
 
 /// Greets in TLS, if it is spoken; a client has as long for it as for the head of a request.
-async fn greeted(core: &Core, stream: TcpStream, is_tls: bool) -> Option<Stream> {
-    let Some(tls) = core.shared.tls.as_ref().filter(|_| is_tls) else { return Some(Stream::Plain(stream)) };
-    let greeting = tls.acceptor.accept(stream);
+async fn greeted(core: &Core, stream: TcpStream, is_tls: bool) -> Option<(Stream, Shown)> {
+    let Some(tls) = core.shared.tls.as_ref().filter(|_| is_tls) else {
+        return Some((Stream::Plain(stream), Shown::default()));
+    };
+    let greeting = tls.greet(|| core.shared.directory.current(), stream);
     let greeted = tokio::time::timeout(core.shared.config.header_timeout, greeting).await;
-    Some(Stream::Tls(Box::new(greeted.ok()?.ok()?)))
+    let (stream, shown) = greeted.ok()?.ok()?;
+    Some((Stream::Tls(Box::new(stream)), shown))
 }
 
 fn welcome(core: &Rc<Core>, builder: &Rc<auto::Builder<LocalExecutor>>, (stream, peer, is_tls): Guest) {
@@ -194,13 +200,13 @@ fn welcome(core: &Rc<Core>, builder: &Rc<auto::Builder<LocalExecutor>>, (stream,
     bump(&core.metrics.connections, 1);
     let ticket = core.drain.ticket();
     tokio::task::spawn_local(async move {
-        let Some(stream) = greeted(&core, stream, is_tls).await else {
+        let Some((stream, shown)) = greeted(&core, stream, is_tls).await else {
             bump(&core.metrics.connections_malformed, 1);
             bump(&core.metrics.connections_closed, 1);
             return drop((ticket, counted));
         };
         let heard = Heard::default();
-        let peer = Rc::new(peer_of(&core, peer, is_tls, heard.clone()));
+        let peer = Rc::new(peer_of(&core, peer, is_tls, (shown, heard.clone())));
         let seen = Rc::new(Use::default());
         let stream = Watched { stream, seen: seen.clone() };
         let tapped = Rc::new(RefCell::new(Some(Tapped { stream, heard, greeted: false })));
@@ -342,13 +348,14 @@ impl Patience {
     }
 }
 
-fn peer_of(core: &Core, peer: SocketAddr, is_tls: bool, heard: Heard) -> Peer {
+fn peer_of(core: &Core, peer: SocketAddr, is_tls: bool, (shown, heard): (Shown, Heard)) -> Peer {
     let address = peer.ip().to_canonical();
     Peer {
         address,
         address_text: HeaderValue::try_from(address.to_string()).expect("addresses are visible ASCII"),
         trusted: core.shared.config.trusted_proxies.contains(&address),
         scheme: if is_tls { "https" } else { "http" },
+        shown,
         heard,
         tunnel: RefCell::default(),
     }

@@ -30,6 +30,8 @@ pub struct GatewayConfig {
     pub listen: SocketAddr,
     /// Where it speaks TLS, too.
     pub tls: Option<TlsListen>,
+    /// What arrives in the clear is sent on to https at this port of the same host; it is served as it is if not set.
+    pub https_redirect_port: Option<u16>,
     /// Threads, 1 to 256; one per core is best.
     pub cores: usize,
     /// Where the catalogue of refusals is served, without a slash at the end; problems link there.
@@ -61,6 +63,7 @@ impl GatewayConfig {
         GatewayConfig {
             listen,
             tls: None,
+            https_redirect_port: None,
             cores: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
             docs_url: "https://rowhouse.dev".to_owned(),
             trusted_proxies: Vec::new(),

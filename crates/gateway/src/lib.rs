@@ -12,6 +12,7 @@
 mod addresses;
 mod alarm;
 mod body;
+mod certificate;
 mod connection;
 mod context;
 mod core;

@@ -11,14 +11,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use tokio_rustls::TlsAcceptor;
+use rowhouse_domain::directory::Directory;
+use rowhouse_domain::tenancy::resolution::tenant_of_host;
+use tokio::net::TcpStream;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::rustls::client::verify_server_name;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
+use tokio_rustls::rustls::server::{Acceptor, ClientHello, ParsedCertificate, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{self, ServerConfig};
+use tokio_rustls::server::TlsStream;
+
+use crate::certificate::{Possession, ShownCertificate};
 
 /// From one look at the folder to the next.
 const LOOK: Duration = Duration::from_secs(2);
@@ -83,7 +89,11 @@ pub enum CertificateError {
 
 /// What all cores share.
 pub(crate) struct Tls {
-    pub(crate) acceptor: TlsAcceptor,
+    /// For hosts of tenants that believe nobody's certificates, and of none.
+    plain: Arc<ServerConfig>,
+    /// For the others: asks for a client certificate. A ticket of the one is none for the other, so that who comes back after its
+    /// tenant has begun to ask is asked.
+    asking: Arc<ServerConfig>,
     certificates: Arc<Certificates>,
 }
 
@@ -98,15 +108,40 @@ impl Tls {
             seen: Mutex::new(seen),
             provider: provider.clone(),
         });
-        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let mut config = builder
-            .map_err(CertificateError::Setup)?
-            .with_no_client_auth()
-            .with_cert_resolver(certificates.clone());
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        // Resumed without state of ours, so that whichever core a client comes back to can do it.
-        config.ticketer = ring::Ticketer::new().map_err(CertificateError::Setup)?;
-        Ok(Tls { acceptor: Arc::new(config).into(), certificates })
+        let possession = Arc::new(Possession(provider.signature_verification_algorithms));
+        let config = |asks: bool| {
+            let builder = ServerConfig::builder_with_provider(provider.clone());
+            let builder = builder.with_safe_default_protocol_versions()?;
+            let builder = match asks {
+                true => builder.with_client_cert_verifier(possession.clone()),
+                false => builder.with_no_client_auth(),
+            };
+            let mut config = builder.with_cert_resolver(certificates.clone());
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            // Resumed without state of ours, so that whichever core a client comes back to can do it.
+            config.ticketer = ring::Ticketer::new()?;
+            Ok(Arc::new(config))
+        };
+        let plain = config(false).map_err(CertificateError::Setup)?;
+        let asking = config(true).map_err(CertificateError::Setup)?;
+        Ok(Tls { plain, asking, certificates })
+    }
+
+    /// Greets a client, and asks for its certificate if the tenant of the host that it wants has authorities.
+    pub(crate) async fn greet(
+        &self,
+        directory: impl FnOnce() -> Arc<Directory>,
+        stream: TcpStream,
+    ) -> io::Result<(TlsStream<TcpStream>, Shown)> {
+        let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let server_name = begun.client_hello().server_name().map(str::to_ascii_lowercase);
+        let config = match &server_name {
+            Some(name) if asks(&directory(), name) => &self.asking,
+            _ => &self.plain,
+        };
+        let stream = begun.into_stream(config.clone()).await?;
+        let certificate = ShownCertificate::new(stream.get_ref().1.peer_certificates());
+        Ok((stream, Shown { server_name: server_name.map(Into::into), certificate }))
     }
 
     /// Takes changed certificates in, for ever; ends with the core's runtime.
@@ -122,6 +157,18 @@ impl Tls {
             }
         }
     }
+}
+
+/// What a client has shown in its handshake.
+#[derive(Default)]
+pub(crate) struct Shown {
+    /// The host that it wants (SNI), in lower case.
+    pub(crate) server_name: Option<Box<str>>,
+    pub(crate) certificate: Option<ShownCertificate>,
+}
+
+fn asks(directory: &Directory, host: &str) -> bool {
+    tenant_of_host(directory, host).is_some_and(|tenant| !tenant.authorities.is_empty())
 }
 
 type Named = HashMap<Box<str>, Arc<CertifiedKey>>;

@@ -14,6 +14,8 @@ use rowhouse_domain::id::TenantId;
 use rowhouse_domain::identity::issuer::{Foreign, ForeignClaims, TenantIssuers};
 use rowhouse_domain::identity::token::{AUDIENCE_GATEWAY, TokenClaims, TokenFault, TokenKeys, Unverified};
 
+use crate::certificate::ShownCertificate;
+
 /// More tokens than this are not remembered: the desk starts over.
 const KEPT_MAX: usize = 8_192;
 
@@ -93,12 +95,12 @@ impl TokenDesk {
         }
     }
 
-    /// Believes it for `tenant`, or says why not.
+    /// Believes it for `tenant`, or says why not. One that is bound to a certificate (RFC 8705 §3) needs it to be shown.
     pub(crate) fn verify(
         &self,
         keys: &TokenKeys,
         tenant: Option<&Tenant>,
-        shown: &ShownToken<'_>,
+        (shown, certificate): (&ShownToken<'_>, Option<&ShownCertificate>),
         now_us: i64,
     ) -> Result<Bearer, TokenFault> {
         let now_s = now_us.div_euclid(1_000_000);
@@ -113,7 +115,14 @@ impl TokenDesk {
             }
             ShownToken::Foreign { text, fault } => {
                 let tenant = tenant.filter(|tenant| !tenant.issuers.is_empty()).ok_or(*fault)?;
-                self.vouched(tenant, text, now_us).map(Bearer::Foreign)
+                let claims = self.vouched(tenant, text, now_us)?;
+                if let Some(bound) = &claims.certificate {
+                    let own = certificate.map(ShownCertificate::fingerprint).ok_or(TokenFault::Unbound)?;
+                    if own != bound || tenant.authorities.is_revoked(own) {
+                        return Err(TokenFault::Unbound);
+                    }
+                }
+                Ok(Bearer::Foreign(claims))
             }
         }
     }
@@ -130,10 +139,6 @@ impl TokenDesk {
             return Ok(vouched.claims.clone());
         }
         let claims = Rc::new(Foreign::read(text)?.verify(&tenant.issuers, now_us)?);
-        // Clients' certificates are not asked for: nobody here has shown the one that it is bound to (RFC 8705 §3).
-        if claims.certificate.is_some() {
-            return Err(TokenFault::Unbound);
-        }
         let vouched = Vouched { tenant: tenant.id, issuers: tenant.issuers.clone(), claims: claims.clone() };
         keep(&mut kept.vouched, hash, (text.into(), vouched));
         Ok(claims)

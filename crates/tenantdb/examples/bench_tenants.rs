@@ -57,6 +57,7 @@ fn tenant(number: usize) -> Tenant {
         imposed: Vec::new(),
         ended_sessions: Default::default(),
         issuers: Default::default(),
+        authorities: Default::default(),
         access: Arc::new(AccessTable::default()),
         limits: Vec::new(),
         quotas: Vec::new(),

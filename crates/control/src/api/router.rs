@@ -55,6 +55,7 @@ fn documented() -> (Router<Shared>, OpenApi) {
         .merge(audit::routes())
         .merge(identity::routes())
         .merge(identity::issuers::routes())
+        .merge(identity::authorities::routes())
         .merge(messages::routes())
         .routes(routes!(version))
         .routes(routes!(explain))

@@ -10,8 +10,8 @@ use rowhouse_domain::id::TenantId;
 use rowhouse_domain::tenancy::Status;
 use rowhouse_store::{StoreError, Transaction};
 
-use super::notices;
 use super::tenant::{Belongings, Compiler};
+use super::{certificates, notices};
 use crate::catalog::{self, Compiled, LoadError};
 use crate::{Control, access, deploy, identity, keys, limits, resources, routing, tenancy};
 
@@ -147,6 +147,11 @@ async fn load(
     tenant: Option<TenantId>,
     now: Timestamp,
 ) -> Result<Belongings, StoreError> {
+    let (authorities, revoked, rules) = tokio::try_join!(
+        identity::authorities::load_authorities(transaction, tenant),
+        identity::authorities::load_revoked(transaction, tenant),
+        keys::load_certificates(transaction, tenant),
+    )?;
     let (upstreams, roles, enforcements, access, overrides, limits, ended, issuers, trusts) = tokio::try_join!(
         deploy::upstreams(transaction, tenant),
         access::load_roles(transaction, tenant),
@@ -171,6 +176,7 @@ async fn load(
         ended_sessions: by_tenant(ended),
         issuers: issuers.iter().map(|row| (row.tenant, row.compiled(control))).collect(),
         trusts: by_tenant(trusts),
+        authorities: certificates::believed(authorities, revoked, rules),
         storing,
     })
 }

@@ -9,6 +9,7 @@
 //! notice that follows changes nothing.
 
 mod build;
+mod certificates;
 mod notices;
 mod reconciler;
 mod tenant;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use rowhouse_domain::access::{AccessTable, Model, PermissionSet, RoleDefinition, key_permits};
 use rowhouse_domain::directory::{Imposed, Key, Quota, Tenant};
 use rowhouse_domain::id::{IssuerId, OPERATOR_TENANT, SessionId, TenantId};
+use rowhouse_domain::identity::certificate::TenantAuthorities;
 use rowhouse_domain::identity::issuer::{Issuer, TenantIssuers, Trust};
 use rowhouse_domain::limits::{LimitDefinition, Rule};
 use rowhouse_domain::resources::Action;
@@ -35,6 +36,7 @@ pub(super) struct Belongings {
     /// With whose they are; the operator's are every tenant's to trust.
     pub issuers: Vec<(TenantId, Issuer)>,
     pub trusts: HashMap<TenantId, Vec<(IssuerId, Trust)>>,
+    pub authorities: HashMap<TenantId, Arc<TenantAuthorities>>,
     /// Services (by index) with tables.
     pub storing: Box<[usize]>,
 }
@@ -46,11 +48,19 @@ pub(super) struct Compiler<'a> {
     version: u64,
     permits: HashMap<(Vec<String>, Vec<String>), PermissionSet>,
     no_issuers: Arc<TenantIssuers>,
+    no_authorities: Arc<TenantAuthorities>,
 }
 
 impl<'a> Compiler<'a> {
     pub(super) fn new(catalogue: &'a Compiled, belongings: &'a Belongings, version: u64) -> Self {
-        Compiler { catalogue, belongings, version, permits: HashMap::new(), no_issuers: Arc::default() }
+        Compiler {
+            catalogue,
+            belongings,
+            version,
+            permits: HashMap::new(),
+            no_issuers: Arc::default(),
+            no_authorities: Arc::default(),
+        }
     }
 
     /// A tenant's entry.
@@ -81,6 +91,7 @@ impl<'a> Compiler<'a> {
             upstreams: if row.isolation == Isolation::Instance { self.upstreams(row.id) } else { Vec::new() },
             ended_sessions: self.ended_sessions(row.id),
             issuers: self.issuers(row.id),
+            authorities: self.belongings.authorities.get(&row.id).unwrap_or(&self.no_authorities).clone(),
             version: self.version,
         }
     }

@@ -10,6 +10,7 @@ mod account;
 mod administrators;
 mod api;
 mod application;
+pub mod authorities;
 mod client;
 mod entry;
 mod erase;

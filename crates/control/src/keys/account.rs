@@ -7,6 +7,7 @@ use rowhouse_store::{Change, Notice, Transaction};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::certificates::CertificateBody;
 use super::queries;
 use super::trust::TrustBody;
 
@@ -29,6 +30,8 @@ pub struct Account {
     pub created_at: Timestamp,
     /// Whose tokens sign in as it.
     pub trust: Vec<TrustBody>,
+    /// By which client certificates it signs in.
+    pub certificates: Vec<CertificateBody>,
     /// Raised with each change.
     pub version: i64,
 }
@@ -63,6 +66,7 @@ pub async fn create_account(
         created_by: transaction.principal().to_string(),
         created_at: now,
         trust: Vec::new(),
+        certificates: Vec::new(),
         version: 1,
     };
     queries::insert_account(transaction, &account).await.map_err(|error| match error.constraint() {

@@ -11,6 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::account::Account;
+use super::certificates::{self, CertificateBody};
 use super::trust::{self, TrustBody};
 use super::{NewAccount, create_account, queries};
 use crate::Shared;
@@ -25,6 +26,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(list_service_accounts, create_service_account))
         .routes(routes!(get_service_account))
         .routes(routes!(set_trust))
+        .routes(routes!(set_certificates))
 }
 
 /// A service account to be made.
@@ -50,6 +52,8 @@ pub struct AccountAnswer {
     created_by: String,
     /// Whose tokens sign in as it, without a key.
     trust: Vec<TrustBody>,
+    /// By which client certificates it signs in, without a key.
+    certificates: Vec<CertificateBody>,
     version: i64,
 }
 
@@ -64,6 +68,7 @@ impl From<&Account> for AccountAnswer {
             created_at: account.created_at.to_string(),
             created_by: account.created_by.clone(),
             trust: account.trust.clone(),
+            certificates: account.certificates.clone(),
             version: account.version,
         }
     }
@@ -165,6 +170,38 @@ async fn set_trust(
     let authority = Authority::of(&caller, account.tenant);
     let (account, change) =
         trust::set(&control, &transaction, account, (body.value.trust, &authority)).await?;
+    transaction.commit(change.request(caller.request_id)).await?;
+    Ok(Json(AccountAnswer::from(&account)))
+}
+
+/// By which certificates an account signs in.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CertificatesBody {
+    /// At most 10; none ends it.
+    certificates: Vec<CertificateBody>,
+}
+
+/// Sets by which client certificates a service account signs in, in place of all before.
+#[utoipa::path(
+    put, path = "/v1/service_accounts/{id}/certificates", operation_id = "keys.set_certificates", tag = "keys",
+    params(("id" = String, Path, description = "Its id")), request_body = CertificatesBody,
+    responses((status = 200, body = AccountAnswer))
+)]
+async fn set_certificates(
+    State(control): State<Shared>,
+    caller: Caller,
+    Path(id): Path<String>,
+    body: Body<CertificatesBody>,
+) -> Answer<Json<AccountAnswer>> {
+    let permit = caller.permit("service_account:update", caller.home())?;
+    let id = path_id::<ServiceAccountId>(&id)?;
+    let transaction = control.store.write(&permit).await?;
+    let missing = || Refusal::new(&kind::NOT_FOUND, "There is no service account with this id.");
+    let account = queries::one_account(&transaction, id).await?.ok_or_else(missing)?;
+    let authority = Authority::of(&caller, account.tenant);
+    let (account, change) =
+        certificates::set(&transaction, account, (body.value.certificates, &authority)).await?;
     transaction.commit(change.request(caller.request_id)).await?;
     Ok(Json(AccountAnswer::from(&account)))
 }

@@ -11,6 +11,7 @@ use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use super::account::Account;
+use super::certificates::StoredCertificate;
 use super::narrow::Narrow;
 use super::record::{KeyRecord, LastUse, state_word, stored_environment, stored_state};
 use super::trust::StoredTrust;
@@ -393,6 +394,7 @@ fn account(row: &Row) -> Account {
         created_at: row.get(6),
         version: row.get(7),
         trust: row.get::<_, Json<Vec<StoredTrust>>>(8).0.into_iter().map(|own| own.said).collect(),
+        certificates: row.get::<_, Json<Vec<StoredCertificate>>>(9).0.into_iter().map(Into::into).collect(),
     }
 }
 
@@ -405,7 +407,8 @@ pub(super) async fn list_accounts(
 ) -> Result<Vec<Account>, StoreError> {
     let rows = transaction
         .query(
-            "SELECT service_account_id, tenant_id, name, description, disabled, created_by, created_at, version, trust \
+            "SELECT service_account_id, tenant_id, name, description, disabled, created_by, created_at, version, trust, \
+             certificates \
              FROM keys.service_accounts \
              WHERE ($1::uuid IS NULL OR tenant_id = $1) AND ($2::uuid IS NULL OR service_account_id > $2) \
              ORDER BY service_account_id LIMIT $3",
@@ -422,7 +425,8 @@ pub(super) async fn one_account(
 ) -> Result<Option<Account>, StoreError> {
     let row = transaction
         .query_opt(
-            "SELECT service_account_id, tenant_id, name, description, disabled, created_by, created_at, version, trust \
+            "SELECT service_account_id, tenant_id, name, description, disabled, created_by, created_at, version, trust, \
+             certificates \
              FROM keys.service_accounts WHERE service_account_id = $1",
             &[&id.0],
         )
@@ -480,4 +484,37 @@ pub async fn trusts_issuer(transaction: &Transaction, issuer: IssuerId) -> Resul
     let sql = "SELECT EXISTS (SELECT FROM keys.service_accounts WHERE trust @> $1)";
     let pattern = Json(serde_json::json!([{ "issuer_id": issuer.0 }]));
     Ok(transaction.query_one(sql, &[&pattern]).await?.get(0))
+}
+
+/// Sets by which client certificates an account signs in.
+pub(super) async fn set_certificates(
+    transaction: &Transaction,
+    account: ServiceAccountId,
+    certificates: &[StoredCertificate],
+) -> Result<(), StoreError> {
+    let sql = "UPDATE keys.service_accounts SET certificates = $2, version = version + 1 WHERE service_account_id = $1";
+    transaction.execute(sql, &[&account.0, &Json(certificates)]).await.map(drop)
+}
+
+/// Whether another account of the tenant is known by the same.
+pub(super) async fn certificate_means_another(
+    transaction: &Transaction,
+    tenant: TenantId,
+    account: ServiceAccountId,
+    entry: &StoredCertificate,
+) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT FROM keys.service_accounts \
+         WHERE tenant_id = $1 AND service_account_id <> $2 AND certificates @> $3)";
+    Ok(transaction.query_one(sql, &[&tenant.0, &account.0, &Json([entry])]).await?.get(0))
+}
+
+/// By which certificates accounts sign in that are not disabled, of one tenant or of all.
+pub(super) async fn certificates(
+    transaction: &Transaction,
+    tenant: Option<TenantId>,
+) -> Result<Vec<(Uuid, Vec<StoredCertificate>)>, StoreError> {
+    let sql = "SELECT service_account_id, certificates FROM keys.service_accounts \
+         WHERE ($1::uuid IS NULL OR tenant_id = $1) AND NOT disabled AND certificates <> '[]'";
+    let rows = transaction.query(sql, &[&tenant.map(|tenant| tenant.0)]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get::<_, Json<_>>(1).0)).collect())
 }

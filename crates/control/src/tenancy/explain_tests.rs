@@ -23,6 +23,7 @@ fn tenant(id: u128, code: &str) -> Tenant {
         imposed: vec![],
         ended_sessions: Default::default(),
         issuers: Default::default(),
+        authorities: Default::default(),
         access: Arc::default(),
         limits: vec![],
         quotas: vec![],

@@ -6,6 +6,7 @@ mod audit;
 mod authzen;
 mod billing;
 mod catalog;
+mod certificates;
 mod clients;
 mod commits;
 mod configuration;

@@ -490,6 +490,7 @@ fn tenant_entry(id: TenantId, code: &str, access: AccessTable) -> Tenant {
         imposed: Vec::new(),
         ended_sessions: Default::default(),
         issuers: Default::default(),
+        authorities: Default::default(),
         access: Arc::new(access),
         limits: Vec::new(),
         quotas: Vec::new(),

@@ -1,5 +1,6 @@
 //! People: which passwords are good enough, what one-time codes are, and who may enter a tenant.
 
+pub mod certificate;
 mod client_secret;
 mod entry;
 mod evidence;

@@ -100,6 +100,12 @@ catalogue! {
     SSO_REQUIRED = "identity.sso_required", 403, Caller, "The tenant is entered by single sign-on only", "Sign in by the organisation's own provider; an administrator may use a passkey.";
     SSO_REFUSED = "identity.sso_refused", 403, Caller, "Single sign-on did not let you in", "See `detail`; ask an administrator of the tenant.";
     SSO_PROVIDER = "identity.sso_provider", 502, Upstream, "The provider's answer was not taken", "See `detail`; try again, or ask an administrator of the tenant.";
+    CERTIFICATE_INVALID = "identity.certificate_invalid", 401, Caller, "The client certificate is not valid here", "Show one that is valid now, for clients, and leads to an authority of the tenant in at most three steps.";
+    CERTIFICATE_REVOKED = "identity.certificate_revoked", 401, Caller, "The client certificate was revoked", "Use another certificate.";
+    CERTIFICATE_UNTRUSTED = "identity.certificate_untrusted", 401, Caller, "The client certificate means no service account", "Add what it is known by to the `certificates` of one service account.";
+    AUTHORITY_INVALID = "identity.authority_invalid", 422, Caller, "The authority cannot be used", "Correct each field named in `errors`.";
+    AUTHORITY_TAKEN = "identity.authority_taken", 409, Caller, "The tenant has registered this authority already", "Use the one that is there.";
+    REVOCATION_TAKEN = "identity.revocation_taken", 409, Caller, "The certificate is revoked already", "Nothing needs to be done.";
     SESSION_ENDED = "identity.session_ended", 401, Caller, "The session has ended", "Sign in again.";
     STEP_UP_REQUIRED = "identity.step_up_required", 401, Caller, "Prove once more who you are", "Call `POST /v1/me/step_up`, then try again with the new token.";
     ENTRY_REFUSED = "identity.entry_refused", 403, Caller, "The tenant cannot be entered", "Ask an administrator of the tenant.";
@@ -159,6 +165,8 @@ catalogue! {
     QUOTA_EXCEEDED = "resources.quota_exceeded", 429, Caller, "The plan's quota is used up", "Wait for the next window, or choose a larger tier.";
 
     // routes
+    HTTPS_ONLY = "routes.https_only", 308, Caller, "This host is reached over https", "Send the request to the address in `Location`; a credential that was sent in the clear is better replaced.";
+    MISDIRECTED = "routes.misdirected", 421, Caller, "The request came over a connection that is not for it", "Open a connection of its own for this host, in the scheme that the target names.";
     NO_MATCH = "routes.no_match", 404, Caller, "No route matches", "Check method and path.";
     ROUTE_METHOD = "routes.method_not_allowed", 405, Caller, "No route matches this method", "Use a method from the `Allow` header.";
     BODY_TOO_LARGE = "routes.body_too_large", 413, Caller, "The body is too large", "Send a smaller body.";
@@ -212,7 +220,7 @@ mod tests {
             assert!(seen.insert(kind.code), "{} stands twice", kind.code);
             let (feature, what) = kind.code.split_once('.').expect("feature.what");
             assert!(feature.chars().all(|c| c.is_ascii_lowercase()) && !what.is_empty());
-            assert!((400..600).contains(&kind.status) && !kind.cure.is_empty());
+            assert!((kind.status == 308 || (400..600).contains(&kind.status)) && !kind.cure.is_empty());
             assert!(kind.status < 500 || kind.fault != Fault::Caller, "{}", kind.code);
         }
     }

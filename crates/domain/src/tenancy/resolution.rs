@@ -214,6 +214,13 @@ fn host_signal<'d>(directory: &'d Directory, host: &str) -> Result<Option<Signal
     }
 }
 
+/// The tenant that a host names by itself; without it, or with a host that is not served, none.
+pub fn tenant_of_host<'d>(directory: &'d Directory, host: &str) -> Option<&'d Arc<Tenant>> {
+    let host = canonical_host(host).ok()?;
+    let (_, named) = host_signal(directory, &host).ok()??;
+    named.look_up(directory)
+}
+
 fn header_signal<'d>(directory: &'d Directory, signals: &Signals<'_>) -> Result<Option<Signal<'d>>, Refusal> {
     let by_id = signals.header_id.map(|text| match text.parse::<TenantId>() {
         Ok(id) => Named::of(directory.tenants.get(&id)),

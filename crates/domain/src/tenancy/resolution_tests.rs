@@ -22,6 +22,7 @@ fn tenant(id: TenantId, code: &str) -> Tenant {
         imposed: vec![],
         ended_sessions: Default::default(),
         issuers: Default::default(),
+        authorities: Default::default(),
         access: Arc::default(),
         limits: vec![],
         quotas: vec![],

@@ -4,7 +4,9 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE,
+};
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 use rowhouse_domain::id::RequestId;
@@ -102,6 +104,9 @@ fn answer(stop: &Stop, body: Bytes, recording: &Recording) -> Response<AnswerBod
     if let Some(allow) = &stop.allow {
         headers.insert(ALLOW, allow.clone());
     }
+    if let Some(location) = &stop.location {
+        headers.insert(LOCATION, location.clone());
+    }
     if stop.close {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -112,7 +117,7 @@ fn told(refusal: &Refusal, body: Bytes) -> Response<AnswerBody> {
     let length = body.len();
     let mut response = Response::new(AnswerBody::Whole(Some(body)));
     *response.status_mut() =
-        StatusCode::from_u16(refusal.status()).expect("the catalogue has statuses of 400 to 599");
+        StatusCode::from_u16(refusal.status()).expect("the catalogue has statuses of 308 to 599");
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));

@@ -8,7 +8,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 use rowhouse_domain::access::{Principal, PrincipalKind, PrincipalRights};
 use rowhouse_domain::directory::{Key, Tenant};
-use rowhouse_domain::id::TenantId;
+use rowhouse_domain::id::{ServiceAccountId, TenantId};
 use rowhouse_domain::identity::issuer::ForeignClaims;
 use rowhouse_domain::identity::token::{TokenClaims, is_token};
 use rowhouse_domain::keys::{Environment, Presented, SentKey, bearer};
@@ -18,6 +18,7 @@ use rowhouse_domain::routes::{Circumstances, Match, Matched};
 use super::headers::only;
 use super::resolve::Resolved;
 use super::{Recording, Stop};
+use crate::certificate::ShownCertificate;
 use crate::core::Core;
 use crate::tokens::{Bearer, ShownToken};
 use crate::view::View;
@@ -43,6 +44,8 @@ pub(crate) enum Who<'v> {
     Token(Rc<TokenClaims>),
     /// A service account that an issuer of the tenant's vouches for.
     Vouched(Rc<ForeignClaims>),
+    /// A service account that an authority of the tenant's vouches for.
+    Certified(ServiceAccountId),
 }
 
 impl From<Bearer> for Who<'_> {
@@ -55,6 +58,11 @@ impl From<Bearer> for Who<'_> {
 }
 
 impl Who<'_> {
+    /// Whether it is a program, which the tenant's tier may not let in.
+    fn is_machine(&self) -> bool {
+        matches!(self, Who::Key(_) | Who::Vouched(_) | Who::Certified(_))
+    }
+
     /// Who acts, if anybody is named.
     pub(crate) fn principal(&self) -> Option<Principal> {
         match self {
@@ -64,6 +72,7 @@ impl Who<'_> {
             Who::Vouched(claims) => {
                 Some(Principal { kind: PrincipalKind::ServiceAccount, id: claims.account.0 })
             }
+            Who::Certified(account) => Some(Principal { kind: PrincipalKind::ServiceAccount, id: account.0 }),
         }
     }
 }
@@ -91,13 +100,14 @@ impl<'v> Credential<'_, 'v> {
         core: &Core,
         view: &'v View,
         tenant: Option<&Tenant>,
+        certificate: Option<&ShownCertificate>,
         now_us: i64,
     ) -> Result<Who<'v>, Refusal> {
         match self {
             Credential::Key(presented) => presented.verify(&core.shared.peppers, now_us).map(Who::Key),
             Credential::Token(shown) => {
                 let keys = &view.directory.tokens;
-                let bearer = core.tokens.verify(keys, tenant, shown, now_us);
+                let bearer = core.tokens.verify(keys, tenant, (shown, certificate), now_us);
                 bearer.map(Who::from).map_err(|fault| fault.refusal())
             }
         }
@@ -247,13 +257,7 @@ pub(crate) fn authenticate<'r, 'v>(
     };
     let owner = owner_ahead(&resolved);
     touch_quotas(core, resolved.tenant, &destination);
-    let who = match &resolved.presented {
-        Some(credential) => {
-            let tenant = resolved.tenant.map(Arc::as_ref);
-            credential.verify(core, view, tenant, recording.started_at_us)?
-        }
-        None => Who::Nobody,
-    };
+    let who = identify(core, view, &resolved, recording)?;
     if let Who::Token(claims) = &who {
         refuse_ended(resolved.tenant.map(Arc::as_ref), claims)?;
     }
@@ -267,7 +271,7 @@ pub(crate) fn authenticate<'r, 'v>(
         }
     }
     match resolved.tenant {
-        Some(tenant) => may_be_served(tenant, method, matches!(who, Who::Key(_) | Who::Vouched(_)))?,
+        Some(tenant) => may_be_served(tenant, method, who.is_machine())?,
         None if public => {}
         None => return Err(Stop::new(&kind::TENANT_UNRESOLVED, "Nothing in the request names a tenant.")),
     }
@@ -278,6 +282,36 @@ pub(crate) fn authenticate<'r, 'v>(
         key.refuse_other_address(recording.client)?;
     }
     Ok(Known { resolved, who, owner, destination })
+}
+
+/// Who it is, by the one credential: what the request carries, or the certificate that its connection has shown. Both at once only
+/// where the one is bound to the other.
+fn identify<'v>(
+    core: &Core,
+    view: &'v View,
+    resolved: &Resolved<'_, 'v>,
+    recording: &Recording,
+) -> Result<Who<'v>, Refusal> {
+    let (tenant, now_us) = (resolved.tenant.map(Arc::as_ref), recording.started_at_us);
+    let certificate = recording.peer.shown.certificate.as_ref();
+    let Some(credential) = &resolved.presented else {
+        return match (certificate, tenant) {
+            (Some(certificate), Some(tenant)) => {
+                let found = certificate.of(tenant, now_us).map_err(|fault| fault.refusal())?;
+                Ok(Who::Certified(found.account))
+            }
+            _ => Ok(Who::Nobody),
+        };
+    };
+    let who = credential.verify(core, view, tenant, certificate, now_us)?;
+    let is_bound = matches!(&who, Who::Vouched(claims) if claims.certificate.is_some());
+    match certificate {
+        Some(_) if !is_bound => Err(Refusal::new(
+            &kind::AMBIGUOUS_CREDENTIALS,
+            "The connection has shown a client certificate, to which the request's credential is not bound.",
+        )),
+        _ => Ok(who),
+    }
 }
 
 /// A token is good while its session is: in the one tenant that it is for.

@@ -34,10 +34,24 @@ pub(crate) fn examine<'r>(arrived: Arrived<'r>, peer: &Peer) -> Result<Sound<'r>
     if parts.method == Method::CONNECT {
         return Err(Stop::malformed("This is not a proxy for CONNECT."));
     }
+    check_scheme(parts, peer)?;
     let authority = one_authority(parts)?;
     let path = normalise(parts.uri.path())
         .map_err(|error| Stop::new(&kind::MALFORMED_REQUEST, format!("The path cannot be used: {error}.")))?;
     Ok(Sound { parts, authority, path })
+}
+
+/// A target that names `https` came over TLS, unless a proxy that is trusted ended it before; no other scheme than these two is served
+/// here (RFC 9110 §7.4). The other way round does no harm: HTTP/2 clients behind proxies name `http` over TLS.
+fn check_scheme(parts: &Parts, peer: &Peer) -> Result<(), Stop> {
+    match parts.uri.scheme_str() {
+        None | Some("http") => Ok(()),
+        Some("https") if peer.scheme == "https" || peer.trusted => Ok(()),
+        Some(_) => Err(Stop::new(
+            &kind::MISDIRECTED,
+            "The target names a scheme that is not spoken on this connection.",
+        )),
+    }
 }
 
 /// RFC 9112 §6.3: both lengths at once are an attack or a bug. The parser drops one silently, so what was heard before it

@@ -3,14 +3,15 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use rowhouse_domain::directory::Tenant;
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_domain::tenancy::Service;
-use rowhouse_domain::tenancy::resolution::{Signals, hear};
+use rowhouse_domain::tenancy::resolution::{Heard, Signals, hear, tenant_of_host};
 
 use super::authenticate::{Credential, Who, acting, sent};
 use super::examine::Sound;
+use super::headers::only;
 use super::{Recording, Stop};
 use crate::core::Core;
 use crate::view::View;
@@ -48,6 +49,8 @@ pub(crate) fn resolve<'r, 'v>(
     // Tenant and key are looked up right after each other and before anything is read of either: what is known of one
     // among many comes from memory, and so it comes at once.
     let heard = hear(&view.directory, &signals);
+    refuse_misdirected(view, recording.peer.shown.server_name.as_deref(), &heard)?;
+    redirect_to_https(core, sound, &heard, recording)?;
     let presented = sent.map(|sent| sent.look_up(core, view));
     recording.presented(presented.as_ref());
     if let Some(key) = presented.as_ref().and_then(Credential::claimed_key) {
@@ -75,6 +78,47 @@ pub(crate) fn resolve<'r, 'v>(
     }
 }
 
+/// A connection that was opened for one tenant's host takes no request for another's (RFC 9110 §7.4): clients send requests for
+/// several hosts over one when its certificate is good for all of them (RFC 9113 §9.1.1), and what was shown in the handshake was
+/// shown to the one.
+fn refuse_misdirected(view: &View, server_name: Option<&str>, heard: &Heard<'_, '_>) -> Result<(), Stop> {
+    let Some(name) = server_name.filter(|name| heard.host.as_deref() != Some(*name)) else { return Ok(()) };
+    // A host that cannot be read or is not served is refused as such.
+    let Ok(by_host) = &heard.signals[0] else { return Ok(()) };
+    let of_name = tenant_of_host(&view.directory, name).map(|tenant| tenant.id);
+    match by_host.and_then(|(_, named)| named.id()) == of_name {
+        true => Ok(()),
+        false => {
+            Err(Stop::new(&kind::MISDIRECTED, "This connection was opened for the host of another tenant."))
+        }
+    }
+}
+
+/// Sends on to https what came in the clear, if that is wanted and no trusted proxy says that it ended TLS before. Only to hosts that
+/// are served, so that nobody is sent to a place that the sender chose.
+fn redirect_to_https(
+    core: &Core,
+    sound: &Sound<'_>,
+    heard: &Heard<'_, '_>,
+    recording: &Recording,
+) -> Result<(), Stop> {
+    let Some(port) = core.shared.config.https_redirect_port else { return Ok(()) };
+    let parts = sound.parts;
+    let ended_before =
+        || recording.peer.trusted && only(&parts.headers, "x-forwarded-proto") == Some(b"https");
+    let (Some(host), Ok(_)) = (&heard.host, &heard.signals[0]) else { return Ok(()) };
+    if recording.peer.scheme == "https" || ended_before() {
+        return Ok(());
+    }
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
+    let port = if port == 443 { String::new() } else { format!(":{port}") };
+    let target = parts.uri.path_and_query().map_or("/", |own| own.as_str());
+    let location = HeaderValue::try_from(format!("https://{host}{port}{target}"));
+    let location = location.map_err(|_| Stop::malformed("The target cannot be written as a location."))?;
+    let stop = Stop::new(&kind::HTTPS_ONLY, "This host is served over https alone.");
+    Err(Stop { location: Some(location), ..stop })
+}
+
 /// A credential of another tenant: answered as the credential's own failure, and kept as what it is only if the
 /// credential is genuine.
 fn wrong_tenant(
@@ -86,7 +130,7 @@ fn wrong_tenant(
 ) -> Stop {
     let Some(presented) = presented else { return refusal.into() };
     let Some(own) = presented.tenant() else { return refusal.into() };
-    match presented.verify(core, view, None, recording.started_at_us) {
+    match presented.verify(core, view, None, None, recording.started_at_us) {
         Err(own_failure) => own_failure.into(),
         Ok(who) => {
             recording.wrong_tenant(own, &who, headers);

@@ -9,6 +9,8 @@ pub(crate) struct Stop {
     pub(crate) refusal: Refusal,
     /// `Allow`, for 405.
     pub(crate) allow: Option<HeaderValue>,
+    /// `Location`, for 308.
+    pub(crate) location: Option<HeaderValue>,
     /// Whether nothing more is read from this connection.
     pub(crate) close: bool,
     /// Whether the answer waits until the record is safe from a loss of power.
@@ -18,7 +20,7 @@ pub(crate) struct Stop {
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Self {
         let close = refusal.code() == kind::MALFORMED_REQUEST.code;
-        Stop { refusal, allow: None, close, synchronous: false }
+        Stop { refusal, allow: None, location: None, close, synchronous: false }
     }
 }
 

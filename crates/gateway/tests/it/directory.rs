@@ -119,6 +119,7 @@ impl Plan {
             imposed: vec![],
             ended_sessions: Default::default(),
             issuers: Default::default(),
+            authorities: Default::default(),
             access: Arc::new(compile(1, &grants, &RoleCatalogue::default(), &self.permissions)),
             limits: vec![],
             quotas: vec![],

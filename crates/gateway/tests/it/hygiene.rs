@@ -216,3 +216,68 @@ fn pipelined_requests_are_answered_in_order() {
     assert_eq!(wire.answer().status, 404);
     assert_eq!(wire.answer().json()["target"], "/v1/stamps/3");
 }
+
+#[test]
+fn targets_of_other_schemes_are_misdirected() {
+    let stage = Stage::start();
+    for (target, expected) in [
+        ("http://acme.example.test/v1/stamps", 200),
+        ("HTTP://acme.example.test/v1/stamps", 200),
+        ("https://acme.example.test/v1/stamps", 421),
+        ("ftp://acme.example.test/v1/stamps", 421),
+        ("ws://acme.example.test/v1/stamps", 421),
+        ("http://bolt.example.test/v1/stamps", 400),
+    ] {
+        let answer = stage.ask("GET", target).send();
+        assert_eq!(answer.status, expected, "{target}");
+        if expected == 421 {
+            assert_eq!(answer.refusal(), (421, "routes.misdirected".to_owned()));
+        }
+    }
+    // Behind a proxy that is trusted, TLS ended there.
+    let trusting =
+        Stage::configured(|config| config.trusted_proxies = vec!["127.0.0.1".parse().unwrap()], |_| {});
+    assert_eq!(trusting.ask("GET", "https://acme.example.test/v1/stamps").send().status, 200);
+    assert_eq!(trusting.ask("GET", "ftp://acme.example.test/v1/stamps").send().status, 421);
+}
+
+#[test]
+fn what_comes_in_the_clear_is_sent_on_to_https() {
+    let redirecting = |port, proxies: &[&str]| {
+        let proxies = proxies.iter().map(|own| own.parse().unwrap()).collect();
+        let configure = |config: &mut rowhouse_gateway::GatewayConfig| {
+            (config.https_redirect_port, config.trusted_proxies) = (Some(port), proxies);
+        };
+        Stage::configured(configure, |_| {})
+    };
+    let stage = redirecting(443, &[]);
+    for (host, target, expected) in [
+        (
+            "acme.example.test",
+            "/v1/stamps?a=1&b=//evil.test",
+            "https://acme.example.test/v1/stamps?a=1&b=//evil.test",
+        ),
+        ("ACME.example.test:8080", "/v1/stamps", "https://acme.example.test/v1/stamps"),
+        ("acme.example.test", "//evil.test/x", "https://acme.example.test//evil.test/x"),
+        ("acme.example.test", "http://acme.example.test/v1/stamps", "https://acme.example.test/v1/stamps"),
+    ] {
+        let answer = stage.bare("POST", target).host(host).key(&stage.acme).body("x").send();
+        assert_eq!(answer.refusal(), (308, "routes.https_only".to_owned()), "{host} {target}");
+        assert_eq!(answer.header("location"), Some(expected));
+    }
+    let elsewhere = stage.bare("GET", "/v1/stamps").host("elsewhere.test").send();
+    assert_eq!(
+        elsewhere.refusal(),
+        (421, "tenancy.unknown_host".to_owned()),
+        "nobody is sent to a place of their own"
+    );
+    assert_eq!(elsewhere.header("location"), None);
+    // Nobody's word about it counts but a trusted proxy's.
+    let says = |stage: &Stage| stage.ask("GET", "/v1/stamps").header("X-Forwarded-Proto", "https").send();
+    assert_eq!(says(&stage).status, 308);
+    assert_eq!(stage.upstream.count(), 0);
+    let behind = redirecting(8443, &["127.0.0.1"]);
+    assert_eq!(says(&behind).status, 200);
+    let bare = behind.ask("GET", "/v1/stamps").send();
+    assert_eq!(bare.header("location"), Some("https://acme.example.test:8443/v1/stamps"));
+}

@@ -19,7 +19,7 @@ fn key(seed: u8) -> Ed25519KeyPair {
     Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap()
 }
 
-fn token(seed: u8, change: impl FnOnce(&mut Value)) -> String {
+pub fn token(seed: u8, change: impl FnOnce(&mut Value)) -> String {
     let now = NOON_US / 1_000_000;
     let mut claims =
         json!({ "iss": ISSUER, "sub": "robot", "aud": "urn:acme", "iat": now, "exp": now + 600 });
@@ -30,7 +30,7 @@ fn token(seed: u8, change: impl FnOnce(&mut Value)) -> String {
 }
 
 /// An issuer whose robot is the owner of this number.
-fn issuers(seed: u8, owner: u128, missed: &Missed) -> Arc<TenantIssuers> {
+pub fn issuers(seed: u8, owner: u128, missed: &Missed) -> Arc<TenantIssuers> {
     let x = URL_SAFE_NO_PAD.encode(key(seed).public_key());
     let set = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "k", "x": x }] }).to_string();
     let trust = Trust {

@@ -5,6 +5,7 @@
 
 mod access;
 mod bodies;
+mod certificates;
 mod client;
 mod directory;
 mod drain;

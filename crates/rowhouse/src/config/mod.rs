@@ -67,6 +67,8 @@ pub struct Server {
     pub tls_listen: Option<SocketAddr>,
     /// The folder of certificates for it.
     pub tls_certificates: Option<PathBuf>,
+    /// What arrives in the clear is sent on to https at this port; it is served as it is if not set.
+    pub https_redirect_port: Option<u16>,
     /// The control API.
     pub control_listen: SocketAddr,
     /// Where gateways of their own connect; nowhere if not set.
@@ -98,6 +100,7 @@ impl Default for Server {
             gateway_listen: loopback(8080),
             tls_listen: None,
             tls_certificates: None,
+            https_redirect_port: None,
             control_listen: loopback(8081),
             node_listen: None,
             admin_listen: loopback(8082),

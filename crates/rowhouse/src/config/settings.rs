@@ -24,6 +24,10 @@ pub static SETTINGS: &[Setting] = &[
         "server.tls_certificates",
         "The folder of certificates for it: PEM, each `<host>.crt` (the chain) beside `<host>.key`; `_.example.com` for all names one step below, `default` for all others. Changes are taken in within seconds. `<data_dir>/certificates` if not set.",
     ),
+    setting(
+        "server.https_redirect_port",
+        "Tenants' requests that arrive in the clear are sent on (308) to https at this port of the same host, `443` for most; they are served as they are if not set. A trusted proxy's `X-Forwarded-Proto: https` is believed.",
+    ),
     setting("server.control_listen", "The control API."),
     setting(
         "server.node_listen",

@@ -241,6 +241,7 @@ pub fn gateway_config(config: &Config, data_dir: &Path) -> GatewayConfig {
         StoreConfig { url, deadline }
     });
     settings.cores = config.server.gateway_threads.unwrap_or(settings.cores);
+    settings.https_redirect_port = config.server.https_redirect_port;
     settings.tls = config.server.tls_listen.map(|listen| {
         let certificates = config.server.tls_certificates(data_dir);
         TlsListen { listen, certificates }
