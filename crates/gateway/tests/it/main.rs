@@ -10,6 +10,7 @@ mod client;
 mod directory;
 mod drain;
 mod grpc;
+mod http2;
 mod hygiene;
 mod identity;
 mod idle;
