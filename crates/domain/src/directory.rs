@@ -106,6 +106,7 @@ pub struct Tenant {
     #[serde(with = "written::shared")]
     pub issuers: Arc<TenantIssuers>,
     /// Authorities whose client certificates sign its service accounts in.
+    #[serde(with = "written::shared")]
     pub authorities: Arc<TenantAuthorities>,
     /// Raised whenever something here changes; signed contexts are reused within one version.
     pub version: u64,

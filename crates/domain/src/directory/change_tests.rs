@@ -63,6 +63,7 @@ fn tenant(number: u8, code: &str, used: i64) -> Tenant {
         upstreams: vec![(0, vec![Arc::from("10.0.0.1:80")])],
         ended_sessions: Arc::from([SessionId(principal.id)]),
         issuers: Arc::default(),
+        authorities: Arc::default(),
         version: used.unsigned_abs(),
     }
 }

@@ -2,6 +2,7 @@
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, TrustAnchor};
+use serde::{Deserialize, Serialize};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage};
@@ -13,7 +14,8 @@ use crate::id::AuthorityId;
 const CERTIFICATE_BYTES_MAX: usize = 8 * 1024;
 
 /// An authority that a tenant believes.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
 pub struct Authority {
     /// Its id.
     pub id: AuthorityId,
@@ -24,6 +26,32 @@ pub struct Authority {
     /// Serial numbers under it that were taken back, as [`CertificateFacts::serial`] writes them.
     pub revoked: Vec<Box<str>>,
     pub(super) anchor: TrustAnchor<'static>,
+    pub(super) certificate: Box<[u8]>,
+}
+
+/// An authority as another process learns of it: by its certificate, which is read anew there.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    id: AuthorityId,
+    certificate: Box<[u8]>,
+    rules: Vec<CertificateRule>,
+    revoked: Vec<Box<str>>,
+}
+
+impl From<Authority> for Written {
+    fn from(own: Authority) -> Self {
+        let Authority { id, certificate, rules, revoked, .. } = own;
+        Written { id, certificate, rules, revoked }
+    }
+}
+
+impl TryFrom<Written> for Authority {
+    type Error = AuthorityFault;
+
+    fn try_from(written: Written) -> Result<Self, AuthorityFault> {
+        let Written { id, certificate, rules, revoked } = written;
+        Ok(Authority { rules, revoked, ..Authority::new(id, &certificate)? })
+    }
 }
 
 /// Why a certificate cannot be an authority.
@@ -50,10 +78,18 @@ impl Authority {
         if !facts.signs {
             return Err(AuthorityFault::NoAuthority);
         }
+        let certificate = der.into();
         let der = CertificateDer::from(der);
         let anchor = webpki::anchor_from_trusted_cert(&der).map_err(|_| AuthorityFault::Malformed)?;
         let anchor = anchor.to_owned();
-        Ok(Authority { id, valid_s: facts.valid_s, rules: Vec::new(), revoked: Vec::new(), anchor })
+        Ok(Authority {
+            id,
+            valid_s: facts.valid_s,
+            rules: Vec::new(),
+            revoked: Vec::new(),
+            anchor,
+            certificate,
+        })
     }
 }
 

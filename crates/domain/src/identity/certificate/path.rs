@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
+use serde::{Deserialize, Serialize};
 use webpki::{EndEntityCert, KeyUsage, ring as algorithms};
 
 use super::authority::{Authority, CertificateFacts, spki_sha256};
@@ -40,7 +41,7 @@ pub struct Certified {
 }
 
 /// All authorities that one tenant believes, and what it has taken back.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TenantAuthorities {
     authorities: Vec<Authority>,
     /// SHA-256 of certificates, in order.

@@ -1,9 +1,12 @@
 //! Whom a certificate means: by its key, by a name in it, or by its subject.
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::ServiceAccountId;
 
 /// By what a certificate is known, the surest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum MatchBy {
     /// SHA-256 of its public key (SubjectPublicKeyInfo), in hexadecimal.
     SpkiSha256,
@@ -36,7 +39,7 @@ impl MatchBy {
 }
 
 /// A certificate that meets this signs in as the account.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CertificateRule {
     /// By what.
     pub by: MatchBy,

@@ -280,6 +280,16 @@ fn what_is_taken_back_is_not_believed() {
     params.serial_number = Some(SerialNumber::from(vec![0x0a, 0xbc]));
     let chain = [leaf(params, &middle), middle.der().clone()];
     let rules = [(MatchBy::Uri, SPIFFE, ROBOT)];
+    let told =
+        serde_json::to_string(&TenantAuthorities::new(vec![authority(1, &top, &rules)], vec![[7; 32]]))
+            .unwrap();
+    let heard: TenantAuthorities = serde_json::from_str(&told).unwrap();
+    assert_eq!(judged(&heard, &chain), Ok(ROBOT), "another process believes the same");
+    assert!(heard.is_revoked(&[7; 32]));
+    assert!(
+        serde_json::from_str::<Authority>(r#"{"id":1,"certificate":[48,0],"rules":[],"revoked":[]}"#)
+            .is_err()
+    );
     let taken = |authority: Authority, revoked: Vec<[u8; 32]>| {
         judged(&TenantAuthorities::new(vec![authority], revoked), &chain)
     };
