@@ -29,6 +29,7 @@ pub fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(get_grant, delete_grant))
         .routes(routes!(explain_access))
         .merge(super::authzen::routes())
+        .merge(super::constraints_api::routes())
         .merge(super::groups_api::routes())
         .merge(super::resources_api::routes())
         .merge(super::review_api::routes())

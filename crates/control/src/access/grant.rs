@@ -11,6 +11,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::administrators::{refuse_unadministered, take};
+use super::constraint::refuse_together;
 use super::queries::{self, GrantRow};
 use super::{Authority, Rules, load_roles, member, stored, thing};
 
@@ -59,7 +60,8 @@ impl NewGrant {
 /// # Errors
 /// 422 for an unknown role, permission or resource type, a bad interval or principal, or too many grants; 403
 /// `access.escalation` for more than `authority` holds on that and for that long, or for a denial without `grant:deny`; 409
-/// `access.last_admin` for a denial that leaves nobody who administers the tenant.
+/// `access.last_admin` for a denial that leaves nobody who administers the tenant; 409 `access.sod_violation` for what would be
+/// together and is kept apart.
 pub async fn grant(
     transaction: &Transaction,
     tenant: TenantId,
@@ -92,10 +94,15 @@ pub async fn grant(
     rules.refuse_handing(authority, &[before.model(&rules).handed(&definition)])?;
     member::refuse_unknown(transaction, tenant, definition.holder).await?;
     refuse_too_many(transaction, tenant, &definition).await?;
-    if definition.effect == GrantEffect::Deny {
-        let mut after = before.clone();
-        after.grants.push(definition.clone());
-        refuse_unadministered(transaction, tenant, (&before, &rules), (&after, &rules)).await?;
+    let mut after = before.clone();
+    after.grants.push(definition.clone());
+    match definition.effect {
+        GrantEffect::Deny => {
+            refuse_unadministered(transaction, tenant, (&before, &rules), (&after, &rules)).await?
+        }
+        GrantEffect::Allow => {
+            refuse_together(transaction, tenant, (&before, &rules), (&after, &rules)).await?
+        }
     }
     let row = GrantRow {
         id: GrantId(definition.id),

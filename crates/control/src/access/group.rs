@@ -9,6 +9,7 @@ use rowhouse_store::{Change, Notice, Transaction};
 use serde_json::json;
 
 use super::administrators::{refuse_unadministered, take};
+use super::constraint::refuse_together;
 use super::group_queries::{self, GroupRow, MemberRow};
 use super::{Authority, Rules, member, stored};
 
@@ -94,7 +95,7 @@ pub(super) struct Joining {
 ///
 /// # Errors
 /// 404 for a group, account or person that the tenant has not; 409 `access.cycle`; 403 `access.escalation`; 422 for a bad
-/// interval or one member too many; 409 `access.last_admin`.
+/// interval or one member too many; 409 `access.last_admin`, `access.sod_violation`.
 pub(super) async fn add_member(
     transaction: &Transaction,
     joining: Joining,
@@ -134,6 +135,7 @@ pub(super) async fn add_member(
     after.memberships.retain(|one| !same(&one));
     after.memberships.push(membership);
     refuse_unadministered(transaction, row.tenant, (&before, &rules), (&after, &rules)).await?;
+    refuse_together(transaction, row.tenant, (&before, &rules), (&after, &rules)).await?;
     group_queries::put_member(transaction, row.tenant, &added).await?;
     let details = json!({
         "access_version": version,

@@ -7,6 +7,8 @@ mod administrators;
 mod api;
 mod authority;
 mod authzen;
+mod constraint;
+mod constraints_api;
 mod explain;
 mod grant;
 mod group;

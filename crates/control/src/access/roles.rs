@@ -8,6 +8,7 @@ use rowhouse_store::{Change, Notice, Transaction};
 use serde_json::json;
 
 use super::administrators::refuse_unadministered;
+use super::constraint::refuse_together;
 use super::role_queries::{self, RoleRow};
 use super::stored::of_one;
 use super::{Authority, Rules, queries};
@@ -20,7 +21,7 @@ const ROLES_MAX: usize = 200;
 ///
 /// # Errors
 /// 422 for a malformed, predefined or too great role, or one of what is unknown or not composable; 409 `access.cycle`; 403
-/// `access.escalation`; 409 `access.last_admin`.
+/// `access.escalation`; 409 `access.last_admin`, `access.sod_violation`.
 pub(super) async fn put_role(
     transaction: &Transaction,
     tenant: TenantId,
@@ -55,6 +56,7 @@ pub(super) async fn put_role(
     if existed {
         let stored = of_one(transaction, tenant, &before).await?;
         refuse_unadministered(transaction, tenant, (&stored, &before), (&stored, &after)).await?;
+        refuse_together(transaction, tenant, (&stored, &before), (&stored, &after)).await?;
     }
     let now = transaction.store().clock().now();
     let (stored, role_id) = role_queries::put(transaction, tenant, &role, now).await?;

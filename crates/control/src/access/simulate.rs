@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Rules, group_queries, load_roles, stored};
+use super::{Rules, constraint, group_queries, load_roles, stored};
 use crate::Shared;
 use crate::api::{Answer, Body, Caller, Parameters, TenantParameter};
 use crate::catalog;
@@ -137,6 +137,9 @@ async fn current(
     }
     let groups = group_queries::list(transaction, (Some(tenant), None), i64::from(i32::MAX)).await?;
     world.groups = groups.into_iter().map(|row| row.id.to_string()).collect();
+    let constraints = constraint::load(transaction, Some(tenant)).await?;
+    world.constraints =
+        constraints.into_iter().map(|row| (row.definition.name.clone(), row.definition)).collect();
     world.resources = stored.resources.into_iter().map(|one| (one.name, one.parent)).collect();
     people.extend(stored.principals.into_iter().map(party));
     world.people = people;

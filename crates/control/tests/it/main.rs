@@ -11,6 +11,7 @@ mod clients;
 mod commits;
 mod configuration;
 mod directory;
+mod duty;
 mod endpoints;
 mod factors;
 mod features;

@@ -5,6 +5,7 @@
 
 mod compile;
 mod decide;
+mod duty;
 mod explain;
 mod handed;
 mod interval;
@@ -21,6 +22,7 @@ pub use compile::{AccessTable, PrincipalRights, Rule, compile};
 pub use decide::{
     Decision, Permit, Reason, decide, decide_key, decide_key_of, decide_on, may, may_on, of_key,
 };
+pub use duty::{APART, Constraint, Offence};
 pub use explain::{Explained, Step, explain};
 pub use handed::Handed;
 pub use interval::{Interval, State};

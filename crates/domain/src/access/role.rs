@@ -42,11 +42,13 @@ pub enum RoleError {
 pub struct RoleCatalogue(pub(super) BTreeMap<String, Closed>);
 
 /// What a role permits, inherited included.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Closed {
     pub(super) all: PermissionSet,
     /// Of these, what is listed by its name and not only by a pattern.
     pub(super) by_name: PermissionSet,
+    /// It and all that it inherits.
+    pub(super) roles: BTreeSet<String>,
 }
 
 impl RoleCatalogue {
@@ -60,6 +62,7 @@ impl RoleCatalogue {
             let mut seen = BTreeSet::new();
             let mut set = Closed::default();
             collect(role, &by_name, permissions, &mut path, &mut seen, &mut set)?;
+            set.roles = seen;
             closed.0.insert(role.name.clone(), set);
         }
         Ok(closed)
@@ -73,6 +76,11 @@ impl RoleCatalogue {
     /// What a role permits, inherited included.
     pub fn permissions(&self, role: &str) -> Option<&PermissionSet> {
         self.0.get(role).map(|closed| &closed.all)
+    }
+
+    /// Whether `role` is `other` or inherits it, directly or not.
+    pub fn includes(&self, role: &str, other: &str) -> bool {
+        self.0.get(role).is_some_and(|closed| closed.roles.contains(other))
     }
 
     /// Of these, what the role or one that it inherits lists by name.
@@ -122,6 +130,8 @@ fn collect(
 pub const BY_NAME_ONLY: &[&str] = &[
     "api_key:create",
     "api_key:update",
+    "constraint:create",
+    "constraint:delete",
     "grant:bind",
     "grant:create",
     "grant:delete",

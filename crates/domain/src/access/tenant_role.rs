@@ -131,6 +131,7 @@ impl RoleCatalogue {
             let mut seen = Vec::new();
             let mut closed = Closed::default();
             self.gather(role, &by_name, (permissions, composable), &mut seen, &mut closed);
+            closed.roles.extend(seen.into_iter().map(str::to_owned));
             all.0.insert((*name).to_owned(), closed);
         }
         all
@@ -161,6 +162,7 @@ impl RoleCatalogue {
                 (Some(shipped), _) if !parent.starts_with("platform_") => {
                     into.all.extend(&shipped.all);
                     into.by_name.extend(&shipped.by_name);
+                    into.roles.extend(shipped.roles.iter().cloned());
                 }
                 (None, Some(own)) => self.gather(own, by_name, known, seen, into),
                 _ => {}

@@ -177,6 +177,7 @@ const fn name(name: &'static str, event_type: EventType) -> EventName {
 
 /// Every name that Rowhouse itself writes. Services declare theirs in the catalog directory.
 pub const EVENTS: &[EventName] = &[
+    name("access.constraint_changed", T::ConfigChanged),
     name("access.group_changed", T::ConfigChanged),
     name("access.member_added", T::RoleAssigned),
     name("access.member_removed", T::RoleRevoked),

@@ -5,9 +5,12 @@ use serde_json::json;
 use super::step::{GrantValue, Party, Step};
 use super::world::{Ready, Refused, World, WorldGrant, WorldMembership, kind};
 use crate::access::{
-    GrantEffect, GrantTarget, Interval, PermissionSet, Permissions, ResourceName, ResourceType,
-    RoleDefinition,
+    Constraint, GrantEffect, GrantTarget, Interval, Offence, PermissionSet, Permissions, ResourceName,
+    ResourceType, RoleDefinition,
 };
+
+/// At most so many of who would have too much are named.
+const OFFENCES_SHOWN: usize = 100;
 
 /// What a change gives to somebody: permissions on something, for a time. Lifting a denial gives too.
 struct Given {
@@ -21,7 +24,7 @@ pub(super) fn change(
     world: &World,
     before: &Ready,
     step: Step,
-    number: usize,
+    (number, now_us): (usize, i64),
 ) -> Result<(World, Option<String>), Refused> {
     let mut next = world.clone();
     let (id, actor, act) = put(&mut next, step, number)?;
@@ -29,6 +32,7 @@ pub(super) fn change(
     if let Some(actor) = actor {
         authorised(before, &after, (world, &next), &actor, act)?;
     }
+    kept_apart(&next, &after, now_us)?;
     if administered(before) && !administered(&after) {
         return Err(Refused::new("access.last_admin", json!({})));
     }
@@ -117,6 +121,15 @@ fn put(next: &mut World, step: Step, number: usize) -> Result<Put, Refused> {
             let gone = next.grants.remove(&id).ok_or_else(|| unknown("grant", &id))?;
             (None, r#as, if gone.effect == GrantEffect::Deny { "grant:deny" } else { "grant:delete" })
         }
+        Step::PutConstraint { value, r#as } => {
+            constraint(next, &value)?;
+            next.constraints.insert(value.name.clone(), value);
+            (None, r#as, "constraint:create")
+        }
+        Step::DeleteConstraint { name, r#as } => {
+            next.constraints.remove(&name).ok_or_else(|| unknown("constraint", &name))?;
+            (None, r#as, "constraint:delete")
+        }
         Step::PutResource { value, r#as } => {
             let name = ResourceName { kind: value.kind, id: value.id };
             next.resources.insert(name.clone(), value.parent.map(|parent| parent.name()));
@@ -131,6 +144,34 @@ fn put(next: &mut World, step: Step, number: usize) -> Result<Put, Refused> {
             unreachable!("these change nothing and are not sent here")
         }
     })
+}
+
+fn constraint(world: &World, value: &Constraint) -> Result<(), Refused> {
+    if let Some((field, wanted)) = value.faults().first() {
+        return Err(Refused::new("api.invalid", json!({ "field": field, "wanted": wanted })));
+    }
+    if let Some(role) = value.roles.iter().find(|role| !world.roles.contains_key(*role)) {
+        return Err(Refused::new("access.unknown_role", json!({ "role": role })));
+    }
+    let permissions = world.permissions()?;
+    match value.permissions.iter().find(|name| permissions.id(name).is_none()) {
+        Some(name) => Err(Refused::new("access.unknown_permission", json!({ "permission": name }))),
+        None => Ok(()),
+    }
+}
+
+/// Nobody has together what is kept apart.
+fn kept_apart(world: &World, ready: &Ready, now_us: i64) -> Result<(), Refused> {
+    let constraints: Vec<Constraint> = world.constraints.values().cloned().collect();
+    let offences = ready.model().offences(&constraints, now_us);
+    let Some(first) = offences.first() else { return Ok(()) };
+    let who = |offence: &Offence| match offence.principal {
+        Some(principal) => json!(ready.names.party(principal.id)),
+        None => json!(Party::new("everyone", "")),
+    };
+    let all: Vec<_> = offences.iter().take(OFFENCES_SHOWN).map(who).collect();
+    let detail = json!({ "constraint": first.constraint, "together": first.together, "principals": all, "count": offences.len() });
+    Err(Refused::new("access.sod_violation", detail))
 }
 
 fn predefined(world: &World, role: &str) -> Result<(), Refused> {

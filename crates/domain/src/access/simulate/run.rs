@@ -85,7 +85,7 @@ pub fn run(world: &World, at: Timestamp, steps: Vec<Step>) -> Result<Simulated, 
             Step::Check { principal, permission, resource, context: _ } => {
                 check(&ready, &principal, &permission, resource.as_ref(), now_us)
             }
-            step => match change(&world, &ready, step, grants + 1) {
+            step => match change(&world, &ready, step, (grants + 1, now_us)) {
                 Ok((next, id)) => {
                     grants += usize::from(id.is_some());
                     ready = next.ready().expect("the change has compiled it");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::access::{ResourceName, RoleDefaults};
+use crate::access::{Constraint, ResourceName, RoleDefaults};
 
 /// Someone, or a group, or `{"kind": "everyone"}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -154,6 +154,10 @@ pub enum Step {
     PutGrant { value: GrantValue, r#as: Option<Party> },
     /// Takes one back.
     DeleteGrant { id: String, r#as: Option<Party> },
+    /// Keeps roles or permissions apart, or others than before.
+    PutConstraint { value: Constraint, r#as: Option<Party> },
+    /// No longer.
+    DeleteConstraint { name: String, r#as: Option<Party> },
     /// Registers a thing.
     PutResource { value: ResourceValue, r#as: Option<Party> },
     /// Forgets one.

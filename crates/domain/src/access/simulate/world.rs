@@ -6,8 +6,9 @@ use uuid::Uuid;
 
 use super::step::Party;
 use crate::access::{
-    AccessTable, Grant, GrantEffect, GrantTarget, Holder, Interval, Membership, Model, Permissions,
-    Principal, PrincipalKind, Resource, ResourceName, ResourceType, RoleCatalogue, RoleDefinition,
+    AccessTable, Constraint, Grant, GrantEffect, GrantTarget, Holder, Interval, Membership, Model,
+    Permissions, Principal, PrincipalKind, Resource, ResourceName, ResourceType, RoleCatalogue,
+    RoleDefinition,
 };
 
 /// A grant.
@@ -51,6 +52,8 @@ pub struct World {
     pub memberships: Vec<WorldMembership>,
     /// Grants by id.
     pub grants: BTreeMap<String, WorldGrant>,
+    /// What nobody may have together, by name.
+    pub constraints: BTreeMap<String, Constraint>,
     /// Registered things with what holds them.
     pub resources: BTreeMap<ResourceName, Option<ResourceName>>,
     /// Who belongs to the tenant. When the base is empty, everybody who is named.

@@ -4,6 +4,7 @@ mod access;
 mod ask;
 mod backups;
 mod call;
+mod constraints;
 mod fleet;
 mod groups;
 mod limits;
@@ -123,6 +124,9 @@ pub enum Noun {
     /// Sets of principals.
     #[command(subcommand)]
     Group(groups::GroupVerb),
+    /// What nobody may have together: separation of duty.
+    #[command(subcommand)]
+    Constraint(constraints::ConstraintVerb),
     /// Rate limits.
     #[command(subcommand)]
     Limit(limits::LimitVerb),
@@ -202,6 +206,7 @@ pub async fn run(client: &Client, noun: Noun, json: bool) -> anyhow::Result<Exit
         }
         Noun::Tier(verb) => look("tiers", verb, &["name", "rank", "isolation", "features"]).await?,
         Noun::Role(verb) => access::role(client, verb, json).await?,
+        Noun::Constraint(verb) => constraints::constraint(client, verb, json).await?,
         Noun::Group(verb) => groups::group(client, verb, json).await?,
         Noun::Limit(verb) => limits::limit(client, verb, json).await?,
         Noun::Meter(verb) => look("meters", verb, &["name", "unit", "source", "aggregation"]).await?,
