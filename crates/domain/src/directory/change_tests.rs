@@ -92,6 +92,13 @@ fn public_id(number: u8) -> PublicId {
     PublicId::parse(&format!("key000000{number}")).expect("ten")
 }
 
+/// A first version: no control plane's is without permissions.
+fn begun() -> Directory {
+    let types = BTreeMap::from([("stamp".to_owned(), vec!["read".to_owned()])]);
+    let permissions = Arc::new(Permissions::new(&types).expect("one permission"));
+    Directory { version: 1, permissions, ..Directory::empty() }
+}
+
 /// As the control plane would: a code is one tenant's at a time.
 fn edit(directory: &mut Directory, edit: &Edit) {
     match edit {
@@ -162,7 +169,7 @@ proptest! {
     fn a_change_leads_from_one_version_to_the_other(
         first in edits(), second in edits(), entries_max in 1usize..7
     ) {
-        let mut older = Directory { version: 1, ..Directory::empty() };
+        let mut older = begun();
         first.iter().for_each(|one| edit(&mut older, one));
         let mut newer = older.clone();
         newer.version = 2;
@@ -184,8 +191,7 @@ proptest! {
 
 #[test]
 fn a_change_from_another_version_is_not_applied() {
-    let (older, newer) =
-        (Directory { version: 1, ..Directory::empty() }, Directory { version: 2, ..Directory::empty() });
+    let (older, newer) = (begun(), Directory { version: 2, ..Directory::empty() });
     let mut far = Directory { version: 7, ..Directory::empty() };
     let change = Change::between(Some(&older), &newer);
     assert_eq!(far.apply(change), Err(BadChange::From { from: 1, here: 7 }));
