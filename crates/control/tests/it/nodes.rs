@@ -1,4 +1,4 @@
-//! The door for nodes, as one that is not well-behaved meets it: keys, tokens, journals and batches that are not right.
+//! What a node is told over its stream, and what a shipment of its journal is; the door as a whole is tried with the binary.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use rowhouse_control::deploy::nodes::wire::{
 use rowhouse_control::deploy::nodes::{self, NodeKey, Told};
 use rowhouse_domain::context::ContextSigner;
 use rowhouse_domain::directory::Directory;
-use rowhouse_journal::{Batch, Class, Gap, GapCause, Journal, Kind, Options, RequestRecord, UsagePairs};
-use serde_json::{Value, json};
+use rowhouse_journal::{Batch, Class, Journal, Kind, Options, RequestRecord, UsagePairs};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -96,54 +96,6 @@ fn code<T>(answer: Result<T, LinkError>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_is_what_a_node_is() {
-    let open = Open::start().await;
-    let (east, west) = (NodeKey::new(&[2; 32]).expect("a key"), NodeKey::new(&[3; 32]).expect("a key"));
-    // Somebody else in the place of the control plane is not spoken to.
-    let other = Link::connect(&open.address, &east, west.public()).await.err().expect("another key");
-    assert!(matches!(other, LinkError::Away(_)), "{other}");
-    // Who is not enrolled is told nothing.
-    let nobody = open.link(&west).await;
-    assert_eq!(code(nobody.follow(&start_of(1, 1)).await), "deploy.node_refused");
-    assert_eq!(code(nobody.positions().await), "deploy.node_refused");
-    assert_eq!(code(nobody.ship(process(1), "g0", &Shipment::default()).await), "deploy.node_refused");
-
-    let token = open.token("east").await;
-    let mut wrong = asked("east", &token);
-    wrong.secret = "00".repeat(32);
-    let link = open.link(&east).await;
-    assert_eq!(code(link.enrol(&wrong).await), "deploy.enrolment_refused");
-    assert_eq!(code(link.enrol(&asked("nobody", &token)).await), "deploy.enrolment_refused");
-    let welcome = link.enrol(&asked("east", &token)).await.expect("it is good");
-    assert_eq!((welcome.node.as_str(), welcome.peppers.len()), ("east", 1));
-    // The answer was lost: the same asks again. Anybody else with the same token does not get in.
-    assert_eq!(code(link.enrol(&asked("east", &token)).await), "in");
-    assert_eq!(code(nobody.enrol(&asked("east", &token)).await), "deploy.enrolment_refused");
-    // One key is one node.
-    let second = open.token("second").await;
-    assert_eq!(code(link.enrol(&asked("second", &second)).await), "deploy.enrolment_refused");
-
-    let link = open.link(&east).await;
-    // Of one journal there is one process, and none before it.
-    let mut old = start_of(5, 1);
-    old.format += 1;
-    assert_eq!(code(link.follow(&old).await), "deploy.node_release");
-    let table = [
-        (5, 1, "in"),
-        (5, 1, "in"),
-        (5, 2, "deploy.journal_replaced"),
-        (4, 1, "deploy.journal_replaced"),
-        (6, 2, "in"),
-    ];
-    for (boot, number, expected) in table {
-        assert_eq!(code(link.follow(&start_of(boot, number)).await), expected, "boot {boot} of {number}");
-    }
-    assert_eq!(code(link.ship(process(1), "g0", &Shipment::default()).await), "deploy.journal_replaced");
-    assert_eq!(code(link.ship(process(2), "g0", &Shipment::default()).await), "in");
-    assert_eq!(code(link.ship(process(2), "../g0", &Shipment::default()).await), "");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_comes_back_is_told_what_changed_and_a_revoked_one_that_it_is() {
     let open = Open::start().await;
     open.house.tenant("acme", "basic").await;
@@ -215,53 +167,6 @@ async fn a_node_that_comes_back_is_told_what_changed_and_a_revoked_one_that_it_i
     assert_eq!(code(link.positions().await), "deploy.node_revoked");
     assert_eq!(code(link.follow(&start_of(2, 9)).await), "deploy.node_revoked");
     assert_eq!(code(link.ship(process(1), "g0", &Shipment::default()).await), "deploy.node_revoked");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_shipped_twice_or_in_pieces_counts_once() {
-    let open = Open::start().await;
-    let acme = open.house.tenant("acme", "basic").await;
-    let link = open.enrolled("east", &NodeKey::new(&[2; 32]).expect("a key")).await;
-    let _stream = link.follow(&start_of(1, 1)).await.expect("it is let in");
-    let (_folder, batch) = recorded(acme.0.as_u128(), 10);
-    let (end, wanted) = (batch.next_sequence, batch.next_sequence);
-    let ship = async |from: u64, batch: Batch| {
-        let shipment = Shipment { from, batch, end, complete_to_us: Some(START_US) };
-        link.ship(process(1), "gateway-0", &shipment).await.map(|position| position.next)
-    };
-    // The first half, all of it, all of it again.
-    let half = batch.part(0, batch.len() / 2);
-    let at = ship(0, half.clone()).await.expect("taken");
-    assert_eq!(at, half.next_sequence);
-    for _ in 0..2 {
-        assert_eq!(ship(0, batch.clone()).await.expect("taken"), wanted);
-    }
-    // What lies beyond is not taken; where to go on is told.
-    let mut beyond = Batch::default();
-    beyond.append(wanted + 5, Class::R, Kind::LaneStop, &[0; 8]).expect("in order");
-    beyond.next_sequence = wanted + 6;
-    assert_eq!(ship(wanted + 5, beyond).await.expect("told"), wanted);
-    // A gap is told as one.
-    let mut gap = Batch::default();
-    gap.gap = Some(Gap { missing: wanted..wanted + 5, cause: GapCause::Damaged });
-    gap.append(wanted + 5, Class::R, Kind::LaneStop, &[0; 8]).expect("in order");
-    gap.next_sequence = wanted + 6;
-    // A projection that is behind the others, as after a kill in between: it says where it is and takes what it lacks.
-    open.house
-        .platform
-        .execute("UPDATE journal.positions SET sequence = 3 WHERE projection = 'key_uses'")
-        .await;
-    assert_eq!(link.positions().await.expect("told")["gateway-0"], 3);
-    assert_eq!(ship(wanted, gap.clone()).await.expect("told"), 3);
-    assert_eq!(ship(3, batch.part(3, BATCH_FRAMES)).await.expect("taken"), wanted);
-    assert_eq!(ship(wanted, gap).await.expect("taken"), wanted + 6);
-    let usage =
-        open.house.platform.get(&open.house.root, "/v1/usage?tenant=acme&meter=api_calls&step=total").await;
-    assert_eq!(usage["total"]["quantity"], "10", "{usage}");
-    let asked = "SELECT count(*) FROM journal.quarantine WHERE node = 'east'";
-    assert_eq!(open.house.platform.ask(asked).await, "3", "each projection notes the gap");
-    let nodes: Value = open.house.platform.get(&open.house.root, "/v1/nodes").await;
-    assert_eq!(nodes["items"][0]["behind"]["gateway-0"], 0, "{nodes}");
 }
 
 #[test]

@@ -110,7 +110,7 @@ impl Batch {
             }
             expected = entry.sequence + 1;
         }
-        let is_told = self.next_sequence == expected || self.entries.is_empty() && self.gap.is_none();
+        let is_told = self.next_sequence == expected;
         if is_told { Ok(()) } else { Err(BatchError { sequence: self.next_sequence }) }
     }
 

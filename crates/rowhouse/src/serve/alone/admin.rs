@@ -76,7 +76,12 @@ async fn ready(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
         .collect();
     let status = if serves { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let directory = json!({"version": admin.directory.version(), "age_seconds": admin.age_s()});
-    (status, axum::Json(json!({"ready": serves, "directory": directory, "reasons": listed})))
+    (
+        status,
+        axum::Json(
+            json!({"ready": serves, "connected": admin.standing.is_connected(), "directory": directory, "reasons": listed}),
+        ),
+    )
 }
 
 impl Admin {

@@ -144,11 +144,14 @@ impl Follower {
         };
         tracing::info!(address, "connected to the control plane");
         self.standing.note(About::Link, None);
+        self.standing.set_connected(true);
         let process = self.process;
-        tokio::select! {
+        let end = tokio::select! {
             end = self.read(messages) => end,
             () = shipper.run(&link, process) => End::Over,
-        }
+        };
+        self.standing.set_connected(false);
+        end
     }
 
     async fn read(&mut self, mut messages: Messages) -> End {

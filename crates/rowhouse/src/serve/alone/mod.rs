@@ -37,7 +37,7 @@ use crate::config::{Config, WhenStale};
 /// What a gateway's own journal takes on the disk at most, if nothing else is set: 16 GiB.
 const JOURNAL_MIB: u64 = 16_384;
 /// Longest wait for the last records to arrive.
-const LAST_WORDS: Duration = Duration::from_secs(10);
+const LAST_WORDS: Duration = Duration::from_secs(30);
 /// How often it is looked how old the directory is.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -198,7 +198,7 @@ impl House {
         self.successor.shutdown().await;
         self.gateway.drain().await;
         self.last.send_replace(true);
-        let is_there = self.standing.problems(self.standing.heard_us()).is_empty();
+        let is_there = self.standing.is_connected();
         if is_there {
             let sent = self.done.wait_for(|done| *done);
             if tokio::time::timeout(LAST_WORDS, sent).await.is_err() {

@@ -14,6 +14,7 @@ pub struct Standing {
     pub shipped: AtomicU64,
     /// Versions that were put in force since the start.
     pub versions: AtomicU64,
+    connected: AtomicBool,
     revoked: AtomicBool,
     stale: AtomicBool,
     problems: Mutex<[Option<String>; 3]>,
@@ -45,6 +46,16 @@ impl Standing {
     /// When it was last heard of, µs since 1970; 0 for never.
     pub fn heard_us(&self) -> i64 {
         self.heard_us.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether there is a connection.
+    pub fn set_connected(&self, connected: bool) {
+        self.connected.store(connected, Ordering::Relaxed);
+    }
+
+    /// Whether there is.
+    pub fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
     }
 
     /// Notes that the node is revoked, for good.

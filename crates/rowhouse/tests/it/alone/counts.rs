@@ -33,7 +33,7 @@ async fn what_it_served_is_counted_once_whatever_dies() {
     complete += load(&node, &tenant, async || ()).await;
     // Both are back, and the gateway dies once more while it sends.
     platform.run().await;
-    node.health(|health| health["reasons"] == json!([])).await;
+    node.health(|health| health["connected"] == true).await;
     complete += load(&node, &tenant, async || ()).await;
     node.kill().await;
     node.start();
@@ -43,6 +43,7 @@ async fn what_it_served_is_counted_once_whatever_dies() {
     // A change through it is an event of the tenant's log, told by this node; stopped in good order it leaves nothing behind.
     let change = Call::post("/v1/notes/2", json!({})).tenant(&tenant).header("x-usage", "transactions=1");
     assert_eq!(change.try_send(node.gateway).await.expect("an answer").status, 200);
+    node.health(|health| health["connected"] == true).await;
     node.stop().await;
     platform.counted(&tenant.code, "transactions", complete + 1).await;
     let path = format!("/v1/audit/events?tenant={}", tenant.code);
@@ -61,7 +62,6 @@ async fn what_it_served_is_counted_once_whatever_dies() {
     // Twice is once: what it sends again after a restart is known.
     node.start();
     node.ready().await;
-    node.health(|health| health["reasons"] == json!([])).await;
     assert_eq!(node.call(&tenant).await.status, 200);
     platform.counted(&tenant.code, "transactions", complete + 2).await;
 }
@@ -72,7 +72,9 @@ async fn load<F: Future<Output = ()>>(node: &Node, tenant: &Tenant, meanwhile: i
     let (port, count, end) = (node.gateway, complete.clone(), stop.clone());
     let own = tenant.clone();
     let client = tokio::spawn(async move {
+        let mut beat = tokio::time::interval(Duration::from_millis(10));
         while !end.load(Ordering::SeqCst) {
+            beat.tick().await;
             let call = Call::get("/v1/notes/1").tenant(&own).header("x-usage", "transactions=1");
             let seen = call.method(Method::GET).try_send(port).await.expect("the gateway lives");
             assert_eq!(seen.status, 200, "{}", seen.body);

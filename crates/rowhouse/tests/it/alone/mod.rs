@@ -3,6 +3,7 @@
 mod admission;
 mod away;
 mod counts;
+mod door;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
