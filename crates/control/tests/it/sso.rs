@@ -108,7 +108,11 @@ impl Stage {
     async fn roles(&self, email: &str) -> Value {
         let users = self.town.get("/v1/users?tenant=acme").await;
         let own = users["items"].as_array().expect("items").iter().find(|user| user["email"] == email);
-        own.unwrap_or_else(|| panic!("{email} is no member: {users}"))["roles"].clone()
+        let own = own.unwrap_or_else(|| panic!("{email} is no member: {users}"));
+        // In no order: they were given at one moment.
+        let mut roles = own["roles"].as_array().expect("roles").clone();
+        roles.sort_by_key(Value::to_string);
+        Value::Array(roles)
     }
 
     async fn users(&self) -> String {
