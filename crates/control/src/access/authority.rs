@@ -212,37 +212,17 @@ impl Rules {
         refuse_missing("The key's owner does not hold", &missing)
     }
 
-    /// 403 `access.escalation` unless `authority` holds everything that `other` holds on the whole tenant, now or later: for who
-    /// lets somebody act as `other`.
-    pub async fn refuse_acting_as(
-        &self,
-        transaction: &Transaction,
-        authority: &Authority,
-        (tenant, other): (TenantId, Principal),
-    ) -> Result<(), Refusal> {
-        let rules = Rules::load_for(transaction, tenant).await?;
-        let table = stored::of_one(transaction, tenant, &rules).await?.compile(&rules);
-        let now_us = transaction.store().clock().now_us();
-        let now = Interval { from_us: now_us, until_us: now_us + 1 };
-        let held = table.held(&other, None, now);
-        self.refuse_escalation(authority, &held)
-    }
-}
-
-impl Rules {
-    /// 403 `access.escalation` unless `authority` holds all that `principal` holds on the whole tenant now: whoever gets its secret
-    /// stands in for it.
+    /// 403 `access.escalation` unless `authority` holds everything that `principal` holds or will hold, on what and for as long as it
+    /// does: whoever gets its secret, or says whose tokens and certificates are its own, stands in for it.
     pub async fn refuse_standing_in(
-        &self,
         transaction: &Transaction,
         authority: &Authority,
         (tenant, principal): (TenantId, Principal),
     ) -> Result<(), Refusal> {
         let rules = Rules::load_for(transaction, tenant).await?;
-        let table = stored::of_one(transaction, tenant, &rules).await?.compile(&rules);
+        let stored = stored::of_one(transaction, tenant, &rules).await?;
         let now_us = transaction.store().clock().now_us();
-        let held = table.held(&principal, None, Interval { from_us: now_us, until_us: now_us + 1 });
-        self.refuse_escalation(authority, &held)
+        rules.refuse_handing(authority, &stored.model(&rules).lent(principal, now_us))
     }
 }
 

@@ -153,6 +153,17 @@ impl Caller {
         }
     }
 
+    /// 403 for a key that is narrowed: what it would let in, a token or a certificate, is not.
+    pub fn refuse_narrowed(&self) -> Result<(), Refusal> {
+        match self.key().is_some_and(|key| key.narrowed.is_some()) {
+            false => Ok(()),
+            true => Err(Refusal::new(
+                &kind::ACCESS_ESCALATION,
+                "A key that is narrowed does not decide who signs in: sign in as a person.",
+            )),
+        }
+    }
+
     /// The person who calls.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use rowhouse_domain::access::{Permit, Principal};
-use rowhouse_domain::id::{InvitationId, RequestId, TenantId};
+use rowhouse_domain::id::{InvitationId, OPERATOR_TENANT, RequestId, TenantId};
 use rowhouse_domain::messages::{Address, template};
 use rowhouse_domain::metering::quantity::SCALE;
 use rowhouse_domain::refusal::{Refusal, kind};
@@ -26,6 +26,8 @@ pub(super) const DAYS_MAX: u32 = 30;
 const NAME_MAX: usize = 200;
 const ROLES_MAX: usize = 20;
 const SENDS_MAX: i32 = 10;
+/// Invitations that a tenant sends within a day, taken back or not: to one address, and in all.
+const A_DAY_MAX: (i64, i64) = (10, 1_000);
 
 /// An invitation to be made.
 #[derive(Debug)]
@@ -54,7 +56,7 @@ pub struct FirstAdministrator {
 ///
 /// # Errors
 /// 403 `access.escalation` for roles beyond the inviter's rights, 409 for who belongs to the tenant or has an open
-/// invitation, 429 `resources.quota_exceeded` if the tenant's quota of users is full, 422 for wrong fields.
+/// invitation, 429 `resources.quota_exceeded` if the tenant's quota of users is full, 429 `limits.exceeded` for too many within a day, 422 for wrong fields.
 pub async fn invite(
     control: &Control,
     transaction: &Transaction,
@@ -69,6 +71,7 @@ pub async fn invite(
     crate::tenancy::lock(transaction, new.tenant).await?;
     refuse_member(transaction, &new).await?;
     refuse_full(control, transaction, new.tenant).await?;
+    refuse_flood(control, transaction, &new).await?;
     let now = control.clock().now();
     let expires_at = now + SignedDuration::from_hours(24 * i64::from(new.days));
     let (text, digest) = token::make(control, PURPOSE);
@@ -115,6 +118,24 @@ async fn refuse_member(transaction: &Transaction, new: &NewInvitation) -> Result
         return Err(Refusal::new(&kind::ALREADY_MEMBER, "A member of the tenant has this address."));
     }
     Ok(())
+}
+
+/// 429 when so many were sent within a day that it is no inviting any more. The operator's own are not counted.
+async fn refuse_flood(
+    control: &Control,
+    transaction: &Transaction,
+    new: &NewInvitation,
+) -> Result<(), Refusal> {
+    let since = control.clock().now() - SignedDuration::from_hours(24);
+    let (to_one, to_all) = rows::sent_since(transaction, new.tenant, &new.email, since).await?;
+    if new.inviter.0 == OPERATOR_TENANT || (to_one < A_DAY_MAX.0 && to_all < A_DAY_MAX.1) {
+        return Ok(());
+    }
+    let words = format!(
+        "A tenant sends at most {} invitations to one address and {} in all within a day.",
+        A_DAY_MAX.0, A_DAY_MAX.1
+    );
+    Err(Refusal::new(&kind::LIMIT_EXCEEDED, words).retry_after(3_600))
 }
 
 /// The tenant's quota of users bounds members and open invitations together.

@@ -195,6 +195,20 @@ pub(super) async fn list(
     rows.iter().map(invitation).collect()
 }
 
+/// How many messages were sent for invitations that a tenant has made since an instant: to one address, unless it was accepted, and in
+/// all.
+pub(super) async fn sent_since(
+    tx: &Transaction,
+    tenant: TenantId,
+    email: &Address,
+    since: Timestamp,
+) -> Result<(i64, i64), StoreError> {
+    let sql = "SELECT coalesce(sum(sends) FILTER (WHERE email_key = $2), 0), coalesce(sum(sends), 0) \
+               FROM identity.invitations WHERE tenant_id = $1 AND created_at > $3";
+    let row = tx.query_one(sql, &[&tenant.0, &email.key(), &since]).await?;
+    Ok((row.get(0), row.get(1)))
+}
+
 /// How many are open in a tenant.
 pub(super) async fn count_open(
     tx: &Transaction,

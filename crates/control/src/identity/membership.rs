@@ -1,6 +1,6 @@
 //! Suspending, resuming and removing members.
 
-use rowhouse_domain::access::{Holder, Permit, Principal, PrincipalKind};
+use rowhouse_domain::access::{GrantEffect, Holder, Permit, Principal, PrincipalKind};
 use rowhouse_domain::id::{RequestId, TenantId, UserId};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::{Change, Notice, Transaction};
@@ -91,12 +91,14 @@ async fn known(transaction: &Transaction, tenant: TenantId, user: UserId) -> Res
     row.ok_or_else(|| Refusal::new(&kind::NOT_FOUND, "There is no such member."))
 }
 
-/// All that a person was granted in a tenant is taken back, and they leave its groups.
+/// All that a person was allowed in a tenant is taken back, and they leave its groups.
 async fn take_grants(tx: &Transaction, tenant: TenantId, user: UserId) -> Result<Vec<Change>, Refusal> {
     let theirs = Holder::Principal(Principal { kind: PrincipalKind::User, id: user.0 });
     let mut changes = access::leave_groups(tx, tenant, theirs).await?;
     for (id, grant) in access::grants_of(tx, tenant, user.0).await? {
+        // A denial stays: who comes again is still denied it, until somebody with authority lifts it.
         if grant.holder == theirs
+            && grant.effect == GrantEffect::Allow
             && let Some((_, change)) = access::remove(tx, id).await?
         {
             changes.push(change);

@@ -163,6 +163,7 @@ async fn set_trust(
     body: Body<TrustsBody>,
 ) -> Answer<Json<AccountAnswer>> {
     let permit = caller.permit("service_account:update", caller.home())?;
+    caller.refuse_narrowed()?;
     let id = path_id::<ServiceAccountId>(&id)?;
     let transaction = control.store.write(&permit).await?;
     let missing = || Refusal::new(&kind::NOT_FOUND, "There is no service account with this id.");
@@ -195,6 +196,7 @@ async fn set_certificates(
     body: Body<CertificatesBody>,
 ) -> Answer<Json<AccountAnswer>> {
     let permit = caller.permit("service_account:update", caller.home())?;
+    caller.refuse_narrowed()?;
     let id = path_id::<ServiceAccountId>(&id)?;
     let transaction = control.store.write(&permit).await?;
     let missing = || Refusal::new(&kind::NOT_FOUND, "There is no service account with this id.");

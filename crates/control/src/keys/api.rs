@@ -283,7 +283,7 @@ async fn rotate_key(
         return Ok(kept);
     }
     let authority = |tenant| Authority::of(&caller, tenant);
-    let rotated = rotate(&control, &transaction, id, grace_s, authority).await?;
+    let rotated = rotate(&control, &transaction, id, (grace_s, own_end(&caller)), authority).await?;
     let (created, ends, change) = rotated.ok_or_else(no_such_key)?;
     // Who sees the new text could use it.
     bounds::within_maker(&caller, created.key.environment, &created.key.narrow)?;

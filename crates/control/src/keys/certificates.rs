@@ -60,8 +60,7 @@ pub(super) async fn set(
     let tenant = account.tenant;
     let principal = Principal { kind: PrincipalKind::ServiceAccount, id: account.id.0 };
     if !wanted.is_empty() {
-        let rules = Rules::load(transaction).await?;
-        rules.refuse_acting_as(transaction, authority, (tenant, principal)).await?;
+        Rules::refuse_standing_in(transaction, authority, (tenant, principal)).await?;
     }
     let stored = resolved(transaction, tenant, account.id, &wanted).await?;
     queries::set_certificates(transaction, account.id, &stored).await?;

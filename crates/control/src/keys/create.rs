@@ -167,6 +167,8 @@ async fn refuse_too_many(
     (tenant, owner): (TenantId, Principal),
     times: i64,
 ) -> Result<(), Refusal> {
+    // Two at once count one after the other.
+    transaction.execute("SELECT pg_advisory_xact_lock(7247, hashtext($1))", &[&tenant.to_string()]).await?;
     let (tenant_max, owner_max) = (times * TENANT_KEYS_MAX, times * ACCOUNT_KEYS_MAX);
     let (of_tenant, of_owner) = queries::count(transaction, tenant, owner).await?;
     if of_tenant < tenant_max && of_owner < owner_max {
@@ -176,7 +178,8 @@ async fn refuse_too_many(
     Err(Refusal::new(&kind::KEY_TOO_MANY, words))
 }
 
-/// Replaces a key by a new one with the same settings and family, which gets a full life. The old one goes on for
+/// Replaces a key by a new one with the same settings and family, which gets a full life, but not beyond the end of
+/// the key that it is made with. The old one goes on for
 /// `grace_s` seconds, but not beyond its own end; 0 stops it at once. `None` if there is no such key.
 ///
 /// # Errors
@@ -187,7 +190,7 @@ pub async fn rotate(
     control: &Control,
     transaction: &Transaction,
     id: KeyId,
-    grace_s: i64,
+    (grace_s, maker_ends): (i64, Option<Timestamp>),
     authority: impl FnOnce(TenantId) -> Authority,
 ) -> Result<Option<(Created, Timestamp, Change)>, Refusal> {
     if !(0..=GRACE_MAX_S).contains(&grace_s) {
@@ -216,7 +219,7 @@ pub async fn rotate(
         id: KeyId(transaction.store().entropy().uuid_v7(now.as_microsecond())),
         replaces: Some(old.id),
         not_before: None,
-        expires_at: Some(now + bounds::LIFE_MAX),
+        expires_at: Some(bounds::expiry((None, None), now, maker_ends)?),
         created_by: transaction.principal().to_string(),
         created_at: now,
         last_use: None,

@@ -52,9 +52,8 @@ pub(super) async fn set(
 ) -> Result<(Account, Change), Refusal> {
     let tenant = account.tenant;
     let principal = Principal { kind: PrincipalKind::ServiceAccount, id: account.id.0 };
-    let rules = Rules::load(transaction).await?;
     if !wanted.is_empty() {
-        rules.refuse_acting_as(transaction, authority, (tenant, principal)).await?;
+        Rules::refuse_standing_in(transaction, authority, (tenant, principal)).await?;
     }
     let stored = resolved(control, tenant, &wanted).await?;
     queries::set_trust(transaction, account.id, &stored).await?;

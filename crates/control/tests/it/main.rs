@@ -22,6 +22,7 @@ mod house;
 mod ingestion;
 mod issuers;
 mod keys;
+mod lending;
 mod lifecycle;
 mod limits;
 mod messages;

@@ -55,6 +55,19 @@ impl Model<'_> {
         all
     }
 
+    /// What whoever stands in for `principal` gets from `from_us` on: all that it is or will be allowed, by itself, through groups and with
+    /// everyone. What it is denied does not make that less, for a denial can be lifted.
+    pub fn lent(&self, principal: Principal, from_us: i64) -> Vec<Handed> {
+        let own = Holder::Principal(principal);
+        let direct = self.grants.iter().filter(|grant| [own, Holder::Everyone].contains(&grant.holder));
+        let through = self.memberships.iter().filter(|one| one.member == own);
+        let mut all: Vec<Handed> = direct.map(|grant| self.handed(grant)).collect();
+        all.extend(through.flat_map(|one| self.handed_by(one)));
+        let to_come = Interval { from_us, until_us: i64::MAX };
+        all.retain(|one| one.effect == GrantEffect::Allow && !one.interval.and(to_come).is_empty());
+        all
+    }
+
     /// What comes to `thing` by what is `above` it: the grants there, as if they were on it.
     pub fn handed_on(&self, thing: &ResourceName, above: &[ResourceName]) -> Vec<Handed> {
         let there = |grant: &&Grant| grant.resource.as_ref().is_some_and(|name| above.contains(name));

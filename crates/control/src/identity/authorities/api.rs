@@ -139,6 +139,7 @@ async fn create_authority(
 ) -> Answer<Kept> {
     let tenant = caller.one_tenant(asked.tenant.as_deref())?;
     let permit = caller.permit("certificate:manage", Some(tenant))?;
+    caller.refuse_narrowed()?;
     let now = control.clock().now();
     let (certificate, facts) = read(&body.value, now)?;
     let transaction = control.store.write(&permit).await?;
@@ -208,6 +209,7 @@ async fn delete_authority(
     Path(id): Path<String>,
 ) -> Answer<StatusCode> {
     let permit = caller.permit("certificate:manage", caller.home())?;
+    caller.refuse_narrowed()?;
     let id = path_id::<AuthorityId>(&id)?;
     let transaction = control.store.write(&permit).await?;
     let row = queries::find(&transaction, id).await?.ok_or_else(no_such_authority)?;

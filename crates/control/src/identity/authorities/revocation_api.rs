@@ -152,6 +152,7 @@ async fn revoke(
 ) -> Answer<Kept> {
     let tenant = caller.one_tenant(asked.tenant.as_deref())?;
     let permit = caller.permit("certificate:manage", Some(tenant))?;
+    caller.refuse_narrowed()?;
     let transaction = control.store.write(&permit).await?;
     if let Some(kept) = idempotency.begin(&transaction, &body.bytes).await? {
         return Ok(kept);
@@ -200,6 +201,7 @@ async fn reinstate(
     Path(id): Path<String>,
 ) -> Answer<StatusCode> {
     let permit = caller.permit("certificate:manage", caller.home())?;
+    caller.refuse_narrowed()?;
     let id = path_id::<RevocationId>(&id)?;
     let transaction = control.store.write(&permit).await?;
     let missing = || Refusal::new(&kind::NOT_FOUND, "There is no revocation with this id.");

@@ -45,7 +45,7 @@ pub async fn make(
         return Err(Refusal::new(&kind::KEY_WRONG_STATE, "The service account is disabled."));
     }
     let principal = Principal { kind: PrincipalKind::ServiceAccount, id: account.0 };
-    Rules::load(transaction).await?.refuse_standing_in(transaction, authority, (tenant, principal)).await?;
+    Rules::refuse_standing_in(transaction, authority, (tenant, principal)).await?;
     queries::lock_account(transaction, account).await?;
     let now = control.clock().now();
     let present = queries::of_account(transaction, account).await?;

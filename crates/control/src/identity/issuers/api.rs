@@ -92,6 +92,7 @@ async fn create_issuer(
 ) -> Answer<Kept> {
     let tenant = caller.one_tenant(asked.tenant.as_deref())?;
     let permit = caller.permit("issuer:manage", Some(tenant))?;
+    caller.refuse_narrowed()?;
     let new = body.value;
     let algorithms = check(&new)?;
     let found = fetch_keys(&control, &new.issuer, new.jwks_uri.as_deref(), &algorithms).await;
@@ -172,6 +173,7 @@ async fn delete_issuer(
     Path(id): Path<String>,
 ) -> Answer<StatusCode> {
     let permit = caller.permit("issuer:manage", caller.home())?;
+    caller.refuse_narrowed()?;
     let id = path_id::<IssuerId>(&id)?;
     let transaction = control.store.write(&permit).await?;
     let row = queries::lock(&transaction, id).await?.ok_or_else(no_such_issuer)?;
@@ -199,6 +201,7 @@ async fn refresh_issuer(
     Path(id): Path<String>,
 ) -> Answer<Json<IssuerAnswer>> {
     let permit = caller.permit("issuer:manage", caller.home())?;
+    caller.refuse_narrowed()?;
     let id = path_id::<IssuerId>(&id)?;
     let before = control.clock().now() - jiff::SignedDuration::from_secs(60);
     if let Some(row) = refresh(&control, id, before, Some(&permit)).await? {

@@ -152,6 +152,7 @@ async fn create(
 ) -> Answer<(StatusCode, Json<ConnectionAnswer>)> {
     let tenant = caller.one_tenant(asked.tenant.as_deref())?;
     let permit = caller.permit("issuer:manage", Some(tenant))?;
+    caller.refuse_narrowed()?;
     fresh(&control, &caller)?;
     let body = check(body.value)?;
     if body.client_secret.is_none() && !body.is_public {
@@ -320,6 +321,7 @@ async fn change(
 ) -> Answer<One> {
     let tenant = caller.one_tenant(asked.tenant.as_deref())?;
     let permit = caller.permit("issuer:manage", Some(tenant))?;
+    caller.refuse_narrowed()?;
     fresh(&control, &caller)?;
     let id = path_id::<ConnectionId>(&id)?;
     expected.said()?;
@@ -361,6 +363,7 @@ async fn remove(
 ) -> Answer<StatusCode> {
     let tenant = caller.one_tenant(asked.tenant.as_deref())?;
     let permit = caller.permit("issuer:manage", Some(tenant))?;
+    caller.refuse_narrowed()?;
     fresh(&control, &caller)?;
     let transaction = control.store.write(&permit).await?;
     let row = held(&transaction, tenant, path_id::<ConnectionId>(&id)?).await?;
@@ -412,6 +415,7 @@ async fn set_state(
 ) -> Answer<Json<ConnectionAnswer>> {
     let tenant = caller.one_tenant(asked.tenant.as_deref())?;
     let permit = caller.permit("issuer:manage", Some(tenant))?;
+    caller.refuse_narrowed()?;
     fresh(&control, &caller)?;
     let transaction = control.store.write(&permit).await?;
     let mut row = held(&transaction, tenant, path_id::<ConnectionId>(&id)?).await?;
@@ -450,6 +454,7 @@ async fn test(
 ) -> Answer<Json<TestAnswer>> {
     let tenant = caller.one_tenant(asked.tenant.as_deref())?;
     let permit = caller.permit("issuer:manage", Some(tenant))?;
+    caller.refuse_narrowed()?;
     let id = path_id::<ConnectionId>(&id)?;
     let transaction = control.store.read(&permit).await?;
     let row = queries::find(&transaction, id).await?.filter(|row| row.tenant == tenant).ok_or_else(none)?;
@@ -480,6 +485,7 @@ async fn test_result(
 ) -> Answer<Json<TestResult>> {
     let tenant = caller.one_tenant(asked.tenant.as_deref())?;
     let permit = caller.permit("issuer:manage", Some(tenant))?;
+    caller.refuse_narrowed()?;
     let id = path_id::<ConnectionId>(&id)?;
     let transaction = control.store.read(&permit).await?;
     let row = queries::find(&transaction, id).await?.filter(|row| row.tenant == tenant).ok_or_else(none)?;
@@ -514,6 +520,7 @@ async fn links(
 ) -> Answer<Json<LinksAnswer>> {
     let tenant = caller.one_tenant(asked.tenant.as_deref())?;
     let permit = caller.permit("issuer:manage", Some(tenant))?;
+    caller.refuse_narrowed()?;
     let id = path_id::<ConnectionId>(&id)?;
     let transaction = control.store.read(&permit).await?;
     queries::find(&transaction, id).await?.filter(|row| row.tenant == tenant).ok_or_else(none)?;
@@ -540,6 +547,7 @@ async fn unlink(
 ) -> Answer<StatusCode> {
     let tenant = caller.one_tenant(asked.tenant.as_deref())?;
     let permit = caller.permit("issuer:manage", Some(tenant))?;
+    caller.refuse_narrowed()?;
     let user = path_id::<UserId>(&user)?;
     let transaction = control.store.write(&permit).await?;
     let row = held(&transaction, tenant, path_id::<ConnectionId>(&id)?).await?;
