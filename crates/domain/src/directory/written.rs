@@ -117,6 +117,9 @@ pub(crate) mod upstreams {
 
     use serde::{Deserialize, Deserializer, Serializer};
 
+    /// Addresses of each service by its place.
+    type Addresses = Vec<(usize, Vec<Arc<str>>)>;
+
     pub(crate) fn serialize<S: Serializer>(
         list: &[(usize, Vec<Arc<str>>)],
         out: S,
@@ -125,9 +128,7 @@ pub(crate) mod upstreams {
         out.collect_seq(list.iter().map(|(service, own)| (service, words(own))))
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        input: D,
-    ) -> Result<Vec<(usize, Vec<Arc<str>>)>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Addresses, D::Error> {
         let list = Vec::<(usize, Vec<String>)>::deserialize(input)?;
         let shared = |own: Vec<String>| own.into_iter().map(Arc::from).collect();
         Ok(list.into_iter().map(|(service, own)| (service, shared(own))).collect())

@@ -19,12 +19,15 @@ const LANES_MAX: usize = 300;
 
 type Lane = Arc<tokio::sync::Mutex<ShippedLane>>;
 
+/// When a node was last written down, and to when each of its lanes is complete.
+type Told = (i64, HashMap<String, i64>);
+
 /// The lanes that arrive in this process.
 #[derive(Default)]
 pub(super) struct Intake {
     lanes: Mutex<HashMap<(String, String), Lane>>,
-    /// By node: when it was last written down, and to when each lane is complete.
-    told: Mutex<HashMap<String, (i64, HashMap<String, i64>)>>,
+    /// By node.
+    told: Mutex<HashMap<String, Told>>,
 }
 
 impl Intake {

@@ -2,6 +2,7 @@
 //! released here; nothing else is. Sent twice counts once, because the position moves with the effect.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -97,10 +98,10 @@ impl Shipper {
         lanes: &mut BTreeMap<String, Lane>,
     ) -> Result<(), String> {
         for name in self.journal.reader().lanes().map_err(|error| error.to_string())? {
-            if !lanes.contains_key(&name) {
-                let position = positions.get(&name).copied().unwrap_or(0);
-                let tail = self.journal.reader().tail(&name, position);
-                lanes.insert(name, Lane { tail, position, goal: None, told_us: 0 });
+            if let Entry::Vacant(place) = lanes.entry(name) {
+                let position = positions.get(place.key()).copied().unwrap_or(0);
+                let tail = self.journal.reader().tail(place.key(), position);
+                place.insert(Lane { tail, position, goal: None, told_us: 0 });
             }
         }
         Ok(())
