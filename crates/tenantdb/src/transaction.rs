@@ -288,7 +288,7 @@ fn beginning(backend: &Backend, entry: &Entry<'_>) -> String {
         backend_pid: backend.pid(),
         not_after_s: backend.server_now_s() + LIFETIME_S,
     });
-    format!("BEGIN{mode}; SELECT rh.enter('{token}', {writes})")
+    format!("BEGIN ISOLATION LEVEL READ COMMITTED{mode}; SELECT rh.enter('{token}', {writes})")
 }
 
 fn server_time(messages: &[SimpleQueryMessage]) -> Option<f64> {

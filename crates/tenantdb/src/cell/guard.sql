@@ -56,7 +56,9 @@ CREATE TABLE IF NOT EXISTS rh.marker (tenant uuid NOT NULL, marker text NOT NULL
 REVOKE ALL ON ALL TABLES IN SCHEMA rh FROM PUBLIC;
 
 -- Who is asking? One PL/pgSQL function on all versions: a BEGIN ATOMIC body costs six times as much on 15. The
--- signature is checked before anything is parsed, so casts only ever see what we wrote.
+-- signature is checked before anything is parsed, so casts only ever see what we wrote. Rows change only where the tenant
+-- lies when the statement begins, and the statement must see that: who has a context without having entered, or entered
+-- before a move, changes nothing where the tenant lay once.
 CREATE OR REPLACE FUNCTION rh.tenant(need text) RETURNS uuid STABLE PARALLEL SAFE SECURITY DEFINER
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -67,8 +69,14 @@ BEGIN
       AND right(token, 64) = encode(sha256(k.opad || sha256(k.ipad || convert_to(left(token, -65), 'UTF8'))), 'hex')) THEN
     p := string_to_array(token, '.');
     IF p[1] = 'r1' AND p[6]::int = pg_backend_pid() AND p[7]::bigint >= extract(epoch FROM transaction_timestamp()) THEN
-      IF strpos(p[5], need) > 0 THEN RETURN p[3]::uuid; END IF;
-      RAISE EXCEPTION USING ERRCODE = 'RH003', MESSAGE = 'this tenant may not do that now';
+      IF strpos(p[5], need) = 0 THEN
+        RAISE EXCEPTION USING ERRCODE = 'RH003', MESSAGE = 'this tenant may not do that now';
+      END IF;
+      IF need <> 'r' AND (current_setting('transaction_isolation') <> 'read committed' OR NOT EXISTS (
+          SELECT FROM rh.place k WHERE k.tenant = p[3]::uuid AND k.login = session_user AND k.epoch = p[4]::bigint)) THEN
+        RAISE EXCEPTION USING ERRCODE = 'RH002', MESSAGE = 'the tenant does not lie here, or this transaction cannot see it';
+      END IF;
+      RETURN p[3]::uuid;
     END IF;
   END IF;
   RAISE EXCEPTION USING ERRCODE = 'RH001', MESSAGE = 'no valid tenant context';
@@ -76,13 +84,18 @@ END $$;
 
 -- First statement of every transaction, on every level. The context must be for this login's place, as it is now;
 -- else the caller is told to look again where the tenant lies. Answers the server's time, in seconds, from which the next
--- token's end is reckoned. The shared advisory lock of a writer is what a move waits for.
+-- token's end is reckoned. The shared advisory lock of a writer is what a move waits for. The transaction must be READ
+-- COMMITTED: with any other snapshot than the statement's own, the place would be looked up as it was when the transaction
+-- began, which may be before a move.
 CREATE OR REPLACE FUNCTION rh.enter(token text, writes boolean) RETURNS double precision VOLATILE SECURITY DEFINER
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   t uuid;
   p text[] := string_to_array(token, '.');
 BEGIN
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    RAISE EXCEPTION USING ERRCODE = 'RH004', MESSAGE = 'a tenant''s transaction is READ COMMITTED';
+  END IF;
   PERFORM set_config('rh.ctx', token, true);
   t := rh.tenant('r');
   IF writes THEN

@@ -1,5 +1,5 @@
 -- What PUBLIC loses of the catalog in a tenants' database: functions that reach other sessions, that have no
--- tenancy, or that tell other tenants' volumes; relations that show other sessions, roles and databases. Repeatable.
+-- tenancy, or that tell other tenants' volumes or what a number stands for; relations that show other sessions, roles and databases. Repeatable.
 DO $$
 DECLARE
   closed record;
@@ -11,7 +11,7 @@ BEGIN
        AND (p.proname ~ '^(lo_|loread$|lowrite$|pg_stat_get_|pg_sleep|txid_|pg_current_wal_|pg_last_|pg_walfile_name|pg_wal_|pg_snapshot_|pg_get_wal_|pg_control_|pg_available_wal)' OR p.proname ~ '_advisory_'
             OR p.proname IN ('pg_notify', 'pg_cancel_backend', 'pg_terminate_backend', 'pg_export_snapshot',
                              'pg_logical_emit_message', 'pg_lock_status', 'pg_cursor', 'pg_prepared_statement',
-                             'pg_prepared_xact', 'pg_blocking_pids', 'pg_safe_snapshot_blocking_pids',
+                             'pg_prepared_xact', 'pg_describe_object', 'pg_identify_object', 'pg_identify_object_as_address', 'pg_blocking_pids', 'pg_safe_snapshot_blocking_pids',
                              'pg_isolation_test_session_is_blocked', 'pg_relation_size', 'pg_table_size',
                              'pg_indexes_size', 'pg_total_relation_size', 'pg_relation_filenode',
                              'pg_relation_filepath', 'pg_filenode_relation', 'pg_database_size', 'pg_tablespace_size', 'pg_tablespace_databases',

@@ -15,7 +15,7 @@ use tokio_postgres::{GenericClient, Transaction};
 use uuid::Uuid;
 
 pub use holes::{Holes, try_holes};
-pub use watchdog::{Ended, IDLE_S, STATEMENT_S, Watchdog};
+pub use watchdog::{Ended, IDLE_S, STATEMENT_S, TRANSACTION_S, Watchdog};
 
 use crate::cell::{Cell, CellError, while_doing};
 use crate::connect::Connected;

@@ -142,7 +142,7 @@ pub async fn count(
         not_after_s: row.get::<_, i64>(1) + 60,
     });
     let begin = format!(
-        "BEGIN READ ONLY; SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '2s'; \
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '2s'; \
          SET LOCAL search_path = {}, pg_catalog; SELECT rh.enter('{token}', false)",
         quote(counted.schema)?
     );

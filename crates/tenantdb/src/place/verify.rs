@@ -129,7 +129,7 @@ async fn forget_own_settings(cell: &Cell, place: &Place) -> Result<(), VerifyErr
 
 /// `BEGIN` and the context. The token holds hexadecimal digits, letters, digits, dots, hyphens and underscores only.
 fn entering(token: &str) -> String {
-    format!("BEGIN; SELECT rh.enter('{token}', true)")
+    format!("BEGIN ISOLATION LEVEL READ COMMITTED; SELECT rh.enter('{token}', true)")
 }
 
 struct Probe {

@@ -158,7 +158,10 @@ impl Session {
     }
 
     fn enter(&self, tenant: Uuid) -> String {
-        format!("BEGIN; SELECT rh.enter('{}', true)", self.key.mint(&self.claims(tenant)))
+        format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT rh.enter('{}', true)",
+            self.key.mint(&self.claims(tenant))
+        )
     }
 
     async fn write(&self, tenant: Uuid, table: &str, words: &str) -> Result<(), CellError> {

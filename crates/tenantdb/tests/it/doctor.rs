@@ -375,6 +375,28 @@ async fn a_session_that_locks_others_out_is_ended_and_an_ordinary_one_is_not() {
     assert!(lock.await.expect("no panic").is_err());
 }
 
+/// What a session sees keeps erased rows in the files, of all tenants: saying something now and then does not make it eternal.
+#[tokio::test]
+async fn a_transaction_that_goes_on_and_on_is_ended_though_it_is_never_idle() {
+    let house = House::shared().await;
+    let talker = house.connect("rh_app", SHARED_DATABASE).await;
+    talker.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1").await.expect("a snapshot");
+    let mut usual = Watchdog::new(house.cell.clone());
+    assert_eq!(usual.look().await.expect("looked"), [], "it is young");
+    let mut watchdog = Watchdog::new(house.cell.clone()).with_transactions_of(1);
+    let begun = std::time::Instant::now();
+    let ended = loop {
+        let alive = talker.batch_execute("SELECT 1").await.is_ok();
+        let ended = watchdog.look().await.expect("looked");
+        if !ended.is_empty() {
+            break ended;
+        }
+        assert!(alive && begun.elapsed().as_secs() < 60, "it is found");
+    };
+    assert_eq!((ended[0].login.as_str(), ended[0].reason.as_str()), ("rh_app", "a transaction without end"));
+    assert!(talker.batch_execute("SELECT 1").await.is_err(), "its session has ended");
+}
+
 /// What an attacker with the application's login could learn of other tenants' volumes.
 #[tokio::test]
 async fn the_catalog_tells_no_volumes() {
@@ -397,6 +419,9 @@ async fn the_catalog_tells_no_volumes() {
             "SELECT * FROM pg_auth_members",
             "SELECT * FROM pg_stats",
             "SELECT * FROM pg_statistic_ext_data",
+            "SELECT pg_identify_object(1260, 10, 0)",
+            "SELECT pg_identify_object_as_address(1262, 1, 0)",
+            "SELECT pg_describe_object(1260, 10, 0)",
         ] {
             let refused = client.batch_execute(sql).await.expect_err(sql);
             assert_eq!(refused.code().expect("the server's").code(), "42501", "{login}: {sql}");

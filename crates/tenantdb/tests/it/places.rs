@@ -1,12 +1,14 @@
 //! Making, closing and dropping places: twice is once, and nothing remains.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rowhouse_domain::tenancy::Isolation;
 use rowhouse_tenantdb::cell::stock::{self, Filled};
 use rowhouse_tenantdb::cell::{self, SHARED_DATABASE};
 use rowhouse_tenantdb::place::{self, PlaceError};
-use rowhouse_tenantdb::{Access, DatabaseError, Databases, Place, Rights, Source, tables};
+use rowhouse_tenantdb::{Access, DatabaseError, Databases, Place, Rights, Source, TokenClaims, tables};
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 use crate::house::{House, SERVICE, context, key, service_tables, tenant};
@@ -379,6 +381,70 @@ async fn a_raised_epoch_turns_old_tokens_away_and_is_never_lowered() {
     let missing = Place::new(tenant(99), Isolation::Shared, [0; 8]);
     let refused = place::set_epoch(&house.cell, &missing, 2).await.expect_err("no such place");
     assert!(matches!(refused, PlaceError::Missing { .. }));
+}
+
+/// Whoever has the login and the key could enter with a snapshot from before a move, or with a context but without entering.
+#[tokio::test]
+async fn a_snapshot_from_before_a_move_enters_no_place_and_writes_nowhere() {
+    let house = House::shared().await;
+    let (place, _, key) = house.place(1).clone();
+    let token = async |client: &Client, epoch| {
+        let backend_pid = client.query_one("SELECT pg_backend_pid()", &[]).await.expect("asked").get(0);
+        let not_after_s = 4_000_000_000;
+        key.mint(&TokenClaims { tenant: place.tenant.0, epoch, rights: "rwd", backend_pid, not_after_s })
+    };
+    let code = |refused: tokio_postgres::Error| refused.code().map(|code| code.code().to_owned());
+    let insert = "INSERT INTO stamping.stamps (id, hash) VALUES (gen_random_uuid(), 'late')";
+    let mut old = Vec::new();
+    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+        let client = house.connect("rh_app", SHARED_DATABASE).await;
+        let token = token(&client, 1).await;
+        let (enter, own) =
+            (format!("SELECT rh.enter('{token}', true)"), format!("SET LOCAL rh.ctx = '{token}'"));
+        client
+            .batch_execute(&format!("BEGIN ISOLATION LEVEL {level}; SELECT 1; SAVEPOINT s"))
+            .await
+            .expect("a snapshot");
+        let refused = client.batch_execute(&enter).await.expect_err(level);
+        assert_eq!(code(refused).as_deref(), Some("RH004"), "{level}: whether it has moved or not");
+        client.batch_execute("ROLLBACK TO s").await.expect("goes on");
+        old.push((client, enter, own));
+    }
+    // This one never enters, so that nobody waits for it.
+    let aside = house.connect("rh_app", SHARED_DATABASE).await;
+    let context =
+        format!("BEGIN; SET LOCAL rh.ctx = '{}'; SELECT * FROM stamping.stamps", token(&aside, 1).await);
+    aside.batch_execute(&context).await.expect("a context of one's own");
+
+    assert!(place::fence(&house.cell, &place, true, Duration::from_secs(20)).await.expect("fenced"));
+    place::set_epoch(&house.cell, &place, 2).await.expect("decided");
+    let refused = aside.batch_execute(insert).await.expect_err("it lies elsewhere");
+    assert_eq!(code(refused).as_deref(), Some("RH002"));
+    for (client, enter, own) in old {
+        assert_eq!(code(client.batch_execute(&enter).await.expect_err("old")).as_deref(), Some("RH004"));
+        client.batch_execute("ROLLBACK TO s").await.expect("goes on");
+        let refused = client.batch_execute(&format!("{own}; {insert}")).await.expect_err("old");
+        assert_eq!(code(refused).as_deref(), Some("RH002"));
+    }
+    let admin = house.admin(SHARED_DATABASE).await;
+    let written = "SELECT count(*) FROM stamping.stamps WHERE hash = 'late'";
+    assert_eq!(admin.query_one(written, &[]).await.expect("counted").get::<_, i64>(0), 0);
+}
+
+/// What was the tenant's place is removed though somebody there has a transaction without end; who began later goes on.
+#[tokio::test]
+async fn readers_that_do_not_end_are_ended() {
+    let house = House::shared().await;
+    let place = &house.place(1).0;
+    let old = house.connect("rh_app", SHARED_DATABASE).await;
+    old.batch_execute("BEGIN; SELECT 1").await.expect("begun");
+    let idle = house.connect("rh_app", SHARED_DATABASE).await;
+    let ended = place::wait_for_readers(&house.cell, place, Duration::from_millis(50)).await.expect("waited");
+    assert!(ended >= 1, "told to end");
+    assert!(old.batch_execute("SELECT 1").await.is_err(), "its session has ended");
+    idle.batch_execute("BEGIN; SELECT 1; COMMIT").await.expect("who is in no transaction is left alone");
+    let ended = place::wait_for_readers(&house.cell, place, Duration::ZERO).await.expect("waited");
+    assert_eq!(ended, 0);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use super::plan::plan;
 use crate::tenancy::{cells, places};
 use crate::{Shared, deploy};
 
-/// Readers that began before the decision may end where they began.
+/// Readers that began before the decision may end where they began; then they are ended.
 const READERS_MAX: Duration = Duration::from_secs(60);
 
 /// Removes the source. Only called once the tenant lies at the target. Twice is once.
