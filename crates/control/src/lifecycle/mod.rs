@@ -6,6 +6,7 @@
 mod api;
 pub mod backup;
 pub mod change_tier;
+mod copies;
 mod decisions;
 pub mod decommission;
 mod due;
@@ -24,6 +25,7 @@ mod suspension;
 mod tell;
 
 pub use api::routes;
+pub use copies::Copies;
 pub use due::begin_due;
 pub use kept::{Kept, kept};
 pub use operations::{Operation, OperationState};

@@ -77,6 +77,7 @@ catalogue! {
     SHREDDED = "lifecycle.shredded", 410, Caller, "Its key was destroyed", "Nothing can bring it back; that was the purpose.";
     BACKUP_UNFINISHED = "lifecycle.unfinished", 409, Caller, "It is not finished", "Wait until its state is `ok`, or choose another.";
     BACKUP_UNUSABLE = "lifecycle.backup_unusable", 409, Ours, "The backup is not what was written", "Restore another one; keep the file for the investigation.";
+    TOO_MANY_COPIES = "lifecycle.too_many_copies", 409, Caller, "The tenant has as many copies of its rows as it may", "Remove a restored copy that is not needed any more, or wait until the time named in the detail.";
     NOTHING_TO_DO = "lifecycle.nothing_to_do", 422, Caller, "It is so already", "Nothing needs to be done.";
 
     // identity and keys

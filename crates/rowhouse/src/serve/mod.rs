@@ -156,6 +156,7 @@ fn backup_settings(config: &Config, data_dir: &Path) -> lifecycle::backup::Setti
     lifecycle::backup::Settings {
         directory: own.backup_directory.clone().unwrap_or_else(|| data_dir.join("backups")),
         at_minute: own.backup_at.minute(),
+        copies: Default::default(),
     }
 }
 

@@ -13,6 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::super::api::frame::{Opened, close, open, shown};
+use super::super::copies;
 use super::super::operations::Operation;
 use super::begin::begin;
 use super::queries::{self, BackupRow};
@@ -142,6 +143,7 @@ async fn create_backup(
         Opened::New(transaction) => transaction,
         Opened::Kept(kept) => return Ok(kept.into_response()),
     };
+    copies::refuse_too_many(&control, &transaction, &caller, (tenant, copies::Kind::Backup)).await?;
     let wanted = (tenant, body.value.note.as_str());
     let (id, change) = begin(&control, &transaction, &permit, wanted, caller.request_id).await?;
     let row = queries::get(&transaction, id).await?.ok_or_else(no_such_backup)?;

@@ -23,6 +23,8 @@ mod take;
 
 use std::path::PathBuf;
 
+use super::Copies;
+
 pub use api::{no_such_backup, routes};
 pub(in crate::lifecycle) use begin::is_backed_up;
 pub use contents::{Manifest, Shape, TableLine, row_section};
@@ -30,6 +32,7 @@ pub use erase::{Erased, erase_all, files_of, remove_files};
 pub use folder::Folder;
 pub use held::is_there;
 pub(in crate::lifecycle) use held::{single, whole};
+pub use queries::kept;
 pub(in crate::lifecycle) use run::unremovable;
 pub use run::{expire, run, schedule, take_one, take_over};
 pub use take::{KEY_LABEL, TakeError, hexadecimal, names_of};
@@ -41,10 +44,12 @@ pub struct Settings {
     pub directory: PathBuf,
     /// When the day's backups are taken: minutes after midnight, UTC.
     pub at_minute: u16,
+    /// How many copies of its rows a tenant may have.
+    pub copies: Copies,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { directory: PathBuf::new(), at_minute: 120 }
+        Settings { directory: PathBuf::new(), at_minute: 120, copies: Copies::default() }
     }
 }

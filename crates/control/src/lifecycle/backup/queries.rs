@@ -270,3 +270,14 @@ pub async fn verified(transaction: &Transaction, id: BackupId, evidence: &Value)
     let now = transaction.store().clock().now();
     transaction.execute(sql, &[&id.0, &now, evidence]).await.map(drop)
 }
+
+/// How many of a tenant count against what it may have, and when the first of them goes.
+pub async fn kept(
+    transaction: &Transaction,
+    tenant: TenantId,
+) -> Result<(i64, Option<Timestamp>), StoreError> {
+    let sql = "SELECT count(*), min(expires_at) FROM lifecycle.backups WHERE tenant_id = $1 AND \
+         cause = 'request' AND state IN ('running', 'ok') AND expires_at > $2";
+    let row = transaction.query_one(sql, &[&tenant.0, &transaction.store().clock().now()]).await?;
+    Ok((row.get(0), row.get(1)))
+}

@@ -17,6 +17,7 @@ use utoipa_axum::routes;
 
 use super::super::api::frame::{Opened, close, open, shown};
 use super::super::backup::Folder;
+use super::super::copies;
 use super::super::operations::Operation;
 use super::super::sealed::{Chunk, Reader, SealedError};
 use super::begin::begin;
@@ -105,6 +106,7 @@ async fn export_tenant(
         Opened::New(transaction) => transaction,
         Opened::Kept(kept) => return Ok(kept.into_response()),
     };
+    copies::refuse_too_many(&control, &transaction, &caller, (tenant, copies::Kind::Export)).await?;
     let (id, change) = begin(&control, &transaction, &permit, tenant, caller.request_id).await?;
     let answer = shown(&transaction, id).await?;
     close(transaction, &idempotency, answer, change).await

@@ -16,7 +16,7 @@ use std::time::Duration;
 pub use api::routes;
 pub use begin::begin;
 pub use expire::{expire, is_there};
-pub use queries::last_ready;
+pub use queries::{kept, last_ready};
 use rowhouse_store::sagas::{Action, Kind, Step};
 
 use crate::Shared;

@@ -160,3 +160,14 @@ pub async fn expire_all(transaction: &Transaction, tenant: TenantId) -> Result<u
         "UPDATE lifecycle.exports SET state = 'expired' WHERE tenant_id = $1 AND state IN ('running', 'ok')";
     transaction.execute(sql, &[&tenant.0]).await
 }
+
+/// How many of a tenant count against what it may have, and when the first of them goes.
+pub async fn kept(
+    transaction: &Transaction,
+    tenant: TenantId,
+) -> Result<(i64, Option<Timestamp>), StoreError> {
+    let sql = "SELECT count(*), min(expires_at) FROM lifecycle.exports WHERE tenant_id = $1 AND \
+         state IN ('running', 'ok') AND expires_at > $2";
+    let row = transaction.query_one(sql, &[&tenant.0, &transaction.store().clock().now()]).await?;
+    Ok((row.get(0), row.get(1)))
+}

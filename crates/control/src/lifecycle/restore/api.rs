@@ -16,6 +16,7 @@ use utoipa_axum::routes;
 
 use super::super::api::frame::{Opened, close, open, shown};
 use super::super::backup::{self, no_such_backup, queries::BackupRow};
+use super::super::copies;
 use super::super::operations::Operation;
 use super::begin::{Mode, begin};
 use super::queries::{self, RestoreRow};
@@ -139,6 +140,7 @@ async fn create_restore(
         Opened::New(transaction) => transaction,
         Opened::Kept(kept) => return Ok(kept.into_response()),
     };
+    copies::refuse_too_many(&control, &transaction, &caller, (tenant, copies::Kind::Restore)).await?;
     let backup = wanted(&transaction, tenant, &body.value).await?;
     let order = (&backup, Mode::Beside);
     let (id, change) = begin(&control, &transaction, &permit, order, caller.request_id).await?;

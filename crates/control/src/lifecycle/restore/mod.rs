@@ -23,6 +23,7 @@ use std::time::Duration;
 pub use api::routes;
 pub use begin::{Mode, begin};
 pub use expire::{expire, forget_in_cell, remove_all};
+pub use queries::kept;
 use rowhouse_store::sagas::{Action, Kind, Step};
 
 use crate::Shared;

@@ -170,3 +170,14 @@ pub async fn are_gone(
     let now = transaction.store().clock().now();
     transaction.execute(sql, &[&tenant.0, &external_id, &now]).await.map(drop)
 }
+
+/// How many of a tenant count against what it may have, and when the first of them goes.
+pub async fn kept(
+    transaction: &Transaction,
+    tenant: TenantId,
+) -> Result<(i64, Option<Timestamp>), StoreError> {
+    let sql = "SELECT count(*), min(expires_at) FROM lifecycle.restores WHERE tenant_id = $1 AND \
+         mode = 'beside' AND state IN ('running', 'open')";
+    let row = transaction.query_one(sql, &[&tenant.0]).await?;
+    Ok((row.get(0), row.get(1)))
+}

@@ -386,7 +386,9 @@ async fn a_failure_at_each_step_of_a_restore_and_an_export_leaves_nothing() {
 
 /// Kills an executor at every `stride`-th place where it waits, for each of these orders; another one ends each well.
 async fn killed_everywhere(orders: &[(&str, Value)], stride: usize) {
-    let stage = Stage::start().await;
+    // One more copy for each place where it is killed.
+    let many = lifecycle::Copies { restores: 1_000, backups: 1_000, exports: 1_000 };
+    let stage = Stage::start_set(|settings| settings.backups.copies = many).await;
     let acme = stage.tenant("acme", "enterprise", "schema").await;
     stage.stamp(&acme, 0, 200).await;
     let backup = stage.backed_up("acme").await;
@@ -526,4 +528,64 @@ fn untar(archive: &[u8]) -> Vec<(String, String)> {
     }
     assert_eq!(archive.len(), at + 1024, "two empty blocks end it");
     files
+}
+
+/// Copies that a tenant may have, and what each takes is not counted elsewhere: its own administrator is refused where the room
+/// ends, also when two ask at once, and told what to do; the operator can still help, and a copy that is removed makes room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_has_so_many_copies_of_its_rows_and_no_more() {
+    let few = lifecycle::Copies { restores: 1, backups: 2, exports: 1 };
+    let stage = Stage::start_set(|settings| settings.backups.copies = few).await;
+    stage.tenant("acme", "basic", "shared").await;
+    stage.tenant("bolt", "basic", "shared").await;
+    let own = stage.key_of("acme", true).await;
+    let other = stage.key_of("bolt", true).await;
+    let engine = lifecycle::engine(stage.control());
+    let ask = async |key: &str, path: &str| stage.platform.call(key, "POST", path, Some(json!({}))).await;
+    let refused = |(status, refused): (u16, Value), words: &str| {
+        assert_eq!((status, &refused["code"]), (409, &json!("lifecycle.too_many_copies")), "{refused}");
+        let detail = refused["detail"].as_str().expect("words");
+        assert!(detail.contains(words) && detail.contains("the first goes at 2026-"), "{detail}");
+    };
+
+    assert_eq!(ask(&own, "/v1/backups").await.0, 202);
+    let (first, second) = tokio::join!(ask(&own, "/v1/backups"), ask(&own, "/v1/backups"));
+    assert_eq!(
+        [first.0, second.0].iter().filter(|status| **status == 202).count(),
+        1,
+        "{first:?} {second:?}"
+    );
+    refused(
+        if first.0 == 202 { second } else { first },
+        "has 2 backups that were asked for, and may have 2;",
+    );
+    while backup::take_one(stage.control()).await.expect("the control database") {}
+    refused(ask(&own, "/v1/backups").await, "may have 2;");
+    assert_eq!(ask(&other, "/v1/backups").await.0, 202, "another tenant has room of its own");
+
+    for (path, words) in [
+        ("/v1/restores", "has 1 restored copies, and may have 1;"),
+        ("/v1/tenants/acme/export", "has 1 exports, and may have 1;"),
+    ] {
+        let (status, operation) = ask(&own, path).await;
+        assert_eq!(status, 202, "{operation}");
+        let operation = stage.execute(&engine, operation["id"].as_str().expect("an id")).await;
+        assert_eq!(operation["state"], "done", "{operation:#}");
+        refused(ask(&own, path).await, words);
+    }
+    let verify = stage.get("/v1/backups?tenant=acme").await["items"][0]["id"].clone();
+    let verified =
+        stage.done(&format!("/v1/backups/{}/verify", verify.as_str().expect("an id")), json!({})).await;
+    assert_eq!(verified["state"], "done", "a copy that goes at once is none: {verified:#}");
+    stage.backed_up("acme").await;
+    let copy = stage.restored("acme", json!({})).await;
+    let room = "SELECT count(*) FROM lifecycle.restores WHERE state = 'open'";
+    assert_eq!(stage.platform.ask(room).await, "2", "the operator helps");
+
+    for copy in stage.get("/v1/restores?tenant=acme").await["items"].as_array().expect("a list") {
+        let path = format!("/v1/restores/{}", copy["id"].as_str().expect("an id"));
+        assert_eq!(stage.platform.call(&own, "DELETE", &path, None).await.0, 204);
+    }
+    assert_eq!(ask(&own, "/v1/restores").await.0, 202, "there is room again after {}", copy["id"]);
+    stage.stop().await;
 }
