@@ -28,7 +28,7 @@ CREATE TABLE identity.challenges (
     challenge bytea NOT NULL,
     expires_at timestamptz NOT NULL,
     CONSTRAINT challenges_pkey PRIMARY KEY (bound, purpose),
-    CONSTRAINT challenges_purpose_check CHECK (purpose IN ('security_key', 'passkey', 'get'))
+    CONSTRAINT challenges_purpose_check CHECK (purpose IN ('security_key', 'passkey', 'get', 'email_code'))
 );
 CREATE INDEX challenges_by_age ON identity.challenges (expires_at);
 

@@ -268,3 +268,182 @@ async fn a_form_that_is_not_from_our_own_page_is_not_taken() {
     let (status, _) = town.platform.page("POST", "/account", "step=sign_out").await;
     assert_eq!(status, 303, "nobody is signed in");
 }
+
+async fn mailed_codes(town: &Town) -> std::collections::HashSet<String> {
+    while rowhouse_control::messages::turn(&town.platform.control).await.expect("a turn") {}
+    let folder = std::fs::read_dir(town.platform.mail_folder()).expect("the folder");
+    let texts = folder.map(|entry| std::fs::read_to_string(entry.expect("an entry").path()).expect("a file"));
+    let code = |text: String| Some(text.split("Your code is ").nth(1)?.chars().take(6).collect());
+    texts.filter_map(code).collect()
+}
+
+/// The code that the session of `done` is mailed.
+async fn own_code(town: &Town, done: &Value) -> String {
+    let before = mailed_codes(town).await;
+    town.platform.hand.advance_us(31 * 1_000_000);
+    let (status, sent) = town.as_person(done, "POST", "/v1/me/step_up/code", None).await;
+    assert_eq!(status, 202, "{sent}");
+    mailed_codes(town).await.into_iter().find(|code| !before.contains(code)).expect("another code")
+}
+
+async fn signed_in_at(town: &Town, name: &str, tenant: &str) -> Value {
+    let flow = town.flow(name, Some(tenant)).await;
+    let path = format!("/v1/sign_in/{flow}/password");
+    let (status, done) = town.nobody(&path, json!({ "password": PASSWORD })).await;
+    assert_eq!((status, &done["state"]), (200, &json!("done")), "{done}");
+    done
+}
+
+async fn step_up(town: &Town, done: &Value, body: Value) -> (u16, Value) {
+    town.as_person(done, "POST", "/v1/me/step_up", Some(body)).await
+}
+
+/// What a change of how one signs in is answered.
+async fn changes(town: &Town, done: &Value, factor: &str, code: &str) -> Vec<(u16, Value)> {
+    let mut answers = Vec::new();
+    for (method, path, body) in [
+        ("POST", "/v1/me/factors/recovery_codes".to_owned(), json!({})),
+        ("POST", "/v1/me/factors/totp".to_owned(), json!({"label": "mine"})),
+        ("POST", "/v1/me/factors/totp/confirm".to_owned(), json!({"factor": factor, "code": code})),
+        ("POST", "/v1/me/factors/passkey/options".to_owned(), json!({})),
+        ("DELETE", format!("/v1/me/factors/{factor}"), Value::Null),
+        ("POST", "/v1/me/password".to_owned(), json!({"present": PASSWORD, "password": OTHER})),
+    ] {
+        let body = Some(body).filter(|body| !body.is_null());
+        answers.push(town.as_person(done, method, &path, body).await);
+    }
+    answers
+}
+
+#[tokio::test]
+async fn a_lax_tenant_makes_nobodys_second_factor_void_elsewhere() {
+    let town = town().await;
+    town.member("acme", MAIL, &[]).await;
+    town.joins("bolt", MAIL, &["tenant_admin"]).await;
+    assert_eq!(town.policy("acme", json!({"mfa": "off"})).await.0, 200);
+    let strict = json!({"mfa": "required", "mfa_grace_days": 0, "step_up_min": 5});
+    let set = town.policy("bolt", strict).await;
+    assert_eq!(set.0, 200, "{}", set.1);
+    refresh(&town.platform).await;
+    // Who owns nothing yet shows a mailed code, as bolt asks for before it lets them enrol.
+    let done = signed_in_at(&town, MAIL, "acme").await;
+    let early = town.as_person(&done, "POST", "/v1/me/factors/totp", Some(json!({}))).await;
+    assert_eq!(code_of(&early), (401, "identity.step_up_required"));
+    assert_eq!(step_up(&town, &done, json!({"password": PASSWORD})).await.0, 200);
+    let early = town.as_person(&done, "POST", "/v1/me/factors/totp", Some(json!({}))).await;
+    assert_eq!(code_of(&early), (401, "identity.step_up_required"), "a password is not it");
+    let code = own_code(&town, &done).await;
+    let wrong = if code == "000000" { "000001" } else { "000000" };
+    let refused = step_up(&town, &done, json!({ "email_code": wrong })).await;
+    assert_eq!(code_of(&refused), (401, "identity.code_wrong"));
+    let late = step_up(&town, &done, json!({ "email_code": code })).await;
+    assert_eq!(code_of(&late), (401, "identity.code_wrong"), "one answer, right or wrong");
+    let other = signed_in_at(&town, MAIL, "acme").await;
+    let code = own_code(&town, &done).await;
+    let theirs = step_up(&town, &other, json!({ "email_code": code })).await;
+    assert_eq!(code_of(&theirs), (401, "identity.code_wrong"), "it is for one session");
+    let (status, done) = step_up(&town, &done, json!({ "email_code": code })).await;
+    assert_eq!(status, 200, "{done}");
+    let (factor, secret, codes) = enrolled(&town, &done).await;
+    // Who has the password alone changes nothing, whatever the tenant they come by asks for.
+    town.platform.hand.advance_us(31 * 1_000_000);
+    let lax = signed_in_at(&town, MAIL, "acme").await;
+    assert_eq!(lax["assurance"], json!(1));
+    let refused = |answers: Vec<(u16, Value)>| {
+        assert!(
+            answers.iter().all(|answer| code_of(answer) == (401, "identity.step_up_required")),
+            "{answers:#?}"
+        );
+    };
+    refused(changes(&town, &lax, &factor, &code_now(&town, &secret)).await);
+    let less = step_up(&town, &lax, json!({"password": PASSWORD})).await;
+    assert_eq!(code_of(&less), (409, "identity.factor_wrong_state"));
+    let code = own_code(&town, &lax).await;
+    let less = step_up(&town, &lax, json!({ "email_code": code })).await;
+    assert_eq!(code_of(&less), (409, "identity.factor_wrong_state"), "nor is a mailed code a factor");
+    refused(changes(&town, &lax, &factor, &code_now(&town, &secret)).await);
+    let flow = town.flow(MAIL, Some("bolt")).await;
+    let (_, step) = town.nobody(&format!("/v1/sign_in/{flow}/password"), json!({"password": PASSWORD})).await;
+    assert_eq!((&step["state"], &step["factors"][0]["factor"]), (&json!("second_factor"), &json!(factor)));
+    // Who owns the factor, or a recovery code, shows it there too; the shortest of the tenants' times decides.
+    let guess = step_up(&town, &lax, json!({"recovery_code": "aaaa-aaaa-aaaa-aaaa"})).await;
+    assert_eq!(code_of(&guess), (401, "identity.code_wrong"));
+    let (status, raised) = step_up(&town, &lax, json!({"recovery_code": codes[0]})).await;
+    assert_eq!(status, 200, "{raised}");
+    assert_eq!(step_up(&town, &other, json!({"recovery_code": codes[0]})).await.0, 401, "once");
+    let made = town.as_person(&raised, "POST", "/v1/me/factors/recovery_codes", None).await;
+    assert_eq!(made.0, 200, "{}", made.1);
+    town.platform.hand.advance_us(301 * 1_000_000);
+    refused(changes(&town, &raised, &factor, &code_now(&town, &secret)).await);
+    let body = json!({"factor": factor, "code": code_now(&town, &secret)});
+    let (status, raised) = step_up(&town, &raised, body).await;
+    assert_eq!(status, 200, "{raised}");
+    let made = town.as_person(&raised, "POST", "/v1/me/factors/recovery_codes", None).await;
+    assert_eq!(made.0, 200, "{}", made.1);
+    let body = json!({"present": PASSWORD, "password": OTHER});
+    assert_eq!(town.as_person(&raised, "POST", "/v1/me/password", Some(body)).await.0, 204);
+}
+
+#[tokio::test]
+async fn an_operators_person_enrols_nothing_with_a_lax_tenants_password() {
+    let town = town().await;
+    let operator = rowhouse_domain::id::OPERATOR_TENANT.to_string();
+    town.member("acme", MAIL, &[]).await;
+    assert_eq!(town.policy("acme", json!({"mfa": "off"})).await.0, 200);
+    refresh(&town.platform).await;
+    let done = signed_in_at(&town, MAIL, "acme").await;
+    let alone = town.as_person(&done, "POST", "/v1/me/factors/totp", Some(json!({}))).await;
+    assert_eq!(alone.0, 201, "of one tenant: {}", alone.1);
+    town.joins(&operator, MAIL, &["platform_admin"]).await;
+    let refused = town.as_person(&done, "POST", "/v1/me/factors/totp", Some(json!({}))).await;
+    assert_eq!(code_of(&refused), (401, "identity.step_up_required"));
+    let body = json!({"factor": alone.1["factor"], "code": "000000"});
+    let refused = town.as_person(&done, "POST", "/v1/me/factors/totp/confirm", Some(body)).await;
+    assert_eq!(
+        code_of(&refused),
+        (401, "identity.step_up_required"),
+        "what was begun before is not confirmed"
+    );
+    let code = own_code(&town, &done).await;
+    let (status, raised) = step_up(&town, &done, json!({ "email_code": code })).await;
+    assert_eq!(status, 200, "{raised}");
+    enrolled(&town, &raised).await;
+}
+
+#[tokio::test]
+async fn what_a_tenant_does_not_take_still_guards_the_enrolment_of_what_it_does() {
+    let town = town().await;
+    town.member("acme", MAIL, &[]).await;
+    let key = "INSERT INTO identity.factors (factor_id, user_id, kind, label, state, created_at) \
+               SELECT gen_random_uuid(), user_id, 'security_key', '', 'active', now() FROM identity.users";
+    town.platform.execute(key).await;
+    let policy = json!({"mfa": "required", "mfa_grace_days": 0, "factors": ["totp"]});
+    assert_eq!(town.policy("acme", policy).await.0, 200);
+    refresh(&town.platform).await;
+    let (flow, step) = at_factor(&town).await;
+    assert_eq!(step["factors"][0]["kind"], json!("security_key"), "{step}");
+    let path = format!("/v1/sign_in/{flow}/enrol");
+    assert_ne!(town.nobody(&path, json!({})).await.0, 200);
+    assert_eq!(town.nobody(&format!("/v1/sign_in/{flow}/code"), json!({})).await.0, 202);
+    let (status, step) = show(&town, &flow, "email_code", &mailed_code(&town).await).await;
+    assert_eq!((status, &step["state"]), (200, &json!("second_factor")), "{step}");
+    assert_ne!(town.nobody(&path, json!({})).await.0, 200);
+}
+
+#[tokio::test]
+async fn factors_of_who_is_suspended_elsewhere_are_not_one_tenants_to_take() {
+    let town = town().await;
+    let ana = town.member("acme", MAIL, &[]).await;
+    town.joins("bolt", MAIL, &[]).await;
+    town.member("acme", "adm@acme.example", &["tenant_admin"]).await;
+    refresh(&town.platform).await;
+    let administrator = town.signed_in("adm@acme.example").await;
+    let path = format!("/v1/users/{ana}/reset_factors");
+    let reset = async || town.as_person(&administrator, "POST", &path, Some(json!({}))).await;
+    assert_eq!(code_of(&reset().await), (403, "access.denied"));
+    assert_eq!(town.post(&format!("/v1/users/{ana}/suspend?tenant=bolt"), json!({})).await.0, 200);
+    assert_eq!(code_of(&reset().await), (403, "access.denied"), "bolt may resume them");
+    let gone = format!("/v1/users/{ana}?tenant=bolt");
+    assert_eq!(town.platform.call(&town.operator, "DELETE", &gone, None).await.0, 200);
+    assert_eq!(reset().await.0, 204, "nobody else's any more");
+}

@@ -94,6 +94,40 @@ impl Town {
         accepted["user"].as_str().expect("an id").to_owned()
     }
 
+    /// Somebody who has an account belongs to `tenant` too.
+    pub async fn joins(&self, tenant: &str, email: &str, roles: &[&str]) {
+        let (status, made) = self.invite(tenant, email, roles).await;
+        assert_eq!(status, 201, "{made}");
+        let mut answers = Vec::new();
+        for token in self.invitations(email).await {
+            answers.push(self.accept_with(json!({"token": token, "password": PASSWORD})).await);
+        }
+        assert!(answers.iter().any(|(status, _)| *status == 200), "{answers:?}");
+    }
+
+    /// All links of invitations that were mailed to `email`, used or not.
+    async fn invitations(&self, email: &str) -> Vec<String> {
+        while rowhouse_control::messages::turn(&self.platform.control).await.expect("a turn") {}
+        let folder = std::fs::read_dir(self.platform.mail_folder()).expect("the folder");
+        let files = folder.map(|entry| entry.expect("an entry").path());
+        let texts = files.filter(|path| path.to_string_lossy().contains("invitation")).map(|path| {
+            std::fs::read_to_string(path).expect("a file").replace("=\r\n", "").replace("=3D", "=")
+        });
+        let theirs = texts.filter(|text| text.contains(&format!("To: {email}")));
+        let token = |text: String| {
+            let (_, rest) = text.split_once("token=")?;
+            Some(rest.chars().take_while(char::is_ascii_hexdigit).collect())
+        };
+        theirs.filter_map(token).collect()
+    }
+
+    /// Sets the policy of a tenant that had the default.
+    pub async fn policy(&self, tenant: &str, policy: Value) -> (u16, Value) {
+        let path = format!("/v1/sign_in_policy?tenant={tenant}");
+        let version = Some(("if-match", "\"0\""));
+        self.platform.call_with(&self.operator, ("PUT", &path), version, Some(policy)).await
+    }
+
     pub async fn entry(&self, tenant: &str, user: &str) -> Value {
         let (status, answer) =
             self.post(&format!("/v1/tenants/{tenant}/access_check"), json!({ "user": user })).await;

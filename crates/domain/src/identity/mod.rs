@@ -5,6 +5,7 @@ mod client_secret;
 mod entry;
 mod evidence;
 pub mod issuer;
+mod own_account;
 mod password;
 mod policy;
 pub mod token;
@@ -14,6 +15,7 @@ pub mod webauthn;
 pub use client_secret::{client_secret, is_client_secret};
 pub use entry::{Checks, EntryReason};
 pub use evidence::{Evidence, Proof, ProofKind};
+pub use own_account::{Elsewhere, Lack, lack};
 pub use password::{PasswordFault, check_password, normal_form};
 pub use policy::{
     LockoutPolicy, Mfa, Next, Owned, PasswordPolicy, SessionPolicy, SignInPolicy, SingleSignOn, next,

@@ -1,5 +1,7 @@
 //! What a tenant asks of people who enter it, and what is asked next in a sign-in. Pure: who decides is handed the facts.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
 use super::evidence::{Evidence, ProofKind};
@@ -22,19 +24,20 @@ pub enum Mfa {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PasswordPolicy {
-    /// Fewest characters, 8 to 64; fewer than 15 only where a second factor is required.
+    /// Fewest characters, 8 to 32; fewer than 15 only where a second factor is required. A person has one password for all their tenants,
+    /// so the longest of theirs binds it.
     pub length_min: usize,
     /// Former passwords that may not come again, 0 to 24.
     pub history: usize,
 }
 
-/// When tries are stopped.
+/// When tries are stopped. A person has one password, and one count of tries: the strictest of their tenants decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LockoutPolicy {
-    /// Wrong passwords in a row, 3 to 100.
+    /// Wrong passwords in a row, 3 to 20.
     pub attempts: i32,
-    /// For how long, 1 to 1440.
+    /// For how long, 5 to 240.
     pub minutes: i64,
 }
 
@@ -99,6 +102,47 @@ impl Default for LockoutPolicy {
     }
 }
 
+impl PasswordPolicy {
+    const LENGTHS: RangeInclusive<usize> = 8..=32;
+
+    /// The stricter of two.
+    pub fn stricter(self, other: PasswordPolicy) -> PasswordPolicy {
+        PasswordPolicy {
+            length_min: self.length_min.max(other.length_min),
+            history: self.history.max(other.history),
+        }
+    }
+
+    /// Within the bounds of today, whatever was stored when there were others.
+    pub fn bounded(self) -> PasswordPolicy {
+        let (least, most) = Self::LENGTHS.into_inner();
+        PasswordPolicy { length_min: self.length_min.clamp(least, most), history: self.history.min(24) }
+    }
+}
+
+impl LockoutPolicy {
+    const ATTEMPTS: RangeInclusive<i32> = 3..=20;
+    const MINUTES: RangeInclusive<i64> = 5..=240;
+
+    /// The stricter of two.
+    pub fn stricter(self, other: LockoutPolicy) -> LockoutPolicy {
+        LockoutPolicy {
+            attempts: self.attempts.min(other.attempts),
+            minutes: self.minutes.max(other.minutes),
+        }
+    }
+
+    /// Within the bounds of today, whatever was stored when there were others.
+    pub fn bounded(self) -> LockoutPolicy {
+        let (fewest, many) = Self::ATTEMPTS.into_inner();
+        let (short, long) = Self::MINUTES.into_inner();
+        LockoutPolicy {
+            attempts: self.attempts.clamp(fewest, many),
+            minutes: self.minutes.clamp(short, long),
+        }
+    }
+}
+
 impl Default for SessionPolicy {
     fn default() -> Self {
         SessionPolicy { idle_min: 480, absolute_hours: 168, concurrent_max: 20 }
@@ -155,11 +199,11 @@ impl SignInPolicy {
                 "/factors",
                 "with one that people can enrol: `totp`, `security_key` or `passkey`; a key where `mfa` is `phishing_resistant`",
             ),
-            ((8..=64).contains(&password.length_min), "/password/length_min", "8 to 64"),
+            (PasswordPolicy::LENGTHS.contains(&password.length_min), "/password/length_min", "8 to 32"),
             (long_enough, "/password/length_min", "at least 15 where the password can be the only proof"),
             (password.history <= 24, "/password/history", "0 to 24"),
-            ((3..=100).contains(&lockout.attempts), "/lockout/attempts", "3 to 100"),
-            ((1..=1_440).contains(&lockout.minutes), "/lockout/minutes", "1 to 1440"),
+            (LockoutPolicy::ATTEMPTS.contains(&lockout.attempts), "/lockout/attempts", "3 to 20"),
+            (LockoutPolicy::MINUTES.contains(&lockout.minutes), "/lockout/minutes", "5 to 240"),
             ((15..=43_200).contains(&session.idle_min), "/session/idle_min", "15 to 43200"),
             ((1..=8_760).contains(&session.absolute_hours), "/session/absolute_hours", "1 to 8760"),
             ((1..=100).contains(&session.concurrent_max), "/session/concurrent_max", "1 to 100"),
@@ -178,14 +222,8 @@ impl SignInPolicy {
             mfa: a.mfa.max(b.mfa),
             mfa_grace_days: a.mfa_grace_days.min(b.mfa_grace_days),
             factors: a.factors.iter().filter(both).copied().collect(),
-            password: PasswordPolicy {
-                length_min: a.password.length_min.max(b.password.length_min),
-                history: a.password.history.max(b.password.history),
-            },
-            lockout: LockoutPolicy {
-                attempts: a.lockout.attempts.min(b.lockout.attempts),
-                minutes: a.lockout.minutes.max(b.lockout.minutes),
-            },
+            password: a.password.stricter(b.password),
+            lockout: a.lockout.stricter(b.lockout),
             session: SessionPolicy {
                 idle_min: a.session.idle_min.min(b.session.idle_min),
                 absolute_hours: a.session.absolute_hours.min(b.session.absolute_hours),
@@ -260,6 +298,16 @@ impl Owned {
         self.totp || self.security_key || self.passkey
     }
 
+    /// What guards the enrolment of another factor, where the policy takes none of those there are.
+    fn guards(self) -> Vec<ProofKind> {
+        let all = [
+            (self.security_key || self.passkey, ProofKind::SecurityKey),
+            (self.totp, ProofKind::Totp),
+            (self.recovery_codes, ProofKind::RecoveryCode),
+        ];
+        all.into_iter().filter(|(has, _)| *has).map(|(_, kind)| kind).collect()
+    }
+
     /// Whether there is a key that the policy takes.
     fn key(self, policy: &SignInPolicy) -> bool {
         let takes_keys = policy.takes(ProofKind::SecurityKey);
@@ -322,15 +370,8 @@ pub fn next(policy: &SignInPolicy, owned: Owned, evidence: &Evidence, in_grace: 
         true => Next::Show(show),
         false if in_grace => Next::Enter { enrol: true },
         false if !show.is_empty() => Next::Show(show),
-        // What is no factor here guards the enrolment.
-        false if owned.totp && !evidence.has(ProofKind::Totp) => {
-            show.push(ProofKind::Totp);
-            if owned.recovery_codes {
-                show.push(ProofKind::RecoveryCode);
-            }
-            Next::Show(show)
-        }
-        false if owned.address && !evidence.has(ProofKind::EmailCode) => {
+        false if owned.any() && !evidence.has_owned(i64::MIN) => Next::Show(owned.guards()),
+        false if owned.address && !owned.any() && !evidence.has(ProofKind::EmailCode) => {
             Next::Show(vec![ProofKind::EmailCode])
         }
         false => Next::Enrol,
@@ -349,17 +390,13 @@ fn next_of_keys(policy: &SignInPolicy, owned: Owned, evidence: &Evidence, in_gra
         }
         return if shown(ProofKind::RecoveryCode) { Next::Enrol } else { Next::Show(show) };
     }
-    if owned.totp && !shown(ProofKind::Totp) && !shown(ProofKind::RecoveryCode) {
-        show.push(ProofKind::Totp);
-        if recovers {
-            show.push(ProofKind::RecoveryCode);
-        }
-        return Next::Show(show);
+    if owned.any() && !evidence.has_owned(i64::MIN) {
+        return Next::Show(owned.guards());
     }
     if in_grace {
         return Next::Enter { enrol: true };
     }
-    match owned.address && !owned.totp && !shown(ProofKind::EmailCode) && !shown(ProofKind::RecoveryCode) {
+    match owned.address && !owned.any() && !shown(ProofKind::EmailCode) && !shown(ProofKind::RecoveryCode) {
         true => Next::Show(vec![ProofKind::EmailCode]),
         false => Next::Enrol,
     }

@@ -108,7 +108,7 @@ catalogue! {
     AUTHORITY_TAKEN = "identity.authority_taken", 409, Caller, "The tenant has registered this authority already", "Use the one that is there.";
     REVOCATION_TAKEN = "identity.revocation_taken", 409, Caller, "The certificate is revoked already", "Nothing needs to be done.";
     SESSION_ENDED = "identity.session_ended", 401, Caller, "The session has ended", "Sign in again.";
-    STEP_UP_REQUIRED = "identity.step_up_required", 401, Caller, "Prove once more who you are", "Call `POST /v1/me/step_up`, then try again with the new token.";
+    STEP_UP_REQUIRED = "identity.step_up_required", 401, Caller, "Prove once more who you are", "Show what the answer names at `POST /v1/me/step_up`, then try again with the new token.";
     ENTRY_REFUSED = "identity.entry_refused", 403, Caller, "The tenant cannot be entered", "Ask an administrator of the tenant.";
     TOO_MANY_SECRETS = "identity.too_many_secrets", 409, Caller, "The account has two secrets already", "Revoke one that is not used any more.";
     TOO_MANY_APPLICATIONS = "identity.too_many_applications", 409, Caller, "The tenant has as many applications as it may", "Remove one that is not used any more.";

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::me_api::{fresh, whose};
+use super::me_api::whose;
 use super::own;
 use crate::Shared;
 use crate::api::{Answer, Body, Caller};
@@ -36,7 +36,6 @@ async fn options(
     body: Body<OptionsBody>,
 ) -> Answer<Json<Value>> {
     let person = caller.person()?;
-    fresh(&control, &person).await?;
     Ok(Json(own::key_options(&control, whose(&caller, &person), body.value.kind.into()).await?))
 }
 
@@ -67,7 +66,6 @@ async fn add(
     body: Body<AddBody>,
 ) -> Answer<(StatusCode, Json<AddAnswer>)> {
     let person = caller.person()?;
-    fresh(&control, &person).await?;
     let AddBody { kind, label, credential } = body.value;
     let whose = whose(&caller, &person);
     let (factor, recovery_codes) = own::add_key(&control, whose, kind.into(), (&credential, &label)).await?;

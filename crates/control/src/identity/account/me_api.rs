@@ -16,7 +16,7 @@ use super::step_up::{Shown, step_up, token_of};
 use crate::api::{Answer, Body, Caller, Person, path_id};
 use crate::identity::factor::CredentialBody;
 use crate::identity::session::{self, SessionRow};
-use crate::identity::sign_in::{EnrolmentAnswer, policy};
+use crate::identity::sign_in::EnrolmentAnswer;
 use crate::identity::{factor, sign_in};
 use crate::{Control, Shared, tenancy};
 
@@ -34,18 +34,11 @@ pub fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(recovery_codes))
         .routes(routes!(change_password))
         .routes(routes!(prove_again))
+        .routes(routes!(mail_own_code))
 }
 
 pub(super) fn whose(caller: &Caller, person: &Person) -> Whose {
     Whose { user: person.user, session: person.claims.session, request_id: caller.request_id }
-}
-
-/// Refuses who has not shown who they are within the minutes that the tenant asks for.
-pub(super) async fn fresh(control: &Control, person: &Person) -> Result<(), Refusal> {
-    let transaction = control.store.read(&Permit::for_system(None, "how fresh a proof must be")).await?;
-    let minutes = policy::in_force(&transaction, person.claims.tenant).await?.policy.step_up_min;
-    transaction.finish().await?;
-    person.fresh(control.clock().now_s(), minutes)
 }
 
 /// A tenant that a person belongs to.
@@ -280,7 +273,6 @@ async fn add_totp(
     body: Body<TotpBody>,
 ) -> Answer<(StatusCode, Json<EnrolmentAnswer>)> {
     let person = caller.person()?;
-    fresh(&control, &person).await?;
     let enrolment = own::add_factor(&control, whose(&caller, &person), &body.value.label).await?;
     Ok((StatusCode::CREATED, Json(enrolment.into())))
 }
@@ -308,7 +300,6 @@ async fn confirm_totp(
     body: Body<ConfirmBody>,
 ) -> Answer<Json<CodesAnswer>> {
     let person = caller.person()?;
-    fresh(&control, &person).await?;
     let ConfirmBody { factor, code } = body.value;
     let recovery_codes = own::confirm_factor(&control, whose(&caller, &person), factor, &code).await?;
     Ok(Json(CodesAnswer { recovery_codes }))
@@ -323,7 +314,6 @@ async fn remove_factor(
     Path(id): Path<String>,
 ) -> Answer<StatusCode> {
     let person = caller.person()?;
-    fresh(&control, &person).await?;
     own::remove_factor(&control, whose(&caller, &person), path_id(&id)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -333,7 +323,6 @@ async fn remove_factor(
     responses((status = 200, body = CodesAnswer)))]
 async fn recovery_codes(State(control): State<Shared>, caller: Caller) -> Answer<Json<CodesAnswer>> {
     let person = caller.person()?;
-    fresh(&control, &person).await?;
     let recovery_codes = own::new_codes(&control, whose(&caller, &person)).await?;
     Ok(Json(CodesAnswer { recovery_codes }))
 }
@@ -346,7 +335,7 @@ struct PasswordBody {
     password: String,
 }
 
-/// Changes the password. Other sessions and trusted browsers end.
+/// Changes the password; who owns a second factor shows that first. Other sessions and trusted browsers end.
 #[utoipa::path(post, path = "/v1/me/password", operation_id = "identity.change_my_password", tag = "identity",
     request_body = PasswordBody, responses((status = 204)))]
 async fn change_password(
@@ -372,9 +361,36 @@ struct StepUpBody {
     factor: Option<FactorId>,
     #[serde(default)]
     code: Option<String>,
+    /// For who has lost the factor. It is used up.
+    #[serde(default)]
+    recovery_code: Option<String>,
+    /// From `/v1/me/step_up/code`, for who has no second factor.
+    #[serde(default)]
+    email_code: Option<String>,
     /// Of a security key or passkey, for the challenge of `/v1/me/step_up/options`.
     #[serde(default)]
     credential: Option<CredentialBody>,
+}
+
+impl StepUpBody {
+    fn shown(&self) -> Result<Shown<'_>, Refusal> {
+        let StepUpBody { password, factor, code, recovery_code, email_code, credential } = self;
+        let ways = [
+            password.as_deref().map(Shown::Password),
+            factor.zip(code.as_deref()).map(|(factor, code)| Shown::Code(factor, code)),
+            recovery_code.as_deref().map(Shown::Recovery),
+            email_code.as_deref().map(Shown::Mailed),
+            credential.as_ref().map(Shown::Key),
+        ];
+        let mut ways = ways.into_iter().flatten();
+        match (ways.next(), ways.next(), factor.is_some() == code.is_some()) {
+            (Some(only), None, true) => Ok(only),
+            _ => {
+                let words = "`password`, or `factor` and `code`, or `recovery_code`, or `email_code`, or `credential`";
+                Err(Refusal::new(&kind::INVALID, "Send one proof.").field("", "missing", words))
+            }
+        }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -395,22 +411,17 @@ async fn prove_again(
     body: Body<StepUpBody>,
 ) -> Answer<Json<StepUpAnswer>> {
     let person = caller.person()?;
-    let StepUpBody { password, factor, code, credential } = &body.value;
-    let shown = match (password, factor, code, credential) {
-        (Some(password), None, None, None) => Shown::Password(password),
-        (None, Some(factor), Some(code), None) => Shown::Code(*factor, code),
-        (None, None, None, Some(credential)) => Shown::Key(credential),
-        _ => {
-            let refusal = Refusal::new(
-                &kind::INVALID,
-                "Send either a password, a factor with its code, or a credential.",
-            );
-            return Err(refusal
-                .field("", "missing", "`password`, or `factor` and `code`, or `credential`")
-                .into());
-        }
-    };
+    let shown = body.value.shown()?;
     let (session, _) = step_up(&control, whose(&caller, &person), shown).await?;
     let (access_token, expires_in) = token_of(&control, session.id, &session).await?;
     Ok(Json(StepUpAnswer { access_token, token_type: "Bearer", expires_in, assurance: session.assurance }))
+}
+
+/// Mails a code to show once more who one is with; one in 30 seconds, five an hour. Good for ten minutes and one answer, in this session.
+#[utoipa::path(post, path = "/v1/me/step_up/code", operation_id = "identity.mail_my_code", tag = "identity",
+    responses((status = 202)))]
+async fn mail_own_code(State(control): State<Shared>, caller: Caller) -> Answer<StatusCode> {
+    let person = caller.person()?;
+    sign_in::mail_own_code(&control, (person.claims.tenant, person.user), person.claims.session).await?;
+    Ok(StatusCode::ACCEPTED)
 }

@@ -78,7 +78,7 @@ async fn end_session(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Opens the lock on a member's password.
+/// Opens the lock on a member's password, and a password that was closed after too many wrong tries.
 #[utoipa::path(post, path = "/v1/users/{id}/unlock", operation_id = "identity.unlock_user", tag = "identity",
     params(("id" = String, Path), TenantParameter), responses((status = 204)))]
 async fn unlock(
@@ -96,7 +96,7 @@ async fn unlock(
     let member = member.filter(|member| member.status != people::MembershipStatus::Removed);
     let member = member.ok_or_else(|| Refusal::new(&kind::NOT_FOUND, "There is no such member."))?;
     if let Some(email) = &member.user.email {
-        sign_in::opened(&transaction, &sign_in::name_key(&control, email)).await?;
+        sign_in::reopened(&transaction, &sign_in::name_key(&control, email)).await?;
     }
     let change = Change::new(tenant, "identity.user_unlocked", "update", permit.principal()).on("user", user);
     transaction.commit(change.details(json!({})).request(caller.request_id)).await?;
@@ -104,7 +104,7 @@ async fn unlock(
 }
 
 /// Takes a member's second factors and recovery codes away, for who has lost them. The next sign-in asks for new ones as the policy
-/// says. Only for people who belong to no other tenant: what proves a person elsewhere is not this tenant's to take.
+/// says. Only for people who belong to no other tenant, be it suspended there: what proves a person elsewhere is not this tenant's to take.
 #[utoipa::path(post, path = "/v1/users/{id}/reset_factors", operation_id = "identity.reset_factors", tag = "identity",
     params(("id" = String, Path), TenantParameter), responses((status = 204)))]
 async fn reset_factors(
@@ -124,7 +124,7 @@ async fn reset_factors(
     let member = people::find_member(&transaction, tenant, user).await?;
     let member = member.filter(|member| member.status != people::MembershipStatus::Removed);
     member.ok_or_else(|| Refusal::new(&kind::NOT_FOUND, "There is no such member."))?;
-    let elsewhere = sign_in::tenants_of(&transaction, user).await?.iter().any(|other| *other != tenant);
+    let elsewhere = sign_in::standing_of(&transaction, user).await?.iter().any(|other| *other != tenant);
     if elsewhere && !caller.is_operator() {
         return Err(Refusal::new(
             &kind::ACCESS_DENIED,

@@ -15,7 +15,7 @@ use crate::Shared;
 
 pub(super) use own::{
     Whose, add_factor, add_key, change_password, confirm_factor, key_options, new_codes, remove_factor,
-    step_up_options,
+    step_up_options, wants_mailed_code,
 };
 pub(super) use step_up::{Shown, step_up};
 

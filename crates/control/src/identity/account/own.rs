@@ -2,6 +2,7 @@
 
 use rowhouse_domain::access::{Permit, Principal, PrincipalKind};
 use rowhouse_domain::id::{FactorId, OPERATOR_TENANT, RequestId, SessionId, UserId};
+use rowhouse_domain::identity::{Lack, ProofKind, SignInPolicy, lack};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::{Change, Transaction};
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use crate::Control;
 use crate::identity::accept::{busy, pepper};
 use crate::identity::factor::{self, CredentialBody, Enrolment, KeyKind};
 use crate::identity::queries::{self as people, UserRow};
-use crate::identity::session::{self, end_every};
+use crate::identity::session::{self, SessionRow, end_every};
 use crate::identity::sign_in::{self, policy};
 
 /// Who changes, in which session, by which request.
@@ -37,21 +38,52 @@ async fn begin(control: &Control) -> Result<Transaction, Refusal> {
     Ok(control.store.write(&Permit::for_system(None, "a person's own account")).await?)
 }
 
-/// Refuses who has shown nothing but a provider's word, and belongs to other tenants than that provider's: what they own opens those too.
-async fn refuse_borrowed(transaction: &Transaction, whose: Whose) -> Result<(), Refusal> {
+/// The session of who may change how they sign in; held against others.
+///
+/// # Errors
+/// 401 `identity.step_up_required`, with what is to be shown: see [`lack`].
+async fn entitled(control: &Control, transaction: &Transaction, whose: Whose) -> Result<SessionRow, Refusal> {
     let session = session::queries::lock(transaction, whose.session).await?;
+    let session = session.filter(|own| own.user == whose.user);
     let session = session.ok_or_else(|| Refusal::new(&kind::SESSION_ENDED, "The session has ended."))?;
-    if session.evidence.has_own() {
-        return Ok(());
-    }
-    let tenants = sign_in::tenants_of(transaction, whose.user).await?;
-    match tenants.iter().all(|tenant| *tenant == session.tenant) {
-        true => Ok(()),
-        false => Err(Refusal::new(
-            &kind::STEP_UP_REQUIRED,
-            "Show something of your own: you belong to other organisations too.",
-        )),
-    }
+    let owned = factor::owned(transaction, whose.user).await?;
+    let all = policy::of_all(transaction, Some(whose.user)).await?;
+    let minutes = all.iter().map(|(_, policy)| policy.step_up_min).min();
+    let minutes = minutes.unwrap_or_else(|| SignInPolicy::default().step_up_min);
+    let since = control.clock().now_s() - minutes * 60;
+    let what = match lack(&session.evidence, owned, policy::elsewhere(&all, session.tenant), since) {
+        None => return Ok(session),
+        Some(Lack::Factor) => "your second factor",
+        Some(Lack::MailedCode) => "a code that is mailed to you (`POST /v1/me/step_up/code`)",
+        Some(Lack::Own) => "something of your own, for you belong to other organisations too",
+        Some(Lack::Fresh) => "who you are",
+    };
+    let detail = format!("Show {what}: a proof of the last {minutes} minutes is needed.");
+    Err(Refusal::new(&kind::STEP_UP_REQUIRED, detail))
+}
+
+/// What was enrolled is shown thereby.
+async fn shown(
+    control: &Control,
+    transaction: &Transaction,
+    mut session: SessionRow,
+    kind: ProofKind,
+) -> Result<(), Refusal> {
+    let now = control.clock().now();
+    let asked = policy::in_force(transaction, session.tenant).await?.policy;
+    session.evidence = session.evidence.with(kind, now.as_second());
+    session.assurance = i16::from(asked.assurance(&session.evidence));
+    session.auth_time = now;
+    session::queries::raise(transaction, &session, None).await?;
+    Ok(())
+}
+
+/// Whether a mailed code is what the person is to show before anything is changed.
+pub async fn wants_mailed_code(control: &Control, whose: Whose) -> Result<bool, Refusal> {
+    let transaction = begin(control).await?;
+    let owned = factor::owned(&transaction, whose.user).await?;
+    transaction.rollback().await?;
+    Ok(owned.address && !owned.any())
 }
 
 /// The person's own row.
@@ -63,7 +95,7 @@ pub async fn own_row(transaction: &Transaction, user: UserId) -> Result<UserRow,
 /// Begins the enrolment of an authenticator program.
 pub async fn add_factor(control: &Control, whose: Whose, label: &str) -> Result<Enrolment, Refusal> {
     let transaction = begin(control).await?;
-    refuse_borrowed(&transaction, whose).await?;
+    entitled(control, &transaction, whose).await?;
     let row = own_row(&transaction, whose.user).await?;
     let account = row.email.unwrap_or_default();
     let enrolment = factor::enrol(control, &transaction, (whose.user, &account), label).await?;
@@ -83,13 +115,14 @@ pub async fn confirm_factor(
     code: &str,
 ) -> Result<Vec<String>, Refusal> {
     let transaction = begin(control).await?;
-    refuse_borrowed(&transaction, whose).await?;
+    let session = entitled(control, &transaction, whose).await?;
     factor::confirm(control, &transaction, (whose.user, id), code).await?;
     let has_codes = factor::owned(&transaction, whose.user).await?.recovery_codes;
     let codes = match has_codes {
         true => Vec::new(),
         false => factor::make_codes(control, &transaction, whose.user).await?,
     };
+    shown(control, &transaction, session, ProofKind::Totp).await?;
     sign_in::told(control, &transaction, whose.user, "An authenticator program was added.").await?;
     let change =
         whose.change("identity.mfa_enabled", "create").on("factor", id).details(json!({ "kind": "totp" }));
@@ -104,7 +137,7 @@ fn bound(whose: Whose) -> Vec<u8> {
 /// What a browser is asked, to enrol a security key or passkey.
 pub async fn key_options(control: &Control, whose: Whose, kind: KeyKind) -> Result<Value, Refusal> {
     let transaction = begin(control).await?;
-    refuse_borrowed(&transaction, whose).await?;
+    entitled(control, &transaction, whose).await?;
     let row = own_row(&transaction, whose.user).await?;
     let options = factor::creation_options(control, &transaction, &row, (&bound(whose), kind)).await?;
     transaction.commit_telemetry().await?;
@@ -123,13 +156,14 @@ pub async fn add_key(
 ) -> Result<(FactorId, Vec<String>), Refusal> {
     let challenge = factor::take_challenge(control, &bound(whose), kind.as_str()).await?;
     let transaction = begin(control).await?;
-    refuse_borrowed(&transaction, whose).await?;
+    let session = entitled(control, &transaction, whose).await?;
     let owner = (whose.user, kind);
     let id = factor::register(control, &transaction, owner, (sent, label), challenge.as_deref()).await?;
     let codes = match factor::owned(&transaction, whose.user).await?.recovery_codes {
         true => Vec::new(),
         false => factor::make_codes(control, &transaction, whose.user).await?,
     };
+    shown(control, &transaction, session, kind.proof()).await?;
     let what = if kind == KeyKind::Passkey { "A passkey was added." } else { "A security key was added." };
     sign_in::told(control, &transaction, whose.user, what).await?;
     let change = whose.change("identity.mfa_enabled", "create").on("factor", id);
@@ -151,7 +185,7 @@ pub async fn step_up_options(control: &Control, whose: Whose) -> Result<Value, R
 /// 409 `identity.last_factor` for the last that a tenant of the person asks for; 404.
 pub async fn remove_factor(control: &Control, whose: Whose, id: FactorId) -> Result<(), Refusal> {
     let transaction = begin(control).await?;
-    refuse_borrowed(&transaction, whose).await?;
+    entitled(control, &transaction, whose).await?;
     let all = factor::active(&transaction, whose.user).await?;
     let was_active = all.iter().any(|row| row.id == id);
     if !factor::revoke(&transaction, whose.user, id).await? {
@@ -171,8 +205,7 @@ pub async fn remove_factor(control: &Control, whose: Whose, id: FactorId) -> Res
 /// Refuses if what is left is less than a tenant asks for.
 async fn refuse_last(transaction: &Transaction, user: UserId) -> Result<(), Refusal> {
     let owned = factor::owned(transaction, user).await?;
-    for tenant in sign_in::tenants_of(transaction, user).await? {
-        let asked = policy::in_force(transaction, tenant).await?.policy;
+    for (_, asked) in policy::of_all(transaction, Some(user)).await? {
         if asked.needed() > 1 && !owned.enrolled(&asked) {
             return Err(Refusal::new(
                 &kind::LAST_FACTOR,
@@ -189,7 +222,7 @@ async fn refuse_last(transaction: &Transaction, user: UserId) -> Result<(), Refu
 /// 409 `identity.factor_wrong_state` without a factor that they could stand in for.
 pub async fn new_codes(control: &Control, whose: Whose) -> Result<Vec<String>, Refusal> {
     let transaction = begin(control).await?;
-    refuse_borrowed(&transaction, whose).await?;
+    entitled(control, &transaction, whose).await?;
     if !factor::owned(&transaction, whose.user).await?.any() {
         return Err(Refusal::new(&kind::FACTOR_WRONG_STATE, "Enrol a second factor first."));
     }
@@ -200,15 +233,20 @@ pub async fn new_codes(control: &Control, whose: Whose) -> Result<Vec<String>, R
     Ok(codes)
 }
 
-/// Changes the password: the present one is shown, other sessions end.
+/// Changes the password: the present one is shown, and a second factor by who owns one; other sessions end.
 ///
 /// # Errors
-/// 401 `identity.credentials_wrong`; 422 `identity.password_weak`; 429 `identity.too_many_attempts`.
+/// 401 `identity.credentials_wrong`, 401 `identity.step_up_required`; 422 `identity.password_weak`; 429 `identity.too_many_attempts`.
 pub async fn change_password(
     control: &Control,
     whose: Whose,
     (present, password): (&str, &str),
 ) -> Result<(), Refusal> {
+    let transaction = begin(control).await?;
+    if factor::owned(&transaction, whose.user).await?.any() {
+        entitled(control, &transaction, whose).await?;
+    }
+    transaction.rollback().await?;
     check_password(control, whose.user, present).await?;
     let transaction = control.store.read(&Permit::for_system(None, "a password that is changed")).await?;
     let row = own_row(&transaction, whose.user).await?;

@@ -4,6 +4,8 @@ use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::{FactorId, SessionId};
 use rowhouse_domain::identity::ProofKind;
 use rowhouse_domain::refusal::{Refusal, kind};
+use rowhouse_store::Transaction;
+use subtle::ConstantTimeEq;
 
 use super::own::{Whose, check_password};
 use crate::Control;
@@ -18,6 +20,10 @@ pub enum Shown<'a> {
     Password(&'a str),
     /// A code of an authenticator program.
     Code(FactorId, &'a str),
+    /// A recovery code.
+    Recovery(&'a str),
+    /// A code that was mailed for this session.
+    Mailed(&'a str),
     /// The answer of a security key or passkey.
     Key(&'a CredentialBody),
 }
@@ -25,7 +31,7 @@ pub enum Shown<'a> {
 /// Raises the session; for a browser another cookie, else none.
 ///
 /// # Errors
-/// 401 for what is wrong; 409 `identity.factor_wrong_state` if a password alone is less than the session was; 401
+/// 401 for what is wrong; 409 `identity.factor_wrong_state` if a password or a mailed code is less than what the person owns; 401
 /// `identity.session_ended`.
 pub async fn step_up(
     control: &Control,
@@ -37,7 +43,8 @@ pub async fn step_up(
     }
     let challenge = match shown {
         Shown::Key(_) => factor::take_challenge(control, whose.session.0.as_bytes(), "get").await?,
-        Shown::Password(_) | Shown::Code(..) => None,
+        Shown::Mailed(_) => factor::take_challenge(control, whose.session.0.as_bytes(), "email_code").await?,
+        Shown::Password(_) | Shown::Code(..) | Shown::Recovery(_) => None,
     };
     let transaction = control.store.write(&Permit::for_system(None, "a session that is raised")).await?;
     sign_in::may_guess(control, &transaction, whose.user).await?;
@@ -48,11 +55,27 @@ pub async fn step_up(
     let asked = policy::in_force(&transaction, session.tenant).await?.policy;
     let kind = match shown {
         Shown::Password(_) => {
-            if factor::owned(&transaction, whose.user).await?.any() {
-                let refusal = Refusal::new(&kind::FACTOR_WRONG_STATE, "You have a second factor: show that.");
+            refuse_less(&transaction, whose).await?;
+            ProofKind::Password
+        }
+        Shown::Mailed(code) => {
+            refuse_less(&transaction, whose).await?;
+            let digits: String = code.chars().filter(|c| !c.is_whitespace()).take(16).collect();
+            let sent = sign_in::code_digest(control, whose.session.0.as_bytes(), &digits);
+            if !challenge.is_some_and(|kept| bool::from(kept.ct_eq(&sent))) {
+                transaction.rollback().await?;
+                sign_in::count_guess(control, whose.user).await?;
+                return Err(Refusal::new(&kind::CODE_WRONG, "The code is wrong."));
+            }
+            ProofKind::EmailCode
+        }
+        Shown::Recovery(code) => {
+            if let Err(refusal) = sign_in::take_recovery(control, &transaction, whose.user, code).await {
+                transaction.rollback().await?;
+                sign_in::count_guess(control, whose.user).await?;
                 return Err(refusal);
             }
-            ProofKind::Password
+            ProofKind::RecoveryCode
         }
         Shown::Code(id, code) => {
             let taken =
@@ -85,6 +108,14 @@ pub async fn step_up(
     session::queries::raise(&transaction, &session, digest).await?;
     transaction.commit_telemetry().await?;
     Ok((session, cookie.map(|(text, _)| text)))
+}
+
+/// Refuses what proves less than the second factor that the person owns.
+async fn refuse_less(transaction: &Transaction, whose: Whose) -> Result<(), Refusal> {
+    match factor::owned(transaction, whose.user).await?.any() {
+        true => Err(Refusal::new(&kind::FACTOR_WRONG_STATE, "You have a second factor: show that.")),
+        false => Ok(()),
+    }
 }
 
 /// A new access token of a session that was raised.

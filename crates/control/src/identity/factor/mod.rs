@@ -15,6 +15,7 @@ pub(super) use credential::{
     KeyKind, Proven, Whom, creation_options, note, own_request_options, register, request_options, take,
     take_challenge, wrong,
 };
+pub(super) use credential_queries::put_challenge;
 pub(super) use credential_wire::CredentialBody;
 pub(super) use queries::{active, codes_left, drop_codes, list, owned, revoke};
 pub(super) use recovery::{make_codes, use_code};

@@ -18,11 +18,8 @@ use super::sign_in::{key_kind, key_page, with_form};
 use crate::identity::account::{self, Shown, Whose};
 use crate::identity::factor::CredentialBody;
 use crate::identity::session::{self, SessionRow};
-use crate::identity::{factor, form, queries as people, sso};
+use crate::identity::{factor, form, queries as people, sign_in, sso};
 use crate::{Control, Shared, tenancy};
-
-/// How fresh a proof must be for a change here, in seconds.
-const FRESH_S: i64 = 600;
 
 pub async fn show(State(control): State<Shared>, browser: Browser) -> Response {
     match browser.signed_in(&control).await {
@@ -139,7 +136,7 @@ pub async fn change(
     match changed(&control, &browser, &session, whose, &sent).await {
         Ok(response) => response,
         Err(refusal) if refusal.code() == kind::STEP_UP_REQUIRED.code => {
-            step_up_page(&control, &browser, &session, whose).await
+            step_up_page(&control, &browser, &session, whose, false).await
         }
         Err(refusal) => match overview(&control, &browser, &session).await {
             Ok(page) => page.refused(&refusal).send(&control),
@@ -167,19 +164,24 @@ async fn changed(
         "end" => end(control, session, &sent.session).await?,
         "step_up" => {
             let key = CredentialBody::parse(&sent.credential);
-            let shown = match (&key, sent.factor.is_empty()) {
+            let shown = match (&key, sent.factor.as_str()) {
                 (Some(key), _) => Shown::Key(key),
-                (None, true) => Shown::Password(&sent.present),
-                (None, false) => Shown::Code(sent.factor.parse().map_err(malformed)?, &sent.code),
+                (None, "") => Shown::Password(&sent.present),
+                (None, "email_code") => Shown::Mailed(&sent.code),
+                (None, "recovery_code") => Shown::Recovery(&sent.code),
+                (None, id) => Shown::Code(id.parse().map_err(malformed)?, &sent.code),
             };
             let (_, cookie) = account::step_up(control, whose, shown).await?;
             let mut response = Redirect::to("/account").into_response();
             render::set(&mut response, cookie.as_deref().map(guard::session_cookie).into_iter().collect());
             return Ok(response);
         }
+        "mail" => {
+            sign_in::mail_own_code(control, (session.tenant, session.user), session.id).await?;
+            return Ok(step_up_page(control, browser, session, whose, true).await);
+        }
         "password" => account::change_password(control, whose, (&sent.present, &sent.password)).await?,
         "add" => {
-            fresh(control, session)?;
             let own = account::add_factor(control, whose, "").await?;
             let page =
                 Page::new("enrol", "An authenticator program", browser.form()).with("qr_svg", own.qr_svg);
@@ -190,13 +192,11 @@ async fn changed(
             return Ok(page.with("action", "/account").send(control));
         }
         "add_key" => {
-            fresh(control, session)?;
             let kind = key_kind(&sent.kind);
             let options = account::key_options(control, whose, kind).await?;
             return Ok(key_page(browser.form(), ("/account", "key_made"), kind, &options).send(control));
         }
         "key_made" => {
-            fresh(control, session)?;
             let key = CredentialBody::parse(&sent.credential);
             let key = key.ok_or_else(|| Refusal::new(&kind::INVALID, "The form is not complete."))?;
             let (_, codes) = account::add_key(control, whose, key_kind(&sent.kind), (&key, "")).await?;
@@ -209,11 +209,9 @@ async fn changed(
             return Ok(codes_page(control, browser, codes));
         }
         "remove" => {
-            fresh(control, session)?;
             account::remove_factor(control, whose, sent.factor.parse().map_err(malformed)?).await?;
         }
         "codes" => {
-            fresh(control, session)?;
             return Ok(codes_page(control, browser, account::new_codes(control, whose).await?));
         }
         _ => return Err(Refusal::new(&kind::INVALID, "The form is not complete.")),
@@ -244,13 +242,6 @@ async fn end(control: &Control, own: &SessionRow, id: &str) -> Result<(), Refusa
     Ok(())
 }
 
-fn fresh(control: &Control, session: &SessionRow) -> Result<(), Refusal> {
-    match control.clock().now_s() - session.auth_time.as_second() <= FRESH_S {
-        true => Ok(()),
-        false => Err(Refusal::new(&kind::STEP_UP_REQUIRED, "Show once more who you are.")),
-    }
-}
-
 /// The provider that has proven this session can do so again.
 async fn ways(control: &Control, session: &SessionRow) -> Vec<Value> {
     if !session.evidence.is_by_provider() {
@@ -263,23 +254,35 @@ async fn ways(control: &Control, session: &SessionRow) -> Vec<Value> {
     all.iter().map(way).collect()
 }
 
-async fn step_up_page(control: &Control, browser: &Browser, session: &SessionRow, whose: Whose) -> Response {
+async fn step_up_page(
+    control: &Control,
+    browser: &Browser,
+    session: &SessionRow,
+    whose: Whose,
+    is_mailed: bool,
+) -> Response {
     let page = Page::new("step_up", "Is it still you?", browser.form());
     let page = match overview(control, browser, session).await {
         Ok(_) => page,
         Err(refusal) => page.refused(&refusal),
     };
     let transaction = control.store.read(&Permit::for_system(None, "factors for a step up")).await;
-    let factors = match &transaction {
-        Ok(transaction) => factor::active(transaction, session.user).await.unwrap_or_default(),
-        Err(_) => Vec::new(),
+    let (factors, codes_left) = match &transaction {
+        Ok(transaction) => (
+            factor::active(transaction, session.user).await.unwrap_or_default(),
+            factor::codes_left(transaction, session.user).await.unwrap_or_default(),
+        ),
+        Err(_) => (Vec::new(), 0),
     };
+    let recovers = !factors.is_empty() && codes_left > 0;
     let factors: Vec<Value> = factors
         .iter()
         .filter(|row| row.kind == "totp")
         .map(|row| Value::from_pairs([("id", row.id.to_string()), ("label", row.label.clone())]))
         .collect();
+    let mails = account::wants_mailed_code(control, whose).await.unwrap_or_default();
     let page = page.with("factors", factors).with("ways", ways(control, session).await);
+    let page = page.with("recovers", recovers).with("mails", mails).with("is_mailed", is_mailed);
     // Who has no key is asked for what they have.
     let page = match account::step_up_options(control, whose).await {
         Ok(options) => page.key(("/account", "step_up", ""), "Use a security key or passkey", &options),

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use rowhouse_domain::access::{Permit, Principal, PrincipalKind};
 use rowhouse_domain::id::{FactorId, OPERATOR_TENANT, TenantId, UserId};
-use rowhouse_domain::identity::{Next, ProofKind, next};
+use rowhouse_domain::identity::{Next, ProofKind, lack, next};
 use rowhouse_domain::messages::template;
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::{Change, Transaction};
@@ -71,16 +71,7 @@ async fn take(
             ProofKind::EmailCode
         }
         "recovery_code" => {
-            let rest = factor::use_code(control, transaction, user, code).await?;
-            let told = NewMessage::new(
-                &template::RECOVERY_CODE_USED,
-                OPERATOR_TENANT,
-                To::User(user),
-                format!("{user}/{now}/{rest}"),
-            )
-            .value("at", now)
-            .value("left", rest);
-            queue(control, transaction, told).await?;
+            take_recovery(control, transaction, user, code).await?;
             ProofKind::RecoveryCode
         }
         id => {
@@ -92,6 +83,7 @@ async fn take(
             match is_pending {
                 // Enrolled on the way in.
                 true => {
+                    asks_for(control, transaction, flow, ProofKind::Totp).await?;
                     factor::confirm(control, transaction, (user, id), code).await?;
                     left.recovery_codes = factor::make_codes(control, transaction, user).await?;
                     left.changes.push(enrolled(user, id, "totp"));
@@ -111,6 +103,24 @@ async fn take(
     };
     flow.evidence = flow.evidence.clone().with(kind, now.as_second());
     Ok(left)
+}
+
+/// Uses a recovery code up, and tells its owner.
+///
+/// # Errors
+/// 401 `identity.code_wrong`.
+pub async fn take_recovery(
+    control: &Control,
+    transaction: &Transaction,
+    user: UserId,
+    code: &str,
+) -> Result<(), Refusal> {
+    let now = control.clock().now();
+    let rest = factor::use_code(control, transaction, user, code).await?;
+    let key = format!("{user}/{now}/{rest}");
+    let told = NewMessage::new(&template::RECOVERY_CODE_USED, OPERATOR_TENANT, To::User(user), key);
+    queue(control, transaction, told.value("at", now).value("left", rest)).await?;
+    Ok(())
 }
 
 /// The event of a factor that is in use from now on.
@@ -219,13 +229,12 @@ pub async fn asks_for(
 ) -> Result<(), Refusal> {
     let owned = factor::owned(transaction, flow.user).await?;
     let tenant = flow.wanted.ok_or_else(not_asked)?;
-    // What is enrolled opens all tenants of the person: a provider's word alone does so for its own only.
-    if !flow.evidence.has_own() {
-        let all = queries::tenants_of(transaction, flow.user).await?;
-        if all.iter().any(|own| *own != tenant) {
-            let words = "Add a factor on your account's page, signed in with something of your own.";
-            return Err(Refusal::new(&kind::ENTRY_REFUSED, words));
-        }
+    // What is enrolled opens all tenants of the person, so it is not this one's policy alone that says what must be shown for it. A
+    // sign-in is over before anything in it is stale.
+    let all = policy::of_all(transaction, Some(flow.user)).await?;
+    if lack(&flow.evidence, owned, policy::elsewhere(&all, tenant), i64::MIN).is_some() {
+        let words = "Add a factor on your account's page, signed in with something of your own.";
+        return Err(Refusal::new(&kind::ENTRY_REFUSED, words));
     }
     let in_force = policy::in_force(transaction, tenant).await?;
     let in_grace = in_force.in_grace(transaction, tenant, flow.user, control.clock().now()).await?;

@@ -2,16 +2,17 @@
 
 use jiff::SignedDuration;
 use rowhouse_domain::access::Permit;
-use rowhouse_domain::id::OPERATOR_TENANT;
+use rowhouse_domain::id::{OPERATOR_TENANT, SessionId, TenantId, UserId};
 use rowhouse_domain::messages::{Address, template};
 use rowhouse_domain::refusal::{Refusal, kind};
+use rowhouse_store::Transaction;
 
 use super::attempt::Told;
 use super::factor_step::under_way;
 use super::queries;
 use super::throttle::{self, Window};
 use crate::Control;
-use crate::identity::{queries as people, token};
+use crate::identity::{factor, queries as people, token};
 use crate::messages::{NewMessage, To, queue};
 
 const LIFE: SignedDuration = SignedDuration::from_mins(10);
@@ -26,30 +27,58 @@ const PACE: Window =
 pub async fn mail_code(control: &Control, told: &Told<'_>) -> Result<(), Refusal> {
     let transaction = control.store.write(&Permit::for_system(None, "a code that is mailed")).await?;
     let mut flow = under_way(control, &transaction, told.flow).await?;
+    let code = send(control, &transaction, flow.user, flow.wanted.unwrap_or(OPERATOR_TENANT)).await?;
+    flow.code_digest = Some(code_digest(control, &flow.digest, &code));
+    flow.code_until = Some(control.clock().now() + LIFE);
+    queries::update(&transaction, &flow).await?;
+    transaction.commit_telemetry().await?;
+    Ok(())
+}
+
+/// Mails a code to who is signed in, to show once more who they are. It is good in that session for one answer, right or wrong.
+///
+/// # Errors
+/// 409 `identity.factor_wrong_state` without an address that is proven; 429 `identity.too_many_attempts`.
+pub async fn mail_own_code(
+    control: &Control,
+    (tenant, user): (TenantId, UserId),
+    session: SessionId,
+) -> Result<(), Refusal> {
+    let transaction = control.store.write(&Permit::for_system(None, "a code that is mailed")).await?;
+    let code = send(control, &transaction, user, tenant).await?;
+    let bound = session.0.as_bytes();
+    let until = control.clock().now() + LIFE;
+    let digest = code_digest(control, bound, &code);
+    factor::put_challenge(&transaction, (bound, "email_code"), &digest, until).await?;
+    transaction.commit_telemetry().await?;
+    Ok(())
+}
+
+/// Mails a new code to the proven address of a person.
+async fn send(
+    control: &Control,
+    transaction: &Transaction,
+    user: UserId,
+    tenant: TenantId,
+) -> Result<String, Refusal> {
     let now = control.clock().now();
-    let user =
-        people::find_user(&transaction, flow.user).await?.filter(|user| user.email_verified_at.is_some());
-    let email = user.and_then(|user| user.email).and_then(|email| Address::parse(&email).ok());
+    let found = people::find_user(transaction, user).await?.filter(|user| user.email_verified_at.is_some());
+    let email = found.and_then(|user| user.email).and_then(|email| Address::parse(&email).ok());
     let email = email
         .ok_or_else(|| Refusal::new(&kind::FACTOR_WRONG_STATE, "There is no address that is proven."))?;
     let paced = token::digest(control, "throttle/mail", &email.key());
-    if let Err(seconds) = throttle::spend(&transaction, &paced, PACE, now).await? {
+    if let Err(seconds) = throttle::spend(transaction, &paced, PACE, now).await? {
         let refusal = Refusal::new(&kind::TOO_MANY_ATTEMPTS, "A code was sent a moment ago.");
         return Err(refusal.retry_after(u32::try_from(seconds).unwrap_or(3_600)));
     }
     let code = six_digits(control);
-    flow.code_digest = Some(code_digest(control, &flow.digest, &code));
-    flow.code_until = Some(now + LIFE);
-    queries::update(&transaction, &flow).await?;
-    let key = format!("{}/{}", flow.user, control.entropy().uuid_v7(now.as_microsecond()));
-    let tenant = flow.wanted.unwrap_or(OPERATOR_TENANT);
+    let key = format!("{user}/{}", control.entropy().uuid_v7(now.as_microsecond()));
     let new = NewMessage::new(&template::EMAIL_CODE, tenant, To::Address(email), key)
         .value("code", &code)
         .value("expires", now + LIFE)
         .useless_after(now + LIFE);
-    queue(control, &transaction, new).await?;
-    transaction.commit_telemetry().await?;
-    Ok(())
+    queue(control, transaction, new).await?;
+    Ok(code)
 }
 
 /// The hash of a code in one sign-in.

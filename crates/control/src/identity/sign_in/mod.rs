@@ -25,17 +25,19 @@ mod wire;
 pub(super) use advance::admitted;
 pub use api::routes;
 pub(super) use attempt::{Told, prove_password};
-pub(super) use factor_step::{begin_enrolment, choose_tenant, count_guess, may_guess, show_factor};
+pub(super) use factor_step::{
+    begin_enrolment, choose_tenant, count_guess, may_guess, show_factor, take_recovery,
+};
 pub(super) use flow::start;
 pub(super) use locked::counted_password;
 pub(super) use locked::{is_locked, name_key, unlock};
-pub(super) use mail_code::mail_code;
+pub(super) use mail_code::{code_digest, mail_code, mail_own_code};
 pub(super) use passkey::{begin_key_enrolment, enrol_key, key_options, show_key};
 pub(super) use passkey_api::KeyKindBody;
 pub(super) use progress::Progress;
 pub(super) use proven::{Begun, begin_proven};
-pub(super) use queries::tenants_of;
+pub(super) use queries::{standing_of, tenants_of};
 pub(super) use reset::{fit, forgotten, set, set_by_link, told};
 pub use source::{Source, Sources};
-pub(super) use throttle::{clear as cleared, unlock as opened};
+pub(super) use throttle::{clear as cleared, reopen as reopened};
 pub(super) use wire::EnrolmentAnswer;

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use rowhouse_domain::id::{OPERATOR_TENANT, TenantId, UserId};
-use rowhouse_domain::identity::SignInPolicy;
+use rowhouse_domain::identity::{Elsewhere, LockoutPolicy, SignInPolicy};
 use rowhouse_store::{StoreError, Transaction};
 use tokio_postgres::types::Json;
 
@@ -58,6 +58,41 @@ pub async fn in_force(transaction: &Transaction, tenant: TenantId) -> Result<InF
     };
     let policy = floor(tenant).map_or_else(|| policy.clone(), |floor| policy.stricter(&floor));
     Ok(InForce { policy, grace_from, version })
+}
+
+/// What each tenant asks that a person belongs to, those that have suspended them too: what opens one opens it again when it resumes
+/// them. Nobody (`None`) belongs to none, and is looked up all the same.
+pub async fn of_all(
+    transaction: &Transaction,
+    user: Option<UserId>,
+) -> Result<Vec<(TenantId, SignInPolicy)>, StoreError> {
+    let sql = "SELECT m.tenant_id, p.policy FROM identity.memberships m \
+               LEFT JOIN identity.sign_in_policies p ON p.tenant_id = m.tenant_id \
+               WHERE m.user_id = $1 AND m.status <> 'removed' ORDER BY m.tenant_id";
+    let id = user.map_or(uuid::Uuid::nil(), |user| user.0);
+    let rows = transaction.query(sql, &[&id]).await?;
+    let in_force = rows.iter().map(|row| {
+        let tenant = TenantId(row.get(0));
+        let own = row.get::<_, Option<Json<SignInPolicy>>>(1).map_or_else(SignInPolicy::default, |own| own.0);
+        (tenant, floor(tenant).map_or_else(|| own.clone(), |floor| own.stricter(&floor)))
+    });
+    Ok(in_force.collect())
+}
+
+/// When tries of a person's password are stopped: by the strictest of their own tenants, whichever a try names; by the default for nobody.
+pub async fn lockout_of(
+    transaction: &Transaction,
+    user: Option<UserId>,
+) -> Result<LockoutPolicy, StoreError> {
+    let all = of_all(transaction, user).await?;
+    let strictest = all.iter().map(|(_, policy)| policy.lockout).reduce(LockoutPolicy::stricter);
+    Ok(strictest.unwrap_or_default().bounded())
+}
+
+/// The tenants of `all` besides `here`.
+pub fn elsewhere(all: &[(TenantId, SignInPolicy)], here: TenantId) -> Elsewhere {
+    let others = || all.iter().filter(|(tenant, _)| *tenant != here);
+    Elsewhere { any: others().next().is_some(), asks_second: others().any(|(_, policy)| policy.needed() > 1) }
 }
 
 /// Sets a tenant's policy if it is still at `version`; whether it was.

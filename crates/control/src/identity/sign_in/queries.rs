@@ -158,6 +158,12 @@ pub async fn tenants_of(tx: &Transaction, user: UserId) -> Result<Vec<TenantId>,
     Ok(tx.query(sql, &[&user.0]).await?.iter().map(|row| TenantId(row.get(0))).collect())
 }
 
+/// The tenants that a person belongs to, active or suspended there.
+pub async fn standing_of(tx: &Transaction, user: UserId) -> Result<Vec<TenantId>, StoreError> {
+    let sql = "SELECT tenant_id FROM identity.memberships WHERE user_id = $1 AND status <> 'removed' ORDER BY tenant_id";
+    Ok(tx.query(sql, &[&user.0]).await?.iter().map(|row| TenantId(row.get(0))).collect())
+}
+
 /// Puts a link in the place of the one of its purpose.
 pub async fn put_link(
     tx: &Transaction,

@@ -5,13 +5,14 @@ use jiff::{SignedDuration, Timestamp};
 use rowhouse_domain::identity::LockoutPolicy;
 use rowhouse_store::{StoreError, Transaction};
 
-/// After so many wrong passwords without a right one the password is closed until it is set anew (SP 800-63B-4 §3.2.2).
+/// After so many wrong passwords without a right one the password is closed until it is set anew (SP 800-63B-4 §3.2.2), or an administrator
+/// vouches for its owner.
 pub const CONSECUTIVE_MAX: i32 = 100;
 
 /// What became of a try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Try {
-    /// It counts, and may be looked at. `locks`: it was the last one for a while.
+    /// It counts, and may be looked at. `locks`: it was the last one for a while, or for good.
     Counted { locks: bool },
     /// It is not looked at.
     Locked,
@@ -33,7 +34,7 @@ pub async fn attempt(
                locked_until = CASE WHEN (CASE WHEN t.locked_until IS NULL THEN t.attempts + 1 ELSE 1 END) >= $2::integer \
                THEN $3::timestamptz END \
                WHERE (t.locked_until IS NULL OR t.locked_until <= $4) AND t.consecutive < $5 \
-               RETURNING locked_until IS NOT NULL";
+               RETURNING locked_until IS NOT NULL OR consecutive >= $5";
     let row = tx.query_opt(sql, &[&key, &limits.attempts, &until, &now, &CONSECUTIVE_MAX]).await?;
     Ok(row.map_or(Try::Locked, |row| Try::Counted { locks: row.get(0) }))
 }
@@ -47,6 +48,12 @@ pub async fn clear(tx: &Transaction, key: &[u8]) -> Result<(), StoreError> {
 pub async fn unlock(tx: &Transaction, key: &[u8]) -> Result<bool, StoreError> {
     let sql = "UPDATE identity.throttles SET attempts = 0, locked_until = NULL WHERE key = $1 AND locked_until IS NOT NULL";
     Ok(tx.execute(sql, &[&key]).await? == 1)
+}
+
+/// Opens the lock for who an administrator vouches for, and gives half of the tries back: a password that was closed is open too.
+pub async fn reopen(tx: &Transaction, key: &[u8]) -> Result<(), StoreError> {
+    let sql = "UPDATE identity.throttles SET attempts = 0, locked_until = NULL, consecutive = LEAST(consecutive, $2) WHERE key = $1";
+    tx.execute(sql, &[&key, &(CONSECUTIVE_MAX / 2)]).await.map(drop)
 }
 
 /// Tries that failed since one was right, and until when none is looked at.

@@ -14,7 +14,7 @@ use crate::Control;
 use crate::access::{self, Authority, NewGrant};
 use crate::identity::invitation::refuse_beyond_quota;
 use crate::identity::queries::{self as people, MembershipStatus, UserStatus};
-use crate::identity::sign_in::tenants_of;
+use crate::identity::sign_in::{standing_of, tenants_of};
 use crate::tenancy;
 
 /// What a provider says of a person.
@@ -70,7 +70,7 @@ pub async fn find(transaction: &Transaction, row: &ConnectionRow, said: &Said) -
     if user.status != UserStatus::Active {
         return Err(refused("Your account is disabled."));
     }
-    let tenants = tenants_of(transaction, user.id).await?;
+    let tenants = standing_of(transaction, user.id).await?;
     if tenants.iter().any(|tenant| *tenant != row.tenant) {
         return Err(refused(
             "You have an account here that other organisations know too. Sign in as you do there, then connect it on your \

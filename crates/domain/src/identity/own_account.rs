@@ -1,0 +1,104 @@
+//! What a person must have shown before they change how they sign in. Factors, recovery codes and passwords open every tenant that a person
+//! belongs to, so it is not for one of them to say how little is enough: what is asked follows from what the person owns, and from all.
+
+use super::evidence::{Evidence, ProofKind};
+use super::policy::Owned;
+
+/// Proofs by something that the person owns besides a password.
+const OWNED: [ProofKind; 4] =
+    [ProofKind::Totp, ProofKind::SecurityKey, ProofKind::Passkey, ProofKind::RecoveryCode];
+
+/// The tenants that a person belongs to besides the one they are signed in to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Elsewhere {
+    /// Whether there is any.
+    pub any: bool,
+    /// Whether one asks everybody for a second factor.
+    pub asks_second: bool,
+}
+
+/// What is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    /// A second factor, a passkey or a recovery code of the person.
+    Factor,
+    /// A mailed code.
+    MailedCode,
+    /// Anything of the person's own, which a provider's word is not.
+    Own,
+    /// Any proof that is fresh.
+    Fresh,
+}
+
+impl Evidence {
+    /// Whether something was shown at `since` (seconds since 1970) or later that the person owns besides a password.
+    pub fn has_owned(&self, since: i64) -> bool {
+        self.has_since(&OWNED, since)
+    }
+
+    fn has_since(&self, kinds: &[ProofKind], since: i64) -> bool {
+        self.proofs().iter().any(|proof| kinds.contains(&proof.kind) && proof.at >= since)
+    }
+}
+
+/// What `evidence` lacks for a change of how the person signs in. Proofs older than `since` (seconds since 1970) are not fresh.
+pub fn lack(evidence: &Evidence, owned: Owned, elsewhere: Elsewhere, since: i64) -> Option<Lack> {
+    if owned.any() {
+        return (!evidence.has_owned(since)).then_some(Lack::Factor);
+    }
+    // Who has no address that is proven is asked for none at the other tenant either.
+    if elsewhere.asks_second && owned.address {
+        return (!evidence.has_since(&[ProofKind::EmailCode], since)).then_some(Lack::MailedCode);
+    }
+    if elsewhere.any && !evidence.has_own() {
+        return Some(Lack::Own);
+    }
+    (!evidence.newest().is_some_and(|at| at >= since)).then_some(Lack::Fresh)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOWHERE: Elsewhere = Elsewhere { any: false, asks_second: false };
+    const LAX: Elsewhere = Elsewhere { any: true, asks_second: false };
+    const STRICT: Elsewhere = Elsewhere { any: true, asks_second: true };
+
+    #[test]
+    fn what_a_person_owns_is_asked_for_before_it_is_changed() {
+        use ProofKind::{EmailCode, Passkey, Password, RecoveryCode, SecurityKey, SingleSignOnMfa, Totp};
+        let none = Owned { address: true, ..Owned::default() };
+        let unproven = Owned::default();
+        let totp = Owned { totp: true, ..none };
+        let key = Owned { security_key: true, ..none };
+        let passkey = Owned { passkey: true, ..none };
+        let left_over = Owned { recovery_codes: true, ..none };
+        let rows: [(&[(ProofKind, i64)], Owned, Elsewhere, Option<Lack>); 20] = [
+            (&[(Password, 9)], none, NOWHERE, None),
+            (&[(Password, 9)], none, LAX, None),
+            (&[(Password, 9)], none, STRICT, Some(Lack::MailedCode)),
+            (&[(Password, 9), (EmailCode, 9)], none, STRICT, None),
+            (&[(Password, 9), (EmailCode, 4)], none, STRICT, Some(Lack::MailedCode)),
+            (&[(Password, 9)], unproven, STRICT, None),
+            (&[(SingleSignOnMfa, 9)], unproven, STRICT, Some(Lack::Own)),
+            (&[(Password, 4)], none, NOWHERE, Some(Lack::Fresh)),
+            (&[], none, NOWHERE, Some(Lack::Fresh)),
+            (&[(Password, 9)], totp, NOWHERE, Some(Lack::Factor)),
+            (&[(Password, 9)], key, LAX, Some(Lack::Factor)),
+            (&[(Password, 9)], passkey, STRICT, Some(Lack::Factor)),
+            (&[(Password, 9), (EmailCode, 9)], totp, STRICT, Some(Lack::Factor)),
+            (&[(Password, 9), (Totp, 4)], totp, NOWHERE, Some(Lack::Factor)),
+            (&[(Password, 4), (Totp, 9)], totp, STRICT, None),
+            (&[(Password, 9), (RecoveryCode, 9)], totp, STRICT, None),
+            (&[(Password, 9), (SecurityKey, 9)], key, STRICT, None),
+            (&[(Passkey, 5)], passkey, STRICT, None),
+            (&[(SingleSignOnMfa, 9)], totp, NOWHERE, Some(Lack::Factor)),
+            (&[(SingleSignOnMfa, 9)], left_over, LAX, Some(Lack::Own)),
+        ];
+        for (proofs, owned, elsewhere, expected) in rows {
+            let with = |all: Evidence, (kind, at): &(ProofKind, i64)| all.with(*kind, *at);
+            let evidence = proofs.iter().fold(Evidence::default(), with);
+            assert_eq!(lack(&evidence, owned, elsewhere, 5), expected, "{proofs:?} {owned:?} {elsewhere:?}");
+        }
+    }
+}
