@@ -240,3 +240,64 @@ async fn who_is_suspended_is_out_at_once() {
     assert!(directory.tenants.get(&town.acme).is_some_and(|tenant| tenant.ended_sessions.is_empty()));
     assert_eq!(code_of(&town.me(&done).await), (401, "identity.token_expired"));
 }
+
+async fn tries(town: &Town, tenant: &str, count: usize) {
+    for _ in 0..count {
+        let flow = town.flow("bob@bolt.example", Some(tenant)).await;
+        let path = format!("/v1/sign_in/{flow}/password");
+        let answer = town.nobody(&path, json!({"password": "a guess that is wrong"})).await;
+        assert_eq!(code_of(&answer), (401, "identity.credentials_wrong"));
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_locks_nobody_who_is_not_its_own() {
+    const BOB: &str = "bob@bolt.example";
+    let town = town().await;
+    let bob = town.member("bolt", BOB, &[]).await;
+    for lockout in [
+        json!({"attempts": 2, "minutes": 30}),
+        json!({"attempts": 100, "minutes": 30}),
+        json!({"attempts": 10, "minutes": 1}),
+        json!({"attempts": 3, "minutes": 1440}),
+    ] {
+        assert_eq!(town.policy("acme", json!({ "lockout": lockout })).await.0, 422, "it would be a weapon");
+    }
+    assert_eq!(town.policy("acme", json!({"password": {"length_min": 64}})).await.0, 422);
+    let set = town.policy("acme", json!({"lockout": {"attempts": 3, "minutes": 240}})).await;
+    assert_eq!(set.0, 200, "{}", set.1);
+    refresh(&town.platform).await;
+    // At a tenant that is not theirs: their own tenant's rule, and a mail like anywhere.
+    tries(&town, "acme", 9).await;
+    town.signed_in(BOB).await;
+    tries(&town, "acme", 10).await;
+    assert_eq!(town.try_password(BOB, PASSWORD).await.0, 401);
+    let link = town.mailed("unlock", BOB).await;
+    assert_eq!(town.nobody("/v1/sign_in/unlock", json!({ "token": link })).await.0, 204);
+    town.signed_in(BOB).await;
+    // Once they belong to it, it has a say, whichever tenant is named.
+    town.joins("acme", BOB, &[]).await;
+    tries(&town, "bolt", 3).await;
+    let entry = town.entry("bolt", &bob).await;
+    assert_eq!(entry["reasons"], json!(["locked"]), "{entry}");
+}
+
+#[tokio::test]
+async fn a_password_that_was_closed_is_told_of_and_an_administrator_opens_it() {
+    let town = town().await;
+    let bob = town.member("bolt", "bob@bolt.example", &[]).await;
+    refresh(&town.platform).await;
+    tries(&town, "bolt", 1).await;
+    town.platform.execute("UPDATE identity.throttles SET consecutive = 99").await;
+    tries(&town, "acme", 1).await;
+    town.platform.hand.advance_us(31 * 60 * 1_000_000);
+    assert_eq!(town.try_password("bob@bolt.example", PASSWORD).await.0, 401, "it does not pass by itself");
+    while rowhouse_control::messages::turn(&town.platform.control).await.expect("a turn") {}
+    let folder = std::fs::read_dir(town.platform.mail_folder()).expect("the folder");
+    let names = folder.map(|entry| entry.expect("an entry").path().to_string_lossy().into_owned());
+    assert!(names.into_iter().any(|name| name.contains("factor_changed")), "they are told");
+    assert_eq!(town.post(&format!("/v1/users/{bob}/unlock?tenant=bolt"), json!({})).await.0, 204);
+    let left = town.platform.ask("SELECT consecutive FROM identity.throttles").await;
+    assert_eq!(left, "50", "half of the tries are given back");
+    town.signed_in("bob@bolt.example").await;
+}

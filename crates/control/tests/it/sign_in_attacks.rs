@@ -18,10 +18,13 @@ const BOB: &str = "bob@acme.example";
 const SAM: &str = "sam@acme.example";
 /// Of another tenant.
 const BEA: &str = "bea@bolt.example";
+/// Of acme, with a second factor, and of bolt, which asks for none.
+const VERA: &str = "vera@acme.example";
 
 struct Stage {
     town: Town,
     factor: String,
+    veras_factor: String,
     secret: String,
     codes: Vec<String>,
     secret_of_robot: String,
@@ -31,7 +34,7 @@ struct Stage {
 impl Stage {
     async fn set() -> Stage {
         let town = town().await;
-        for (tenant, name) in [("acme", ANA), ("acme", BOB), ("acme", SAM), ("bolt", BEA)] {
+        for (tenant, name) in [("acme", ANA), ("acme", BOB), ("acme", SAM), ("bolt", BEA), ("acme", VERA)] {
             town.member(tenant, name, &[]).await;
         }
         refresh(&town.platform).await;
@@ -43,6 +46,15 @@ impl Stage {
         let (_, made) = town.as_person(&done, "POST", "/v1/me/factors/totp/confirm", Some(body)).await;
         let codes = made["recovery_codes"].as_array().expect("codes").iter();
         let codes = codes.map(|code| code.as_str().expect("text").to_owned()).collect();
+        let vera = town.signed_in(VERA).await;
+        let (_, made) = town.as_person(&vera, "POST", "/v1/me/factors/totp", Some(json!({}))).await;
+        let veras_factor = made["factor"].as_str().expect("text").to_owned();
+        let code = code_now(&town, made["secret"].as_str().expect("text"));
+        let body = json!({"factor": veras_factor, "code": code});
+        let (status, made) = town.as_person(&vera, "POST", "/v1/me/factors/totp/confirm", Some(body)).await;
+        assert_eq!(status, 200, "{made}");
+        town.joins("bolt", VERA, &[]).await;
+        assert_eq!(town.policy("bolt", json!({"mfa": "off"})).await.0, 200);
         let sam = town.signed_in(SAM).await;
         let (_, me) = town.me(&sam).await;
         let path = format!("/v1/users/{}/suspend?tenant=acme", me["id"].as_str().expect("an id"));
@@ -54,7 +66,7 @@ impl Stage {
         let (_, made) = town.post(&path, json!({})).await;
         let secret_of_robot = made["client_secret"].as_str().expect("text").to_owned();
         refresh(&town.platform).await;
-        Stage { town, factor, secret, codes, secret_of_robot, robot }
+        Stage { town, factor, veras_factor, secret, codes, secret_of_robot, robot }
     }
 
     /// Ana's sign-in, at its second factor.
@@ -83,6 +95,15 @@ impl Stage {
             "long" => "x".repeat(1_025),
             "long_name" => format!("{}@acme.example", "x".repeat(320)),
             "factor" => self.factor.clone(),
+            "veras_factor" => self.veras_factor.clone(),
+            "operator" => town.operator.clone(),
+            // By the password alone.
+            "lax" => {
+                let flow = town.flow(VERA, Some("bolt")).await;
+                let path = format!("/v1/sign_in/{flow}/password");
+                let (_, done) = town.nobody(&path, json!({"password": PASSWORD})).await;
+                token_of(&done).to_owned()
+            }
             "robot" => self.robot.clone(),
             "robot_secret" => self.secret_of_robot.clone(),
             "second" => self.at_factor().await,

@@ -6,7 +6,7 @@ use std::time::Instant;
 use jiff::SignedDuration;
 use rowhouse_domain::access::{Permit, Principal, PrincipalKind};
 use rowhouse_domain::id::{OPERATOR_TENANT, RequestId, TenantId, UserId};
-use rowhouse_domain::identity::{Evidence, LockoutPolicy, ProofKind};
+use rowhouse_domain::identity::{Evidence, ProofKind};
 use rowhouse_domain::messages::{Address, template};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::{Change, Transaction};
@@ -49,6 +49,8 @@ struct Looked {
     /// The tenant whose log tells it.
     log: TenantId,
     email: Option<Address>,
+    /// Whether there is a password to lock, open to this try or not.
+    has_password: bool,
     stored: Option<Hashed>,
     throttle: Vec<u8>,
     tried: Try,
@@ -137,10 +139,6 @@ async fn look(
     if queries::is_done(&transaction, digest).await? {
         return Err(flow::over());
     }
-    let lockout = match opened.tenant {
-        Some(tenant) => policy::in_force(&transaction, tenant).await?.policy.lockout,
-        None => LockoutPolicy::default(),
-    };
     let email = Address::parse(&opened.name).ok();
     let user = match &email {
         Some(email) => people::find_user_by_email(&transaction, email).await?,
@@ -148,6 +146,8 @@ async fn look(
     };
     let active = user.filter(|user| user.status == UserStatus::Active).map(|user| user.id);
     let throttle = counter(control, &transaction, &opened.name, (active, device)).await?;
+    // The tenant that is named has no say: whoever tries names any.
+    let lockout = policy::lockout_of(&transaction, active).await?;
     let tried = throttle::attempt(&transaction, &throttle, lockout, now).await?;
     let home = match active {
         Some(user) => home(&transaction, user, opened.tenant).await?,
@@ -158,11 +158,13 @@ async fn look(
         None => None,
     };
     transaction.commit_telemetry().await?;
+    let has_password = stored.is_some();
     let is_open = home.is_some() && tried != Try::Locked;
     Ok(Looked {
         user: active,
         log: home.unwrap_or(OPERATOR_TENANT),
         email,
+        has_password,
         stored: stored.filter(|_| is_open),
         throttle,
         tried,
@@ -209,9 +211,7 @@ async fn failed(control: &Control, looked: &Looked, told: &Told<'_>) -> Result<(
         Some(user) => change.on("user", user),
         None => change.on("name", rowhouse_domain::id::encode(first_bits(&looked.throttle))),
     };
-    if let (Some(user), Some(email), true, true) =
-        (looked.user, &looked.email, locks, looked.stored.is_some())
-    {
+    if let (Some(user), Some(email), true, true) = (looked.user, &looked.email, locks, looked.has_password) {
         tell_of_lock(control, &transaction, (looked.log, user), email, &looked.throttle).await?;
     }
     transaction.commit(change.details(json!({ "locks": locks })).request(told.request_id)).await?;
@@ -226,7 +226,11 @@ async fn tell_of_lock(
     throttle: &[u8],
 ) -> Result<(), Refusal> {
     let now = control.clock().now();
-    let (_, until) = throttle::standing(transaction, throttle).await?;
+    let (consecutive, until) = throttle::standing(transaction, throttle).await?;
+    if consecutive >= throttle::CONSECUTIVE_MAX {
+        let what = "Your password was tried too often and is closed: set another one.";
+        return super::told(control, transaction, user, what).await;
+    }
     let (text, digest) = token::make(control, "unlock");
     queries::put_link(transaction, (user, "unlock"), &digest, (now, now + UNLOCK_LIFE)).await?;
     let link = format!("{}/account/unlock?token={text}", control.settings.public_url);

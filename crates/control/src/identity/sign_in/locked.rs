@@ -2,13 +2,12 @@
 
 use rowhouse_domain::access::{Permit, Principal, PrincipalKind};
 use rowhouse_domain::id::{OPERATOR_TENANT, RequestId};
-use rowhouse_domain::identity::LockoutPolicy;
 use rowhouse_domain::messages::Address;
 use rowhouse_domain::refusal::Refusal;
 use rowhouse_store::{Change, StoreError, Transaction};
 use serde_json::json;
 
-use super::{queries, throttle};
+use super::{policy, queries, throttle};
 use crate::Control;
 use crate::identity::accept::link_used;
 use crate::identity::hashing::Hashed;
@@ -49,14 +48,15 @@ pub async fn unlock(control: &Control, text: &str, request_id: RequestId) -> Res
     Ok(())
 }
 
-/// The password of a person that may be compared with just now; the try is counted. A person who is signed in has the default's limits.
+/// The password of a person that may be compared with just now; the try is counted.
 pub async fn counted_password(
     transaction: &Transaction,
     user: rowhouse_domain::id::UserId,
     key: &[u8],
     now: jiff::Timestamp,
 ) -> Result<Option<Hashed>, StoreError> {
-    let tried = throttle::attempt(transaction, key, LockoutPolicy::default(), now).await?;
+    let lockout = policy::lockout_of(transaction, Some(user)).await?;
+    let tried = throttle::attempt(transaction, key, lockout, now).await?;
     let stored = queries::password(transaction, user).await?.map(|(hashed, _)| hashed);
     Ok(stored.filter(|_| tried != throttle::Try::Locked))
 }

@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use rowhouse_domain::access::{Permit, Principal, PrincipalKind};
 use rowhouse_domain::id::{OPERATOR_TENANT, RequestId, SessionId, UserId};
+use rowhouse_domain::identity::PasswordPolicy;
 use rowhouse_domain::messages::{Address, template};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::{Change, Transaction};
@@ -96,12 +97,12 @@ pub async fn fit(
     password: &str,
 ) -> Result<Hashed, Refusal> {
     let email = user.email.as_deref().and_then(|email| Address::parse(email).ok());
-    let (mut length_min, mut history) = (0, 0);
-    for tenant in queries::tenants_of(transaction, user.id).await? {
-        let asked = policy::in_force(transaction, tenant).await?.policy.password;
-        (length_min, history) = (asked.length_min.max(length_min), asked.history.max(history));
-    }
-    let length_min = if length_min == 0 { crate::identity::accept::LENGTH_MIN } else { length_min };
+    let all = policy::of_all(transaction, Some(user.id)).await?;
+    let strictest = all.into_iter().map(|(_, policy)| policy.password).reduce(PasswordPolicy::stricter);
+    let (length_min, history) = strictest.map_or((crate::identity::accept::LENGTH_MIN, 0), |asked| {
+        let PasswordPolicy { length_min, history } = asked.bounded();
+        (length_min, history)
+    });
     let parts = email.as_ref().map_or(("", ""), |email| (email.local(), email.domain()));
     refuse_weak(password, length_min, &[parts.0, parts.1, &user.full_name, control.messages.brand()])?;
     let mut former = queries::former_passwords(transaction, user.id, history as i64).await?;
