@@ -294,8 +294,9 @@ async fn a_password_that_was_closed_is_told_of_and_an_administrator_opens_it() {
     assert_eq!(town.try_password("bob@bolt.example", PASSWORD).await.0, 401, "it does not pass by itself");
     while rowhouse_control::messages::turn(&town.platform.control).await.expect("a turn") {}
     let folder = std::fs::read_dir(town.platform.mail_folder()).expect("the folder");
-    let names = folder.map(|entry| entry.expect("an entry").path().to_string_lossy().into_owned());
-    assert!(names.into_iter().any(|name| name.contains("factor_changed")), "they are told");
+    let mut texts =
+        folder.map(|entry| std::fs::read_to_string(entry.expect("an entry").path()).expect("a file"));
+    assert!(texts.any(|text| text.replace("=\r\n", "").contains("was tried too often")), "they are told");
     assert_eq!(town.post(&format!("/v1/users/{bob}/unlock?tenant=bolt"), json!({})).await.0, 204);
     let left = town.platform.ask("SELECT consecutive FROM identity.throttles").await;
     assert_eq!(left, "50", "half of the tries are given back");

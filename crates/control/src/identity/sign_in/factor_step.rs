@@ -229,19 +229,21 @@ pub async fn asks_for(
 ) -> Result<(), Refusal> {
     let owned = factor::owned(transaction, flow.user).await?;
     let tenant = flow.wanted.ok_or_else(not_asked)?;
-    // What is enrolled opens all tenants of the person, so it is not this one's policy alone that says what must be shown for it. A
-    // sign-in is over before anything in it is stale.
-    let all = policy::of_all(transaction, Some(flow.user)).await?;
-    if lack(&flow.evidence, owned, policy::elsewhere(&all, tenant), i64::MIN).is_some() {
-        let words = "Add a factor on your account's page, signed in with something of your own.";
-        return Err(Refusal::new(&kind::ENTRY_REFUSED, words));
-    }
     let in_force = policy::in_force(transaction, tenant).await?;
     let in_grace = in_force.in_grace(transaction, tenant, flow.user, control.clock().now()).await?;
     let follows = next(&in_force.policy, owned, &flow.evidence, in_grace);
-    match follows == Next::Enrol && in_force.policy.enrollable().contains(&kind) {
-        true => Ok(()),
-        false => Err(not_asked()),
+    if follows != Next::Enrol || !in_force.policy.enrollable().contains(&kind) {
+        return Err(not_asked());
+    }
+    // What is enrolled opens all tenants of the person, so it is not this one's policy alone that says what must be shown for it. A
+    // sign-in is over before anything in it is stale.
+    let all = policy::of_all(transaction, Some(flow.user)).await?;
+    match lack(&flow.evidence, owned, policy::elsewhere(&all, tenant), i64::MIN) {
+        None => Ok(()),
+        Some(_) => {
+            let words = "Add a factor on your account's page, signed in with something of your own.";
+            Err(Refusal::new(&kind::ENTRY_REFUSED, words))
+        }
     }
 }
 
