@@ -53,7 +53,7 @@ pub fn lack(evidence: &Evidence, owned: Owned, elsewhere: Elsewhere, since: i64)
     if elsewhere.any && !evidence.has_own() {
         return Some(Lack::Own);
     }
-    (!evidence.newest().is_some_and(|at| at >= since)).then_some(Lack::Fresh)
+    evidence.newest().is_none_or(|at| at < since).then_some(Lack::Fresh)
 }
 
 #[cfg(test)]
@@ -73,7 +73,8 @@ mod tests {
         let key = Owned { security_key: true, ..none };
         let passkey = Owned { passkey: true, ..none };
         let left_over = Owned { recovery_codes: true, ..none };
-        let rows: [(&[(ProofKind, i64)], Owned, Elsewhere, Option<Lack>); 20] = [
+        type Row<'a> = (&'a [(ProofKind, i64)], Owned, Elsewhere, Option<Lack>);
+        let rows: [Row<'_>; 20] = [
             (&[(Password, 9)], none, NOWHERE, None),
             (&[(Password, 9)], none, LAX, None),
             (&[(Password, 9)], none, STRICT, Some(Lack::MailedCode)),
