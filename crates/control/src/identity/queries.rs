@@ -218,7 +218,9 @@ pub(super) async fn put_member(
             &[&tenant.0, &user.0, &source, &by, &now],
         )
         .await?;
-    resources::people_changed(tx, tenant, now).await?;
+    if touched == 1 {
+        resources::people_changed(tx, tenant, now).await?;
+    }
     Ok(touched == 1)
 }
 
@@ -237,7 +239,9 @@ pub(super) async fn set_member_status(
             &[&tenant.0, &user.0, &from, &to.as_str(), &now],
         )
         .await?;
-    resources::people_changed(tx, tenant, now).await?;
+    if touched == 1 {
+        resources::people_changed(tx, tenant, now).await?;
+    }
     Ok(touched == 1)
 }
 
