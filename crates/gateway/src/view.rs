@@ -18,6 +18,7 @@ use rowhouse_domain::routes::{
 use crate::edits::HeaderEdits;
 use crate::limits::{LimitFigures, Policies};
 use crate::metrics::CoreMetrics;
+use crate::path::CorsView;
 use crate::upstream::{Care, Pools, Upstream};
 
 /// A directory version, as one core sees it.
@@ -33,6 +34,8 @@ pub(crate) struct View {
     pub(crate) unrouted: Vec<LimitUse>,
     /// What answers tell of limits.
     pub(crate) policies: Policies,
+    /// Whether pages of other origins may do anything with any service.
+    pub(crate) has_cors: bool,
 }
 
 /// A service.
@@ -48,6 +51,8 @@ pub(crate) struct ServiceView {
     pub(crate) balancing: Balancing,
     /// Limits after authentication, for requests to it.
     pub(crate) admission: Vec<LimitUse>,
+    /// What pages of other origins may do with it.
+    pub(crate) cors: Option<CorsView>,
     /// Whether it is spoken to in HTTP/2.
     pub(crate) http2: bool,
 }
@@ -128,6 +133,7 @@ impl View {
             turn: Cell::new(0),
             balancing: service.balancing,
             admission: of_service(service),
+            cors: service.cors.as_ref().map(CorsView::new),
             http2: service.speaks_http2(),
         });
         View {
@@ -136,6 +142,7 @@ impl View {
             arrival: uses(&|limit| limit.scope.at_arrival()),
             unrouted: uses(&|limit| admission(limit) && limit.is_for_unrouted()),
             policies: Policies::default(),
+            has_cors: directory.services.iter().any(|service| service.cors.is_some()),
             directory,
         }
     }

@@ -94,6 +94,9 @@ fn service(service: &ServiceDefinition, findings: &mut Vec<Finding>) {
     if let Some((field, detail)) = service.health.as_ref().and_then(|check| check.check().err()) {
         find(&format!("health/{field}"), "out_of_bounds", detail.into());
     }
+    if let Some((field, detail)) = service.cors.as_ref().and_then(|cors| cors.check().err()) {
+        find(&format!("cors/{field}"), "invalid", detail.into());
+    }
     releases(service, &mut find);
     if !["http1", "http2", "grpc"].contains(&service.protocol.as_str()) {
         find("protocol", "unknown", "http1, http2 or grpc".into());

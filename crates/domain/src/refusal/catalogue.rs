@@ -167,6 +167,7 @@ catalogue! {
     QUOTA_EXCEEDED = "resources.quota_exceeded", 429, Caller, "The plan's quota is used up", "Wait for the next window, or choose a larger tier.";
 
     // routes
+    CORS_REFUSED = "routes.cors_refused", 403, Caller, "Pages of this origin may not call the service", "Add the origin to the service's `cors.origins` in the catalogue.";
     HTTPS_ONLY = "routes.https_only", 308, Caller, "This host is reached over https", "Send the request to the address in `Location`; a credential that was sent in the clear is better replaced.";
     MISDIRECTED = "routes.misdirected", 421, Caller, "The request came over a connection that is not for it", "Open a connection of its own for this host, in the scheme that the target names.";
     NO_MATCH = "routes.no_match", 404, Caller, "No route matches", "Check method and path.";

@@ -3,6 +3,7 @@
 mod balance;
 mod circuit;
 mod conditions;
+mod cors;
 mod explain;
 mod health;
 mod path;
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 pub use balance::{PeakEwma, turns};
 pub use circuit::Circuit;
 pub use conditions::{Circumstances, Conditions};
+pub use cors::Cors;
 pub use explain::{Asked, Considered, Explained, ExplainedRefusal, explain};
 pub use health::Health;
 pub use path::{PathError, normalise};
@@ -57,6 +59,9 @@ pub struct ServiceDefinition {
     /// Further releases, each with copies of its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub releases: Vec<ReleaseDefinition>,
+    /// Which pages of other origins may call it; where nothing is said it answers such questions itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
     /// Whether its `Rowhouse-Usage` header is believed.
     #[serde(default)]
     pub reports_usage: bool,
@@ -102,6 +107,7 @@ impl ServiceDefinition {
             health: None,
             release: None,
             releases: Vec::new(),
+            cors: None,
             reports_usage: false,
             connect_timeout_ms: connect_default(),
             first_byte_timeout_ms: first_byte_default(),

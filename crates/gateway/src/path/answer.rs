@@ -16,7 +16,7 @@ use super::forward::Answered;
 use super::headers::strip;
 use super::prepare::REQUEST_ID;
 use super::usage::reported;
-use super::{Recording, Stop, grpc};
+use super::{Recording, Stop, cors, grpc};
 use crate::body::{AnswerBody, AnswerSource};
 use crate::limits;
 use crate::websocket::Tunnel;
@@ -62,6 +62,14 @@ fn switched(
 
 /// Answers a refusal as a problem (RFC 9457).
 pub(super) async fn refused(stop: Stop, mut recording: Box<Recording>) -> Response<AnswerBody> {
+    if let Some(headers) = stop.preflight {
+        recording.answered(StatusCode::NO_CONTENT.as_u16());
+        let mut response = Response::new(AnswerBody::Whole(None));
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        say_ours(response.headers_mut(), &recording);
+        response.headers_mut().extend(headers);
+        return response;
+    }
     let body = problem(&stop.refusal, &recording);
     recording.bytes_out = if recording.is_grpc { 0 } else { body.len() as u64 };
     let written = recording.refused(&stop.refusal);
@@ -127,6 +135,9 @@ fn told(refusal: &Refusal, body: Bytes) -> Response<AnswerBody> {
 fn say_ours(headers: &mut HeaderMap, recording: &Recording) {
     headers.insert(REQUEST_ID.clone(), recording.request_id_text.clone());
     let view = &recording.view;
+    if view.has_cors {
+        cors::tell(headers, recording);
+    }
     let (standings, limits) = (&recording.standings, &view.directory.limits);
     limits::apply(headers, standings, &view.policies, limits, recording.started_at_s());
 }

@@ -231,7 +231,7 @@ fn touch_quotas(core: &Core, tenant: Option<&Arc<Tenant>>, destination: &Destina
 }
 
 /// The route, by all that the request says.
-fn find<'r, 'v>(view: &'v View, resolved: &Resolved<'r, 'v>, method: &str) -> Match<'v, 'r> {
+pub(super) fn find<'r, 'v>(view: &'v View, resolved: &Resolved<'r, 'v>, method: &str) -> Match<'v, 'r> {
     let parts = resolved.sound.parts;
     let given = Circumstances {
         authority: resolved.sound.authority,

@@ -6,6 +6,7 @@ mod arrive;
 mod authenticate;
 mod authorise;
 mod balance;
+mod cors;
 mod examine;
 mod forward;
 mod grpc;
@@ -24,6 +25,7 @@ mod together;
 mod traceparent;
 mod usage;
 
+pub(crate) use cors::CorsView;
 pub(crate) use judge::judge;
 pub(crate) use recording::Recording;
 pub(crate) use serve::serve;

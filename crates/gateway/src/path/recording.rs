@@ -70,6 +70,8 @@ pub(crate) struct Recording {
     pub(crate) websocket: Option<Box<Parts>>,
     /// Messages of it, both ways.
     messages: u64,
+    /// The service that a page of another origin asks, and the origin if it may.
+    pub(crate) page: Option<(usize, Option<HeaderValue>)>,
     pub(crate) peer: Rc<Peer>,
     clock_stepped: bool,
     public_id: Option<PublicId>,
@@ -107,6 +109,7 @@ impl Recording {
             started_at_us,
             started: Instant::now(),
             client: peer.address,
+            page: None,
             peer: peer.clone(),
             tenant: None,
             principal: None,
@@ -228,6 +231,11 @@ impl Recording {
     /// Nothing is written of it.
     pub(crate) fn forget(mut self: Box<Self>) {
         self.written = true;
+    }
+
+    /// Answered from here, for nobody to be charged.
+    pub(crate) fn answered(&mut self, status: u16) {
+        let _ = self.write(&End { outcome: Outcome::Served, status: Some(status), refusal: None });
     }
 
     /// The upstream broke off in the middle of its answer.

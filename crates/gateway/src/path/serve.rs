@@ -10,6 +10,7 @@ use super::answer::{forwarded, refused};
 use super::arrive::{arrive, is_fresh};
 use super::authenticate::authenticate;
 use super::authorise::authorise;
+use super::cors;
 use super::examine::examine;
 use super::forward::{Answered, forward};
 use super::limit::limit;
@@ -50,6 +51,7 @@ async fn pass(
     is_fresh(core)?; // whether anything can be decided at all
     let sound = examine(arrived, peer)?; // one meaning only, one normal form of the path
     let resolved = resolve(core, &view, &sound, recording)?; // which tenant
+    cors::ask(&view, &resolved, recording)?; // whether a page may ask
     let known = authenticate(core, &view, resolved, recording)?; // who
     let own = limit_own(core, &view, &known, recording)?; // how often this key
     let admitted = match &core.store {

@@ -1,6 +1,6 @@
 //! A refusal on its way to the client, with what only HTTP needs.
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use rowhouse_domain::refusal::{Kind, Refusal, kind};
 
 /// Ends a request early.
@@ -9,6 +9,8 @@ pub(crate) struct Stop {
     pub(crate) refusal: Refusal,
     /// `Allow`, for 405.
     pub(crate) allow: Option<HeaderValue>,
+    /// Not refused at all: what a browser is told that asked for a page.
+    pub(crate) preflight: Option<HeaderMap>,
     /// `Location`, for 308.
     pub(crate) location: Option<HeaderValue>,
     /// Whether nothing more is read from this connection.
@@ -20,7 +22,7 @@ pub(crate) struct Stop {
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Self {
         let close = refusal.code() == kind::MALFORMED_REQUEST.code;
-        Stop { refusal, allow: None, location: None, close, synchronous: false }
+        Stop { refusal, allow: None, location: None, preflight: None, close, synchronous: false }
     }
 }
 
@@ -28,6 +30,11 @@ impl Stop {
     /// A refusal of `kind`.
     pub(crate) fn new(kind: &'static Kind, detail: impl Into<String>) -> Self {
         Refusal::new(kind, detail).into()
+    }
+
+    /// A browser's question that is answered with yes.
+    pub(crate) fn preflight(headers: HeaderMap) -> Self {
+        Stop { preflight: Some(headers), ..Stop::new(&kind::CORS_REFUSED, "A page may ask.") }
     }
 
     /// A request that could be understood in more than one way, or in none. Nothing more is read.

@@ -7,6 +7,7 @@ mod access;
 mod bodies;
 mod certificates;
 mod client;
+mod cors;
 mod directory;
 mod drain;
 mod grpc;
