@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, QueueMode, RecyclingMethod, Runtime, Timeouts};
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::clock::Clock;
 use rowhouse_domain::entropy::Entropy;
@@ -143,6 +143,8 @@ impl Store {
         let pool = Pool::builder(manager)
             .max_size(bounds.connections_max)
             .timeouts(Timeouts { wait, create: wait, recycle: wait })
+            // The one that was given back last: its statements are prepared and its backend's caches are warm.
+            .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
             .build()
             .expect("a runtime is given with the timeouts");

@@ -124,10 +124,7 @@ impl Transaction {
     /// The same for a change that more than one log must tell. `changes` must not be empty.
     pub async fn commit_all(self, changes: Vec<Change>) -> Result<(), StoreError> {
         assert!(!changes.is_empty(), "a change has at least one event");
-        for change in &changes {
-            self.record(change).await?;
-        }
-        self.post(changes.iter().flat_map(|change| &change.notices)).await?;
+        self.tell(&changes).await?;
         let store = self.store.clone();
         self.end("COMMIT").await?;
         store.announce();
@@ -137,8 +134,7 @@ impl Transaction {
     /// The same as [`commit`](Self::commit), for a change that a saga goes on with: those who go on see it before it is on disk, and
     /// whoever asked for it is answered when it is. What they make of it meanwhile can only reach the disk after it.
     pub async fn commit_seen_first(mut self, change: Change) -> Result<(), StoreError> {
-        self.record(&change).await?;
-        self.post(change.notices.iter()).await?;
+        self.tell(std::slice::from_ref(&change)).await?;
         self.client().batch_execute(COMMIT_SEEN).await?;
         self.touched.announce(self.store.bells());
         self.store.announce();
@@ -155,31 +151,51 @@ impl Transaction {
         Ok(())
     }
 
-    /// Notices become visible in the order of their ids, so that nobody who reads on from an id misses one.
-    async fn post(&self, notices: impl Iterator<Item = &Notice> + Send) -> Result<(), StoreError> {
-        let mut is_first = true;
-        for notice in notices {
-            if std::mem::take(&mut is_first) {
-                self.touch(Topic::Notices);
-                self.execute("SELECT pg_advisory_xact_lock(7241)", &[]).await?;
-            }
-            let tenant = notice.tenant.map(|tenant| tenant.0);
-            self.execute(
-                "INSERT INTO api.notices (topic, tenant_id, subject, at) VALUES ($1, $2, $3, $4)",
-                &[&notice.topic, &tenant, &notice.subject, &self.store.clock().now()],
-            )
-            .await?;
-        }
+    /// Events and notices of `changes`, sent without waiting in between.
+    async fn tell(&self, changes: &[Change]) -> Result<(), StoreError> {
+        let notices: Vec<&Notice> = changes.iter().flat_map(|change| &change.notices).collect();
+        tokio::try_join!(self.record(changes), self.post(&notices))?;
         Ok(())
     }
 
-    async fn record(&self, change: &Change) -> Result<(), StoreError> {
+    /// Notices become visible in the order of their ids, so that nobody who reads on from an id misses one: who has the lock has it
+    /// until the end, and no id is given out before it.
+    async fn post(&self, notices: &[&Notice]) -> Result<(), StoreError> {
+        if notices.is_empty() {
+            return Ok(());
+        }
+        self.touch(Topic::Notices);
+        let topics: Vec<&str> = notices.iter().map(|notice| notice.topic).collect();
+        let tenants: Vec<_> = notices.iter().map(|notice| notice.tenant.map(|tenant| tenant.0)).collect();
+        let subjects: Vec<_> = notices.iter().map(|notice| notice.subject.as_deref()).collect();
+        self.execute(
+            "WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock(7241)) \
+             INSERT INTO api.notices (topic, tenant_id, subject, at) \
+             SELECT n.topic, n.tenant, n.subject, $4 \
+               FROM turn, unnest($1::text[], $2::uuid[], $3::text[]) WITH ORDINALITY AS n (topic, tenant, subject, place) \
+              ORDER BY n.place",
+            &[&topics, &tenants, &subjects, &self.store.clock().now()],
+        )
+        .await?;
+        Ok(())
+    }
+
+    async fn record(&self, changes: &[Change]) -> Result<(), StoreError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
         let now = self.store.clock().now();
         self.touch(Topic::Outbox);
-        let event_id = self.store.entropy().uuid_v7(now.as_microsecond());
+        let new_id = |_| self.store.entropy().uuid_v7(now.as_microsecond());
+        let ids: Vec<_> = changes.iter().map(new_id).collect();
+        let logs: Vec<_> = changes.iter().map(|change| change.log.0).collect();
+        let drafts: Vec<_> = changes.iter().map(Json).collect();
         self.execute(
-            "INSERT INTO audit.outbox (event_id, tenant_id, draft, at) VALUES ($1, $2, $3, $4)",
-            &[&event_id, &change.log.0, &Json(change), &now],
+            "INSERT INTO audit.outbox (event_id, tenant_id, draft, at) \
+             SELECT e.id, e.log, e.draft, $4 \
+               FROM unnest($1::uuid[], $2::uuid[], $3::jsonb[]) WITH ORDINALITY AS e (id, log, draft, place) \
+              ORDER BY e.place",
+            &[&ids, &logs, &drafts, &now],
         )
         .await?;
         Ok(())
@@ -192,7 +208,7 @@ impl Transaction {
 
     /// The same, for telemetry that others must look at, such as usage that nears a quota.
     pub async fn commit_telemetry_with(self, notices: &[Notice]) -> Result<(), StoreError> {
-        self.post(notices.iter()).await?;
+        self.post(&notices.iter().collect::<Vec<_>>()).await?;
         let store = self.store.clone();
         self.end("COMMIT").await?;
         store.announce();
@@ -203,10 +219,7 @@ impl Transaction {
     /// crash of the server may take the last moments of these, and never one that was written before a commit that did
     /// wait: for a record whose loss only means that what it tells is done again.
     pub(crate) async fn commit_steps(self, changes: &[Change], is_synced: bool) -> Result<(), StoreError> {
-        for change in changes {
-            self.record(change).await?;
-        }
-        self.post(changes.iter().flat_map(|change| &change.notices)).await?;
+        self.tell(changes).await?;
         let store = self.store.clone();
         self.commit_log(is_synced).await?;
         if !changes.is_empty() {

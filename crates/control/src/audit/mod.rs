@@ -47,6 +47,9 @@ use crate::{Control, Shared, projection};
 
 /// Without news the outbox is looked at this often; logs that have moved are signed this often.
 const BEAT: Duration = Duration::from_secs(1);
+/// What is committed within this time of a first draft is sequenced with it: a saga commits several, and each turn of the sequencer
+/// is a transaction of its own that waits for the disk.
+const GATHERED: Duration = Duration::from_millis(20);
 
 /// All paths of the feature.
 pub fn routes() -> OpenApiRouter<Shared> {
@@ -150,7 +153,7 @@ async fn sequence_outbox(control: &Shared, mut shutdown: watch::Receiver<bool>) 
             Err(error) => tracing::warn!(%error, "the audit outbox waits"),
         }
         tokio::select! {
-            _ = committed.changed() => {}
+            _ = committed.changed() => tokio::time::sleep(GATHERED).await,
             _ = beat.tick() => {}
             () = told(&mut shutdown) => {}
         }

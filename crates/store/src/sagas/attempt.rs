@@ -123,7 +123,9 @@ impl<C: Send + Sync> Engine<C> {
         step: &Step<C>,
         action: &Action<C>,
     ) -> StepResult {
-        let (Action::Outside(act) | Action::Within(act)) = action else { return Ok(Done::plainly()) };
+        let (Action::Outside(act) | Action::Within(act) | Action::WithinUnless { act, .. }) = action else {
+            return Ok(Done::plainly());
+        };
         let acting = self.while_renewing(run.saga, act(run));
         match tokio::time::timeout(step.deadline, acting).await {
             Ok(result) => result,
@@ -146,7 +148,7 @@ impl<C: Send + Sync> Engine<C> {
                 let done = acting.await.map_err(|_| too_slow(step))??;
                 (transaction, done)
             }
-            Action::Outside(_) | Action::Within(_) => {
+            Action::Outside(_) | Action::Within(_) | Action::WithinUnless { .. } => {
                 let done = self.act_outside(run, step, action).await?;
                 (run.write().await?, done)
             }

@@ -48,6 +48,14 @@ pub enum Action<C> {
     /// As [`Action::Outside`], where doing it once more is all that a lost record of it costs: it only looks, or makes things
     /// within what the inventory holds already, or enters by itself what else it makes. Its records do not wait for the disk.
     Within(for<'a> fn(&'a Run<'a, C>) -> BoxFuture<'a, StepResult>),
+    /// As [`Action::Within`], where there is often nothing to do: `look` finds that out in the transaction of the records before it,
+    /// changing nothing, and what it then says is the step's success. The action itself is only begun if it says nothing.
+    WithinUnless {
+        /// What has been done already, if nothing is left to do.
+        look: for<'a> fn(&'a Run<'a, C>, &'a Transaction) -> BoxFuture<'a, Result<Option<Done>, StepError>>,
+        /// Brings it about, also where there is nothing left to do.
+        act: for<'a> fn(&'a Run<'a, C>) -> BoxFuture<'a, StepResult>,
+    },
     /// There is nothing to do.
     Nothing,
     /// As an undo: there is no way back. From the step's beginning on its saga only goes forward, and what fails for good

@@ -174,6 +174,17 @@ impl<C: Send + Sync> Engine<C> {
                     begun = Some(index);
                     break;
                 }
+                Action::WithinUnless { look, .. } => {
+                    let outputs = log.outputs();
+                    let run = self.run_of(saga, step.name, &outputs);
+                    let found = timeout(step.deadline, look(&run, &transaction)).await;
+                    let Ok(Ok(found)) = found else { return Err(Misstep::Failed) };
+                    let Some(done) = found else {
+                        begun = Some(index);
+                        break;
+                    };
+                    self.succeed(&transaction, saga, &mut log, step.name, &done).await?;
+                }
                 Action::NoReturn => return Err(Misstep::Failed),
                 Action::Nothing => {
                     self.succeed(&transaction, saga, &mut log, step.name, &Done::plainly()).await?;

@@ -10,6 +10,7 @@ pub(crate) mod template;
 pub use found::{Found, found, found_of_server, rights_of};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Transaction;
+use tokio_postgres::types::Type;
 
 use crate::DatabaseKey;
 use crate::connect::{Address, ConnectError, Connected};
@@ -228,15 +229,18 @@ pub(crate) async fn holds_key(admin: &Connected, key: &DatabaseKey) -> Result<bo
     let doing = "looking for a context key";
     let sql = "SELECT to_regclass('rh.key') IS NOT NULL
                  AND EXISTS (SELECT FROM pg_database WHERE datname = current_database() AND datconnlimit <> 0)";
-    if !admin.query_one(sql, &[]).await.map_err(while_doing(doing))?.get::<_, bool>(0) {
+    if !admin.query_typed_one(sql, &[]).await.map_err(while_doing(doing))?.get::<_, bool>(0) {
         return Ok(false);
     }
     let (inner, _) = key.padded_blocks();
     let found = admin
-        .query_opt("SELECT FROM rh.key WHERE kid = $1 AND ipad = $2", &[&key.kid(), &inner.as_slice()])
+        .query_typed(
+            "SELECT FROM rh.key WHERE kid = $1 AND ipad = $2",
+            &[(&key.kid(), Type::TEXT), (&inner.as_slice(), Type::BYTEA)],
+        )
         .await
         .map_err(while_doing(doing))?;
-    Ok(found.is_some())
+    Ok(!found.is_empty())
 }
 
 /// What a new database is copied from.

@@ -2,7 +2,8 @@
 //! that lets transactions begin. The tables come after (`tables::install`).
 
 use rowhouse_domain::tenancy::Isolation;
-use tokio_postgres::Transaction;
+use tokio_postgres::GenericClient;
+use tokio_postgres::types::Type;
 
 use super::rights::memberships;
 use super::{Place, PlaceError};
@@ -29,8 +30,8 @@ pub async fn create(cell: &Cell, place: &Place, key: &DatabaseKey) -> Result<(),
     }
     if is_prepared(cell, &place.database, key).await? {
         let_in(cell, place).await?;
-        let mut admin = cell.borrow(&place.database).await?;
-        record_committed(&mut admin, place).await?;
+        let admin = cell.borrow(&place.database).await?;
+        record(&**admin, place).await?;
         admin.give_back().await;
         return Ok(());
     }
@@ -112,21 +113,14 @@ fn own_login(place: &Place) -> Option<&str> {
 /// A database of many tenants is there but for a cell's first one, and then a place is one row (and the login's right to
 /// connect): one connection does it. Whether it was there.
 async fn enter(cell: &Cell, place: &Place, key: &DatabaseKey) -> Result<bool, PlaceError> {
-    let Ok(mut admin) = cell.borrow(&place.database).await else { return Ok(false) };
+    let Ok(admin) = cell.borrow(&place.database).await else { return Ok(false) };
     let prepared = holds_key(&admin, key).await?;
     if prepared {
         let_in(cell, place).await?;
-        record_committed(&mut admin, place).await?;
+        record(&**admin, place).await?;
     }
     admin.give_back().await;
     Ok(prepared)
-}
-
-async fn record_committed(admin: &mut Connected, place: &Place) -> Result<(), PlaceError> {
-    let transaction = admin.transaction().await.map_err(while_doing("beginning a place"))?;
-    record(&transaction, place).await?;
-    transaction.commit().await.map_err(while_doing("making a place"))?;
-    Ok(())
 }
 
 /// The login of a place of its own may connect; the shared one may since the database was opened.
@@ -145,23 +139,34 @@ async fn let_in(cell: &Cell, place: &Place) -> Result<(), PlaceError> {
 }
 
 /// A tenant has at most one place in a database: another login there is a mistake of whoever chose the names.
-async fn record(transaction: &Transaction<'_>, place: &Place) -> Result<(), PlaceError> {
+async fn record(admin: &impl GenericClient, place: &Place) -> Result<(), PlaceError> {
     let epoch = i64::try_from(place.epoch).expect("an epoch counts moves");
-    transaction
-        .execute(
+    let made = admin
+        .query_typed(
             "INSERT INTO rh.place (tenant, login, epoch, rights) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (tenant) DO NOTHING",
-            &[&place.tenant.0, &place.login, &epoch, &Rights::Full.letters()],
+             ON CONFLICT (tenant) DO NOTHING RETURNING login",
+            &[
+                (&place.tenant.0, Type::UUID),
+                (&place.login, Type::TEXT),
+                (&epoch, Type::INT8),
+                (&Rights::Full.letters(), Type::TEXT),
+            ],
         )
         .await
         .map_err(while_doing("recording a place"))?;
-    let ours = transaction
-        .query_opt("SELECT FROM rh.place WHERE tenant = $1 AND login = $2", &[&place.tenant.0, &place.login])
+    if !made.is_empty() {
+        return Ok(());
+    }
+    let ours = admin
+        .query_typed(
+            "SELECT FROM rh.place WHERE tenant = $1 AND login = $2",
+            &[(&place.tenant.0, Type::UUID), (&place.login, Type::TEXT)],
+        )
         .await
         .map_err(while_doing("reading a place"))?;
-    match ours {
-        Some(_) => Ok(()),
-        None => Err(PlaceError::Occupied { tenant: place.tenant, database: place.database.clone() }),
+    match ours.is_empty() {
+        false => Ok(()),
+        true => Err(PlaceError::Occupied { tenant: place.tenant, database: place.database.clone() }),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Trying a place out as its tenant: what must work is done (and rolled back), what must not work is tried.
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, join3};
 use rowhouse_domain::tenancy::Isolation;
+use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::Place;
@@ -68,7 +69,7 @@ pub async fn verify(
     let client = cell.borrow_as(&place.login, &place.database).await?;
     let table = format!("{}.{PROBE_TABLE}", quote(schema)?);
     let row = client
-        .query_one("SELECT pg_backend_pid(), extract(epoch FROM clock_timestamp())::bigint", &[])
+        .query_typed_one("SELECT pg_backend_pid(), extract(epoch FROM clock_timestamp())::bigint", &[])
         .await
         .map_err(broken("ask its server for the time"))?;
     let claims = TokenClaims {
@@ -84,16 +85,19 @@ pub async fn verify(
         "{enter}; INSERT INTO {table} (id, marker) VALUES ('{id}', 'probe');
          UPDATE {table} SET marker = 'probed' WHERE id = '{id}'"
     );
-    client.batch_execute(&use_it).await.map_err(broken("write"))?;
-    let seen = client
-        .query_opt(&format!("SELECT FROM {table} WHERE tenant_id = $1 AND marker = 'probed'"), &[&id])
-        .await
-        .map_err(broken("read"))?;
-    client
-        .batch_execute(&format!("DELETE FROM {table} WHERE id = '{id}'; ROLLBACK"))
-        .await
-        .map_err(broken("delete"))?;
-    if seen.is_none() {
+    let look = format!("SELECT FROM {table} WHERE tenant_id = $1 AND marker = 'probed'");
+    let remove = format!("DELETE FROM {table} WHERE id = '{id}'; ROLLBACK");
+    // In this order on one connection, and the first answer is waited for with the last.
+    let (used, seen, removed) = join3(
+        client.batch_execute(&use_it),
+        client.query_typed(&look, &[(&id, Type::UUID)]),
+        client.batch_execute(&remove),
+    )
+    .await;
+    used.map_err(broken("write"))?;
+    let seen = seen.map_err(broken("read"))?;
+    removed.map_err(broken("delete"))?;
+    if seen.is_empty() {
         return Err(VerifyError::Unseen);
     }
     let refused = refuse_all(&client, &probes(place, key, &claims, &table)).await?;
@@ -114,7 +118,7 @@ async fn forget_own_settings(cell: &Cell, place: &Place) -> Result<(), VerifyErr
     let own =
         "SELECT FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole WHERE r.rolname = $1 LIMIT 1";
     // Nearly never: and all shared tenants would wait here for each other.
-    if admin.query_opt(own, &[&place.login]).await.map_err(failed)?.is_some() {
+    if !admin.query_typed(own, &[(&place.login, Type::TEXT)]).await.map_err(failed)?.is_empty() {
         admin
             .batch_execute(&format!(
                 "BEGIN; {LOCK_CLUSTER};

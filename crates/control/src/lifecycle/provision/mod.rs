@@ -66,7 +66,10 @@ pub fn kind() -> Kind<Shared> {
             step(
                 "tables",
                 120,
-                Action::Within(|run| Box::pin(store::install_tables(run))),
+                Action::WithinUnless {
+                    look: |run, transaction| Box::pin(store::tables_there(run, transaction)),
+                    act: |run| Box::pin(store::install_tables(run)),
+                },
                 // They go with the place.
                 Action::Nothing,
             ),
@@ -85,7 +88,10 @@ pub fn kind() -> Kind<Shared> {
             step(
                 "deploy",
                 120,
-                Action::Within(|run| Box::pin(store::deploy(run))),
+                Action::WithinUnless {
+                    look: |run, _| Box::pin(store::without_processes(run)),
+                    act: |run| Box::pin(store::deploy(run)),
+                },
                 Action::Outside(|run| Box::pin(store::take_processes_away(run))),
             ),
             step("verify", 60, Action::Within(|run| Box::pin(proof::verify(run))), Action::Nothing),

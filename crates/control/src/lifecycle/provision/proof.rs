@@ -22,11 +22,15 @@ pub async fn verify(run: &Run<'_, Shared>) -> StepResult {
 /// The same for any place that has full rights.
 pub(in crate::lifecycle) async fn verify_at(run: &Run<'_, Shared>, placed: &Placed) -> StepResult {
     let Placed { cell: name, place, .. } = placed;
-    let (cell, key) = store::with_key(run, name, &place.database).await?;
     let permit = Permit::for_system(run.saga.tenant, "proof of a place");
     let transaction = run.context.store.read(&permit).await?;
-    let installed = service_tables::installed(&transaction, name, place).await?;
+    let (found, installed) = tokio::join!(
+        store::cell_and_key(run, &transaction, name, &place.database),
+        service_tables::installed(&transaction, name, place),
+    );
+    let (found, installed) = (found?, installed?);
     transaction.finish().await?;
+    let (cell, key) = store::or_new_key(run, found, (name, &place.database)).await?;
     let mut refused = 0;
     for installation in &installed {
         let verified = place::verify(&cell, place, &installation.schema, &key).await;

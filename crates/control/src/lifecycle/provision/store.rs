@@ -1,12 +1,15 @@
 //! Making what a tenant lies in: its own server where it has one, roles, schema or database, tables, its own processes.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::tenancy::Isolation;
+use rowhouse_store::Transaction;
 use rowhouse_store::sagas::{Done, InventoryKind, Run, StepError, StepResult};
 use rowhouse_tenantdb::place::{self, PlaceError};
 use rowhouse_tenantdb::{Cell, DatabaseKey, cell};
+use serde::Serialize;
 use serde_json::json;
 
 use super::place::Placed;
@@ -89,17 +92,37 @@ pub(in crate::lifecycle) async fn with_key(
     database: &str,
 ) -> Result<(Cell, DatabaseKey), StepError> {
     let transaction = run.context.store.read(&Permit::for_system(None, "a cell and a key")).await?;
-    let cell = cells::get_for_provisioning(&transaction, name).await?;
-    let key = cells::newest_key(&transaction, run.context, name, database).await.map_err(StepError::again)?;
+    let found = cell_and_key(run, &transaction, name, database).await?;
     transaction.finish().await?;
-    let cell = cell.ok_or_else(|| StepError::Again(format!("cell {name} has no address yet")))?;
-    match key {
-        Some(key) => Ok((cell, key)),
-        None => {
-            let key = cells::context_key(run.context, name, database).await;
-            Ok((cell, key.map_err(StepError::again)?))
-        }
-    }
+    or_new_key(run, found, (name, database)).await
+}
+
+/// A cell, and the key of one of its databases, if it has one already.
+pub(in crate::lifecycle) async fn cell_and_key(
+    run: &Run<'_, Shared>,
+    transaction: &Transaction,
+    name: &str,
+    database: &str,
+) -> Result<(Cell, Option<DatabaseKey>), StepError> {
+    let (cell, key) = tokio::join!(
+        cells::get_for_provisioning(transaction, name),
+        cells::newest_key(transaction, run.context, name, database),
+    );
+    let cell = cell?.ok_or_else(|| StepError::Again(format!("cell {name} has no address yet")))?;
+    Ok((cell, key.map_err(StepError::again)?))
+}
+
+/// The same with a key that is made now if there was none.
+pub(in crate::lifecycle) async fn or_new_key(
+    run: &Run<'_, Shared>,
+    (cell, key): (Cell, Option<DatabaseKey>),
+    (name, database): (&str, &str),
+) -> Result<(Cell, DatabaseKey), StepError> {
+    let key = match key {
+        Some(key) => key,
+        None => cells::context_key(run.context, name, database).await.map_err(StepError::again)?,
+    };
+    Ok((cell, key))
 }
 
 pub(in crate::lifecycle) fn place_failure(error: PlaceError) -> StepError {
@@ -163,11 +186,13 @@ pub async fn install_tables(run: &Run<'_, Shared>) -> StepResult {
 pub(in crate::lifecycle) async fn install_at(run: &Run<'_, Shared>, placed: &Placed) -> StepResult {
     let permit = Permit::for_system(run.saga.tenant, "tables of a place");
     let transaction = run.context.store.read(&permit).await?;
-    let wanted = service_tables::versions(&transaction).await?;
-    let there = service_tables::installed(&transaction, &placed.cell, &placed.place).await?;
+    let (wanted, there) = tokio::try_join!(
+        service_tables::versions(&transaction),
+        service_tables::installed(&transaction, &placed.cell, &placed.place),
+    )?;
     if service_tables::are_current(&wanted, &there) {
         transaction.finish().await?;
-        return Ok(Done::with(&wanted.into_iter().collect::<std::collections::BTreeMap<_, _>>()));
+        return Ok(installed_versions(wanted));
     }
     let recorded = service_tables::all(&transaction).await?;
     transaction.finish().await?;
@@ -189,8 +214,34 @@ pub(in crate::lifecycle) async fn install_at(run: &Run<'_, Shared>, placed: &Pla
                 .map_err(failure)?,
         }
     }
-    let installed = recorded.iter().map(|tables| (tables.service.as_str(), tables.version()));
-    Ok(Done::with(&installed.collect::<std::collections::BTreeMap<_, _>>()))
+    Ok(installed_versions(recorded.iter().map(|tables| (tables.service.as_str(), tables.version()))))
+}
+
+fn installed_versions<S: Serialize + Ord>(versions: impl IntoIterator<Item = (S, i32)>) -> Done {
+    Done::with(&versions.into_iter().collect::<BTreeMap<_, _>>())
+}
+
+/// Whether the place has all recorded tables already, as on `shared`.
+pub async fn tables_there(
+    run: &Run<'_, Shared>,
+    transaction: &Transaction,
+) -> Result<Option<Done>, StepError> {
+    let placed: Placed = run.expect_output("place")?;
+    let (wanted, there) = tokio::try_join!(
+        service_tables::versions(transaction),
+        service_tables::installed(transaction, &placed.cell, &placed.place),
+    )?;
+    Ok(service_tables::are_current(&wanted, &there).then(|| installed_versions(wanted)))
+}
+
+/// Whether the place has no processes of its own.
+pub async fn without_processes(run: &Run<'_, Shared>) -> Result<Option<Done>, StepError> {
+    let placed: Placed = run.expect_output("place")?;
+    Ok(has_no_processes(run, &placed).then(Done::plainly))
+}
+
+fn has_no_processes(run: &Run<'_, Shared>, placed: &Placed) -> bool {
+    placed.directory.is_none() || run.context.settings.deploy.applications.is_empty()
 }
 
 /// The tenant's own process of each service that has a program set, on level `instance`.
@@ -201,10 +252,10 @@ pub async fn deploy(run: &Run<'_, Shared>) -> StepResult {
 
 /// The same for any place.
 pub(in crate::lifecycle) async fn deploy_at(run: &Run<'_, Shared>, placed: &Placed) -> StepResult {
-    let services: Vec<&str> = run.context.settings.deploy.applications.keys().map(String::as_str).collect();
-    if placed.directory.is_none() || services.is_empty() {
+    if has_no_processes(run, placed) {
         return Ok(Done::plainly());
     }
+    let services: Vec<&str> = run.context.settings.deploy.applications.keys().map(String::as_str).collect();
     let tenant = tenant_of(run);
     let ports = run.context.settings.deploy.ports.clone();
     // Ports of all instances are seen here, so the transaction is not the tenant's.

@@ -25,6 +25,57 @@ async fn the_log_is_the_same_as_if_each_step_had_gone_alone() {
     assert_eq!(bench.world.texts(commits).await, ["3"]);
 }
 
+/// As `kind`, whose `store` is looked at first: an effect of that name says that nothing is left to do, a fault of it fails the look.
+fn looking() -> Kind<Context> {
+    let mut kind = kind();
+    kind.steps[1].action = Action::WithinUnless {
+        look: |run, transaction| {
+            Box::pin(async move {
+                run.context.fault("look").await?;
+                let there = "SELECT FROM public.effects WHERE step = 'store'";
+                let there = transaction.query_opt(there, &[]).await?.is_some();
+                Ok(there.then(|| Done::with(&json!({ "name": "there already" }))))
+            })
+        },
+        act: |run| Box::pin(outside(run, "store")),
+    };
+    kind
+}
+
+#[tokio::test]
+async fn what_a_look_finds_done_is_not_done_outside_and_shares_the_commit() {
+    let bench = Bench::new().await;
+    bench.world.outside.execute("INSERT INTO effects VALUES ('store')", &[]).await.expect("there");
+    assert!(bench.engine_of(looking()).run_one().await.expect("the database is there"));
+    assert_eq!(bench.state().await, "done");
+    assert_eq!(bench.world.things().await, "deploy", "nothing was made");
+    let expected = "reserve:started reserve:succeeded store:started store:succeeded \
+                    people:started people:succeeded deploy:started deploy:succeeded";
+    assert_eq!(bench.world.log(bench.saga).await, expected);
+    let output =
+        "SELECT output->>'name' FROM lifecycle.saga_steps WHERE step = 'store' AND event = 'succeeded'";
+    assert_eq!(bench.world.texts(output).await, ["there already"]);
+    let commits = "SELECT count(DISTINCT xmin::text)::text FROM lifecycle.saga_steps";
+    assert_eq!(bench.world.texts(commits).await, ["2"], "all before deploy in one");
+}
+
+#[tokio::test]
+async fn what_a_look_does_not_find_is_done_outside() {
+    let bench = Bench::new().await;
+    bench.engine_of(looking()).run_one().await.expect("the database is there");
+    bench.assert_done("looked for in vain").await;
+}
+
+#[tokio::test]
+async fn a_look_that_fails_leaves_the_step_to_be_done() {
+    let bench = Bench::new().await;
+    bench.world.plant("look", true).await;
+    bench.engine_of(looking()).run_one().await.expect("the database is there");
+    bench.assert_done("the look failed").await;
+    let touched = bench.world.texts("SELECT touched::text FROM things WHERE name = 'store'").await;
+    assert_eq!(touched, ["1"]);
+}
+
 #[tokio::test]
 async fn a_failure_in_a_stride_is_that_of_its_step_alone() {
     let bench = Bench::new().await;
