@@ -70,6 +70,8 @@ pub(crate) struct Recording {
     pub(crate) websocket: Option<Box<Parts>>,
     /// Messages of it, both ways.
     messages: u64,
+    /// What earlier records of the same request have told.
+    told: Option<Told>,
     /// The service that a page of another origin asks, and the origin if it may.
     pub(crate) page: Option<(usize, Option<HeaderValue>)>,
     pub(crate) peer: Rc<Peer>,
@@ -79,6 +81,16 @@ pub(crate) struct Recording {
     method: Method,
     event: Option<Box<Event>>,
     written: bool,
+}
+
+/// What was told of a request that goes on, and when.
+#[derive(Clone, Copy)]
+struct Told {
+    at_us: i64,
+    at: Instant,
+    bytes_in: u64,
+    bytes_out: u64,
+    messages: u64,
 }
 
 /// What only a record needs that becomes an audit event.
@@ -129,6 +141,7 @@ impl Recording {
             is_grpc: grpc::is_grpc(request.version(), headers),
             websocket: None,
             messages: 0,
+            told: None,
             clock_stepped,
             public_id: None,
             protocol: if request.version() == Version::HTTP_2 { Protocol::Http2 } else { Protocol::Http1 },
@@ -216,16 +229,36 @@ impl Recording {
 
     /// The answer is complete: its last frame is about to leave.
     pub(crate) fn served(mut self: Box<Self>) {
-        let _ = self.write(&End { outcome: Outcome::Served, status: None, refusal: None });
+        let _ = self.write(&End { outcome: Outcome::Served, status: None, refusal: None, continues: false });
     }
 
     /// What passed while it was a WebSocket.
     pub(crate) fn tunnelled(&mut self, up: Passed, down: Passed) {
-        let watch = BodyWatch::default();
-        watch.bytes.set(up.bytes);
-        self.body = Some(Rc::new(watch));
+        self.body.get_or_insert_default().bytes.set(up.bytes);
         self.bytes_out = down.bytes;
         self.messages = up.messages.saturating_add(down.messages);
+    }
+
+    /// Whether anything passed that no record has told of.
+    pub(crate) fn has_news(&self) -> bool {
+        let bytes_in = self.body.as_ref().map_or(0, |body| body.bytes.get());
+        self.told.is_some_and(|told| (told.bytes_in, told.bytes_out) != (bytes_in, self.bytes_out))
+    }
+
+    /// Writes what is known so far of a request that goes on: with the first such record what the request counts for, with each what
+    /// passed since the one before.
+    pub(crate) fn goes_on(&mut self) {
+        let end = End { outcome: Outcome::Served, status: None, refusal: None, continues: true };
+        self.settle();
+        let status = self.upstream_status.unwrap_or(CLIENT_GONE);
+        let bytes_in = self.body.as_ref().map_or(0, |body| body.bytes.get());
+        if self.append(&end, status, bytes_in).is_err() {
+            self.core.lost_record();
+        }
+        let (at_us, _) = self.core.now_us();
+        let (bytes_out, messages) = (self.bytes_out, self.messages);
+        self.told = Some(Told { at_us, at: Instant::now(), bytes_in, bytes_out, messages });
+        self.event = None;
     }
 
     /// Nothing is written of it.
@@ -235,19 +268,29 @@ impl Recording {
 
     /// Answered from here, for nobody to be charged.
     pub(crate) fn answered(&mut self, status: u16) {
-        let _ = self.write(&End { outcome: Outcome::Served, status: Some(status), refusal: None });
+        let _ = self.write(&End {
+            outcome: Outcome::Served,
+            status: Some(status),
+            refusal: None,
+            continues: false,
+        });
     }
 
     /// The upstream broke off in the middle of its answer.
     pub(crate) fn upstream_broke_off(mut self: Box<Self>) {
-        let _ = self.write(&End { outcome: Outcome::UpstreamFailed, status: None, refusal: None });
+        let _ = self.write(&End {
+            outcome: Outcome::UpstreamFailed,
+            status: None,
+            refusal: None,
+            continues: false,
+        });
     }
 
     /// The request was refused, by us or for want of an answer. Returns the record's place in the lane.
     pub(crate) fn refused(&mut self, refusal: &Refusal) -> Result<u64, AppendError> {
         let kind = refusal.kind();
         let outcome = if kind.fault == Fault::Upstream { Outcome::UpstreamFailed } else { Outcome::Refused };
-        self.write(&End { outcome, status: Some(kind.status), refusal: Some(kind) })
+        self.write(&End { outcome, status: Some(kind.status), refusal: Some(kind), continues: false })
     }
 
     fn write(&mut self, end: &End) -> Result<u64, AppendError> {
@@ -265,14 +308,17 @@ impl Recording {
             bytes_out: self.bytes_out,
         });
         self.settle();
-        let appended = self.append(end, status, duration_us, bytes_in);
+        let appended = self.append(end, status, bytes_in);
         if appended.is_err() {
             self.core.lost_record();
         }
         appended
     }
 
-    fn append(&self, end: &End, status: u16, duration_us: u64, bytes_in: u64) -> Result<u64, AppendError> {
+    fn append(&self, end: &End, status: u16, bytes_in: u64) -> Result<u64, AppendError> {
+        let (began_us, began) =
+            self.told.map_or((self.started_at_us, self.started), |told| (told.at_us, told.at));
+        let (before_in, before_out) = self.told.map_or((0, 0), |told| (told.bytes_in, told.bytes_out));
         let directory = &self.view.directory;
         let route = self.route.map(|index| &directory.routes.routes()[index]);
         let method = self.method.as_str();
@@ -280,9 +326,10 @@ impl Recording {
         let mut address = AddressText([0; 48]);
         let record = RequestRecord {
             request_id: self.request_id.as_u128(),
-            started_at_us: self.started_at_us,
+            started_at_us: began_us,
             clock_stepped: self.clock_stepped,
-            duration_us,
+            continues: end.continues,
+            duration_us: micros(began.elapsed()),
             upstream_us: self.upstream_us.unwrap_or(0),
             directory_version: directory.version,
             tenant: self.tenant.map(TenantId::as_u128),
@@ -306,8 +353,8 @@ impl Recording {
             permission: self.permission.map_or("", |id| directory.permissions.name(id)),
             limit_hit: self.limit.map_or("", |(place, _)| self.standings.name(place, &directory.limits)),
             limit_remaining: self.limit.map_or(0, |(_, remaining)| remaining),
-            bytes_in,
-            bytes_out: self.bytes_out,
+            bytes_in: bytes_in.saturating_sub(before_in),
+            bytes_out: self.bytes_out.saturating_sub(before_out),
             usage: self.usage(),
             client_ip: match self.client == self.peer.address {
                 true => self.peer.address_text.to_str().unwrap_or_default(),
@@ -333,16 +380,25 @@ impl Recording {
             return pairs;
         }
         let rules = self.route.map_or(&[][..], |index| &self.view.directory.routes.routes()[index].usage);
+        let is_news = |when: CountWhen| when == CountWhen::Message || self.told.is_none();
         let counted = rules.iter().filter(|(meter, _, when)| {
-            when.counts(self.upstream_status) && !self.reported.iter().any(|(known, _)| **known == **meter)
+            is_news(*when)
+                && when.counts(self.upstream_status)
+                && !self.reported.iter().any(|(known, _)| **known == **meter)
         });
-        let messages = i128::from(self.messages);
+        let messages = self.messages.saturating_sub(self.told.map_or(0, |told| told.messages));
+        let messages = i128::from(messages);
         let units = |quantity: &Quantity, when: CountWhen| match when {
             CountWhen::Message => quantity.units().saturating_mul(messages),
             _ => quantity.units(),
         };
         let counted = counted.map(|(meter, quantity, when)| (&**meter, units(quantity, *when)));
-        let reported = self.reported.iter().map(|(meter, quantity)| (&**meter, quantity.units()));
+        let counted = counted.filter(|(_, units)| self.told.is_none() || *units != 0);
+        let reported = self
+            .reported
+            .iter()
+            .filter(|_| self.told.is_none())
+            .map(|(meter, quantity)| (&**meter, quantity.units()));
         for (meter, units) in reported.chain(counted) {
             if pairs.push(meter, units).is_err() {
                 tracing::error!(meter, "a request counts for more meters than a record can hold");
@@ -353,7 +409,7 @@ impl Recording {
 
     /// Replaces what was reserved by what was used, and charges quotas that nothing was reserved of.
     fn settle(&mut self) {
-        if self.reservations.is_empty() && self.reported.is_empty() {
+        if self.reservations.is_empty() && self.reported.is_empty() && self.told.is_none() {
             return;
         }
         let mut reservations = std::mem::take(&mut self.reservations);
@@ -368,7 +424,8 @@ impl Recording {
         for (meter, units) in unreserved {
             let Some(tenant) = tenant else { continue };
             if let Some(place) = tenant.quotas.iter().position(|quota| &*quota.meter == meter) {
-                self.core.quotas.counter(tenant, place, self.started_at_us).0.note(units, 0);
+                let at_us = self.told.map_or(self.started_at_us, |told| told.at_us);
+                self.core.quotas.counter(tenant, place, at_us).0.note(units, 0);
             }
         }
         // Reservations of what did not count are dropped here, which gives them back.
@@ -396,13 +453,20 @@ impl Recording {
 impl Drop for Recording {
     fn drop(&mut self) {
         if !self.written {
-            let _ = self.write(&End { outcome: Outcome::ClientAborted, status: None, refusal: None });
+            let _ = self.write(&End {
+                outcome: Outcome::ClientAborted,
+                status: None,
+                refusal: None,
+                continues: false,
+            });
         }
     }
 }
 
 /// How a request ended.
 struct End {
+    /// Whether it has not, and a later record tells what comes.
+    continues: bool,
     outcome: Outcome,
     status: Option<u16>,
     refusal: Option<&'static Kind>,

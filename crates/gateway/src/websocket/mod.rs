@@ -1,6 +1,7 @@
 //! WebSockets (RFC 6455): a request that a route and its service let become one. From then on bytes pass both ways as they
 //! are, messages are counted, and the request is judged again by the same steps whenever the directory changes, so that
-//! whoever may not any more is told so (1008) within a second. The record is written at the end, and counts the messages.
+//! whoever may not any more is told so (1008) within a second. A record is written when it begins, every minute in which something was
+//! said, and at the end; each counts the messages since the one before, so that what dies with the process is a minute's at most.
 
 mod frames;
 mod way;
@@ -10,7 +11,7 @@ pub(crate) use way::Passed;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,13 +19,13 @@ use http::header::{CONNECTION, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, Method, Version};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use way::Way;
 
 use crate::connection::Peer;
 use crate::core::Core;
 use crate::path::{Recording, judge};
+use crate::stream::Stream;
 
 /// From one look at the directory, at the time and at whether it is used, to the next.
 const LOOK: Duration = Duration::from_secs(1);
@@ -62,7 +63,7 @@ pub(crate) fn is_granted(headers: &HeaderMap) -> bool {
 /// A request whose service has answered 101.
 pub(crate) struct Tunnel {
     /// To the service.
-    pub(crate) upstream: TcpStream,
+    pub(crate) upstream: Stream,
     /// What the service has said behind its answer already.
     pub(crate) arrived: Bytes,
     pub(crate) recording: Box<Recording>,
@@ -81,6 +82,7 @@ pub(crate) async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
     drains: impl Fn() -> bool,
 ) {
     let Tunnel { upstream, arrived, mut recording, parts, idle } = tunnel;
+    recording.goes_on();
     let mut look = tokio::time::interval_at(Instant::now() + LOOK, LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut carrying = Carrying {
@@ -98,6 +100,11 @@ pub(crate) async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
         up: Way::default(),
         down: Way::beginning(&arrived),
         look,
+        looks_per_record: u32::try_from(core.shared.config.websocket_recorded.as_secs())
+            .unwrap_or(u32::MAX)
+            .max(1),
+        looks_unrecorded: 0,
+        recording,
         ending: None,
         code: None,
     };
@@ -106,9 +113,13 @@ pub(crate) async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
         && carrying.up.is_between_frames()
     {
         // The service hears of it, if its socket takes it at once.
-        let _ = carrying.upstream.try_write(&frames::masked_close(code, core.random.bytes()));
+        let close = frames::masked_close(code, core.random.bytes());
+        let mut cx = Context::from_waker(Waker::noop());
+        let _ = Pin::new(&mut carrying.upstream).poll_write(&mut cx, &close);
+        let _ = Pin::new(&mut carrying.upstream).poll_flush(&mut cx);
     }
-    recording.tunnelled(carrying.up.passed(), carrying.down.passed());
+    let Carrying { mut recording, up, down, .. } = carrying;
+    recording.tunnelled(up.passed(), down.passed());
     recording.served();
 }
 
@@ -116,12 +127,16 @@ pub(crate) async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
 struct Carrying<'a, S> {
     watch: Watch<'a>,
     client: S,
-    upstream: TcpStream,
+    upstream: Stream,
     /// From the client to the service.
     up: Way,
     /// From the service to the client.
     down: Way,
     look: Interval,
+    recording: Box<Recording>,
+    /// Looks from one record to the next, and since the last.
+    looks_per_record: u32,
+    looks_unrecorded: u32,
     /// How it is ended from here, and the looks left to do it in good order.
     ending: Option<(Vec<u8>, u32)>,
     /// What for.
@@ -131,6 +146,7 @@ struct Carrying<'a, S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Carrying<'_, S> {
     fn poll(&mut self, cx: &mut Context<'_>, drains: &impl Fn() -> bool) -> Poll<()> {
         while self.look.poll_tick(cx).is_ready() {
+            self.record();
             match &mut self.ending {
                 Some((_, 0)) => return Poll::Ready(()),
                 Some((_, looks)) => *looks -= 1,
@@ -154,6 +170,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrying<'_, S> {
         match &mut self.ending {
             None => self.down.pump(cx, upstream, client),
             Some((close, _)) => self.down.finish(cx, upstream, client, close),
+        }
+    }
+
+    /// Notes what passed, and writes it once in a while.
+    fn record(&mut self) {
+        self.recording.tunnelled(self.up.passed(), self.down.passed());
+        self.looks_unrecorded = self.looks_unrecorded.saturating_add(1);
+        if self.looks_unrecorded >= self.looks_per_record && self.recording.has_news() {
+            self.looks_unrecorded = 0;
+            self.recording.goes_on();
         }
     }
 

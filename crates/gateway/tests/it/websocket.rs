@@ -2,10 +2,12 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Stdio};
+use std::time::{Duration, Instant};
 
 use rowhouse_domain::keys::KeyState;
 use rowhouse_domain::routes::{CountWhen, MeteringRule};
 use rowhouse_domain::tenancy::{Service, Status};
+use rowhouse_gateway::GatewayConfig;
 use rowhouse_journal::Outcome;
 
 use crate::client::Wire;
@@ -43,10 +45,17 @@ impl Drop for Peer {
 
 /// An echo service, and a stage whose route leads there.
 fn stage(change: impl FnOnce(&mut Plan)) -> (Peer, Stage) {
+    stage_with(|_| (), change)
+}
+
+fn stage_with(configure: impl FnOnce(&mut GatewayConfig), change: impl FnOnce(&mut Plan)) -> (Peer, Stage) {
     let mut server = Peer::start(&["server"]);
     let address = format!("127.0.0.1:{}", server.line());
     let stage = Stage::configured(
-        |config| config.cores = 1,
+        |config| {
+            config.cores = 1;
+            configure(config);
+        },
         |plan| {
             plan.services[0].upstreams = vec![address];
             plan.route_mut("work").websocket = true;
@@ -60,24 +69,78 @@ fn client(stage: &Stage, what: &str) -> Peer {
     Peer::start(&["client", what, &stage.address.to_string(), &stage.acme])
 }
 
-#[test]
-fn messages_pass_both_ways_and_are_counted_in_the_record() {
+/// A message counts as one, and the call as one.
+fn counted(plan: &mut Plan) {
     let per_message = MeteringRule { count_when: CountWhen::Message, ..counts("messages", "1") };
-    let (_server, stage) = stage(|plan| plan.route_mut("work").metering = vec![per_message]);
+    plan.route_mut("work").metering = vec![counts("api_calls", "1"), per_message];
+}
+
+const ONE: i128 = rowhouse_domain::metering::quantity::SCALE;
+
+#[test]
+fn messages_pass_both_ways_and_are_counted_in_the_records() {
+    let (_server, stage) = stage(counted);
     let mut peer = client(&stage, "echo");
     assert_eq!(peer.line(), "ok");
-    let recorded = stage.record();
-    let record = recorded.record();
-    assert_eq!((record.status, record.outcome, record.method), (101, Outcome::Served, "GET"));
+    let recorded = stage.records(2);
+    let (first, last) = (recorded[0].record(), recorded[1].record());
+    for record in [&first, &last] {
+        assert_eq!((record.status, record.outcome, record.method), (101, Outcome::Served, "GET"));
+        assert_eq!((record.request_id, record.api_key), (first.request_id, first.api_key));
+    }
+    assert_eq!((first.continues, last.continues), (true, false));
+    let usage = |record: &rowhouse_journal::RequestRecord<'_>| -> Vec<(String, i128)> {
+        record.usage.iter().map(|(meter, units)| (meter.to_owned(), units)).collect()
+    };
     // Three there and three back; pings and closes are no messages.
-    let usage: Vec<(&str, i128)> = record.usage.iter().collect();
-    assert_eq!(usage, [("messages", 6 * rowhouse_domain::metering::quantity::SCALE)]);
+    assert_eq!(usage(&first), [("api_calls".to_owned(), ONE), ("messages".to_owned(), 0)]);
+    assert_eq!(usage(&last), [("messages".to_owned(), 6 * ONE)]);
+    assert_eq!((first.bytes_in, first.bytes_out), (0, 0));
+    assert!(last.bytes_in > 200_000 && last.bytes_out > 200_000, "{} {}", last.bytes_in, last.bytes_out);
+}
+
+#[test]
+fn what_passes_is_recorded_while_it_lasts_and_each_message_once() {
+    let (_server, stage) = stage_with(|config| config.websocket_recorded = Duration::from_secs(1), counted);
+    let mut peer = client(&stage, "wait");
+    assert_eq!(peer.line(), "open");
+    let messages = |stage: &Stage| -> (usize, i128) {
+        let all = stage.records(1);
+        let sum = all.iter().flat_map(|own| {
+            own.record()
+                .usage
+                .iter()
+                .collect::<Vec<_>>()
+                .into_iter()
+                .map(|(meter, units)| (meter.to_owned(), units))
+                .collect::<Vec<_>>()
+        });
+        (all.len(), sum.filter(|(meter, _)| meter == "messages").map(|(_, units)| units).sum::<i128>() / ONE)
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // What it opened with has come back already.
+    for round in 2..=4 {
+        peer.child.stdin.as_mut().unwrap().write_all(b"still\n").unwrap();
+        assert_eq!(peer.line(), "still");
+        // It is in the journal, which outlives the process, while the socket is open.
+        while messages(&stage).1 < 2 * round {
+            assert!(Instant::now() < deadline, "{:?}", messages(&stage));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(messages(&stage).1, 2 * round);
+    }
+    let (records, _) = messages(&stage);
+    let mut stage = stage;
+    stage.publish(|plan| plan.keys[0].1.standing.state = KeyState::Revoked);
+    assert!(peer.line().starts_with("1008"));
+    let all = stage.records(records + 1);
+    let ends: Vec<bool> = all.iter().map(|own| own.record().continues).collect();
     assert!(
-        record.bytes_in > 200_000 && record.bytes_out > 200_000,
-        "{} {}",
-        record.bytes_in,
-        record.bytes_out
+        ends.split_last().is_some_and(|(last, others)| !last && others.iter().all(|own| *own)),
+        "{ends:?}"
     );
+    let calls = all.iter().filter(|own| own.record().usage.iter().any(|(meter, _)| meter == "api_calls"));
+    assert_eq!((messages(&stage).1, calls.count()), (8, 1));
 }
 
 #[test]
@@ -110,7 +173,7 @@ fn who_may_not_any_more_is_told_so() {
         assert_eq!(server.line(), "1008", "the service hears of it");
         stage.publish(|plan| restore(plan, state));
     }
-    assert_eq!(stage.records(3).len(), 3);
+    assert_eq!(stage.records(6).len(), 6, "one when it began and one at its end");
 }
 
 type State = (KeyState, Status, Service, Vec<rowhouse_domain::routes::RouteDefinition>);

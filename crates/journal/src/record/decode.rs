@@ -1,6 +1,8 @@
 //! Reading a record: strict, borrowing from the bytes it is given.
 
-use super::encode::{FLAG_AUDIT, FLAG_CLOCK_STEPPED, FLAG_PRINCIPAL, FLAG_TENANT, FLAG_TRACE};
+use super::encode::{
+    FLAG_AUDIT, FLAG_CLOCK_STEPPED, FLAG_CONTINUES, FLAG_PRINCIPAL, FLAG_TENANT, FLAG_TRACE,
+};
 use super::{
     AuditMark, Fault, Outcome, PrincipalKind, Protocol, RECORD_VERSION, RequestRecord, STRINGS, UsagePairs,
 };
@@ -48,6 +50,7 @@ impl<'a> RequestRecord<'a> {
             request_id,
             started_at_us,
             clock_stepped: flags & FLAG_CLOCK_STEPPED != 0,
+            continues: flags & FLAG_CONTINUES != 0,
             duration_us,
             upstream_us,
             directory_version,

@@ -17,6 +17,7 @@ pub(crate) const FLAG_TENANT: u8 = 2;
 pub(crate) const FLAG_PRINCIPAL: u8 = 4;
 pub(crate) const FLAG_TRACE: u8 = 8;
 pub(crate) const FLAG_AUDIT: u8 = 16;
+pub(crate) const FLAG_CONTINUES: u8 = 32;
 
 impl RequestRecord<'_> {
     /// How many bytes [`encode`](Self::encode) will write; at most about 30 KiB.
@@ -84,6 +85,7 @@ impl RequestRecord<'_> {
             | flag(self.principal.is_some(), FLAG_PRINCIPAL)
             | flag(self.trace_id.is_some(), FLAG_TRACE)
             | flag(self.audit.is_some(), FLAG_AUDIT)
+            | flag(self.continues, FLAG_CONTINUES)
     }
 }
 

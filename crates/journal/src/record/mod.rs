@@ -31,10 +31,12 @@ pub(crate) const METHOD_BYTES_MAX: usize = 32;
 pub struct RequestRecord<'a> {
     /// The request's id, a UUIDv7 as a number.
     pub request_id: u128,
-    /// Wall-clock start, microseconds since 1970-01-01 UTC.
+    /// Wall-clock start of what it tells of, microseconds since 1970-01-01 UTC.
     pub started_at_us: i64,
     /// The wall clock had stepped backwards: `started_at_us` is the last value seen before.
     pub clock_stepped: bool,
+    /// It tells of a part of a request that went on: a later record with the same id tells what came after it, and nothing twice.
+    pub continues: bool,
     /// Monotonic time from arrival to the end of the answer.
     pub duration_us: u64,
     /// The part of it spent in the upstream.

@@ -10,6 +10,7 @@ fn full<'a>() -> RequestRecord<'a> {
         request_id: 0x0190_0000_0000_7000_8000_0000_0000_0001,
         started_at_us: 1_790_000_000_000_000,
         clock_stepped: true,
+        continues: true,
         duration_us: 1_234,
         upstream_us: 1_000,
         directory_version: 42,

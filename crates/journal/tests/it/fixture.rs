@@ -23,6 +23,7 @@ fn record() -> RequestRecord<'static> {
         request_id: 0x0190_1234_5678_7abc_8def_0123_4567_89ab,
         started_at_us: 1_790_000_000_123_456,
         clock_stepped: true,
+        continues: false,
         duration_us: 1_234,
         upstream_us: 1_000,
         directory_version: 42,
