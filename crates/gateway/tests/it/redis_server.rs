@@ -16,6 +16,37 @@ impl RedisServer {
         RedisServer { child: spawn(port), port }.answering()
     }
 
+    /// One that speaks TLS alone, with `server.crt` and `server.key` of a folder, to those whom its `ca.crt` vouches for.
+    pub fn secure(port: u16, folder: &std::path::Path) -> Self {
+        let file = |name: &str| folder.join(name).display().to_string();
+        let files = [file("server.crt"), file("server.key"), file("ca.crt")];
+        let port_text = port.to_string();
+        let child = run(&[
+            "--port",
+            "0",
+            "--tls-port",
+            &port_text,
+            "--bind",
+            "127.0.0.1",
+            "--tls-cert-file",
+            &files[0],
+            "--tls-key-file",
+            &files[1],
+            "--tls-ca-cert-file",
+            &files[2],
+        ]);
+        let until = Instant::now() + Duration::from_secs(60);
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < until, "Redis does not start: scripts/lib/setup.sh installs it");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        RedisServer { child, port }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
@@ -80,8 +111,13 @@ impl RedisServer {
 }
 
 fn spawn(port: u16) -> Child {
+    run(&["--port", &port.to_string(), "--bind", "127.0.0.1"])
+}
+
+fn run(arguments: &[&str]) -> Child {
     Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+        .args(arguments)
+        .args(["--save", "", "--appendonly", "no"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()

@@ -1,14 +1,20 @@
 //! Limits that several gateways count together in a real Redis: exact when asked, never more by leases, and what happens
 //! when it stands still, is killed, or forgets everything.
 
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rowhouse_domain::limits::{Algorithm, LimitMode, LimitScope, OnStoreFailure};
+use rowhouse_domain::routes::UpstreamTls;
 use rowhouse_gateway::{MetricsSnapshot, StoreConfig};
 
 use crate::directory::Plan;
 use crate::redis_server::RedisServer;
 use crate::stage::Stage;
+use crate::tls::Folder;
+use crate::upstream_tls::Authority;
 
 /// A day of a bucket's quota: nothing comes back while a test runs.
 const DAY_MS: i64 = 86_400_000;
@@ -19,7 +25,7 @@ fn gateway(server: &RedisServer, deadline: Duration, change: impl FnOnce(&mut Pl
     let stage = Stage::configured(
         |config| {
             config.cores = 1;
-            config.limit_store = Some(StoreConfig { url, deadline });
+            config.limit_store = Some(StoreConfig::new(&url, deadline));
         },
         change,
     );
@@ -44,7 +50,7 @@ fn metrics(stage: &Stage) -> MetricsSnapshot {
 
 #[track_caller]
 fn until(mut happens: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + Duration::from_secs(60);
     while !happens() {
         assert!(Instant::now() < until, "it does not happen");
         std::thread::yield_now();
@@ -233,4 +239,162 @@ fn what_is_counted_over_all_tenants_waits_for_nobody() {
     assert!((300..=600).contains(&admitted), "{admitted} were let in");
     assert!(metrics(&stage).store_calls - calls < 400);
     until(|| server.ask::<Vec<String>>(&["KEYS", "rh:{c*}:everybody:*"]).len() == 1);
+}
+
+/// Passes bytes on to whichever server it is told of, as the address of a Redis that fails over does. Connections that are open stay
+/// where they lead.
+struct Address {
+    port: u16,
+    target: Arc<AtomicU16>,
+}
+
+impl Address {
+    fn of(server: &RedisServer) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (port, target) = (listener.local_addr().unwrap().port(), Arc::new(AtomicU16::new(server.port())));
+        let leads = target.clone();
+        std::thread::spawn(move || {
+            for near in listener.incoming().flatten() {
+                let Ok(far) = TcpStream::connect(("127.0.0.1", leads.load(Ordering::SeqCst))) else {
+                    continue;
+                };
+                for (mut from, mut to) in [(near.try_clone(), far.try_clone()), (Ok(far), Ok(near))]
+                    .map(|(from, to)| (from.unwrap(), to.unwrap()))
+                {
+                    std::thread::spawn(move || {
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(std::net::Shutdown::Both);
+                    });
+                }
+            }
+        });
+        Address { port, target }
+    }
+}
+
+#[test]
+fn a_store_that_became_anothers_replica_is_left_for_the_one_that_is_first_now() {
+    let (first, second) = (RedisServer::start(), RedisServer::start());
+    let address = Address::of(&first);
+    let url = format!("redis://127.0.0.1:{}", address.port);
+    let stage = Stage::configured(
+        |config| (config.cores, config.limit_store) = (1, Some(StoreConfig::new(&url, UNHURRIED))),
+        |plan| limit(plan, 10, LimitMode::Strict),
+    );
+    connected(&stage);
+    assert_eq!([status(&stage), status(&stage)], [200, 200]);
+    // The second is promoted, the first follows it: the connection stays open, and whatever is written to it is refused.
+    address.target.store(second.port(), Ordering::SeqCst);
+    let _: String = first.ask(&["REPLICAOF", "127.0.0.1", &second.port().to_string()]);
+    let mut admitted = 2;
+    until(|| {
+        admitted += usize::from(status(&stage) == 200);
+        second.ask::<Vec<String>>(&["KEYS", "*:shared:*"]).len() == 1
+    });
+    // What had not come over is lost with it: a quota once more at most, and what was let in meanwhile is told to the new one.
+    until(|| {
+        let seen = status(&stage);
+        admitted += usize::from(seen == 200);
+        seen == 429
+    });
+    assert!((10..=20).contains(&admitted), "{admitted} were let in");
+    assert_eq!(second.keys_for_ever(), Vec::<String>::new());
+}
+
+#[test]
+fn under_load_nobody_waits_for_a_store_that_stops_dies_and_comes_back_empty() {
+    let mut server = RedisServer::start();
+    let stages: Vec<Stage> = (0..2)
+        .map(|_| gateway(&server, Duration::from_millis(20), |plan| limit(plan, 200, LimitMode::Strict)))
+        .collect();
+    let over = AtomicBool::new(false);
+    let (admitted, answered) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let more = |count: usize| {
+        let from = answered.load(Ordering::SeqCst);
+        until(|| answered.load(Ordering::SeqCst) >= from + count);
+    };
+    std::thread::scope(|scope| {
+        for stage in stages.iter().flat_map(|stage| [stage, stage]) {
+            let (ask, mut wire) = (stage.ask("PUT", "/v1/stamps/7"), stage.wire());
+            let (over, admitted, answered) = (&over, &admitted, &answered);
+            scope.spawn(move || {
+                while !over.load(Ordering::SeqCst) {
+                    let seen = wire.ask(&ask).status;
+                    assert!(matches!(seen, 200 | 429), "{seen}");
+                    admitted.fetch_add(usize::from(seen == 200), Ordering::SeqCst);
+                    answered.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        let end = Ended(&over);
+        more(200);
+        // Whoever waited for it would be answered only after it goes on.
+        server.pause();
+        more(400);
+        server.go_on();
+        more(200);
+        server.kill();
+        more(400);
+        server.start_again();
+        more(200);
+        drop(end);
+    });
+    // 200 in the first store and 200 in the empty one; alone, each gateway uses at most what it knew to be left for it, which is charged
+    // to the store afterwards, and may be counted once more.
+    let admitted = admitted.load(Ordering::SeqCst);
+    assert!((200..=800).contains(&admitted), "{admitted} were let in");
+    stages.iter().for_each(connected);
+    until(|| stages.iter().all(|stage| status(stage) == 429));
+    assert_eq!(server.keys_for_ever(), Vec::<String>::new());
+}
+
+/// Lets the clients end, too, when the test does.
+struct Ended<'a>(&'a AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_store_is_spoken_to_in_tls_by_who_is_believed_and_shows_a_certificate() {
+    let authority = Authority::new();
+    let folder = Folder::new("redis");
+    let put = |name: &str, of: &str| {
+        let (certificate, key) = authority.sign(of);
+        std::fs::write(folder.file(&format!("{name}.crt")), certificate.pem()).unwrap();
+        std::fs::write(folder.file(&format!("{name}.key")), key.serialize_pem()).unwrap();
+    };
+    put("server", "localhost");
+    put("gateway", "gateway.internal");
+    std::fs::write(folder.file("ca.crt"), authority.pem()).unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let server = RedisServer::secure(port, &folder.file(""));
+    let start = |authorities: String, client: Option<&str>| {
+        let tls =
+            UpstreamTls { authorities: Some(authorities), client: client.map(str::to_owned), name: None };
+        let store = StoreConfig { tls, ..StoreConfig::new(&format!("rediss://localhost:{port}"), UNHURRIED) };
+        Stage::configured(
+            |config| {
+                (config.cores, config.limit_store) = (1, Some(store));
+                config.upstream_certificates = folder.file("");
+            },
+            |plan| {
+                limit(plan, 3, LimitMode::Strict);
+                plan.limits[0].on_store_failure = OnStoreFailure::Closed;
+            },
+        )
+    };
+    let stage = start(authority.pem(), Some("gateway"));
+    connected(&stage);
+    assert_eq!([status(&stage), status(&stage), status(&stage), status(&stage)], [200, 200, 200, 429]);
+    // Whom nobody vouches for gets nothing, nor does who shows nothing.
+    for stage in [start(Authority::new().pem(), Some("gateway")), start(authority.pem(), None)] {
+        for _ in 0..5 {
+            assert_eq!(status(&stage), 503);
+        }
+        assert_eq!(metrics(&stage).store_calls, 0, "there is no connection to call over");
+    }
+    drop(server);
 }

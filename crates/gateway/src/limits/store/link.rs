@@ -3,13 +3,20 @@
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, Value};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, RedisError,
+    ServerErrorKind, Value,
+};
+use tokio::net::TcpStream;
 
 use super::{LimitStore, StoreError, wire};
 use crate::metrics::bump;
+use crate::upstream::Spoken;
 
 /// Time for a connection to come about; no request waits for that.
 const CONNECT: Duration = Duration::from_millis(500);
+/// Probes in a row without an answer, after which a connection is given up: about two seconds.
+const UNANSWERED_MAX: u32 = 8;
 /// Answers waited for at once on one connection; one that is stopped is not written to for ever.
 const PIPELINED_MAX: usize = 1_024;
 
@@ -44,7 +51,9 @@ impl LimitStore {
         match tokio::time::timeout(within, asking).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
-                if error.is_unrecoverable_error() {
+                // One that became another's replica stays so: who is the first now is found by connecting anew.
+                let is_demoted = error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly);
+                if is_demoted || error.is_unrecoverable_error() {
                     self.connection.replace(None);
                 }
                 Err(error.into())
@@ -69,16 +78,55 @@ impl LimitStore {
         if self.connection.borrow().is_some() {
             return Ok(false);
         }
-        let client = Client::open(self.shared.config.url.as_str())?;
+        let (info, is_secure) = self.shared.config.read()?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(None)
             .set_pipeline_buffer_size(PIPELINED_MAX);
-        let connecting = client.get_multiplexed_async_connection_with_config(&config);
+        let connecting = async {
+            match (info.addr(), is_secure) {
+                (ConnectionAddr::Tcp(host, port), true) => {
+                    self.connect_securely(host, *port, &info, config).await
+                }
+                _ => Ok(Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await?),
+            }
+        };
         let connection =
             tokio::time::timeout(CONNECT, connecting).await.map_err(|_| StoreError::TooLate)??;
         self.connection.replace(Some(connection));
+        self.unanswered.set(0);
         Ok(true)
+    }
+
+    /// Over TLS, with the one stack that speaks it here.
+    async fn connect_securely(
+        &self,
+        host: &str,
+        port: u16,
+        info: &ConnectionInfo,
+        config: AsyncConnectionConfig,
+    ) -> Result<MultiplexedConnection, StoreError> {
+        let shared = &self.shared;
+        let secure = shared.secure.secure(&shared.config.tls, Spoken::Other);
+        let secure = secure.ok_or_else(|| std::io::Error::other("TLS cannot be set up"))?;
+        let stream = TcpStream::connect((host, port)).await?;
+        stream.set_nodelay(true)?;
+        let stream = secure.greet(&format!("{host}:{port}"), stream).await?;
+        let made = MultiplexedConnection::new_with_config(info.redis_settings(), stream, config).await?;
+        let (connection, driver) = made;
+        tokio::task::spawn_local(driver);
+        Ok(connection)
+    }
+
+    /// Notes whether a probe was answered. A connection on which nothing is answered any more may be one whose other end has gone
+    /// without a word; another is opened.
+    pub(super) fn note_probe(&self, answered: &Result<Value, StoreError>) {
+        let unanswered =
+            if matches!(answered, Err(StoreError::TooLate)) { self.unanswered.get() + 1 } else { 0 };
+        self.unanswered.set(unanswered);
+        if unanswered >= UNANSWERED_MAX {
+            self.connection.replace(None);
+        }
     }
 }
 

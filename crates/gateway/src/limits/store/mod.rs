@@ -19,11 +19,14 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use redis::{ConnectionInfo, IntoConnectionInfo};
 use rowhouse_domain::limits::{Rule, Verdict};
+use rowhouse_domain::routes::UpstreamTls;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::table::{CounterKey, LimitTable};
 use crate::metrics::{CoreMetrics, bump};
+use crate::upstream::SecureBook;
 use breaker::Breaker;
 pub(crate) use held::Held;
 use owed::Owed;
@@ -32,10 +35,30 @@ pub(crate) use wire::Asked;
 /// Where limits are counted together.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
-    /// `redis://host:port`, or `redis+unix:///path`.
+    /// `redis://host:port`, `rediss://host:port` over TLS, or `redis+unix:///path`.
     pub url: String,
+    /// Whom to believe over TLS, and what to show.
+    pub tls: UpstreamTls,
     /// How long a request waits for it.
     pub deadline: Duration,
+}
+
+impl StoreConfig {
+    /// A store that is spoken to as its address says.
+    pub fn new(url: &str, deadline: Duration) -> Self {
+        StoreConfig { url: url.to_owned(), tls: UpstreamTls::default(), deadline }
+    }
+
+    /// What the address says, without the TLS around it, which is ours.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub(crate) fn read(&self) -> redis::RedisResult<(ConnectionInfo, bool)> {
+        let secure = self.url.strip_prefix("rediss://").or_else(|| self.url.strip_prefix("valkeys://"));
+        let plain = secure.map(|rest| format!("redis://{rest}"));
+        let info = plain.as_deref().unwrap_or(&self.url).into_connection_info()?;
+        Ok((info, secure.is_some()))
+    }
 }
 
 /// Why the store did not answer.
@@ -47,6 +70,9 @@ pub(crate) enum StoreError {
     /// The deadline passed.
     #[error("the store of limits did not answer in time")]
     TooLate,
+    /// Nobody is there, or nobody who is believed.
+    #[error("the store of limits cannot be reached")]
+    Away(#[from] std::io::Error),
     /// It answered that it cannot.
     #[error("the store of limits failed")]
     Failed(#[from] redis::RedisError),
@@ -58,6 +84,7 @@ pub(crate) enum StoreError {
 /// What all cores of a gateway know of the store.
 pub(crate) struct StoreShared {
     config: StoreConfig,
+    secure: Arc<SecureBook>,
     /// Of the names of counters: no address and no id stands in them.
     secret: [u8; 16],
     /// This gateway, among those that live.
@@ -72,8 +99,9 @@ pub(crate) struct StoreShared {
 }
 
 impl StoreShared {
-    pub(crate) fn new(config: StoreConfig, secret: [u8; 16], id: u128) -> Arc<Self> {
+    pub(crate) fn new(config: StoreConfig, secure: Arc<SecureBook>, secret: [u8; 16], id: u128) -> Arc<Self> {
         Arc::new(StoreShared {
+            secure,
             config,
             secret,
             id: format!("{id:032x}"),
@@ -124,6 +152,10 @@ pub(crate) struct LimitStore {
     owed: RefCell<Owed>,
     metrics: Arc<CoreMetrics>,
     tended: Cell<bool>,
+    /// Whether the last probe failed.
+    unreached: Cell<bool>,
+    /// Probes in a row that were not answered on this connection.
+    unanswered: Cell<u32>,
 }
 
 /// What the store decided.
@@ -142,6 +174,8 @@ impl LimitStore {
             owed: RefCell::default(),
             metrics,
             tended: Cell::new(false),
+            unreached: Cell::new(false),
+            unanswered: Cell::new(0),
         })
     }
 

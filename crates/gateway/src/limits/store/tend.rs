@@ -35,7 +35,7 @@ impl LimitStore {
             round += 1;
             if round >= due || !self.tended.replace(true) {
                 round = 0;
-                let _ = self.probe().await;
+                self.tell(self.probe().await);
             }
             if self.breaker.borrow().lets_through() && self.connection.borrow().is_some() {
                 self.pay().await;
@@ -53,6 +53,16 @@ impl LimitStore {
         let _ = tokio::time::timeout(UNHURRIED, last).await;
     }
 
+    /// Says once that it cannot be reached, and why.
+    fn tell(&self, probed: Result<(), StoreError>) {
+        let failed = probed.err();
+        if let Some(error) = failed.as_ref().filter(|_| !self.unreached.get()) {
+            let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+            tracing::warn!(%error, cause, "limits are not counted together now");
+        }
+        self.unreached.set(failed.is_some());
+    }
+
     /// A store that was left alone must answer as fast as requests want it to.
     async fn probe(&self) -> Result<(), StoreError> {
         let live = wire::live(&self.shared.id);
@@ -62,7 +72,9 @@ impl LimitStore {
         }
         let is_open = !self.breaker.borrow().lets_through();
         let within = if is_open { self.shared.config.deadline } else { UNHURRIED };
-        let answer = self.ask(&live, within).await?;
+        let answered = self.ask(&live, within).await;
+        self.note_probe(&answered);
+        let answer = answered?;
         let Value::Int(gateways) = answer else { return Err(StoreError::Unreadable) };
         self.shared.gateways.store(gateways.max(1), Ordering::Relaxed);
         if !self.breaker.borrow().lets_through() {
