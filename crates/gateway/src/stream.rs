@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::client;
 use tokio_rustls::server::TlsStream;
 
 /// Up to this many bytes are joined.
@@ -16,6 +17,8 @@ const JOINED_MAX: usize = 2048;
 pub(crate) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    /// To an upstream, in TLS.
+    ToUpstream(Box<client::TlsStream<TcpStream>>),
 }
 
 impl AsyncRead for Stream {
@@ -27,6 +30,7 @@ impl AsyncRead for Stream {
         match &mut *self {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::ToUpstream(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -36,18 +40,21 @@ impl AsyncWrite for Stream {
         match &mut *self {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::ToUpstream(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::ToUpstream(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::ToUpstream(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
     fn poll_write_vectored(
@@ -63,6 +70,7 @@ impl AsyncWrite for Stream {
             return match &mut *self {
                 Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
                 Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+                Stream::ToUpstream(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             };
         }
         let mut joined = [0; JOINED_MAX];

@@ -19,7 +19,7 @@ use crate::edits::HeaderEdits;
 use crate::limits::{LimitFigures, Policies};
 use crate::metrics::CoreMetrics;
 use crate::path::CorsView;
-use crate::upstream::{Care, Pools, Upstream};
+use crate::upstream::{Care, Pools, SecureBook, Security, Speech, Spoken, Upstream};
 
 /// A directory version, as one core sees it.
 pub(crate) struct View {
@@ -53,8 +53,8 @@ pub(crate) struct ServiceView {
     pub(crate) admission: Vec<LimitUse>,
     /// What pages of other origins may do with it.
     pub(crate) cors: Option<CorsView>,
-    /// Whether it is spoken to in HTTP/2.
-    pub(crate) http2: bool,
+    /// Whether it is spoken to in HTTP/2, and in TLS.
+    pub(crate) speech: Speech,
 }
 
 /// A release of a service.
@@ -110,6 +110,7 @@ impl View {
     pub(crate) fn new(
         directory: Arc<Directory>,
         pools: &Pools,
+        secure: &SecureBook,
         metrics: &CoreMetrics,
         hash: &FixedState,
     ) -> Self {
@@ -127,14 +128,14 @@ impl View {
         let services = directory.services.iter().enumerate().map(|(index, service)| ServiceView {
             name: Arc::from(service.name.as_str()),
             releases: (0..=service.releases.len())
-                .map(|release| release_view(service, release, pools))
+                .map(|release| release_view(service, release, pools, &speech(service, secure)))
                 .collect(),
             splits: directory.traffic(index).is_some(),
             turn: Cell::new(0),
             balancing: service.balancing,
             admission: of_service(service),
             cors: service.cors.as_ref().map(CorsView::new),
-            http2: service.speaks_http2(),
+            speech: speech(service, secure),
         });
         View {
             services: services.collect(),
@@ -173,7 +174,19 @@ impl LimitUse {
     }
 }
 
-fn release_view(service: &ServiceDefinition, release: usize, pools: &Pools) -> ReleaseView {
+/// How the copies of a service are spoken to.
+pub(crate) fn speech(service: &ServiceDefinition, secure: &SecureBook) -> Speech {
+    let http2 = service.speaks_http2();
+    let security = match &service.tls {
+        None => Security::Plain,
+        Some(declared) => secure
+            .secure(declared, if http2 { Spoken::Http2 } else { Spoken::Http1 })
+            .map_or(Security::Unusable, Security::Tls),
+    };
+    Speech { http2, security }
+}
+
+fn release_view(service: &ServiceDefinition, release: usize, pools: &Pools, speech: &Speech) -> ReleaseView {
     let addresses = service.release_upstreams(release);
     let weight = |address: &String| service.weights.get(address).copied().unwrap_or(1);
     let turns = match service.balancing {
@@ -186,7 +199,7 @@ fn release_view(service: &ServiceDefinition, release: usize, pools: &Pools) -> R
         _ => format!("{}@{}", service.name, service.release_name(release)),
     };
     ReleaseView {
-        upstreams: addresses.iter().map(|own| pools.upstream(own, service.speaks_http2())).collect(),
+        upstreams: addresses.iter().map(|own| pools.upstream(own, speech)).collect(),
         care: pools.care(&Arc::from(name), None),
         turns: turns.into(),
     }

@@ -97,6 +97,9 @@ fn service(service: &ServiceDefinition, findings: &mut Vec<Finding>) {
     if let Some((field, detail)) = service.cors.as_ref().and_then(|cors| cors.check().err()) {
         find(&format!("cors/{field}"), "invalid", detail.into());
     }
+    if let Some((field, detail)) = service.tls.as_ref().and_then(|tls| tls.check().err()) {
+        find(&format!("tls/{field}"), "invalid", detail.into());
+    }
     releases(service, &mut find);
     if !["http1", "http2", "grpc"].contains(&service.protocol.as_str()) {
         find("protocol", "unknown", "http1, http2 or grpc".into());

@@ -24,7 +24,7 @@ use super::{Recording, Stop, grpc, traceparent};
 use crate::body::{BodyWatch, UpstreamBody};
 use crate::connection::Peer;
 use crate::core::Core;
-use crate::upstream::{Care, Message, Outbound};
+use crate::upstream::{Care, Message, Outbound, Security};
 use crate::view::View;
 use crate::websocket;
 
@@ -144,7 +144,7 @@ fn copies(
     };
     match own {
         Some((tenant, addresses)) => {
-            let pooled = addresses.iter().map(|address| core.pools.upstream(address, service.http2));
+            let pooled = addresses.iter().map(|address| core.pools.upstream(address, &service.speech));
             let candidates = whose.order(&pooled.collect::<Vec<_>>())?;
             Some((candidates, core.pools.care(&service.name, Some(tenant))))
         }
@@ -198,7 +198,9 @@ pub(crate) fn prepare(
     let service = &view.directory.services[chosen.service];
     let route = &view.directory.routes.routes()[chosen.route].definition;
     let body = bounded(&parts.headers, body, route.body_max_bytes, recording)?;
-    let http2 = view.services[chosen.service].http2;
+    let speech = &view.services[chosen.service].speech;
+    let http2 = speech.http2;
+    let scheme = if matches!(speech.security, Security::Plain) { Scheme::HTTP } else { Scheme::HTTPS };
     let becomes_websocket =
         route.websocket && !http2 && matches!(body, UpstreamBody::Empty) && websocket::is_asked(&parts);
     if becomes_websocket {
@@ -226,7 +228,7 @@ pub(crate) fn prepare(
             && parts.headers.get_all(COOKIE).iter().nth(1).is_some(),
     };
     let message = match http2 {
-        true => Message::Http2(Box::new(http2_request(&onward, &parts, chosen.target, body)?)),
+        true => Message::Http2(Box::new(http2_request(&onward, &parts, (scheme, chosen.target), body)?)),
         false => {
             Message::Http1(Box::new(http1_request(&onward, &parts, &chosen.target, body, becomes_websocket)))
         }
@@ -302,7 +304,7 @@ fn http1_request(
 fn http2_request(
     onward: &Onward<'_>,
     parts: &Parts,
-    target: PathAndQuery,
+    (scheme, target): (Scheme, PathAndQuery),
     body: UpstreamBody,
 ) -> Result<Request<UpstreamBody>, Stop> {
     let mut request = Request::new(body);
@@ -310,7 +312,7 @@ fn http2_request(
     *request.version_mut() = Version::HTTP_2;
     let mut uri = http::uri::Parts::default();
     let authority = onward.authority.as_bytes().try_into();
-    uri.scheme = Some(Scheme::HTTP);
+    uri.scheme = Some(scheme);
     uri.authority = Some(authority.map_err(|_| Stop::malformed("The Host is malformed."))?);
     uri.path_and_query = Some(target);
     *request.uri_mut() = Uri::from_parts(uri).map_err(|_| Stop::malformed("The target is malformed."))?;

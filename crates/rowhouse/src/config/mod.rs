@@ -67,6 +67,8 @@ pub struct Server {
     pub tls_listen: Option<SocketAddr>,
     /// The folder of certificates for it.
     pub tls_certificates: Option<PathBuf>,
+    /// The folder of certificates that gateways show to services.
+    pub upstream_certificates: Option<PathBuf>,
     /// What arrives in the clear is sent on to https at this port; it is served as it is if not set.
     pub https_redirect_port: Option<u16>,
     /// The control API.
@@ -100,6 +102,7 @@ impl Default for Server {
             gateway_listen: loopback(8080),
             tls_listen: None,
             tls_certificates: None,
+            upstream_certificates: None,
             https_redirect_port: None,
             control_listen: loopback(8081),
             node_listen: None,
@@ -126,6 +129,11 @@ impl Server {
     /// Where the gateway's certificates lie: `<data_dir>/certificates` if not set.
     pub fn tls_certificates(&self, data_dir: &std::path::Path) -> PathBuf {
         self.tls_certificates.clone().unwrap_or_else(|| data_dir.join("certificates"))
+    }
+
+    /// Where the certificates lie that are shown to services: `<data_dir>/upstream-certificates` if not set.
+    pub fn upstream_certificates(&self, data_dir: &std::path::Path) -> PathBuf {
+        self.upstream_certificates.clone().unwrap_or_else(|| data_dir.join("upstream-certificates"))
     }
 
     /// `/var/lib/rowhouse`, or `./rowhouse-data` for who cannot write there.

@@ -25,6 +25,10 @@ pub static SETTINGS: &[Setting] = &[
         "The folder of certificates for it: PEM, each `<host>.crt` (the chain) beside `<host>.key`; `_.example.com` for all names one step below, `default` for all others. Changes are taken in within seconds. `<data_dir>/certificates` if not set.",
     ),
     setting(
+        "server.upstream_certificates",
+        "The folder of certificates that the gateway shows to services which ask for one (`tls.client` of a service): PEM, each `<name>.crt` (the chain) beside `<name>.key`. Changes are taken in within seconds. `<data_dir>/upstream-certificates` if not set.",
+    ),
+    setting(
         "server.https_redirect_port",
         "Tenants' requests that arrive in the clear are sent on (308) to https at this port of the same host, `443` for most; they are served as they are if not set. A trusted proxy's `X-Forwarded-Proto: https` is believed.",
     ),
@@ -113,7 +117,15 @@ pub static SETTINGS: &[Setting] = &[
     ),
     setting(
         "limits.store_url",
-        "A Redis 7.0 or newer in which gateways count limits together: `redis://[:password@]host:port`. Each counts for itself without. Shown as `…`.",
+        "A Redis 7.0 or newer in which gateways count limits together: `redis://[:password@]host:port`, or `rediss://…` over TLS. Each counts for itself without. Shown as `…`.",
+    ),
+    setting(
+        "limits.store_authorities",
+        "Who is believed of a `rediss://`: a file of certificates in PEM. Those that the system believes if not set.",
+    ),
+    setting(
+        "limits.store_certificate",
+        "The certificate that a `rediss://` is shown, `<name>.crt` beside `<name>.key` in `server.upstream_certificates`; none if not set.",
     ),
     setting(
         "limits.store_deadline",

@@ -5,12 +5,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use tokio::net::TcpStream;
 
 use super::chunks::Chunks;
 use super::head::{self, BadAnswer, Framing};
 use super::{Outbound, Wire};
 use crate::body::BodyError;
+use crate::stream::Stream;
 
 /// Why an exchange ended without an answer.
 #[derive(Debug, thiserror::Error)]
@@ -125,7 +125,12 @@ impl Exchange {
                 return Poll::Ready(Err(error.into()));
             }
             if self.outbound.next().is_empty() {
-                return if self.outbound.sent() { Poll::Ready(Ok(())) } else { Poll::Pending };
+                if !self.outbound.sent() {
+                    // The body waits for the client; what there is goes on.
+                    ready!(self.wire.poll_flush(cx))?;
+                    return Poll::Pending;
+                }
+                break;
             }
             match ready!(self.wire.poll_write(cx, self.outbound.next())) {
                 Ok(count) => self.outbound.wrote(count),
@@ -135,12 +140,12 @@ impl Exchange {
                 }
             }
         }
-        Poll::Ready(Ok(()))
+        self.wire.poll_flush(cx).map_err(ExchangeError::from)
     }
 
     /// The next piece of the answer's body; `None` at its end.
     pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ExchangeError>>> {
-        if !self.outbound.sent() && self.reusable {
+        if (!self.outbound.sent() || self.wire.is_unflushed()) && self.reusable {
             // What fails here is told by the answer, or by its end.
             let _ = self.poll_send(cx);
         }
@@ -204,7 +209,7 @@ impl Exchange {
     }
 
     /// The connection itself, and what has arrived behind the head of the answer: what is spoken there is no HTTP any more.
-    pub(crate) fn into_stream(self) -> (TcpStream, Bytes) {
+    pub(crate) fn into_stream(self) -> (Stream, Bytes) {
         (self.wire.into_stream(), self.arrived)
     }
 
