@@ -65,6 +65,8 @@ pub struct Control {
     pub fleet: deploy::Fleet,
     /// Gateways that run on their own.
     pub nodes: deploy::nodes::Nodes,
+    /// What gateways see of upstreams.
+    pub upstreams: routing::Upstreams,
     /// Hashes people's passwords.
     pub hashing: identity::Hashing,
     /// Where tries to sign in come from.

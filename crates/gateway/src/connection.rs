@@ -25,6 +25,7 @@ use crate::gateway::Phase;
 use crate::idle::{Found, Use, Watched};
 use crate::metrics::bump;
 use crate::path::serve;
+use crate::seen::seen;
 use crate::stream::Stream;
 use crate::tls::Shown;
 use crate::websocket::{Tunnel, carry};
@@ -128,7 +129,10 @@ pub(crate) async fn accept_loop(
         tokio::select! {
             biased;
             _ = stopped.wait_for(|phase| *phase != Phase::Serving) => break,
-            _ = second.tick() => core.pools.look(),
+            _ = second.tick() => {
+                core.pools.look();
+                core.shared.config.board.tell(core.number, seen(&core));
+            }
             accepted = accepted => match accepted {
                 Ok(guest) => welcome(&core, &builder, guest),
                 Err(error) => pause_after(error).await,

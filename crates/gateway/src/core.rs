@@ -25,7 +25,7 @@ use crate::quotas::{QuotaBook, QuotaDesk};
 use crate::random::RandomStock;
 use crate::tls::Tls;
 use crate::tokens::TokenDesk;
-use crate::upstream::Pools;
+use crate::upstream::{Pools, SecureBook};
 use crate::view::View;
 
 /// With fewer counters of audit events nothing is swept; never more than tenants are in the directory, then doubled.
@@ -43,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) quotas: Arc<QuotaBook>,
     pub(crate) addresses: Arc<Addresses>,
     pub(crate) probes: Arc<Probes>,
+    pub(crate) secure: Arc<SecureBook>,
     contexts: Arc<ContextBook>,
     /// Two keyed hashes of counters of limits.
     pub(crate) hashes: [FixedState; 2],
@@ -61,12 +62,14 @@ impl Shared {
         let Collaborators { directory, peppers, signer, clock, entropy } = collaborators;
         let hash = || FixedState::with_seed(u64::from_le_bytes(entropy.bytes()));
         let hashes = [hash(), hash()];
+        let secure = Arc::new(SecureBook::new(config.upstream_certificates.clone()));
         let store = config.limit_store.clone().map(|store| {
             let secret = peppers.current().digest("names of the counters of limits");
             let secret = secret[..16].try_into().expect("32 bytes have 16");
-            StoreShared::new(store, secret, u128::from_le_bytes(entropy.bytes()))
+            StoreShared::new(store, secure.clone(), secret, u128::from_le_bytes(entropy.bytes()))
         });
         Shared {
+            secure,
             store,
             tls: None,
             config,
@@ -87,6 +90,8 @@ impl Shared {
 
 /// One core's own state. Nothing here is seen by another thread, except the metrics.
 pub(crate) struct Core {
+    /// Which one it is.
+    pub(crate) number: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) lane: RefCell<LaneWriter>,
     pub(crate) metrics: Arc<CoreMetrics>,
@@ -104,10 +109,16 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(shared: Arc<Shared>, lane: LaneWriter, metrics: Arc<CoreMetrics>) -> Self {
+    pub(crate) fn new(
+        number: usize,
+        shared: Arc<Shared>,
+        lane: LaneWriter,
+        metrics: Arc<CoreMetrics>,
+    ) -> Self {
         let pools = Pools::new(shared.probes.clone());
-        let view = View::new(shared.directory.current(), &pools, &metrics, &shared.hashes[0]);
+        let view = View::new(shared.directory.current(), &pools, &shared.secure, &metrics, &shared.hashes[0]);
         Core {
+            number,
             random: RandomStock::new(shared.entropy.clone()),
             contexts: ContextDesk::new(shared.signer.clone(), shared.contexts.clone()),
             quotas: QuotaDesk::new(shared.quotas.clone()),
@@ -129,7 +140,13 @@ impl Core {
         let mut own = self.view.borrow_mut();
         if own.directory.version != self.shared.directory.version() {
             let directory = self.shared.directory.current();
-            *own = Rc::new(View::new(directory, &self.pools, &self.metrics, &self.shared.hashes[0]));
+            *own = Rc::new(View::new(
+                directory,
+                &self.pools,
+                &self.shared.secure,
+                &self.metrics,
+                &self.shared.hashes[0],
+            ));
             self.pools.forget_unused();
         }
         own.clone()

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -12,6 +13,7 @@ use rowhouse_domain::context::ContextSigner;
 use rowhouse_domain::directory::DirectoryWatch;
 use rowhouse_domain::entropy::Entropy;
 use rowhouse_domain::keys::Peppers;
+use rowhouse_domain::routes::SeenBoard;
 use rowhouse_journal::{Journal, LaneError};
 use tokio::sync::{oneshot, watch};
 
@@ -53,8 +55,14 @@ pub struct GatewayConfig {
     pub connections_per_address_max: u32,
     /// Where limits are counted together with other gateways; each for itself if nowhere.
     pub limit_store: Option<StoreConfig>,
+    /// The folder of certificates that are shown to upstreams: PEM, each `NAME.crt` (the chain, its own first) with `NAME.key`.
+    pub upstream_certificates: PathBuf,
+    /// How often it is recorded what passed over a WebSocket that stays open, in whole seconds.
+    pub websocket_recorded: Duration,
     /// Whether the directory is young enough to decide from.
     pub freshness: Freshness,
+    /// Where it is told what is seen of upstreams.
+    pub board: SeenBoard,
 }
 
 impl GatewayConfig {
@@ -74,7 +82,10 @@ impl GatewayConfig {
             connections_max: 50_000,
             connections_per_address_max: 4_096,
             limit_store: None,
+            upstream_certificates: PathBuf::from("upstream-certificates"),
+            websocket_recorded: Duration::from_secs(60),
             freshness: Freshness::default(),
+            board: SeenBoard::default(),
         }
     }
 }
@@ -175,7 +186,7 @@ impl Gateway {
     ) -> Result<GatewayHandle, StartError> {
         let cores = if doors.plain.is_empty() { config.cores.clamp(1, 256) } else { doors.plain.len() };
         if let Some(store) = &config.limit_store {
-            redis::Client::open(store.url.as_str()).map_err(StartError::Store)?;
+            store.read().map_err(StartError::Store)?;
         }
         let open = |doors: Vec<std::net::TcpListener>, at: SocketAddr| {
             let is_there = |own: &std::net::TcpListener| own.local_addr().is_ok_and(|own| own == at);
@@ -232,7 +243,7 @@ impl Gateway {
                     Err(error) => return drop(say_begun.send(Err(error))),
                 };
                 let _ = say_begun.send(Ok(()));
-                run(runtime, Core::new(shared, lane, metrics), index == 0, listeners, stopped);
+                run(runtime, Core::new(index, shared, lane, metrics), index == 0, listeners, stopped);
                 let _ = done.send(());
             });
             handle.threads.push((thread.map_err(StartError::Thread)?, ended));
@@ -345,6 +356,7 @@ fn run(
         }
         if is_first {
             tokio::task::spawn_local(probes::run(core.clone()));
+            tokio::task::spawn_local(core.shared.secure.clone().tend());
             if let Some(tls) = core.shared.tls.clone() {
                 tokio::task::spawn_local(tls.tend());
             }

@@ -27,6 +27,7 @@ mod path;
 mod probes;
 mod quotas;
 mod random;
+mod seen;
 mod stream;
 mod tls;
 mod tokens;

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,14 +13,17 @@ use http::{Request, Version};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rowhouse_domain::directory::Directory;
-use rowhouse_domain::routes::{HealthCheck, ProbeKind, Probed};
+use rowhouse_domain::routes::{HealthCheck, ProbeKind, Probed, Trouble, UpstreamTls};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::body::UpstreamBody;
 use crate::connection::LocalExecutor;
-use crate::core::Core;
+use crate::core::{Core, Shared};
+use crate::stream::Stream;
+use crate::upstream::{Speech, open};
+use crate::view::speech;
 
 /// From one look at what is due to the next: while somebody is to be asked, and while nobody is.
 const LOOK: Duration = Duration::from_millis(50);
@@ -28,13 +31,16 @@ const LOOK_FOR_WORK: Duration = Duration::from_secs(1);
 /// `HTTP/1.1 200`
 const STATUS_BYTES: usize = 12;
 
+/// Why an address is out; 0 while it is not ([`Trouble::to_number`]).
+pub(crate) type Flag = Arc<AtomicU32>;
+
 /// Which addresses are out. Shared by all cores.
 #[derive(Default)]
-pub(crate) struct Probes(Mutex<HashMap<Arc<str>, Arc<AtomicBool>>>);
+pub(crate) struct Probes(Mutex<HashMap<Arc<str>, Flag>>);
 
 impl Probes {
     /// The flag of an address; up while it is not well.
-    pub(crate) fn flag(&self, address: &Arc<str>) -> Arc<AtomicBool> {
+    pub(crate) fn flag(&self, address: &Arc<str>) -> Flag {
         let mut flags = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         flags.entry(address.clone()).or_default().clone()
     }
@@ -47,16 +53,24 @@ impl Probes {
 }
 
 /// How an address is asked.
-#[derive(Clone, PartialEq)]
+#[derive(Clone)]
 struct Question {
     check: HealthCheck,
-    http2: bool,
+    tls: Option<UpstreamTls>,
+    speech: Speech,
+}
+
+impl PartialEq for Question {
+    fn eq(&self, other: &Self) -> bool {
+        let parts = |own: &Self| (own.check.clone(), own.tls.clone(), own.speech.http2);
+        parts(self) == parts(other)
+    }
 }
 
 /// An address that is asked.
 struct Asked {
     question: Question,
-    flag: Arc<AtomicBool>,
+    flag: Flag,
     probed: Probed,
     due: Instant,
     /// Whether an answer is awaited.
@@ -73,7 +87,7 @@ pub(crate) async fn run(core: Rc<Core>) {
         let directory = core.shared.directory.current();
         if version != Some(directory.version) {
             version = Some(directory.version);
-            renew(&all, &directory, &core.shared.probes);
+            renew(&all, &directory, &core.shared);
         }
         ask_those_due(&all);
         let pause = if all.borrow().is_empty() { LOOK_FOR_WORK } else { LOOK };
@@ -82,13 +96,18 @@ pub(crate) async fn run(core: Rc<Core>) {
 }
 
 /// What the directory says is asked, and nothing else; who stays keeps what is known of it.
-fn renew(all: &All, directory: &Directory, probes: &Probes) {
+fn renew(all: &All, directory: &Directory, shared: &Shared) {
+    let probes = &shared.probes;
     let mut wanted: HashMap<Arc<str>, Question> = HashMap::new();
     for service in directory.services.iter() {
         let Some(check) = &service.health else { continue };
         let addresses = service.upstreams.iter().chain(service.releases.iter().flat_map(|r| &r.upstreams));
         for address in addresses {
-            let question = Question { check: check.clone(), http2: service.speaks_http2() };
+            let question = Question {
+                check: check.clone(),
+                tls: service.tls.clone(),
+                speech: speech(service, &shared.secure),
+            };
             wanted.entry(Arc::from(address.as_str())).or_insert(question);
         }
     }
@@ -96,7 +115,7 @@ fn renew(all: &All, directory: &Directory, probes: &Probes) {
     all.retain(|address, asked| {
         let stays = wanted.get(address) == Some(&asked.question);
         if !stays {
-            asked.flag.store(false, Ordering::Relaxed);
+            asked.flag.store(0, Ordering::Relaxed);
         }
         stays
     });
@@ -117,66 +136,84 @@ fn ask_those_due(all: &All) {
         tokio::task::spawn_local(async move {
             let patience = Duration::from_millis(u64::from(question.check.timeout_ms));
             let answer = tokio::time::timeout(patience, ask(&address, &question)).await;
-            let well = matches!(answer, Ok(Ok(true)));
+            let trouble = match answer {
+                Ok(Ok(())) => None,
+                Ok(Err(trouble)) => Some(trouble),
+                Err(_elapsed) => Some(Trouble::NoAnswer),
+            };
             let mut all = all.borrow_mut();
             // Somebody else is asked by this address now, or nobody.
             let Some(asked) = all.get_mut(&address).filter(|asked| asked.question == question) else {
                 return;
             };
-            asked.note(&address, well);
+            asked.note(&address, trouble);
         });
     }
 }
 
 impl Asked {
-    fn note(&mut self, address: &str, well: bool) {
+    fn note(&mut self, address: &str, trouble: Option<Trouble>) {
         self.waits = false;
         self.due = Instant::now() + Duration::from_millis(u64::from(self.question.check.interval_ms));
-        if self.probed.note(well, &self.question.check) {
-            match self.probed.is_out() {
-                true => {
-                    tracing::warn!(upstream = address, "an upstream says that it is not well, or nothing")
+        if self.probed.note(trouble.is_none(), &self.question.check) {
+            match trouble {
+                Some(why) if self.probed.is_out() => {
+                    tracing::warn!(upstream = address, %why, "an upstream says that it is not well, or nothing")
                 }
-                false => tracing::info!(upstream = address, "an upstream is well"),
+                _ => tracing::info!(upstream = address, "an upstream is well"),
             }
         }
-        self.flag.store(self.probed.is_out(), Ordering::Relaxed);
+        let before = self.flag.load(Ordering::Relaxed);
+        let told = match (self.probed.is_out(), trouble) {
+            (false, _) => 0,
+            (true, Some(trouble)) => trouble.to_number(),
+            // One good answer is not enough to come back.
+            (true, None) => before.max(Trouble::NoAnswer.to_number()),
+        };
+        self.flag.store(told, Ordering::Relaxed);
     }
 }
 
 /// Whether the copy is well.
-async fn ask(address: &str, question: &Question) -> io::Result<bool> {
-    let stream = TcpStream::connect(address).await?;
+async fn ask(address: &str, question: &Question) -> Result<(), Trouble> {
+    let stream = TcpStream::connect(address).await.map_err(|_| Trouble::NotConnected)?;
+    let stream = open(&question.speech.security, address, stream).await.map_err(|_| Trouble::Tls)?;
     let path = &question.check.path;
-    match question.check.kind {
-        ProbeKind::Tcp => Ok(true),
-        ProbeKind::Http if question.http2 => ask_http2(stream, address, path).await.map_err(io::Error::other),
-        ProbeKind::Http => ask_http1(stream, address, path).await,
-    }
+    let status = match question.check.kind {
+        ProbeKind::Tcp => return Ok(()),
+        ProbeKind::Http if question.speech.http2 => {
+            ask_http2(stream, address, path).await.map_err(|_| Trouble::Broken)?
+        }
+        ProbeKind::Http => ask_http1(stream, address, path).await.map_err(|_| Trouble::Broken)?,
+    };
+    if (200..400).contains(&status) { Ok(()) } else { Err(Trouble::Status(status)) }
 }
 
-async fn ask_http1(mut stream: TcpStream, address: &str, path: &str) -> io::Result<bool> {
+/// The status of the answer.
+async fn ask_http1(mut stream: Stream, address: &str, path: &str) -> io::Result<u16> {
     let head = format!(
         "GET {path} HTTP/1.1\r\nhost: {address}\r\nuser-agent: rowhouse-health\r\nconnection: close\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await?;
+    stream.flush().await?;
     let mut line = [0; STATUS_BYTES];
     stream.read_exact(&mut line).await?;
-    Ok(line.starts_with(b"HTTP/1.") && line[8] == b' ' && matches!(line[9], b'2' | b'3'))
+    let status = line.strip_prefix(b"HTTP/1.").and_then(|rest| rest[1..].strip_prefix(b" "));
+    let status = status.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+    status.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 async fn ask_http2(
-    stream: TcpStream,
+    stream: Stream,
     address: &str,
     path: &str,
-) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
-    let stream = TokioIo::new(crate::stream::Stream::Plain(stream));
+) -> Result<u16, Box<dyn std::error::Error + Send + Sync>> {
+    let stream = TokioIo::new(stream);
     let (mut sender, connection) =
         http2::Builder::new(LocalExecutor).timer(TokioTimer::new()).handshake(stream).await?;
     let connection = tokio::task::spawn_local(connection);
     let request = Request::get(format!("http://{address}{path}")).version(Version::HTTP_2);
     let answer = sender.send_request(request.body(UpstreamBody::Empty)?).await;
     connection.abort();
-    let status = answer?.status();
-    Ok(status.is_success() || status.is_redirection())
+    Ok(answer?.status().as_u16())
 }

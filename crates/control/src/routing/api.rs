@@ -19,6 +19,7 @@ use super::splits_api::{
     __path_get_splits, __path_promote_release, __path_put_splits, __path_roll_back_release, get_splits,
     promote_release, put_splits, roll_back_release,
 };
+use super::upstreams_api::{__path_list_upstreams, list_upstreams};
 use crate::Shared;
 use crate::api::{Answer, Body, Caller};
 use crate::tenancy::explain::{TenantHeaders, token_tenant};
@@ -30,6 +31,7 @@ pub fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(get_splits, put_splits))
         .routes(routes!(promote_release))
         .routes(routes!(roll_back_release))
+        .routes(routes!(list_upstreams))
 }
 
 /// A request as it might arrive.

@@ -5,6 +5,9 @@ mod api;
 mod queries;
 mod splits;
 mod splits_api;
+mod upstreams;
+mod upstreams_api;
 
 pub use api::routes;
 pub use splits::{TOPIC as SPLITS_TOPIC, load as load_splits};
+pub use upstreams::Upstreams;

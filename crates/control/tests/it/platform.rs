@@ -428,6 +428,7 @@ fn control(config: tokio_postgres::Config, clock: Clock, journal: &Journal, mess
         stock: Default::default(),
         fleet: Default::default(),
         nodes: Default::default(),
+        upstreams: Default::default(),
         hashing: Hashing::new(HashingSettings { memory_kib: 64, passes: 1, permits: 2 }),
         sign_in_sources: Default::default(),
         missed_keys: Default::default(),

@@ -1,7 +1,8 @@
 //! Releases of a service: who gets which, promoted and taken back.
 
 use rowhouse_control::catalog::{self, CatalogFile};
-use rowhouse_domain::id::OPERATOR_TENANT;
+use rowhouse_domain::id::{OPERATOR_TENANT, TenantId};
+use rowhouse_domain::routes::{CircuitState, Seen, Trouble};
 use serde_json::{Value, json};
 
 use crate::house::House;
@@ -101,4 +102,87 @@ async fn what_splits_cannot_be_and_who_may_not() {
     );
     assert_eq!(house.platform.call(&admin, "GET", SPLITS, None).await.0, 404);
     assert_eq!(house.platform.get(root, SPLITS).await["version"], 0, "nothing was changed");
+}
+
+/// A copy that is well, as one core sees it.
+fn copy(address: &str, tenant: Option<TenantId>) -> Seen {
+    Seen {
+        service: "stamping".into(),
+        release: "".into(),
+        tenant,
+        address: address.into(),
+        in_flight: 2,
+        latency_us: Some(1_500),
+        unwell: None,
+        ejected_until_us: None,
+        ejections: 0,
+        failures: 0,
+        last_trouble: None,
+        circuit: CircuitState::Closed,
+        cores: [1, 0, 0],
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_upstreams_stand_is_told_to_the_operator_with_the_reason_and_by_gateway() {
+    let house = House::start().await;
+    let id = house.tenant("acme", "basic").await;
+    let member = house.member("acme", "tenant_admin").await;
+    let control = &house.platform.control;
+    let now_us = control.clock().now_us();
+    let out = Seen {
+        ejected_until_us: Some(now_us + 5_000_000),
+        failures: 5,
+        ejections: 1,
+        last_trouble: Some((now_us, Trouble::Status(503))),
+        circuit: CircuitState::HalfOpen,
+        cores: [1, 1, 1],
+        ..copy("b:1", None)
+    };
+    control.upstreams.board().tell(0, vec![copy("a:1", None), out.clone(), copy("own:1", Some(id))]);
+    control.upstreams.board().tell(1, vec![copy("a:1", None)]);
+    let unwell = Seen { unwell: Some(Trouble::NoAnswer), ..copy("a:1", None) };
+    let left = Seen { service: "".into(), ..copy("gone:1", None) };
+    control.upstreams.told("east", now_us, vec![unwell, left]);
+    let listed = async |query: &str| -> Vec<Value> {
+        let all = house.platform.get(&house.root, &format!("/v1/upstreams{query}")).await;
+        all["items"].as_array().expect("a list").clone()
+    };
+    let shown = |all: &[Value]| -> Vec<String> {
+        let text = |own: &Value, field: &str| own[field].as_str().unwrap_or("-").to_owned();
+        all.iter()
+            .map(|own| ["gateway", "address", "state", "circuit"].map(|field| text(own, field)).join(" "))
+            .collect()
+    };
+    let all = listed("").await;
+    let expected = [
+        "n1 a:1 healthy closed",
+        "n1 b:1 ejected half_open",
+        "n1 own:1 healthy closed",
+        "east gone:1 draining closed",
+        "east a:1 unhealthy closed",
+    ];
+    assert_eq!(shown(&all), expected);
+    assert_eq!(
+        (&all[0]["in_flight"], &all[0]["cores"], &all[0]["latency_us"]),
+        (&json!(4), &json!(2), &json!(1_500))
+    );
+    assert_eq!(all[1]["why"], "5 requests failed in a row; last: it answered 503");
+    assert!(all[1]["ejected_until"].is_string() && all[1]["cores_that_ejected"] == 1, "{}", all[1]);
+    assert_eq!(all[2]["tenant"], id.to_string());
+    assert_eq!(all[4]["why"], "asked whether it is well, it did not answer in time");
+    assert!(all[3]["service"].is_null());
+    for (query, count) in
+        [("?gateway=east", 2), ("?service=stamping", 4), ("?state=ejected", 1), ("?tenant=acme", 1)]
+    {
+        assert_eq!(listed(query).await.len(), count, "{query}");
+    }
+    // What a node told long ago is nothing that is known now.
+    house.platform.hand.advance_us(30_000_000);
+    assert_eq!(listed("?gateway=east").await.len(), 0);
+    // Where things run is the operator's alone.
+    let (status, refused) = house.platform.call(&member.key, "GET", "/v1/upstreams", None).await;
+    assert_eq!(status, 404, "{refused}");
+    let (status, refused) = house.platform.call(&house.root, "GET", "/v1/upstreams?nonsense=1", None).await;
+    assert_eq!((status, &refused["code"]), (400, &json!("api.unknown_parameter")));
 }

@@ -52,6 +52,11 @@ impl PeakEwma {
         self.value_us(now_us) * f64::from(in_flight + 1)
     }
 
+    /// How long it takes now, µs; nothing if it was never asked.
+    pub fn latency_us(&self, now_us: i64) -> Option<u64> {
+        (self.at_us > 0).then(|| self.value_us(now_us) as u64)
+    }
+
     /// Nobody is avoided for ever for what was slow long ago.
     fn value_us(&self, now_us: i64) -> f64 {
         self.value_us * self.share(now_us)

@@ -1,5 +1,7 @@
 //! Circuits: a service that fails is left alone for a while, and then tried carefully. Pure: the instant comes in.
 
+use super::CircuitState;
+
 /// Seconds that are looked back on.
 const SPAN_S: i64 = 10;
 /// Fewer requests than this in the span say nothing.
@@ -80,6 +82,15 @@ impl Circuit {
     /// Whether requests are refused or only tried.
     pub fn is_open(&self) -> bool {
         self.phase != Phase::Closed
+    }
+
+    /// How it stands, for who looks at it.
+    pub fn state(&self) -> CircuitState {
+        match self.phase {
+            Phase::Closed => CircuitState::Closed,
+            Phase::HalfOpen { .. } => CircuitState::HalfOpen,
+            Phase::Open { .. } => CircuitState::Open,
+        }
     }
 
     fn open(&mut self, now_us: i64) {

@@ -21,6 +21,21 @@ impl Health {
         now_us < self.until_us
     }
 
+    /// Until when it is not to be asked, µs; not now if that has passed.
+    pub fn out_until_us(&self, now_us: i64) -> Option<i64> {
+        self.is_out(now_us).then_some(self.until_us)
+    }
+
+    /// Failures since the last request that ended well.
+    pub fn failures(&self) -> u32 {
+        self.in_a_row
+    }
+
+    /// Times that it was put out since then.
+    pub fn times_out(&self) -> u32 {
+        self.times_out
+    }
+
     /// A request ended well.
     pub fn succeeded(&mut self) {
         *self = Health::default();

@@ -9,9 +9,11 @@ mod health;
 mod path;
 mod probe;
 mod release;
+mod seen;
 mod table;
 mod transform;
 mod tree;
+mod upstream_tls;
 
 use std::collections::BTreeMap;
 
@@ -27,11 +29,14 @@ pub use release::{
     BadTraffic, CompiledTraffic, ReleaseDefinition, SPLIT_TENANTS_MAX, SPLITS_MAX, Split, SplitCaller,
     SplitHeader, StickyBy, Traffic,
 };
+pub use seen::{CircuitState, SEEN_MAX, Seen, SeenBoard, Trouble};
 use serde::{Deserialize, Serialize};
 pub use table::{Match, Matched, Route, RouteTable, TableError};
 pub use transform::{
     AnswerTransform, Deprecation, Edits, RequestTransform, is_reserved_in_answers, is_reserved_in_requests,
 };
+
+pub use upstream_tls::UpstreamTls;
 
 /// Something the operator runs behind the gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +64,9 @@ pub struct ServiceDefinition {
     /// Further releases, each with copies of its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub releases: Vec<ReleaseDefinition>,
+    /// How its copies are spoken to in TLS; in the clear if not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<UpstreamTls>,
     /// Which pages of other origins may call it; where nothing is said it answers such questions itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
@@ -107,6 +115,7 @@ impl ServiceDefinition {
             health: None,
             release: None,
             releases: Vec::new(),
+            tls: None,
             cors: None,
             reports_usage: false,
             connect_timeout_ms: connect_default(),

@@ -90,7 +90,9 @@ impl Choosing<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::{InFlight, Pools};
+    use rowhouse_domain::routes::Trouble;
+
+    use crate::upstream::{InFlight, Pools, Speech};
 
     fn first(
         balancing: Balancing,
@@ -107,7 +109,7 @@ mod tests {
 
     fn copies(addresses: &[&str]) -> Vec<Rc<Upstream>> {
         let pools = Pools::default();
-        addresses.iter().map(|address| pools.upstream(address, false)).collect()
+        addresses.iter().map(|address| pools.upstream(address, &Speech::default())).collect()
     }
 
     #[test]
@@ -130,7 +132,7 @@ mod tests {
     #[test]
     fn failing_copies_are_passed_over_unless_they_are_more_than_half() {
         let copies = copies(&["a", "b", "c"]);
-        let fail = |place: usize| (0..5).for_each(|_| copies[place].note(0, true));
+        let fail = |place: usize| (0..5).for_each(|_| copies[place].note(0, Some(Trouble::Broken)));
         fail(0);
         let turns: String = (0..3).map(|turn| first(Balancing::RoundRobin, turn, 1, &copies, 1)).collect();
         assert_eq!(turns, "bbc");
@@ -151,10 +153,10 @@ mod tests {
             (0..4).map(|turn| choose(Balancing::Weighted, turn, turns, 0)).collect()
         };
         assert_eq!(weighted(&[0, 1, 0, 2]), "abac");
-        (0..5).for_each(|_| copies[0].note(0, true));
+        (0..5).for_each(|_| copies[0].note(0, Some(Trouble::Broken)));
         assert_eq!(weighted(&[0, 1, 0, 2]), "bbcc", "the next one's turn");
         assert_eq!(weighted(&[0]), "bbbb", "one without a weight, for want of another");
-        copies[0].note(1, false);
+        copies[0].note(1, None);
         // Draws of 0 and 1, 1 and 2, 2 and 0.
         let two = |first: u64| choose(Balancing::PeakEwma, 0, &[], first);
         assert_eq!([0, 1, 2].map(two), ["a", "b", "c"], "nobody is known");

@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 
 use http::{Response, StatusCode};
 use rowhouse_domain::refusal::{Fault, Refusal, kind};
+use rowhouse_domain::routes::Trouble;
 
 use super::prepare::{Outgoing, too_large};
 use super::{Recording, Stop};
 use crate::body::{AnswerSource, BodyError, BodyFate};
 use crate::core::Core;
-use crate::upstream::{Connection, ExchangeError, InFlight, Message, SendError, Sending, Upstream};
+use crate::upstream::{
+    ConnectError, Connection, ExchangeError, InFlight, Message, SendError, Sending, Upstream,
+};
 use crate::websocket;
 
 /// The head of an upstream's answer, and where the rest comes from.
@@ -47,12 +50,16 @@ pub(crate) async fn forward(
                 Some(connection) => connection,
                 None => {
                     let at = (now + connect_timeout).min(until);
-                    let Some(connection) = connect(&upstream, at).await else {
-                        upstream.note(at_us, true);
-                        break;
-                    };
-                    now = Instant::now();
-                    connection
+                    match connect(&upstream, at).await {
+                        Ok(connection) => {
+                            now = Instant::now();
+                            connection
+                        }
+                        Err(trouble) => {
+                            upstream.note(at_us, Some(trouble));
+                            break;
+                        }
+                    }
                 }
             };
             recording.upstream = Some(InFlight::at(&upstream));
@@ -64,7 +71,8 @@ pub(crate) async fn forward(
                     if measures {
                         upstream.took(at_us, recording.upstream_us.unwrap_or(0), failed);
                     }
-                    upstream.note(at_us, failed);
+                    let trouble = failed.then(|| Trouble::Status(response.status().as_u16()));
+                    upstream.note(at_us, trouble);
                     let elsewhere =
                         matches!(response.status().as_u16(), 502..=504) && idempotent && can_go_on;
                     if elsewhere && source.can_repeat() && care.credit.take() {
@@ -77,7 +85,7 @@ pub(crate) async fn forward(
                 }
                 Err(Failure::NotSent(back)) => message = back,
                 Err(Failure::Broken(Some(again), _)) if idempotent && can_go_on && care.credit.take() => {
-                    upstream.note(at_us, true);
+                    upstream.note(at_us, Some(Trouble::Broken));
                     if measures {
                         upstream.took(at_us, 0, true);
                     }
@@ -86,7 +94,9 @@ pub(crate) async fn forward(
                 }
                 Err(Failure::Broken(_, stop)) => {
                     if stop.refusal.kind().fault == Fault::Upstream {
-                        upstream.note(at_us, true);
+                        let late = stop.refusal.code() == kind::UPSTREAM_TIMEOUT.code;
+                        let trouble = if late { Trouble::NoAnswer } else { Trouble::Broken };
+                        upstream.note(at_us, Some(trouble));
                         if measures {
                             upstream.took(at_us, recording.upstream_us.unwrap_or(0), true);
                         }
@@ -111,16 +121,16 @@ fn is_failure(status: StatusCode) -> bool {
     status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
 }
 
-async fn connect(upstream: &Rc<Upstream>, at: Instant) -> Option<Connection> {
+async fn connect(upstream: &Rc<Upstream>, at: Instant) -> Result<Connection, Trouble> {
     match tokio::time::timeout_at(at.into(), upstream.connect()).await {
-        Ok(Ok(connection)) => Some(connection),
+        Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => {
             tracing::warn!(upstream = &*upstream.address, %error, "an upstream does not take connections");
-            None
+            Err(if matches!(error, ConnectError::Tls(_)) { Trouble::Tls } else { Trouble::NotConnected })
         }
         Err(_elapsed) => {
             tracing::warn!(upstream = &*upstream.address, "connecting to an upstream took too long");
-            None
+            Err(Trouble::ConnectTimeout)
         }
     }
 }

@@ -11,8 +11,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::Upstream;
 use super::http1::{Exchange, ExchangeError, Outbound, Wire};
+use super::{Security, Upstream};
 use crate::alarm::Alarm;
 use crate::body::{AnswerSource, UpstreamBody};
 use crate::connection::LocalExecutor;
@@ -23,6 +23,8 @@ use crate::stream::Stream;
 pub(crate) enum ConnectError {
     #[error("connecting")]
     Connect(#[from] std::io::Error),
+    #[error("TLS")]
+    Tls(#[source] std::io::Error),
     #[error("greeting")]
     Handshake(#[from] hyper::Error),
 }
@@ -60,15 +62,24 @@ impl Upstream {
     pub(crate) async fn connect(&self) -> Result<Connection, ConnectError> {
         let stream = TcpStream::connect(&*self.address).await?;
         stream.set_nodelay(true)?;
+        let stream = open(&self.secure, &self.address, stream).await.map_err(ConnectError::Tls)?;
         if !self.http2 {
             return Ok(Connection::Http1(self.wire(stream)));
         }
         let mut builder = http2::Builder::new(LocalExecutor);
-        let (sender, connection) =
-            builder.timer(TokioTimer::new()).handshake(TokioIo::new(Stream::Plain(stream))).await?;
+        let (sender, connection) = builder.timer(TokioTimer::new()).handshake(TokioIo::new(stream)).await?;
         tokio::task::spawn_local(connection);
         self.share(sender.clone());
         Ok(Connection::Http2(sender))
+    }
+}
+
+/// Greets in TLS, if that is spoken.
+pub(crate) async fn open(security: &Security, address: &str, stream: TcpStream) -> std::io::Result<Stream> {
+    match security {
+        Security::Plain => Ok(Stream::Plain(stream)),
+        Security::Tls(secure) => Ok(Stream::ToUpstream(Box::new(secure.greet(address, stream).await?))),
+        Security::Unusable => Err(std::io::Error::other("it is not set up")),
     }
 }
 

@@ -4,16 +4,16 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
-use hyper::client::conn::http2;
-use rowhouse_domain::id::TenantId;
-use rowhouse_domain::routes::{Circuit, Health, PeakEwma};
-use tokio::net::TcpStream;
-
+use super::Secure;
 use super::http1::{Scratch, Wire};
 use crate::body::UpstreamBody;
-use crate::probes::Probes;
+use crate::probes::{Flag, Probes};
+use crate::stream::Stream;
+use hyper::client::conn::http2;
+use rowhouse_domain::id::TenantId;
+use rowhouse_domain::routes::{Circuit, CircuitState, Health, PeakEwma, Seen, Trouble};
 
 /// Idle HTTP/1.1 connections kept per address and core.
 const IDLE_MAX: usize = 256;
@@ -28,15 +28,45 @@ pub(crate) struct Upstream {
     pub(crate) address: Arc<str>,
     /// Whether it is spoken to in HTTP/2, with prior knowledge.
     pub(crate) http2: bool,
+    pub(super) secure: Security,
     /// Requests that it has not answered.
     in_flight: Cell<u32>,
     health: Cell<Health>,
     /// Up while its active checks fail.
-    probed_out: Arc<AtomicBool>,
+    probed_out: Flag,
+    last_trouble: Cell<Option<(i64, Trouble)>>,
     latency: Cell<PeakEwma>,
     scratch: Scratch,
     idle: RefCell<Vec<Wire>>,
     shared: RefCell<Option<http2::SendRequest<UpstreamBody>>>,
+}
+
+/// Whether a copy is spoken to in TLS.
+#[derive(Clone, Default)]
+pub(crate) enum Security {
+    #[default]
+    Plain,
+    Tls(Arc<Secure>),
+    /// It should be, and cannot: nobody speaks to it in the clear instead.
+    Unusable,
+}
+
+/// How a service's copies are spoken to.
+#[derive(Clone, Default)]
+pub(crate) struct Speech {
+    pub(crate) http2: bool,
+    pub(crate) security: Security,
+}
+
+impl Speech {
+    fn id(&self) -> (bool, u64) {
+        let security = match &self.security {
+            Security::Plain => 0,
+            Security::Tls(secure) => secure.id,
+            Security::Unusable => 2,
+        };
+        (self.http2, security)
+    }
 }
 
 /// A request on its way to a copy, until it is dropped.
@@ -105,7 +135,7 @@ impl Upstream {
 
     /// Whether it failed so often that it is not to be asked now.
     pub(crate) fn is_out(&self, now_us: i64) -> bool {
-        self.probed_out.load(Ordering::Relaxed) || self.health.get().is_out(now_us)
+        self.probed_out.load(Ordering::Relaxed) != 0 || self.health.get().is_out(now_us)
     }
 
     /// What it costs to ask it, by how long it takes and what it has to do.
@@ -121,13 +151,15 @@ impl Upstream {
     }
 
     /// Notes how a request ended.
-    pub(crate) fn note(&self, now_us: i64, failed: bool) {
+    pub(crate) fn note(&self, now_us: i64, trouble: Option<Trouble>) {
         let mut health = self.health.get();
-        if failed {
+        if let Some(why) = trouble {
+            self.last_trouble.set(Some((now_us, why)));
             health.failed(now_us);
             if health.is_out(now_us) && !self.health.get().is_out(now_us) {
                 tracing::warn!(
                     upstream = &*self.address,
+                    %why,
                     "an upstream fails again and again and is left out"
                 );
             }
@@ -137,10 +169,34 @@ impl Upstream {
         self.health.set(health);
     }
 
+    /// What is told of it as a copy of a service.
+    pub(crate) fn seen(&self, whose: Whose<'_>, now_us: i64) -> Seen {
+        let Whose { service, release, tenant, care } = whose;
+        let (health, circuit) =
+            (self.health.get(), care.map(|care| care.circuit.borrow().state()).unwrap_or_default());
+        let ejected_until_us = health.out_until_us(now_us);
+        Seen {
+            service: service.clone(),
+            release: release.clone(),
+            tenant,
+            address: self.address.clone(),
+            in_flight: self.in_flight.get(),
+            latency_us: self.latency.get().latency_us(now_us),
+            unwell: Trouble::from_number(self.probed_out.load(Ordering::Relaxed)),
+            ejected_until_us,
+            ejections: health.times_out(),
+            failures: health.failures(),
+            last_trouble: self.last_trouble.get(),
+            circuit,
+            cores: [1, u32::from(circuit != CircuitState::Closed), u32::from(ejected_until_us.is_some())],
+        }
+    }
+
     /// An idle connection that was open when last heard of.
     pub(crate) fn take_idle(&self) -> Option<Wire> {
         let mut idle = self.idle.borrow_mut();
-        std::iter::from_fn(|| idle.pop()).find(Wire::is_quiet)
+        std::iter::from_fn(|| idle.pop().map(|mut wire| (wire.is_quiet(), wire)))
+            .find_map(|(quiet, wire)| quiet.then_some(wire))
     }
 
     /// Keeps a connection for the next request.
@@ -153,7 +209,7 @@ impl Upstream {
     }
 
     /// A connection over a socket that was just connected.
-    pub(crate) fn wire(&self, stream: TcpStream) -> Wire {
+    pub(crate) fn wire(&self, stream: Stream) -> Wire {
         Wire::new(stream, self.scratch.clone())
     }
 
@@ -176,11 +232,20 @@ impl Upstream {
     }
 }
 
-/// An address, and whether it is spoken to in HTTP/2.
-type Place = (Arc<str>, bool);
+/// An address, and how it is spoken to.
+type Place = (Arc<str>, (bool, u64));
 
 /// A service, and the tenant that has copies of its own.
 type Cared = (Arc<str>, Option<TenantId>);
+
+/// As whose copy an upstream is told of.
+#[derive(Clone, Copy)]
+pub(crate) struct Whose<'a> {
+    pub(crate) service: &'a Arc<str>,
+    pub(crate) release: &'a Arc<str>,
+    pub(crate) tenant: Option<TenantId>,
+    pub(crate) care: Option<&'a Care>,
+}
 
 /// All upstreams that one core knows.
 #[derive(Default)]
@@ -198,28 +263,44 @@ impl Pools {
     }
 
     /// The upstream at an address; its connections outlive versions of the directory.
-    pub(crate) fn upstream(&self, address: &str, http2: bool) -> Rc<Upstream> {
+    pub(crate) fn upstream(&self, address: &str, speech: &Speech) -> Rc<Upstream> {
         let address: Arc<str> = Arc::from(address);
         let mut upstreams = self.upstreams.borrow_mut();
         let fresh = || {
             Rc::new(Upstream {
                 address: address.clone(),
-                http2,
+                http2: speech.http2,
+                secure: speech.security.clone(),
                 in_flight: Cell::new(0),
                 health: Cell::default(),
                 probed_out: self.probes.flag(&address),
+                last_trouble: Cell::default(),
                 latency: Cell::default(),
                 scratch: self.scratch.clone(),
                 idle: RefCell::default(),
                 shared: RefCell::default(),
             })
         };
-        upstreams.entry((address.clone(), http2)).or_insert_with(fresh).clone()
+        upstreams.entry((address.clone(), speech.id())).or_insert_with(fresh).clone()
     }
 
     /// What is known of a service, or of a tenant's own copies of it.
     pub(crate) fn care(&self, service: &Arc<str>, tenant: Option<TenantId>) -> Rc<Care> {
         self.cares.borrow_mut().entry((service.clone(), tenant)).or_default().clone()
+    }
+
+    /// The tenants' own copies that were asked: service, tenant and what is known of them.
+    pub(crate) fn cares_of_tenants(&self) -> Vec<(Arc<str>, TenantId, Rc<Care>)> {
+        let cares = self.cares.borrow();
+        cares
+            .iter()
+            .filter_map(|((service, tenant), care)| Some((service.clone(), (*tenant)?, care.clone())))
+            .collect()
+    }
+
+    /// All upstreams that are known.
+    pub(crate) fn all(&self) -> Vec<Rc<Upstream>> {
+        self.upstreams.borrow().values().cloned().collect()
     }
 
     /// Lets go of addresses that nobody uses any more.

@@ -13,6 +13,7 @@ use rowhouse_control::{
 };
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::OPERATOR_TENANT;
+use rowhouse_domain::routes::UpstreamTls;
 use rowhouse_gateway::{Collaborators, Doors, Gateway, GatewayConfig, GatewayHandle, StoreConfig, TlsListen};
 use rowhouse_journal::Journal;
 use rowhouse_store::server::PrivateServer;
@@ -24,7 +25,7 @@ use tokio::task::JoinSet;
 use super::Role;
 use super::admin::{self, Admin};
 use super::handover::{self, AllDoors};
-use crate::config::Config;
+use crate::config::{Config, Limits};
 
 /// Longest wait for the projections before the first directory is made without them.
 const CATCH_UP: Duration = Duration::from_secs(20);
@@ -230,23 +231,35 @@ impl NodeDoor {
 }
 
 /// How a gateway is set up, here or on its own.
-pub fn gateway_config(config: &Config, data_dir: &Path) -> GatewayConfig {
+pub fn gateway_config(config: &Config, data_dir: &Path) -> anyhow::Result<GatewayConfig> {
     let mut settings = GatewayConfig::new(config.server.gateway_listen);
     settings.docs_url = config.server.public_url();
     settings.drain_timeout = config.server.drain.duration();
     let proxies = config.server.trusted_proxies.iter();
     settings.trusted_proxies = proxies.map(std::net::IpAddr::to_canonical).collect();
-    settings.limit_store = config.limits.store_url.clone().map(|url| {
-        let deadline = config.limits.store_deadline.duration();
-        StoreConfig { url, deadline }
-    });
+    settings.limit_store = limit_store(&config.limits)?;
+    settings.upstream_certificates = config.server.upstream_certificates(data_dir);
     settings.cores = config.server.gateway_threads.unwrap_or(settings.cores);
     settings.https_redirect_port = config.server.https_redirect_port;
     settings.tls = config.server.tls_listen.map(|listen| {
         let certificates = config.server.tls_certificates(data_dir);
         TlsListen { listen, certificates }
     });
-    settings
+    Ok(settings)
+}
+
+fn limit_store(config: &Limits) -> anyhow::Result<Option<StoreConfig>> {
+    let Some(url) = &config.store_url else { return Ok(None) };
+    let read = |file: &PathBuf| {
+        std::fs::read_to_string(file)
+            .with_context(|| format!("cannot read limits.store_authorities {}", file.display()))
+    };
+    let authorities = config.store_authorities.as_ref().map(read).transpose()?;
+    let tls = UpstreamTls { authorities, client: config.store_certificate.clone(), ..UpstreamTls::default() };
+    if let Err((field, expected)) = tls.check() {
+        anyhow::bail!("limits.store_{}: {expected}", if field == "client" { "certificate" } else { field });
+    }
+    Ok(Some(StoreConfig { tls, ..StoreConfig::new(url, config.store_deadline.duration()) }))
 }
 
 fn start_gateway(
@@ -256,7 +269,8 @@ fn start_gateway(
     journal: &Journal,
     doors: Doors,
 ) -> anyhow::Result<GatewayHandle> {
-    let settings = gateway_config(config, data_dir);
+    let mut settings = gateway_config(config, data_dir)?;
+    settings.board = control.upstreams.board();
     let collaborators = Collaborators {
         directory: control.directory.clone(),
         peppers: control.peppers.clone(),

@@ -102,6 +102,7 @@ async fn start(config: &Config, doors: AllDoors, role: Role) -> anyhow::Result<a
         stock: Default::default(),
         fleet: Default::default(),
         nodes: Default::default(),
+        upstreams: Default::default(),
         hashing: Hashing::new(HashingSettings::default()),
         sign_in_sources: Default::default(),
         missed_keys: Default::default(),

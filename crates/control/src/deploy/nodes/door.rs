@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::refusal::{Refusal, kind};
+use rowhouse_domain::routes::Seen;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
@@ -28,8 +29,8 @@ use super::follow::{self, Stream};
 use super::intake::Intake;
 use super::queries::{self, NodeRow};
 use super::raw_keys::{NodeKey, PublicKey, accept_with, public_of};
-use super::wire::{BODY_MAX, Enrolment, Follow, Shipment, Welcome, hex};
-use super::{DIRECTORY_PATH, ENROL_PATH, JOURNAL_PATH, enrol};
+use super::wire::{BODY_MAX, Enrolment, Follow, SEEN_BYTES, Shipment, Welcome, hex};
+use super::{DIRECTORY_PATH, ENROL_PATH, JOURNAL_PATH, UPSTREAMS_PATH, enrol};
 use crate::Shared;
 use crate::projection::{ALL, Source};
 
@@ -196,6 +197,7 @@ fn router(door: Arc<Door>) -> Router {
     Router::new()
         .route(ENROL_PATH, post(enrol_node))
         .route(DIRECTORY_PATH, post(follow_directory))
+        .route(UPSTREAMS_PATH, post(take_upstreams))
         .route(JOURNAL_PATH, get(journal_positions))
         .route(&format!("{JOURNAL_PATH}/{{lane}}"), post(take_journal))
         .with_state(door)
@@ -222,8 +224,12 @@ impl IntoResponse for No {
 }
 
 async fn words<T: DeserializeOwned>(body: Body) -> Result<T, No> {
+    words_within(body, WORDS_MAX).await
+}
+
+async fn words_within<T: DeserializeOwned>(body: Body, most: usize) -> Result<T, No> {
     let malformed = || Refusal::new(&kind::NODE_RELEASE, "The call cannot be read.");
-    let bytes = to_bytes(body, WORDS_MAX).await.map_err(|_| malformed())?;
+    let bytes = to_bytes(body, most).await.map_err(|_| malformed())?;
     Ok(serde_json::from_slice(&bytes).map_err(|_| malformed())?)
 }
 
@@ -268,6 +274,29 @@ async fn journal_positions(
     Ok(Json(json!({ "lanes": lanes })))
 }
 
+/// The one process of the node that is believed.
+fn refuse_other_process(row: &NodeRow, headers: &HeaderMap) -> Result<(), Refusal> {
+    let process = headers.get(PROCESS_HEADER).and_then(|value| value.to_str().ok()?.parse::<Uuid>().ok());
+    if process.is_none() || process != row.process {
+        let why = "Another process of the node came after this one.";
+        return Err(Refusal::new(&kind::JOURNAL_REPLACED, why));
+    }
+    Ok(())
+}
+
+async fn take_upstreams(
+    State(door): State<Arc<Door>>,
+    Extension(key): Extension<PublicKey>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, No> {
+    let row = door.node(&key).await?;
+    refuse_other_process(&row, &headers)?;
+    let seen: Vec<Seen> = words_within(body, SEEN_BYTES).await?;
+    door.control.upstreams.told(&row.name, door.control.clock().now_us(), seen);
+    Ok(Json(json!({})).into_response())
+}
+
 async fn take_journal(
     State(door): State<Arc<Door>>,
     Extension(key): Extension<PublicKey>,
@@ -276,11 +305,7 @@ async fn take_journal(
     body: Body,
 ) -> Result<Response, No> {
     let row = door.node(&key).await?;
-    let process = headers.get(PROCESS_HEADER).and_then(|value| value.to_str().ok()?.parse::<Uuid>().ok());
-    if process.is_none() || process != row.process {
-        let why = "Another process of the node came after this one.";
-        return Err(Refusal::new(&kind::JOURNAL_REPLACED, why).into());
-    }
+    refuse_other_process(&row, &headers)?;
     let malformed = |why: String| Refusal::new(&kind::NODE_RELEASE, "The batch cannot be read.").private(why);
     let bytes = to_bytes(body, BODY_MAX).await.map_err(|error| malformed(error.to_string()))?;
     let shipment = Shipment::decode(&bytes).map_err(|error| malformed(error.to_string()))?;

@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rowhouse_domain::routes::Seen;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
@@ -20,7 +21,7 @@ use uuid::Uuid;
 use super::door::PROCESS_HEADER;
 use super::raw_keys::{NodeKey, PublicKey, connect_with};
 use super::wire::{Enrolment, Follow, MESSAGE_MAX, Message, Position, Shipment, Welcome, WireError};
-use super::{DIRECTORY_PATH, ENROL_PATH, JOURNAL_PATH};
+use super::{DIRECTORY_PATH, ENROL_PATH, JOURNAL_PATH, UPSTREAMS_PATH};
 
 /// Time to connect, and for each call that answers at once.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -128,6 +129,16 @@ impl Link {
     pub async fn ship(&self, process: Uuid, lane: &str, shipment: &Shipment) -> Result<Position, LinkError> {
         let path = format!("{JOURNAL_PATH}/{lane}");
         self.call(Method::POST, &path, shipment.encode().into(), (SHIPPING, Some(process))).await
+    }
+
+    /// Tells what this process sees of upstreams.
+    ///
+    /// # Errors
+    /// If it is refused.
+    pub async fn tell_upstreams(&self, process: Uuid, seen: &[Seen]) -> Result<(), LinkError> {
+        let how = (PATIENCE, Some(process));
+        let _: serde_json::Value = self.call(Method::POST, UPSTREAMS_PATH, words(&seen), how).await?;
+        Ok(())
     }
 
     /// Follows the directory.

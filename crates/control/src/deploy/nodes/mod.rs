@@ -10,6 +10,7 @@
 //!   ├── GET  /node/v1/journal     where to go on ──────────►│
 //!   ├── POST /node/v1/journal/{lane}  frames ──────────────►│   effect and position in one transaction
 //!   │◄──────────── the position
+//!   ├── POST /node/v1/upstreams   what it sees of them ────►│   every few seconds, kept in memory
 //! ```
 //!
 //! The keys are raw public keys (RFC 7250): no authority signs them and none can be made to sign others. The token holds the
@@ -41,5 +42,7 @@ pub use raw_keys::{NodeKey, PublicKey, connect_with};
 pub const ENROL_PATH: &str = "/node/v1/enrol";
 /// Where the directory is followed.
 pub const DIRECTORY_PATH: &str = "/node/v1/directory";
+/// Where it is told how upstreams stand.
+pub const UPSTREAMS_PATH: &str = "/node/v1/upstreams";
 /// Where the journal goes.
 pub const JOURNAL_PATH: &str = "/node/v1/journal";

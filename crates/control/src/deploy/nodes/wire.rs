@@ -14,6 +14,8 @@ pub const MESSAGE_MAX: usize = 256 * 1024 * 1024;
 pub const BATCH_FRAMES: usize = 4096;
 /// See [`BATCH_FRAMES`].
 pub const BATCH_BYTES: usize = 1024 * 1024;
+/// Bytes of what a node tells of upstreams.
+pub const SEEN_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of a body of the door, beyond which nobody reads.
 pub const BODY_MAX: usize = 64 * 1024 * 1024;
 

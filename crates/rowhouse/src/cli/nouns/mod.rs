@@ -18,6 +18,7 @@ mod routing;
 mod splits;
 mod tables;
 mod tenants;
+mod upstreams;
 
 use std::process::ExitCode;
 
@@ -53,6 +54,9 @@ pub enum Noun {
     /// Servers and applications of dedicated tenants.
     #[command(subcommand)]
     Instance(tenants::InstanceVerb),
+    /// Copies of services: how they stand.
+    #[command(subcommand)]
+    Upstream(upstreams::UpstreamVerb),
     /// Gateways that run on their own.
     #[command(subcommand)]
     Node(nodes::NodeVerb),
@@ -182,6 +186,7 @@ pub async fn run(client: &Client, noun: Noun, json: bool) -> anyhow::Result<Exit
         Noun::Restore(verb) => backups::restore(client, verb, json).await?,
         Noun::Host(verb) => tenants::host(client, verb, json).await?,
         Noun::Instance(verb) => tenants::instance(client, verb, json).await?,
+        Noun::Upstream(verb) => upstreams::upstream(client, verb, json).await?,
         Noun::Node(verb) => nodes::node(client, verb, json).await?,
         Noun::ServiceAccount(verb) => access::service_account(client, verb, json).await?,
         Noun::User(verb) => people::user(client, verb, json).await?,

@@ -11,6 +11,7 @@ use rowhouse_domain::clock::Clock;
 use rowhouse_domain::directory::{Change, Directory, DirectoryWatch};
 use rowhouse_domain::entropy::Entropy;
 use rowhouse_domain::refusal::kind;
+use rowhouse_domain::routes::SeenBoard;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -24,6 +25,9 @@ const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// How often it is written down that the control plane was heard of.
 const NOTED_US: i64 = 5_000_000;
 
+/// How often it is told what the gateway sees of upstreams.
+const SEEN: Duration = Duration::from_secs(3);
+
 /// What a follower works with.
 pub struct Follower {
     pub identity: Arc<Identity>,
@@ -35,10 +39,24 @@ pub struct Follower {
     pub boot: u64,
     /// What stands beside the directory, once it is known.
     pub welcome: watch::Sender<Option<Welcome>>,
+    /// What the gateway sees of upstreams.
+    pub board: SeenBoard,
     copy: Copy,
     /// Parts of a version of which some are to come.
     partial: Option<Directory>,
     noted_us: i64,
+}
+
+/// Tells it for as long as the connection holds. An older control plane does not listen: nothing depends on it.
+async fn tell_upstreams(link: &Link, process: Uuid, board: &SeenBoard) {
+    let mut beat = tokio::time::interval(SEEN);
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        beat.tick().await;
+        if let Err(error) = link.tell_upstreams(process, &board.all()).await {
+            tracing::debug!(%error, "the control plane was not told how upstreams stand");
+        }
+    }
 }
 
 /// How a stream ended.
@@ -58,7 +76,7 @@ impl Follower {
         data_dir: &Path,
         (standing, directory): (Arc<Standing>, DirectoryWatch),
         (clock, entropy): (Clock, Entropy),
-        boot: u64,
+        (boot, board): (u64, SeenBoard),
     ) -> std::io::Result<Follower> {
         let process = Uuid::from_u128(u128::from_le_bytes(entropy.bytes()));
         let (copy, read) = Copy::open(data_dir, &identity.seal, entropy)?;
@@ -79,6 +97,7 @@ impl Follower {
             process,
             boot,
             welcome,
+            board,
             copy,
             partial,
             noted_us,
@@ -145,10 +164,11 @@ impl Follower {
         tracing::info!(address, "connected to the control plane");
         self.standing.note(About::Link, None);
         self.standing.set_connected(true);
-        let process = self.process;
+        let (process, board) = (self.process, self.board.clone());
         let end = tokio::select! {
             end = self.read(messages) => end,
             () = shipper.run(&link, process) => End::Over,
+            () = tell_upstreams(&link, process, &board) => End::Over,
         };
         self.standing.set_connected(false);
         end

@@ -19,6 +19,7 @@ use rowhouse_control::deploy::nodes::wire::{Welcome, unhex};
 use rowhouse_domain::clock::Clock;
 use rowhouse_domain::directory::DirectoryWatch;
 use rowhouse_domain::keys::{Pepper, Peppers};
+use rowhouse_domain::routes::SeenBoard;
 use rowhouse_gateway::{Collaborators, Freshness, Gateway, GatewayHandle};
 use rowhouse_journal::Journal;
 use tokio::signal::unix::{SignalKind, signal};
@@ -85,9 +86,16 @@ async fn start(config: &Config, doors: AllDoors) -> anyhow::Result<House> {
     let identity = Arc::new(Identity::open(config, &data_dir, &entropy).await?);
     let standing = Arc::new(Standing::default());
     let directory = DirectoryWatch::default();
+    let board = SeenBoard::default();
     let whom = (identity.clone(), config.gateway.control.clone());
     let known = (standing.clone(), directory.clone());
-    let follower = Follower::open(whom, &data_dir, known, (clock.clone(), entropy.clone()), journal.boot())?;
+    let follower = Follower::open(
+        whom,
+        &data_dir,
+        known,
+        (clock.clone(), entropy.clone()),
+        (journal.boot(), board.clone()),
+    )?;
     let (stopping, stop) = watch::channel(false);
     let (last, last_heard) = watch::channel(false);
     let (say_done, done) = watch::channel(false);
@@ -118,8 +126,9 @@ async fn start(config: &Config, doors: AllDoors) -> anyhow::Result<House> {
     };
     work.spawn(follower.run(shipper));
     let peppers = known_peppers(&mut welcome, &directory).await?;
-    let mut settings = gateway_config(config, &data_dir);
+    let mut settings = gateway_config(config, &data_dir)?;
     settings.freshness = freshness;
+    settings.board = board;
     if let Some(welcome) = &*welcome.borrow() {
         settings.docs_url.clone_from(&welcome.docs_url);
     }

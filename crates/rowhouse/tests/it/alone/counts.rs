@@ -8,7 +8,7 @@ use http::Method;
 use serde_json::json;
 
 use super::{Node, listed, platform};
-use crate::platform::{Call, Tenant};
+use crate::platform::{Call, PATIENCE, Tenant};
 
 /// Complete answers before something is killed.
 const ENOUGH: u64 = 60;
@@ -23,6 +23,17 @@ async fn what_it_served_is_counted_once_whatever_dies() {
     assert!(seen.body["headers"]["rowhouse-context"].is_string(), "the service is told who calls");
     platform.counted(&tenant.code, "transactions", 1).await;
     let mut complete = 1;
+    // What it sees of the service's copies is told with its name.
+    let mut beat = tokio::time::interval(Duration::from_millis(250));
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let copies = platform.operate(Call::get("/v1/upstreams?gateway=east-1&service=echo")).await;
+        if copies["items"][0]["state"] == "healthy" {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{copies}");
+        beat.tick().await;
+    }
 
     // The control plane dies under load; nobody notices.
     complete += load(&node, &tenant, || platform.kill()).await;
