@@ -159,8 +159,8 @@ async fn how_upstreams_stand_is_told_to_the_operator_with_the_reason_and_by_gate
         "n1 a:1 healthy closed",
         "n1 b:1 ejected half_open",
         "n1 own:1 healthy closed",
-        "east gone:1 draining closed",
         "east a:1 unhealthy closed",
+        "east gone:1 draining closed",
     ];
     assert_eq!(shown(&all), expected);
     assert_eq!(
@@ -170,8 +170,8 @@ async fn how_upstreams_stand_is_told_to_the_operator_with_the_reason_and_by_gate
     assert_eq!(all[1]["why"], "5 requests failed in a row; last: it answered 503");
     assert!(all[1]["ejected_until"].is_string() && all[1]["cores_that_ejected"] == 1, "{}", all[1]);
     assert_eq!(all[2]["tenant"], id.to_string());
-    assert_eq!(all[4]["why"], "asked whether it is well, it did not answer in time");
-    assert!(all[3]["service"].is_null());
+    assert_eq!(all[3]["why"], "asked whether it is well, it did not answer in time");
+    assert!(all[4]["service"].is_null());
     for (query, count) in
         [("?gateway=east", 2), ("?service=stamping", 4), ("?state=ejected", 1), ("?tenant=acme", 1)]
     {

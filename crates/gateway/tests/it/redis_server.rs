@@ -38,7 +38,7 @@ impl RedisServer {
         let until = Instant::now() + Duration::from_secs(60);
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(Instant::now() < until, "Redis does not start: scripts/lib/setup.sh installs it");
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::park_timeout(Duration::from_millis(10));
         }
         RedisServer { child, port }
     }

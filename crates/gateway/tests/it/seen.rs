@@ -17,7 +17,7 @@ fn until(board: &SeenBoard, is_so: impl Fn(&[Seen]) -> bool) -> Vec<Seen> {
             return all;
         }
         assert!(Instant::now() < deadline, "{all:#?}");
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::park_timeout(Duration::from_millis(20));
     }
 }
 

@@ -139,7 +139,7 @@ fn who_is_not_believed_is_not_spoken_to_and_it_is_told_why() {
         let deadline = Instant::now() + Duration::from_secs(60);
         while board.all().first().and_then(|own| own.last_trouble).map(|(_, why)| why) != Some(Trouble::Tls) {
             assert!(Instant::now() < deadline, "{:?}", board.all());
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::park_timeout(Duration::from_millis(20));
         }
     }
     // A service that speaks no TLS gets nothing in the clear.
@@ -174,6 +174,6 @@ fn the_gateway_shows_a_certificate_that_may_come_later() {
             return;
         }
         assert!(Instant::now() < deadline, "{}", answer.text());
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::park_timeout(Duration::from_millis(100));
     }
 }

@@ -125,7 +125,7 @@ fn what_passes_is_recorded_while_it_lasts_and_each_message_once() {
         // It is in the journal, which outlives the process, while the socket is open.
         while messages(&stage).1 < 2 * round {
             assert!(Instant::now() < deadline, "{:?}", messages(&stage));
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::park_timeout(Duration::from_millis(20));
         }
         assert_eq!(messages(&stage).1, 2 * round);
     }
