@@ -2,7 +2,7 @@
 //! Both planes decide with the functions here, so they cannot disagree.
 //!
 //! One module per feature word (`tenancy`, `lifecycle`, `access`, `keys`, `limits`, `routes`, `resources`, `metering`,
-//! `billing`, `audit`), and what all of them share: `id`, `refusal`, `clock`, `entropy`, `sharded`,
+//! `billing`, `audit`, `deploy`), and what all of them share: `id`, `refusal`, `clock`, `entropy`, `sharded`,
 //! `context` (what a service is told about its caller) and `directory` (what the gateway decides from).
 #![forbid(unsafe_code)]
 
@@ -11,6 +11,7 @@ pub mod audit;
 pub mod billing;
 pub mod clock;
 pub mod context;
+pub mod deploy;
 pub mod directory;
 pub mod entropy;
 pub mod id;
