@@ -16,6 +16,7 @@ use rowhouse_journal::LaneWriter;
 
 use crate::addresses::Addresses;
 use crate::context::{ContextBook, ContextDesk};
+use crate::discovery::Names;
 use crate::drain::Drain;
 use crate::gateway::{Collaborators, GatewayConfig};
 use crate::limits::{LimitStore, LimitTable, StoreShared};
@@ -44,12 +45,13 @@ pub(crate) struct Shared {
     pub(crate) addresses: Arc<Addresses>,
     pub(crate) probes: Arc<Probes>,
     pub(crate) secure: Arc<SecureBook>,
+    pub(crate) names: Arc<Names>,
     contexts: Arc<ContextBook>,
     /// Two keyed hashes of counters of limits.
     pub(crate) hashes: [FixedState; 2],
     /// How TLS is spoken, if it is.
     pub(crate) tls: Option<Arc<Tls>>,
-    entropy: rowhouse_domain::entropy::Entropy,
+    pub(crate) entropy: rowhouse_domain::entropy::Entropy,
 }
 
 impl Shared {
@@ -70,6 +72,7 @@ impl Shared {
         });
         Shared {
             secure,
+            names: Arc::default(),
             store,
             tls: None,
             config,
@@ -116,7 +119,13 @@ impl Core {
         metrics: Arc<CoreMetrics>,
     ) -> Self {
         let pools = Pools::new(shared.probes.clone());
-        let view = View::new(shared.directory.current(), &pools, &shared.secure, &metrics, &shared.hashes[0]);
+        let view = View::new(
+            shared.directory.current(),
+            &pools,
+            (&shared.secure, &shared.names),
+            &metrics,
+            &shared.hashes[0],
+        );
         Core {
             number,
             random: RandomStock::new(shared.entropy.clone()),
@@ -138,12 +147,13 @@ impl Core {
     /// The version to decide one request with, for its whole life.
     pub(crate) fn view(&self) -> Rc<View> {
         let mut own = self.view.borrow_mut();
-        if own.directory.version != self.shared.directory.version() {
+        let names = self.shared.names.generation();
+        if own.directory.version != self.shared.directory.version() || own.names != names {
             let directory = self.shared.directory.current();
             *own = Rc::new(View::new(
                 directory,
                 &self.pools,
-                &self.shared.secure,
+                (&self.shared.secure, &self.shared.names),
                 &self.metrics,
                 &self.shared.hashes[0],
             ));

@@ -21,9 +21,9 @@ use crate::connection::accept_loop;
 use crate::core::{Core, Shared};
 use crate::limits::{LimitTable, StoreConfig};
 use crate::metrics::{CoreMetrics, MetricsReader, MetricsSnapshot};
-use crate::probes;
 use crate::quotas::QuotaBook;
 use crate::tls::{CertificateError, Tls, TlsListen};
+use crate::{discovery, probes};
 
 /// How a gateway is set up.
 #[derive(Debug, Clone)]
@@ -55,6 +55,8 @@ pub struct GatewayConfig {
     pub connections_per_address_max: u32,
     /// Where limits are counted together with other gateways; each for itself if nowhere.
     pub limit_store: Option<StoreConfig>,
+    /// Who is asked for the copies that DNS names; those of the system if empty.
+    pub resolvers: Vec<SocketAddr>,
     /// The folder of certificates that are shown to upstreams: PEM, each `NAME.crt` (the chain, its own first) with `NAME.key`.
     pub upstream_certificates: PathBuf,
     /// How often it is recorded what passed over a WebSocket that stays open, in whole seconds.
@@ -82,6 +84,7 @@ impl GatewayConfig {
             connections_max: 50_000,
             connections_per_address_max: 4_096,
             limit_store: None,
+            resolvers: Vec::new(),
             upstream_certificates: PathBuf::from("upstream-certificates"),
             websocket_recorded: Duration::from_secs(60),
             freshness: Freshness::default(),
@@ -356,6 +359,7 @@ fn run(
         }
         if is_first {
             tokio::task::spawn_local(probes::run(core.clone()));
+            tokio::task::spawn_local(discovery::run(core.clone()));
             tokio::task::spawn_local(core.shared.secure.clone().tend());
             if let Some(tls) = core.shared.tls.clone() {
                 tokio::task::spawn_local(tls.tend());

@@ -16,6 +16,7 @@ mod certificate;
 mod connection;
 mod context;
 mod core;
+mod discovery;
 mod drain;
 mod edits;
 mod framing;

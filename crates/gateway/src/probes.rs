@@ -85,8 +85,9 @@ pub(crate) async fn run(core: Rc<Core>) {
     let mut version = None;
     loop {
         let directory = core.shared.directory.current();
-        if version != Some(directory.version) {
-            version = Some(directory.version);
+        let state = (directory.version, core.shared.names.generation());
+        if version != Some(state) {
+            version = Some(state);
             renew(&all, &directory, &core.shared);
         }
         ask_those_due(&all);
@@ -101,8 +102,13 @@ fn renew(all: &All, directory: &Directory, shared: &Shared) {
     let mut wanted: HashMap<Arc<str>, Question> = HashMap::new();
     for service in directory.services.iter() {
         let Some(check) = &service.health else { continue };
-        let addresses = service.upstreams.iter().chain(service.releases.iter().flat_map(|r| &r.upstreams));
-        for address in addresses {
+        let all: Vec<String> = service
+            .upstreams
+            .iter()
+            .chain(service.releases.iter().flat_map(|r| &r.upstreams))
+            .cloned()
+            .collect();
+        for address in shared.names.expand(&all) {
             let question = Question {
                 check: check.clone(),
                 tls: service.tls.clone(),

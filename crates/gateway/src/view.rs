@@ -15,6 +15,7 @@ use rowhouse_domain::routes::{
     turns,
 };
 
+use crate::discovery::Names;
 use crate::edits::HeaderEdits;
 use crate::limits::{LimitFigures, Policies};
 use crate::metrics::CoreMetrics;
@@ -32,6 +33,8 @@ pub(crate) struct View {
     pub(crate) arrival: Vec<LimitUse>,
     /// Limits after it that hold whatever the service.
     pub(crate) unrouted: Vec<LimitUse>,
+    /// The state of what DNS names that it was made with.
+    pub(crate) names: u64,
     /// What answers tell of limits.
     pub(crate) policies: Policies,
     /// Whether pages of other origins may do anything with any service.
@@ -110,10 +113,12 @@ impl View {
     pub(crate) fn new(
         directory: Arc<Directory>,
         pools: &Pools,
-        secure: &SecureBook,
+        (secure, names): (&SecureBook, &Names),
         metrics: &CoreMetrics,
         hash: &FixedState,
     ) -> Self {
+        // Read first: what is learnt meanwhile makes another view.
+        let generation = names.generation();
         let uses = |wanted: &dyn Fn(&LimitDefinition) -> bool| -> Vec<LimitUse> {
             let limits = directory.limits.iter().enumerate();
             limits
@@ -128,7 +133,7 @@ impl View {
         let services = directory.services.iter().enumerate().map(|(index, service)| ServiceView {
             name: Arc::from(service.name.as_str()),
             releases: (0..=service.releases.len())
-                .map(|release| release_view(service, release, pools, &speech(service, secure)))
+                .map(|release| release_view(service, release, (pools, names), &speech(service, secure)))
                 .collect(),
             splits: directory.traffic(index).is_some(),
             turn: Cell::new(0),
@@ -142,6 +147,7 @@ impl View {
             routes: directory.routes.routes().iter().map(|route| route_view(route, &directory)).collect(),
             arrival: uses(&|limit| limit.scope.at_arrival()),
             unrouted: uses(&|limit| admission(limit) && limit.is_for_unrouted()),
+            names: generation,
             policies: Policies::default(),
             has_cors: directory.services.iter().any(|service| service.cors.is_some()),
             directory,
@@ -186,8 +192,13 @@ pub(crate) fn speech(service: &ServiceDefinition, secure: &SecureBook) -> Speech
     Speech { http2, security }
 }
 
-fn release_view(service: &ServiceDefinition, release: usize, pools: &Pools, speech: &Speech) -> ReleaseView {
-    let addresses = service.release_upstreams(release);
+fn release_view(
+    service: &ServiceDefinition,
+    release: usize,
+    (pools, names): (&Pools, &Names),
+    speech: &Speech,
+) -> ReleaseView {
+    let addresses = names.expand(service.release_upstreams(release));
     let weight = |address: &String| service.weights.get(address).copied().unwrap_or(1);
     let turns = match service.balancing {
         Balancing::Weighted => turns(&addresses.iter().map(weight).collect::<Vec<_>>()),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rowhouse_domain::access::{Permissions, ResourceType, RoleDefinition, RoleError};
 use rowhouse_domain::limits::{BadLimit, BadNumbers, LimitDefinition};
-use rowhouse_domain::routes::{RouteDefinition, ServiceDefinition, TableError};
+use rowhouse_domain::routes::{Discovered, RouteDefinition, ServiceDefinition, TableError};
 use rowhouse_domain::tenancy::Tier;
 use rowhouse_domain::tenancy::features::{Flag, FlagType};
 
@@ -76,7 +76,11 @@ fn service(service: &ServiceDefinition, findings: &mut Vec<Finding>) {
         find("upstreams", "out_of_bounds", "a service has 1 to 64 upstreams".into());
     }
     for address in service.upstreams.iter().filter(|address| !is_address(address)) {
-        find("upstreams", "malformed", format!("`{address}` is not of the form host:port"));
+        find(
+            "upstreams",
+            "malformed",
+            format!("`{address}` is not of the form host:port, dns:host:port or srv:_service._tcp.host"),
+        );
     }
     for (address, weight) in &service.weights {
         if !service
@@ -140,12 +144,19 @@ fn releases(service: &ServiceDefinition, find: &mut impl FnMut(&str, &'static st
             find("releases", "out_of_bounds", format!("`{}` has 1 to 64 upstreams", release.name));
         }
         for address in release.upstreams.iter().filter(|address| !is_address(address)) {
-            find("releases", "malformed", format!("`{address}` is not of the form host:port"));
+            find(
+                "releases",
+                "malformed",
+                format!("`{address}` is not of the form host:port, dns:host:port or srv:_service._tcp.host"),
+            );
         }
     }
 }
 
 fn is_address(text: &str) -> bool {
+    if Discovered::is_meant(text) {
+        return Discovered::parse(text).is_some();
+    }
     let Some((host, port)) = text.rsplit_once(':') else { return false };
     let host_fits = (1..=253).contains(&host.len())
         && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));

@@ -4,6 +4,7 @@ mod balance;
 mod circuit;
 mod conditions;
 mod cors;
+mod discovered;
 mod explain;
 mod health;
 mod path;
@@ -21,6 +22,7 @@ pub use balance::{PeakEwma, turns};
 pub use circuit::Circuit;
 pub use conditions::{Circumstances, Conditions};
 pub use cors::Cors;
+pub use discovered::Discovered;
 pub use explain::{Asked, Considered, Explained, ExplainedRefusal, explain};
 pub use health::Health;
 pub use path::{PathError, normalise};
@@ -44,7 +46,7 @@ pub use upstream_tls::UpstreamTls;
 pub struct ServiceDefinition {
     /// `[a-z][a-z0-9._-]{0,62}`.
     pub name: String,
-    /// Addresses of its running copies, `host:port`; a tenant with an instance of its own has others.
+    /// Addresses of its running copies, `host:port`, or names that DNS knows them by ([`Discovered`]); a tenant with an instance of its own has others.
     pub upstreams: Vec<String>,
     /// `http1`, `http2` (prior knowledge) or `grpc` (which is the same) towards the upstream.
     #[serde(default = "http1")]

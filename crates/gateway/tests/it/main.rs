@@ -9,6 +9,7 @@ mod certificates;
 mod client;
 mod cors;
 mod directory;
+mod discovery;
 mod drain;
 mod grpc;
 mod http2;

@@ -67,6 +67,8 @@ pub struct Server {
     pub tls_listen: Option<SocketAddr>,
     /// The folder of certificates for it.
     pub tls_certificates: Option<PathBuf>,
+    /// Who is asked for the copies that DNS names; those of the system if empty.
+    pub resolvers: Vec<SocketAddr>,
     /// The folder of certificates that gateways show to services.
     pub upstream_certificates: Option<PathBuf>,
     /// What arrives in the clear is sent on to https at this port; it is served as it is if not set.
@@ -102,6 +104,7 @@ impl Default for Server {
             gateway_listen: loopback(8080),
             tls_listen: None,
             tls_certificates: None,
+            resolvers: Vec::new(),
             upstream_certificates: None,
             https_redirect_port: None,
             control_listen: loopback(8081),

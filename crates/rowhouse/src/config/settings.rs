@@ -25,6 +25,10 @@ pub static SETTINGS: &[Setting] = &[
         "The folder of certificates for it: PEM, each `<host>.crt` (the chain) beside `<host>.key`; `_.example.com` for all names one step below, `default` for all others. Changes are taken in within seconds. `<data_dir>/certificates` if not set.",
     ),
     setting(
+        "server.resolvers",
+        "Resolvers, `address:port`, that the gateway asks for copies of services which DNS names (`dns:`, `srv:`); those of `/etc/resolv.conf` if empty.",
+    ),
+    setting(
         "server.upstream_certificates",
         "The folder of certificates that the gateway shows to services which ask for one (`tls.client` of a service): PEM, each `<name>.crt` (the chain) beside `<name>.key`. Changes are taken in within seconds. `<data_dir>/upstream-certificates` if not set.",
     ),

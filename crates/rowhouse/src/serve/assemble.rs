@@ -238,6 +238,7 @@ pub fn gateway_config(config: &Config, data_dir: &Path) -> anyhow::Result<Gatewa
     let proxies = config.server.trusted_proxies.iter();
     settings.trusted_proxies = proxies.map(std::net::IpAddr::to_canonical).collect();
     settings.limit_store = limit_store(&config.limits)?;
+    settings.resolvers = config.server.resolvers.clone();
     settings.upstream_certificates = config.server.upstream_certificates(data_dir);
     settings.cores = config.server.gateway_threads.unwrap_or(settings.cores);
     settings.https_redirect_port = config.server.https_redirect_port;
