@@ -67,7 +67,7 @@ pub(super) async fn refused(stop: Stop, mut recording: Box<Recording>) -> Respon
         let mut response = Response::new(AnswerBody::Whole(None));
         *response.status_mut() = StatusCode::NO_CONTENT;
         say_ours(response.headers_mut(), &recording);
-        response.headers_mut().extend(headers);
+        response.headers_mut().extend(*headers);
         return response;
     }
     let body = problem(&stop.refusal, &recording);

@@ -10,7 +10,7 @@ pub(crate) struct Stop {
     /// `Allow`, for 405.
     pub(crate) allow: Option<HeaderValue>,
     /// Not refused at all: what a browser is told that asked for a page.
-    pub(crate) preflight: Option<HeaderMap>,
+    pub(crate) preflight: Option<Box<HeaderMap>>,
     /// `Location`, for 308.
     pub(crate) location: Option<HeaderValue>,
     /// Whether nothing more is read from this connection.
@@ -34,7 +34,7 @@ impl Stop {
 
     /// A browser's question that is answered with yes.
     pub(crate) fn preflight(headers: HeaderMap) -> Self {
-        Stop { preflight: Some(headers), ..Stop::new(&kind::CORS_REFUSED, "A page may ask.") }
+        Stop { preflight: Some(Box::new(headers)), ..Stop::new(&kind::CORS_REFUSED, "A page may ask.") }
     }
 
     /// A request that could be understood in more than one way, or in none. Nothing more is read.

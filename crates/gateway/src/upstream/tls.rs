@@ -27,10 +27,12 @@ const LOOK: Duration = Duration::from_secs(2);
 /// What all cores share: configurations by what was declared, and the certificates that they show.
 pub(crate) struct SecureBook {
     folder: PathBuf,
-    /// By declaration and protocol; `None` for one that cannot be used.
-    made: Mutex<HashMap<(UpstreamTls, Spoken), Option<Arc<Secure>>>>,
+    made: Mutex<Made>,
     shown: Mutex<HashMap<String, Arc<Shown>>>,
 }
+
+/// By declaration and protocol; `None` for one that cannot be used.
+type Made = HashMap<(UpstreamTls, Spoken), Option<Arc<Secure>>>;
 
 /// What is spoken inside of TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

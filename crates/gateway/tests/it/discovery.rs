@@ -13,10 +13,13 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use crate::stage::Stage;
 use crate::upstream::Upstream;
 
+/// By name and kind.
+type Records = Arc<Mutex<HashMap<(String, RecordType), Vec<RData>>>>;
+
 /// A resolver that says what it is told to, for a second each time.
 struct Resolver {
     address: SocketAddr,
-    records: Arc<Mutex<HashMap<(String, RecordType), Vec<RData>>>>,
+    records: Records,
     silent: Arc<AtomicBool>,
     /// Questions that came.
     asked: Arc<AtomicU32>,
@@ -26,7 +29,7 @@ impl Resolver {
     fn start() -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        let records: Arc<Mutex<HashMap<(String, RecordType), Vec<RData>>>> = Arc::default();
+        let records = Records::default();
         let silent = Arc::new(AtomicBool::new(false));
         let asked = Arc::new(AtomicU32::new(0));
         let (own, quiet, count) = (records.clone(), silent.clone(), asked.clone());
