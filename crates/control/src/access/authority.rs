@@ -33,6 +33,8 @@ pub struct Holding {
     principal: Principal,
     /// What the caller's key may do at most.
     permits: Option<PermissionSet>,
+    /// Its key is narrowed, and what it would give is not.
+    is_narrowed: bool,
     /// Things are of the tenant alone; the operator's own people hold what they hold on all of it.
     of_home: bool,
     now_us: i64,
@@ -48,9 +50,20 @@ impl Authority {
             permissions: caller.directory().permissions.clone(),
             principal: caller.owner(),
             permits: caller.key().map(|key| key.permits),
+            is_narrowed: caller.key().is_some_and(|key| key.narrowed.is_some()),
             of_home: caller.tenant() == tenant,
             now_us: caller.now_us(),
         }))
+    }
+
+    /// The same for making keys: they are as narrow as the key that makes them, at least.
+    pub fn of_key_maker(caller: &Caller, tenant: TenantId) -> Self {
+        match Authority::of(caller, tenant) {
+            Authority::Holds(holding) => {
+                Authority::Holds(Box::new(Holding { is_narrowed: false, ..*holding }))
+            }
+            Authority::System => Authority::System,
+        }
     }
 
     /// Whether it covers one permission on the whole tenant now.
@@ -170,6 +183,11 @@ impl Rules {
         (thing, interval): (Option<&ResourceName>, Interval),
     ) -> Result<(), Refusal> {
         let Authority::Holds(holding) = authority else { return Ok(()) };
+        if holding.is_narrowed && !self.permissions.names_of(given).is_empty() {
+            let words = "A key that is narrowed (to addresses, services or limits of its own) gives no rights: what it gave would not be \
+                         narrowed.";
+            return Err(Refusal::new(&kind::ACCESS_ESCALATION, words));
+        }
         let held = holding.names(thing, interval);
         let lacking = |name: &&str| !held.contains(*name);
         let missing: Vec<&str> = self.permissions.names_of(given).into_iter().filter(lacking).collect();
@@ -223,6 +241,19 @@ impl Rules {
         let stored = stored::of_one(transaction, tenant, &rules).await?;
         let now_us = transaction.store().clock().now_us();
         rules.refuse_handing(authority, &stored.model(&rules).lent(principal, now_us))
+    }
+
+    /// 403 `access.escalation` unless `authority` holds everything that any person of the tenant holds or will hold: whoever says by
+    /// whose word people are known can come in as each of them.
+    pub async fn refuse_standing_in_for_people(
+        transaction: &Transaction,
+        authority: &Authority,
+        tenant: TenantId,
+    ) -> Result<(), Refusal> {
+        let rules = Rules::load_for(transaction, tenant).await?;
+        let stored = stored::of_one(transaction, tenant, &rules).await?;
+        let now_us = transaction.store().clock().now_us();
+        rules.refuse_handing(authority, &stored.model(&rules).lent_by_people(now_us))
     }
 }
 

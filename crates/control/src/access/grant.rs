@@ -115,12 +115,62 @@ pub async fn grant(
         removed_at: None,
     };
     queries::insert(transaction, &row).await?;
-    let event = match row.definition.target {
+    let change = change(&row, event(&row), "create", transaction.principal(), version);
+    Ok((row, version, change))
+}
+
+/// Makes what `holder` is denied by its groups its own, within the transaction in which it leaves them.
+pub(super) async fn keep_denials(
+    transaction: &Transaction,
+    tenant: TenantId,
+    holder: Holder,
+    version: i64,
+) -> Result<Vec<Change>, Refusal> {
+    let rules = Rules::load_for(transaction, tenant).await?;
+    let stored = stored::of_one(transaction, tenant, &rules).await?;
+    let model = stored.model(&rules);
+    let store = transaction.store();
+    let now = store.clock().now();
+    let mut kept: Vec<Grant> = model.grants.iter().filter(|grant| grant.holder == holder).cloned().collect();
+    let mut changes = Vec::new();
+    for denial in model.denied_by_groups(holder) {
+        let says_it = |own: &Grant| {
+            own.effect == denial.effect
+                && own.target == denial.target
+                && own.resource == denial.resource
+                && own.interval.contains(denial.interval)
+        };
+        if kept.iter().any(says_it) {
+            continue;
+        }
+        // A role that is gone denies nothing.
+        let role_id = match refuse_unknown(transaction, (tenant, &rules), &denial.target).await {
+            Err(refusal) if refusal.status() == kind::UNKNOWN_ROLE.status => continue,
+            found => found?,
+        };
+        let definition = Grant { id: store.entropy().uuid_v7(now.as_microsecond()), ..denial };
+        let row = GrantRow {
+            id: GrantId(definition.id),
+            tenant,
+            role_id,
+            definition: definition.clone(),
+            reason: "Denied through a group, and kept when its member left the tenant.".to_owned(),
+            granted_by: transaction.principal().to_string(),
+            created_at: now,
+            removed_at: None,
+        };
+        queries::insert(transaction, &row).await?;
+        changes.push(change(&row, event(&row), "create", transaction.principal(), version));
+        kept.push(definition);
+    }
+    Ok(changes)
+}
+
+fn event(row: &GrantRow) -> &'static str {
+    match row.definition.target {
         GrantTarget::Role(_) => "access.role_assigned",
         GrantTarget::Permission(_) => "access.permission_granted",
-    };
-    let change = change(&row, event, "create", transaction.principal(), version);
-    Ok((row, version, change))
+    }
 }
 
 /// An open end is for good.

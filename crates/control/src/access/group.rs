@@ -11,7 +11,7 @@ use serde_json::json;
 use super::administrators::{refuse_unadministered, take};
 use super::constraint::refuse_together;
 use super::group_queries::{self, GroupRow, MemberRow};
-use super::{Authority, Rules, member, stored};
+use super::{Authority, Rules, grant, member, stored};
 
 /// At most so many groups in a tenant.
 const GROUPS_MAX: i64 = 1_000;
@@ -172,7 +172,8 @@ pub(super) async fn remove_member(
     Ok(Some(member::on(change, leaving).details(json!({ "access_version": version }))))
 }
 
-/// A person who leaves the tenant leaves its groups, within the transaction of that.
+/// A person who leaves the tenant leaves its groups, within the transaction of that. What the groups deny it stays with it as denials of
+/// its own: who comes again is still denied it, until somebody with authority lifts it.
 ///
 /// # Errors
 /// If the database fails.
@@ -182,6 +183,7 @@ pub async fn leave_groups(
     leaving: Holder,
 ) -> Result<Vec<Change>, Refusal> {
     let version = take(transaction, tenant).await?;
+    let mut changes = grant::keep_denials(transaction, tenant, leaving, version).await?;
     let groups = group_queries::leave_all(transaction, tenant, leaving).await?;
     let told = |group: GroupId| {
         let change = Change::new(tenant, "access.member_removed", "delete", transaction.principal());
@@ -189,7 +191,8 @@ pub async fn leave_groups(
             .details(json!({ "access_version": version }))
             .notify(Notice::tenant(tenant))
     };
-    Ok(groups.into_iter().map(told).collect())
+    changes.extend(groups.into_iter().map(told));
+    Ok(changes)
 }
 
 pub(super) fn no_such_group() -> Refusal {

@@ -99,7 +99,7 @@ async fn create_key(
     if let Some(kept) = idempotency.begin(&transaction, &body.bytes).await? {
         return Ok(kept);
     }
-    let authority = Authority::of(&caller, tenant);
+    let authority = Authority::of_key_maker(&caller, tenant);
     let (created, change) = create(&control, &transaction, tenant, new, &authority).await?;
     let shown = KeyAnswer::new(&created.key, control.clock().now_us());
     let answer = Kept::new(StatusCode::CREATED, &with_secret(&shown, &[]))
@@ -282,7 +282,7 @@ async fn rotate_key(
     if let Some(kept) = idempotency.begin(&transaction, &body.bytes).await? {
         return Ok(kept);
     }
-    let authority = |tenant| Authority::of(&caller, tenant);
+    let authority = |tenant| Authority::of_key_maker(&caller, tenant);
     let rotated = rotate(&control, &transaction, id, (grace_s, own_end(&caller)), authority).await?;
     let (created, ends, change) = rotated.ok_or_else(no_such_key)?;
     // Who sees the new text could use it.

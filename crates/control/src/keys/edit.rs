@@ -100,7 +100,7 @@ pub async fn edit(
         let rules = Rules::load(transaction).await?;
         let rights = rules.of_key(&new.roles, &new.permissions)?;
         // Who opens a key to more networks or things gives what it may do to whoever holds it there.
-        rules.refuse_escalation(&Authority::of(caller, new.tenant), &rights)?;
+        rules.refuse_escalation(&Authority::of_key_maker(caller, new.tenant), &rights)?;
         if has_other_rights {
             rules.refuse_beyond_owner(transaction, (new.tenant, new.owner), &rights).await?;
         }
@@ -150,7 +150,7 @@ pub async fn renew(
     let ends = bounds::expiry((old.not_before, Some(expires_at)), now, maker_ends)?;
     let rules = Rules::load(transaction).await?;
     let rights = rules.of_key(&old.roles, &old.permissions)?;
-    rules.refuse_escalation(&Authority::of(caller, old.tenant), &rights)?;
+    rules.refuse_escalation(&Authority::of_key_maker(caller, old.tenant), &rights)?;
     bounds::within_maker(caller, old.environment, &old.narrow)?;
     queries::set_end(transaction, id, ends).await?;
     let change = Change::new(old.tenant, "keys.key_renewed", "update", transaction.principal())

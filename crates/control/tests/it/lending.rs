@@ -129,6 +129,91 @@ async fn a_denial_outlives_who_is_removed_and_invited_again() {
     assert_eq!((&told["decision"], &told["reason"]), (&json!("deny"), &json!("denied")), "{told:#}");
 }
 
+/// The same where it came by a group that the person is not put back into.
+#[tokio::test]
+async fn a_groups_denial_outlives_who_is_removed_and_invited_again() {
+    let town = town().await;
+    town.member("acme", "ana@acme.example", &["tenant_admin"]).await;
+    let ben = town.member("acme", "ben@acme.example", &["developer"]).await;
+    let principal = json!({ "kind": "user", "id": ben });
+    let group = async |name: &str| {
+        let (_, made) = town.post("/v1/groups?tenant=acme", json!({ "name": name })).await;
+        made["id"].as_str().expect("an id").to_owned()
+    };
+    let (barred, barring) = (group("barred").await, group("barring").await);
+    let join = async |group: &str, member: &str| {
+        let path = format!("/v1/groups/{group}/members/{member}?tenant=acme");
+        let (status, put) = town.platform.call(&town.operator, "PUT", &path, Some(json!({}))).await;
+        assert!((200..300).contains(&status), "{put}");
+    };
+    join(&barring, &format!("group/{barred}")).await;
+    join(&barred, &format!("user/{ben}")).await;
+    let of_barring = json!({ "kind": "group", "id": barring });
+    let deny = json!({ "principal": of_barring, "effect": "deny", "permission": "metadata_stamp:read", "reason": "x" });
+    assert_eq!(town.post("/v1/grants?tenant=acme", deny).await.0, 201);
+    let allow = json!({ "principal": of_barring, "permission": "metadata_stamp:delete", "reason": "x" });
+    assert_eq!(town.post("/v1/grants?tenant=acme", allow).await.0, 201);
+    let path = format!("/v1/users/{ben}?tenant=acme");
+    for turn in 0..2 {
+        assert_eq!(town.platform.call(&town.operator, "DELETE", &path, None).await.0, 200);
+        town.invite("acme", "ben@acme.example", &["viewer"]).await;
+        let token = town.mailed("invitation", "ben@acme.example").await;
+        assert_eq!(town.accept_with(json!({ "token": token })).await.1["user"], json!(ben), "{turn}");
+        refresh(&town.platform).await;
+        let explained = async |permission: &str| {
+            let asked = json!({ "principal": principal, "permission": permission });
+            town.post("/v1/access/explain?tenant=acme", asked).await.1["reason"].clone()
+        };
+        assert_eq!(explained("metadata_stamp:read").await, "denied", "{turn}");
+        assert_ne!(explained("metadata_stamp:delete").await, "granted", "what the group gave is gone");
+        if turn == 0 {
+            join(&barred, &format!("user/{ben}")).await;
+        }
+    }
+    let own = format!(
+        "SELECT count(*) FROM access.grants WHERE principal_id = '{}' AND effect = 'deny'",
+        user_id(&ben)
+    );
+    assert_eq!(town.platform.ask(&own).await, "1", "said once, however often one leaves");
+}
+
+fn user_id(name: &str) -> uuid::Uuid {
+    name.parse::<rowhouse_domain::id::UserId>().expect("the id of a user").0
+}
+
+/// What it gave would be neither narrowed nor over when the key is.
+#[tokio::test]
+async fn a_narrowed_key_gives_no_rights() {
+    let house = House::start().await;
+    house.tenant("acme", "premium").await;
+    let all = ["grant:create", "invitation:create", "group:update", "role:create", "metadata_stamp:read"];
+    let narrow = json!({ "allowed_ips": ["127.0.0.0/8", "::1/128"] });
+    let (narrowed, _) = keeper(&house, "narrowed", &all, narrow).await;
+    let (wide, _) = keeper(&house, "wide", &all, json!({})).await;
+    let other = house.account("acme", "other").await;
+    let mut role_of = 0;
+    let mut calls = |key: &str| {
+        role_of += 1;
+        let name = format!("own-{role_of}-{}", key.len());
+        [
+            ("/v1/grants", json!({ "principal": account(&other), "permission": "metadata_stamp:read" })),
+            ("/v1/roles", json!({ "name": name, "title": "Own", "permissions": ["metadata_stamp:read"] })),
+        ]
+    };
+    for (path, body) in calls(&narrowed) {
+        let (status, answer) = house.platform.call(&narrowed, "POST", path, Some(body)).await;
+        assert_eq!(outcome(status, &answer), "403 access.escalation", "{path}: {answer}");
+        assert!(answer["detail"].as_str().is_some_and(|words| words.contains("narrowed")), "{answer}");
+    }
+    for (path, body) in calls(&wide) {
+        let (status, answer) = house.platform.call(&wide, "POST", path, Some(body)).await;
+        assert_eq!(status, 201, "{path}: {answer}");
+    }
+    let invite = json!({ "email": "eve@acme.example", "roles": ["viewer"] });
+    let (status, answer) = house.platform.call(&narrowed, "POST", "/v1/invitations", Some(invite)).await;
+    assert_eq!(outcome(status, &answer), "403 access.escalation", "{answer}");
+}
+
 #[tokio::test]
 async fn an_address_is_not_flooded_by_invitations_that_are_taken_back() {
     let town = town().await;

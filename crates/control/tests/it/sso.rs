@@ -523,3 +523,39 @@ async fn what_is_not_signed_is_asked_for_and_must_be_about_the_same_person() {
     signed_in(&stage.comes(&mut visitor, bare).await);
     assert_eq!(stage.roles(ANA).await, json!(["tenant_admin", "user"]));
 }
+
+/// Whoever says by which provider people are known comes in as each of them.
+#[tokio::test]
+async fn a_provider_is_connected_by_who_holds_what_the_tenants_people_hold() {
+    let stage = Stage::set().await;
+    let Stage { town, provider, .. } = &stage;
+    let (_, made) = town.post("/v1/service_accounts?tenant=acme", json!({ "name": "connector" })).await;
+    let connector = json!({ "kind": "service_account", "id": made["id"] });
+    let permissions = ["issuer:manage", "issuer:read"];
+    for permission in permissions {
+        let grant = json!({ "principal": connector, "permission": permission, "reason": "x" });
+        assert_eq!(town.post("/v1/grants?tenant=acme", grant).await.0, 201);
+    }
+    let listing = json!({ "name": "k", "owner": connector, "permissions": permissions });
+    let key = town.post("/v1/keys?tenant=acme", listing).await.1["key"].as_str().expect("a key").to_owned();
+    refresh(&town.platform).await;
+    let body = |name: &str| {
+        json!({ "name": name, "issuer": provider.url, "client_id": name, "is_public": true, "roles": [],
+            "email_domains": ["acme.example"], "creates_members": false, "proves_mfa": true })
+    };
+    let (status, answer) = town.platform.call(&key, "POST", "/v1/connections", Some(body("mine"))).await;
+    assert_eq!((status, answer["code"].as_str()), (403, Some("access.escalation")), "{answer}");
+    // Nor by way of one that is there: changed, or made active again.
+    let path = format!("/v1/connections/{}", stage.connection);
+    let (_, seen) = town.platform.call(&key, "GET", &path, None).await;
+    assert_eq!(seen["state"], "active", "{seen}");
+    stage.state("off").await;
+    let on = json!({ "state": "active" });
+    let (status, answer) = town.platform.call(&key, "POST", &format!("{path}/state"), Some(on)).await;
+    assert_eq!((status, answer["code"].as_str()), (403, Some("access.escalation")), "{answer}");
+    // Turning off needs no more than the right to do so; the operator and an administrator turn on.
+    assert_eq!(stage.state("active").await["state"], "active");
+    let off = json!({ "state": "off" });
+    let (status, answer) = town.platform.call(&key, "POST", &format!("{path}/state"), Some(off)).await;
+    assert_eq!(status, 200, "{answer}");
+}

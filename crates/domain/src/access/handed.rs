@@ -33,6 +33,24 @@ impl Model<'_> {
 
     /// What being in a group hands to a member: the grants of the group and of those that it is in.
     pub fn handed_by(&self, membership: &Membership) -> Vec<Handed> {
+        let through = self.grants_by(membership).into_iter();
+        let mut all: Vec<Handed> =
+            through.map(|(grant, interval)| Handed { interval, ..self.handed(grant) }).collect();
+        all.retain(|handed| !handed.interval.is_empty());
+        all
+    }
+
+    /// The denials that `member` has through its groups, each for as long as it has it, as if they were its own.
+    pub fn denied_by_groups(&self, member: Holder) -> Vec<Grant> {
+        let own = self.memberships.iter().filter(|one| one.member == member);
+        let through = own.flat_map(|one| self.grants_by(one));
+        let denials =
+            through.filter(|(grant, interval)| grant.effect == GrantEffect::Deny && !interval.is_empty());
+        denials.map(|(grant, interval)| Grant { holder: member, interval, ..grant.clone() }).collect()
+    }
+
+    /// The grants of a membership's group and of those that it is in, and when they are for the member.
+    fn grants_by(&self, membership: &Membership) -> Vec<(&Grant, Interval)> {
         let mut all = Vec::new();
         let mut open = vec![(membership.group, membership.interval)];
         let mut seen: Vec<(uuid::Uuid, Interval)> = Vec::new();
@@ -44,15 +62,24 @@ impl Model<'_> {
             }
             seen.push((group, interval));
             let own = Holder::Group(group);
-            for grant in self.grants.iter().filter(|grant| grant.holder == own) {
-                let handed = self.handed(grant);
-                all.push(Handed { interval: handed.interval.and(interval), ..handed });
-            }
+            let here = self.grants.iter().filter(|grant| grant.holder == own);
+            all.extend(here.map(|grant| (grant, grant.interval.and(interval))));
             let up = self.memberships.iter().filter(|up| up.member == own);
             open.extend(up.map(|up| (up.group, interval.and(up.interval))));
         }
-        all.retain(|handed| !handed.interval.is_empty());
         all
+    }
+
+    /// What whoever decides who a person is gets from `from_us` on: all that any person of the tenant is or will be allowed.
+    pub fn lent_by_people(&self, from_us: i64) -> Vec<Handed> {
+        let is_machine = |holder: Holder| matches!(holder, Holder::Principal(one) if one.kind == PrincipalKind::ServiceAccount);
+        let to_come = Interval { from_us, until_us: i64::MAX };
+        let theirs = self.grants.iter().filter(|grant| {
+            grant.effect == GrantEffect::Allow
+                && !is_machine(grant.holder)
+                && !grant.interval.and(to_come).is_empty()
+        });
+        theirs.map(|grant| self.handed(grant)).collect()
     }
 
     /// What whoever stands in for `principal` gets from `from_us` on: all that it is or will be allowed, by itself, through groups and with

@@ -17,10 +17,10 @@ use utoipa_axum::routes;
 use super::exchange::SECRET;
 use super::queries::{self, ApplicationRow};
 use super::redirect::may_be_registered;
-use crate::Shared;
 use crate::api::idempotency::{Idempotency, Kept};
 use crate::api::{Answer, Body, Caller, Parameters, TenantParameter, path_id};
 use crate::identity::{queries as people, session, token};
+use crate::{Shared, tenancy};
 
 const NAME_MAX: usize = 100;
 const ADDRESSES_MAX: usize = 10;
@@ -119,6 +119,8 @@ async fn register(
     if let Some(kept) = idempotency.begin(&transaction, &body.bytes).await? {
         return Ok(kept);
     }
+    // Counted one after the other.
+    tenancy::lock(&transaction, tenant).await?;
     if queries::of_tenant(&transaction, tenant).await?.len() >= MOST {
         return Err(Refusal::new(
             &kind::TOO_MANY_APPLICATIONS,

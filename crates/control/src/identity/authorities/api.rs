@@ -17,9 +17,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{AUTHORITIES_MAX, AuthorityRow, hexadecimal, matching, queries, revocation_api};
-use crate::Shared;
 use crate::api::idempotency::{Idempotency, Kept};
 use crate::api::{Answer, Body, Caller, List, Page, Parameters, TenantParameter, cursor, path_id};
+use crate::{Shared, tenancy};
 
 /// The routes of authorities and certificates.
 pub fn routes() -> OpenApiRouter<Shared> {
@@ -146,6 +146,8 @@ async fn create_authority(
     if let Some(kept) = idempotency.begin(&transaction, &body.bytes).await? {
         return Ok(kept);
     }
+    // Counted one after the other.
+    tenancy::lock(&transaction, tenant).await?;
     if queries::count(&transaction, tenant).await? >= AUTHORITIES_MAX {
         let most = format!("A tenant has at most {AUTHORITIES_MAX} authorities.");
         return Err(Refusal::new(&kind::AUTHORITY_INVALID, most).into());

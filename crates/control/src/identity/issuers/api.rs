@@ -16,7 +16,7 @@ use super::register::{ISSUERS_MAX, NewIssuer, check, fetch_keys, stored_keys};
 use super::{IssuerAnswer, IssuerRow, KeyName, queries};
 use crate::api::idempotency::{Idempotency, Kept};
 use crate::api::{Answer, Body, Caller, List, Page, Parameters, TenantParameter, cursor, path_id};
-use crate::{Shared, keys};
+use crate::{Shared, keys, tenancy};
 
 /// The routes of issuers.
 pub fn routes() -> OpenApiRouter<Shared> {
@@ -109,6 +109,8 @@ async fn create_issuer(
     if taken.is_some() {
         return Err(is_taken().into());
     }
+    // Counted one after the other.
+    tenancy::lock(&transaction, tenant).await?;
     if queries::count(&transaction, tenant).await? >= ISSUERS_MAX {
         let most = format!("A tenant has at most {ISSUERS_MAX} issuers.");
         return Err(Refusal::new(&kind::ISSUER_INVALID, most).into());

@@ -161,6 +161,8 @@ async fn create(
     }
     let documents = documents(&control, &body).await?;
     let transaction = control.store.write(&permit).await?;
+    // Connections are counted one after the other.
+    tenancy::lock(&transaction, tenant).await?;
     refuse_beyond(&transaction, &caller, tenant, &body).await?;
     let now = control.clock().now();
     let row = ConnectionRow {
@@ -208,16 +210,19 @@ async fn documents(control: &Control, body: &ConnectionBody) -> Result<Documents
     found.map_err(|problem| Refusal::new(&kind::CONNECTION_UNREACHABLE, format!("{problem}.")))
 }
 
-/// Roles come from those who hold them: whoever connects a provider gives them to all its people.
+/// Roles come from those who hold them: whoever connects a provider gives them to all its people. And whoever says by which provider people
+/// are known can come in as each of them.
 async fn refuse_beyond(
     transaction: &Transaction,
     caller: &Caller,
     tenant: TenantId,
     body: &ConnectionBody,
 ) -> Result<(), Refusal> {
+    let authority = Authority::of(caller, tenant);
+    Rules::refuse_standing_in_for_people(transaction, &authority, tenant).await?;
     let rules = Rules::load_for(transaction, tenant).await.map_err(Refusal::from)?;
     let all: Vec<String> = body.roles.iter().chain(body.role_map.values().flatten()).cloned().collect();
-    rules.refuse_escalation(&Authority::of(caller, tenant), &rules.union(&all, &[])?)
+    rules.refuse_escalation(&authority, &rules.union(&all, &[])?)
 }
 
 /// The next version of a connection.
@@ -421,8 +426,12 @@ async fn set_state(
     let mut row = held(&transaction, tenant, path_id::<ConnectionId>(&id)?).await?;
     let wanted = matches!(body.value.state, ConnectionState::Active);
     let before = row.is_active;
-    if !wanted {
-        refuse_last(&transaction, &row).await?;
+    match wanted {
+        true => {
+            Rules::refuse_standing_in_for_people(&transaction, &Authority::of(&caller, tenant), tenant)
+                .await?
+        }
+        false => refuse_last(&transaction, &row).await?,
     }
     row.is_active = wanted;
     queries::put(&transaction, &row).await?;
