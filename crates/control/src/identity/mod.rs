@@ -32,6 +32,7 @@ mod token;
 
 pub use administrators::{address_of, administrators};
 pub use api::routes;
+pub use form::escape as escape_form;
 pub use entry::{Entry, may_enter};
 pub use erase::{Erased, erase_tenant};
 pub use hashing::{Busy, Hashing, HashingSettings};

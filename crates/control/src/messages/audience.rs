@@ -1,7 +1,7 @@
 //! To whom: found when a message is sent, so that it reaches who is there then.
 
 use rowhouse_domain::id::{OPERATOR_TENANT, TenantId, UserId};
-use rowhouse_domain::messages::Address;
+use rowhouse_domain::messages::{Address, Number};
 use rowhouse_store::{StoreError, Transaction};
 
 use crate::{Control, identity, tenancy};
@@ -11,6 +11,8 @@ use crate::{Control, identity, tenancy};
 pub enum To {
     /// An address.
     Address(Address),
+    /// A number, as a text message.
+    Number(Number),
     /// A person, at the address that is theirs when it is sent.
     User(UserId),
     /// Who administers the tenant; while nobody does, its billing contact.
@@ -26,6 +28,7 @@ impl To {
     pub fn as_str(&self) -> &'static str {
         match self {
             To::Address(_) => "address",
+            To::Number(_) => "number",
             To::User(_) => "user",
             To::Administrators => "administrators",
             To::BillingContact => "billing_contact",
@@ -66,6 +69,7 @@ pub async fn addresses(
 ) -> Result<Vec<Address>, StoreError> {
     let mut found = match to {
         To::Address(address) => vec![address.clone()],
+        To::Number(_) => Vec::new(),
         To::User(user) => identity::address_of(transaction, *user).await?.into_iter().collect(),
         To::Administrators => {
             let own = administrators(transaction, tenant).await?;

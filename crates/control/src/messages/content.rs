@@ -1,7 +1,7 @@
 //! What a message holds of people: its address and its values, sealed as this message and nothing else.
 
 use rowhouse_domain::id::MessageId;
-use rowhouse_domain::messages::{Address, Template};
+use rowhouse_domain::messages::{Address, Number, Template};
 use serde::{Deserialize, Serialize};
 
 use super::texts::Values;
@@ -19,6 +19,9 @@ const FORGOTTEN_LINK: &str = "https://***";
 pub struct Content {
     /// Where it goes; not known while it is for somebody's role.
     pub to: Option<Address>,
+    /// The number that it goes to, for a text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<String>,
     /// What it tells.
     pub values: Values,
 }
@@ -34,6 +37,11 @@ impl Content {
     pub fn open(control: &Control, id: MessageId, sealed: &[u8]) -> Result<Self, SealBroken> {
         let plain = seal(control).open(&[&id.to_string()], sealed)?;
         serde_json::from_slice(&plain).map_err(|_| SealBroken)
+    }
+
+    /// The number, if it is a text.
+    pub fn number(&self) -> Option<Number> {
+        Number::parse(self.number.as_deref()?).ok()
     }
 
     /// The same without what lets somebody in.

@@ -1,4 +1,4 @@
-//! Messages to people, by e-mail.
+//! Messages to people: by e-mail, and codes as text messages through a provider that is called over HTTP.
 //!
 //! # Sending one
 //!
@@ -20,7 +20,7 @@
 //! # What happens then
 //!
 //! [`run`] takes what is due, the most urgent first, resolves it to addresses, renders it and hands it to the transport: a
-//! mail server, or a folder of `.eml` files. What fails is tried 8 times over a day, then left as `failed` for a person, who
+//! mail server, a folder of `.eml` files, or the provider of text messages. What fails is tried 8 times over a day, then left as `failed` for a person, who
 //! can send it again. What a mail server refuses for good (5xx) is not tried again. A message may arrive twice if the
 //! process dies between the server's yes and our note of it; its `Message-ID` is the same then.
 //!
@@ -34,6 +34,7 @@ mod post;
 mod queries;
 mod queue;
 mod send;
+mod sms;
 mod texts;
 mod transport;
 
@@ -42,4 +43,5 @@ pub use audience::{To, addresses};
 pub use post::{Counts, Post, PostError, PostSettings, SmtpSettings, SmtpTls, TransportSettings};
 pub use queries::{MessageRow, State, erase};
 pub use queue::{NewMessage, queue};
+pub use sms::{SmsBody, SmsSettings};
 pub use send::{keep_house, resend, run, turn};

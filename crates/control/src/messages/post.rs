@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rowhouse_domain::messages::Address;
 
+use super::sms::SmsSettings;
 use super::texts::{TextError, Texts};
 use super::transport::Transport;
 
@@ -23,6 +24,8 @@ pub struct PostSettings {
     pub templates: Option<PathBuf>,
     /// Who is told what concerns the operator, beside the operator's administrators.
     pub operators: Vec<Address>,
+    /// Who sends text messages for us; without one, none are sent.
+    pub sms: Option<SmsSettings>,
 }
 
 /// How mail leaves.
@@ -67,6 +70,9 @@ pub enum PostError {
     /// The mail server's settings are wrong.
     #[error("the mail server's settings cannot be used: {0}")]
     Smtp(String),
+    /// What is sent to the provider of text messages cannot be made.
+    #[error("the setting {0}")]
+    Sms(String),
     /// A login would cross the network in clear.
     #[error("a login for the mail server needs encryption: set `messages.tls`")]
     LoginInClear,
@@ -109,6 +115,9 @@ impl Post {
             Some(folder) => Texts::with_folder(folder)?,
             None => Texts::shipped(),
         };
+        if let Some(sms) = &settings.sms {
+            sms.check().map_err(PostError::Sms)?;
+        }
         let transport = Transport::open(&settings.transport)?;
         Ok(Post { settings, transport, texts, counts: Counts::default() })
     }
@@ -123,6 +132,7 @@ impl Post {
             brand: "Rowhouse".to_owned(),
             templates: None,
             operators: Vec::new(),
+            sms: None,
         };
         Post::open(settings).expect("a folder needs nothing")
     }
@@ -130,6 +140,11 @@ impl Post {
     /// The name that messages speak in, unless a tenant has its own.
     pub fn brand(&self) -> &str {
         &self.settings.brand
+    }
+
+    /// Who sends text messages, if anybody.
+    pub fn sms(&self) -> Option<&SmsSettings> {
+        self.settings.sms.as_ref()
     }
 
     pub(super) fn count(&self, of: impl Fn(&Counts) -> &AtomicU64) {

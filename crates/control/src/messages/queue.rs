@@ -55,10 +55,13 @@ pub async fn queue(control: &Control, transaction: &Transaction, new: NewMessage
     }
     let now = control.clock().now();
     let id = MessageId(control.entropy().uuid_v7(now.as_microsecond()));
-    let to = match &new.to {
-        To::Address(address) => Some(address.clone()),
-        _ => None,
+    let (to, number) = match &new.to {
+        To::Address(address) => (Some(address.clone()), None),
+        To::Number(number) => (None, Some(number)),
+        _ => (None, None),
     };
+    let hint = to.as_ref().map(|address| address.hint()).or_else(|| number.map(|number| number.hint()));
+    let number = number.map(|number| number.as_str().to_owned());
     let row = NewRow {
         id,
         tenant: new.tenant,
@@ -66,8 +69,8 @@ pub async fn queue(control: &Control, transaction: &Transaction, new: NewMessage
         key: &new.key,
         audience: new.to.as_str(),
         user: new.to.user(),
-        hint: to.as_ref().map(|address| address.hint()),
-        content: Content { to, values: new.values }.close(control, id),
+        hint,
+        content: Content { to, number, values: new.values }.close(control, id),
         priority: template.priority.rank(),
         expires_at: new.expires_at,
         parent: None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::{MessageId, RequestId};
-use rowhouse_domain::messages::{Address, Template, template, wait_after};
+use rowhouse_domain::messages::{Address, Number, Template, template, wait_after};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::{Change, StoreError, Topic, Transaction};
 use serde_json::json;
@@ -140,6 +140,9 @@ async fn attempt(control: &Control, claimed: &MessageRow) -> Result<Ended, Store
     let Ok(content) = Content::open(control, claimed.id, sealed) else {
         return Ok(failed("what it says does not open: the master key is another".to_owned()));
     };
+    if let Some(number) = content.number() {
+        return text(control, claimed, template, &number, content).await;
+    }
     match content.to.clone() {
         Some(to) => deliver(control, claimed, template, to, content).await,
         None => spread(control, claimed, content).await,
@@ -187,6 +190,31 @@ async fn deliver(
         Err(error) => {
             Ended::Failed { is_final: error.is_final, problem: error.detail.replace(to.as_str(), &to.hint()) }
         }
+    })
+}
+
+/// Sends a text message: the subject of its template, which is one line.
+async fn text(
+    control: &Control,
+    claimed: &MessageRow,
+    template: &'static Template,
+    number: &Number,
+    content: Content,
+) -> Result<Ended, StoreError> {
+    let post = &control.messages;
+    let Some(sms) = &post.settings.sms else {
+        let problem = "no provider of text messages is set (`messages.sms_url`)".to_owned();
+        return Ok(Ended::Failed { is_final: false, problem });
+    };
+    let mut values = content.values.clone();
+    look(control, claimed, &mut values).await?;
+    let rendered = match post.texts.render(template, "en", &values) {
+        Ok(rendered) => rendered,
+        Err(error) => return Ok(Ended::Failed { is_final: false, problem: describe(&error) }),
+    };
+    Ok(match sms.deliver(&control.outbound, claimed.id, number, &rendered.subject).await {
+        Ok(provider_id) => Ended::Sent { provider_id, content: content.without_secrets(template) },
+        Err(error) => Ended::Failed { is_final: error.is_final, problem: error.detail },
     })
 }
 
@@ -289,7 +317,7 @@ async fn hand_on(
 ) -> Result<(), StoreError> {
     for address in found {
         let id = MessageId(control.entropy().uuid_v7(now.as_microsecond()));
-        let own = Content { to: Some(address.clone()), values: content.values.clone() };
+        let own = Content { to: Some(address.clone()), number: None, values: content.values.clone() };
         let row = NewRow {
             id,
             tenant: parent.tenant,

@@ -24,6 +24,8 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// For a whole fetch, from the name to the last byte.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// The longest that who sends may wait.
+pub const DEADLINE_MAX: Duration = Duration::from_secs(30);
 /// Longest address of a document.
 pub const URL_MAX: usize = 2_048;
 
@@ -54,8 +56,8 @@ pub enum FetchError {
     #[error("`{0}` leads to an address that is not public")]
     Private(String),
     /// It did not answer in time.
-    #[error("no answer within {} s", DEADLINE.as_secs())]
-    Late,
+    #[error("no answer within {0} s")]
+    Late(u64),
     /// The connection failed.
     #[error("the connection failed: {0}")]
     Connection(#[source] std::io::Error),
@@ -85,8 +87,25 @@ pub struct Outbound {
 struct Wanted<'w> {
     /// `Authorization`, if any.
     authorization: Option<&'w str>,
-    /// A form that is sent; without one something is fetched.
-    form: Option<String>,
+    /// What is sent, and its media type; without it something is fetched.
+    sent: Option<(&'w str, String)>,
+    /// The same whenever the same is sent again.
+    idempotency_key: Option<&'w str>,
+}
+
+/// What is sent to a place.
+#[derive(Debug)]
+pub struct Sent<'w> {
+    /// `Authorization`, if any.
+    pub authorization: Option<&'w str>,
+    /// The media type of the body.
+    pub content_type: &'w str,
+    /// The body.
+    pub body: String,
+    /// The same whenever the same is sent again (`Idempotency-Key`).
+    pub idempotency_key: &'w str,
+    /// For all of it, at most [`DEADLINE_MAX`].
+    pub deadline: Duration,
 }
 
 /// Where a document lies.
@@ -121,7 +140,7 @@ impl Outbound {
         authorization: &str,
         bytes_max: usize,
     ) -> Result<Bytes, FetchError> {
-        let wanted = Wanted { authorization: Some(authorization), form: None };
+        let wanted = Wanted { authorization: Some(authorization), ..Wanted::default() };
         found(self.ask(url, wanted, bytes_max).await?)
     }
 
@@ -136,7 +155,27 @@ impl Outbound {
         form: String,
         bytes_max: usize,
     ) -> Result<(StatusCode, Bytes), FetchError> {
-        self.ask(url, Wanted { authorization, form: Some(form) }, bytes_max).await
+        let sent = Some(("application/x-www-form-urlencoded", form));
+        self.ask(url, Wanted { authorization, sent, idempotency_key: None }, bytes_max).await
+    }
+
+    /// What a place answers to what is sent, whatever its status.
+    ///
+    /// # Errors
+    /// As [`Outbound::fetch`], but for the status.
+    pub async fn send(
+        &self,
+        url: &str,
+        sent: Sent<'_>,
+        bytes_max: usize,
+    ) -> Result<(StatusCode, Bytes), FetchError> {
+        let deadline = sent.deadline.min(DEADLINE_MAX);
+        let wanted = Wanted {
+            authorization: sent.authorization,
+            sent: Some((sent.content_type, sent.body)),
+            idempotency_key: Some(sent.idempotency_key),
+        };
+        self.ask_within(url, wanted, bytes_max, deadline).await
     }
 
     async fn ask(
@@ -145,11 +184,21 @@ impl Outbound {
         wanted: Wanted<'_>,
         bytes_max: usize,
     ) -> Result<(StatusCode, Bytes), FetchError> {
+        self.ask_within(url, wanted, bytes_max, DEADLINE).await
+    }
+
+    async fn ask_within(
+        &self,
+        url: &str,
+        wanted: Wanted<'_>,
+        bytes_max: usize,
+        deadline: Duration,
+    ) -> Result<(StatusCode, Bytes), FetchError> {
         let uri = read(url)?;
         let place = Place::of(&uri, url)?;
-        tokio::time::timeout(DEADLINE, self.ask_at(&place, wanted, bytes_max))
+        tokio::time::timeout(deadline, self.ask_at(&place, wanted, bytes_max))
             .await
-            .unwrap_or(Err(FetchError::Late))
+            .unwrap_or(Err(FetchError::Late(deadline.as_secs())))
     }
 
     async fn ask_at(
@@ -264,9 +313,13 @@ where
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(FetchError::Http)?;
     let path = place.uri.path_and_query().map_or("/", |own| own.as_str());
     let authority = place.uri.authority().map_or("", |own| own.as_str());
-    let request = match &wanted.form {
-        Some(_) => Request::post(path).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded"),
+    let request = match &wanted.sent {
+        Some((kind, _)) => Request::post(path).header(header::CONTENT_TYPE, *kind),
         None => Request::get(path),
+    };
+    let request = match wanted.idempotency_key {
+        Some(key) => request.header("idempotency-key", key),
+        None => request,
     };
     let request = match wanted.authorization {
         Some(shown) => request.header(header::AUTHORIZATION, shown),
@@ -277,7 +330,7 @@ where
         .header(header::ACCEPT, "application/json")
         .header(header::USER_AGENT, "rowhouse")
         .header(header::CONNECTION, "close")
-        .body(Full::new(Bytes::from(wanted.form.unwrap_or_default())));
+        .body(Full::new(Bytes::from(wanted.sent.map(|(_, body)| body).unwrap_or_default())));
     let request = request.map_err(|_| FetchError::Url(place.uri.to_string()))?;
     let asked = async move {
         let answer = sender.send_request(request).await.map_err(FetchError::Http)?;

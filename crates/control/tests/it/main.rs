@@ -39,6 +39,7 @@ mod routing;
 mod sign_in;
 mod sign_in_attacks;
 mod sso;
+mod texts;
 mod usage;
 mod visitor;
 mod work;

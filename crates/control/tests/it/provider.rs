@@ -46,7 +46,7 @@ pub fn signed(by: &str, header: &Value, claims: &Value) -> String {
     format!("{text}.{}", URL_SAFE_NO_PAD.encode(key(by).sign(text.as_bytes())))
 }
 
-async fn read(stream: &mut TcpStream) -> String {
+pub async fn read(stream: &mut TcpStream) -> String {
     let (mut seen, mut buffer) = (Vec::new(), [0; 8192]);
     loop {
         let count = stream.read(&mut buffer).await.unwrap_or(0);

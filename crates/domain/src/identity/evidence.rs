@@ -12,6 +12,8 @@ pub enum ProofKind {
     Totp,
     /// A code that was mailed.
     EmailCode,
+    /// A code that was sent as a text message to the person's number.
+    SmsCode,
     /// One of the codes kept for the day the other factor is lost.
     RecoveryCode,
     /// A touched security key, which does not say by whom.
@@ -34,6 +36,7 @@ impl ProofKind {
             ProofKind::Password => "password",
             ProofKind::Totp => "totp",
             ProofKind::EmailCode => "email_code",
+            ProofKind::SmsCode => "sms_code",
             ProofKind::RecoveryCode => "recovery_code",
             ProofKind::SecurityKey => "security_key",
             ProofKind::Passkey => "passkey",
@@ -47,6 +50,7 @@ impl ProofKind {
         match self {
             ProofKind::Password => "pwd",
             ProofKind::Totp | ProofKind::EmailCode | ProofKind::RecoveryCode => "otp",
+            ProofKind::SmsCode => "sms",
             ProofKind::SecurityKey | ProofKind::Passkey => "hwk",
             // None is registered; this is what others use.
             ProofKind::SingleSignOn | ProofKind::SingleSignOnMfa => "fed",
@@ -109,7 +113,8 @@ impl Evidence {
             || self.has(ProofKind::SingleSignOnMfa)
             || self.has(ProofKind::RecoveryCode)
             || taken(ProofKind::Totp)
-            || taken(ProofKind::EmailCode);
+            || taken(ProofKind::EmailCode)
+            || taken(ProofKind::SmsCode);
         if first && second { 2 } else { 1 }
     }
 

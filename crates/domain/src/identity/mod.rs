@@ -18,6 +18,7 @@ pub use evidence::{Evidence, Proof, ProofKind};
 pub use own_account::{Elsewhere, Lack, lack};
 pub use password::{PasswordFault, check_password, normal_form};
 pub use policy::{
-    LockoutPolicy, Mfa, Next, Owned, PasswordPolicy, SessionPolicy, SignInPolicy, SingleSignOn, next,
+    LockoutPolicy, Mfa, Next, Owned, PasswordPolicy, SessionPolicy, SignInPolicy, SingleSignOn, SmsPolicy,
+    next,
 };
 pub use totp::{TOTP_STEP_S, TotpSecret, totp_match};

@@ -5,8 +5,13 @@ use super::evidence::{Evidence, ProofKind};
 use super::policy::Owned;
 
 /// Proofs by something that the person owns besides a password.
-const OWNED: [ProofKind; 4] =
-    [ProofKind::Totp, ProofKind::SecurityKey, ProofKind::Passkey, ProofKind::RecoveryCode];
+const OWNED: [ProofKind; 5] = [
+    ProofKind::Totp,
+    ProofKind::SmsCode,
+    ProofKind::SecurityKey,
+    ProofKind::Passkey,
+    ProofKind::RecoveryCode,
+];
 
 /// The tenants that a person belongs to besides the one they are signed in to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,15 +71,18 @@ mod tests {
 
     #[test]
     fn what_a_person_owns_is_asked_for_before_it_is_changed() {
-        use ProofKind::{EmailCode, Passkey, Password, RecoveryCode, SecurityKey, SingleSignOnMfa, Totp};
+        use ProofKind::{
+            EmailCode, Passkey, Password, RecoveryCode, SecurityKey, SingleSignOnMfa, SmsCode, Totp,
+        };
         let none = Owned { address: true, ..Owned::default() };
         let unproven = Owned::default();
         let totp = Owned { totp: true, ..none };
         let key = Owned { security_key: true, ..none };
         let passkey = Owned { passkey: true, ..none };
+        let phone = Owned { phone: true, ..none };
         let left_over = Owned { recovery_codes: true, ..none };
         type Row<'a> = (&'a [(ProofKind, i64)], Owned, Elsewhere, Option<Lack>);
-        let rows: [Row<'_>; 20] = [
+        let rows: [Row<'_>; 23] = [
             (&[(Password, 9)], none, NOWHERE, None),
             (&[(Password, 9)], none, LAX, None),
             (&[(Password, 9)], none, STRICT, Some(Lack::MailedCode)),
@@ -93,6 +101,9 @@ mod tests {
             (&[(Password, 9), (RecoveryCode, 9)], totp, STRICT, None),
             (&[(Password, 9), (SecurityKey, 9)], key, STRICT, None),
             (&[(Passkey, 5)], passkey, STRICT, None),
+            (&[(Password, 9)], phone, NOWHERE, Some(Lack::Factor)),
+            (&[(Password, 9), (EmailCode, 9)], phone, STRICT, Some(Lack::Factor)),
+            (&[(Password, 9), (SmsCode, 9)], phone, STRICT, None),
             (&[(SingleSignOnMfa, 9)], totp, NOWHERE, Some(Lack::Factor)),
             (&[(SingleSignOnMfa, 9)], left_over, LAX, Some(Lack::Own)),
         ];

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::{Evidence, ProofKind};
+use crate::messages::parse_beginning;
 
 /// Whether a second factor is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -64,6 +65,40 @@ pub enum SingleSignOn {
     Enforced,
 }
 
+/// Codes by text message, where `factors` has `sms_code`: they cost money, and who makes us send them may be paid for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SmsPolicy {
+    /// Beginnings of numbers that are taken, as `+49`; at most 250, and none means none. The operator's own list bounds them.
+    pub countries: Vec<String>,
+    /// Texts in 30 days, 1 to 1,000,000.
+    pub monthly_max: i32,
+}
+
+impl Default for SmsPolicy {
+    fn default() -> Self {
+        SmsPolicy { countries: Vec::new(), monthly_max: 1_000 }
+    }
+}
+
+impl SmsPolicy {
+    fn fits(&self) -> bool {
+        let sound = |own: &String| parse_beginning(own).is_ok_and(|read| read == *own);
+        self.countries.len() <= 250 && self.countries.iter().all(sound)
+    }
+
+    /// The stricter of two: the fewer texts, and only beginnings that both take.
+    fn stricter(&self, other: &SmsPolicy) -> SmsPolicy {
+        let within = |own: &String, all: &[String]| all.iter().any(|wide| own.starts_with(wide.as_str()));
+        let own = self.countries.iter().filter(|own| within(own, &other.countries));
+        let others = other.countries.iter().filter(|own| within(own, &self.countries));
+        let mut countries: Vec<String> = own.chain(others).cloned().collect();
+        countries.sort_unstable();
+        countries.dedup();
+        SmsPolicy { countries, monthly_max: self.monthly_max.min(other.monthly_max) }
+    }
+}
+
 /// A tenant's sign-in policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -88,6 +123,8 @@ pub struct SignInPolicy {
     pub trusted_device_days: i64,
     /// Whether people come in by the tenant's own provider: `optional` or `enforced`.
     pub single_sign_on: SingleSignOn,
+    /// Of codes by text message.
+    pub sms: SmsPolicy,
 }
 
 impl Default for PasswordPolicy {
@@ -162,6 +199,7 @@ impl Default for SignInPolicy {
             totp_steps: 1,
             trusted_device_days: 30,
             single_sign_on: SingleSignOn::Optional,
+            sms: SmsPolicy::default(),
         }
     }
 }
@@ -182,8 +220,8 @@ impl SignInPolicy {
     pub fn faults(&self) -> Vec<(&'static str, &'static str)> {
         let SignInPolicy { password, lockout, session, .. } = self;
         let second = |kind: &ProofKind| {
-            use ProofKind::{EmailCode, Passkey, SecurityKey, Totp};
-            matches!(kind, Totp | EmailCode | SecurityKey | Passkey)
+            use ProofKind::{EmailCode, Passkey, SecurityKey, SmsCode, Totp};
+            matches!(kind, Totp | EmailCode | SmsCode | SecurityKey | Passkey)
         };
         let long_enough =
             password.length_min >= 15 || (self.mfa >= Mfa::Required && self.mfa_grace_days == 0);
@@ -192,7 +230,7 @@ impl SignInPolicy {
             (
                 self.factors.iter().all(second),
                 "/factors",
-                "of `totp`, `email_code`, `security_key`, `passkey`",
+                "of `totp`, `email_code`, `sms_code`, `security_key`, `passkey`",
             ),
             (
                 !self.enrollable().is_empty(),
@@ -210,6 +248,8 @@ impl SignInPolicy {
             ((1..=60).contains(&self.step_up_min), "/step_up_min", "1 to 60"),
             ((0..=1).contains(&self.totp_steps), "/totp_steps", "0 or 1"),
             ((0..=90).contains(&self.trusted_device_days), "/trusted_device_days", "0 to 90"),
+            (self.sms.fits(), "/sms/countries", "beginnings of numbers as `+49`, at most 250"),
+            ((1..=1_000_000).contains(&self.sms.monthly_max), "/sms/monthly_max", "1 to 1000000"),
         ];
         rows.into_iter().filter(|(fits, ..)| !fits).map(|(_, at, allowed)| (at, allowed)).collect()
     }
@@ -233,6 +273,7 @@ impl SignInPolicy {
             totp_steps: a.totp_steps.min(b.totp_steps),
             trusted_device_days: a.trusted_device_days.min(b.trusted_device_days),
             single_sign_on: a.single_sign_on.max(b.single_sign_on),
+            sms: a.sms.stricter(&b.sms),
         }
     }
 
@@ -252,6 +293,8 @@ impl SignInPolicy {
             ProofKind::Totp => self.mfa != Mfa::PhishingResistant,
             ProofKind::Password
             | ProofKind::EmailCode
+            // A number is enrolled on the account's page, where there is time to prove it.
+            | ProofKind::SmsCode
             | ProofKind::RecoveryCode
             | ProofKind::SingleSignOn
             | ProofKind::SingleSignOnMfa => false,
@@ -267,7 +310,8 @@ impl SignInPolicy {
             || (is_administrator && evidence.has(ProofKind::Passkey))
     }
 
-    fn takes(&self, kind: ProofKind) -> bool {
+    /// Whether this kind of second factor is taken.
+    pub fn takes(&self, kind: ProofKind) -> bool {
         self.factors.contains(&kind)
     }
 
@@ -290,12 +334,14 @@ pub struct Owned {
     pub security_key: bool,
     /// A passkey that is enrolled.
     pub passkey: bool,
+    /// A number that is proven, of which a tenant of the person takes codes. Where none does any more it is as if there were none.
+    pub phone: bool,
 }
 
 impl Owned {
     /// Whether there is an enrolled factor of any kind.
     pub fn any(self) -> bool {
-        self.totp || self.security_key || self.passkey
+        self.totp || self.security_key || self.passkey || self.phone
     }
 
     /// What guards the enrolment of another factor, where the policy takes none of those there are.
@@ -303,6 +349,7 @@ impl Owned {
         let all = [
             (self.security_key || self.passkey, ProofKind::SecurityKey),
             (self.totp, ProofKind::Totp),
+            (self.phone, ProofKind::SmsCode),
             (self.recovery_codes, ProofKind::RecoveryCode),
         ];
         all.into_iter().filter(|(has, _)| *has).map(|(_, kind)| kind).collect()
@@ -317,7 +364,9 @@ impl Owned {
 
     /// Whether there is an enrolled factor by which the policy can be met.
     pub fn enrolled(self, policy: &SignInPolicy) -> bool {
-        self.key(policy) || (self.totp && policy.takes(ProofKind::Totp) && policy.needed() < 3)
+        let code =
+            (self.totp && policy.takes(ProofKind::Totp)) || (self.phone && policy.takes(ProofKind::SmsCode));
+        self.key(policy) || (code && policy.needed() < 3)
     }
 
     /// Whether the policy can be met, by an enrolled factor or a mailed code.
@@ -359,6 +408,9 @@ pub fn next(policy: &SignInPolicy, owned: Owned, evidence: &Evidence, in_grace: 
     }
     if owned.totp && policy.takes(ProofKind::Totp) {
         show.push(ProofKind::Totp);
+    }
+    if owned.phone && policy.takes(ProofKind::SmsCode) {
+        show.push(ProofKind::SmsCode);
     }
     if owned.address && policy.takes(ProofKind::EmailCode) {
         show.push(ProofKind::EmailCode);
@@ -410,16 +462,22 @@ mod tests {
 
     fn all() -> Vec<(SignInPolicy, Owned, bool)> {
         let mut cases = Vec::new();
-        let kinds = [ProofKind::Totp, ProofKind::EmailCode, ProofKind::SecurityKey, ProofKind::Passkey];
+        let kinds = [
+            ProofKind::Totp,
+            ProofKind::EmailCode,
+            ProofKind::SecurityKey,
+            ProofKind::Passkey,
+            ProofKind::SmsCode,
+        ];
         for mfa in [Mfa::Off, Mfa::Optional, Mfa::Required, Mfa::PhishingResistant] {
-            for taken in 0..16u8 {
+            for taken in 0..32u8 {
                 let factors =
-                    (0..4).filter(|place| taken & (1 << place) != 0).map(|place| kinds[place]).collect();
+                    (0..5).filter(|place| taken & (1 << place) != 0).map(|place| kinds[place]).collect();
                 let policy = SignInPolicy { mfa, factors, ..Default::default() };
                 if !policy.faults().is_empty() {
                     continue;
                 }
-                for bits in 0..64u8 {
+                for bits in 0..128u8 {
                     let bit = |place: u8| bits & (1 << place) != 0;
                     let owned = Owned {
                         totp: bit(0),
@@ -427,6 +485,7 @@ mod tests {
                         address: bit(2),
                         security_key: bit(4),
                         passkey: bit(5),
+                        phone: bit(6),
                     };
                     cases.push((policy.clone(), owned, bit(3)));
                 }
@@ -460,6 +519,7 @@ mod tests {
                             let has = match kind {
                                 ProofKind::Totp => owned.totp,
                                 ProofKind::EmailCode => owned.address,
+                                ProofKind::SmsCode => owned.phone,
                                 ProofKind::RecoveryCode => owned.recovery_codes,
                                 ProofKind::SecurityKey => owned.security_key || owned.passkey,
                                 _ => false,

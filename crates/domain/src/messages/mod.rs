@@ -2,11 +2,13 @@
 //! address is. Rendering and sending are the control plane's.
 
 mod address;
+mod number;
 mod schedule;
 pub mod template;
 mod value;
 
 pub use address::{Address, AddressError};
+pub use number::{Number, NumberError, parse_beginning};
 pub use schedule::{TRIES_MAX, wait_after};
 pub use template::{Priority, Template};
 pub use value::{VALUE_MAX, clean, isolate};

@@ -65,6 +65,7 @@ templates! {
     // People and their accounts.
     INVITATION = "invitation", Security, ["inviter", "link", "expires"], secret ["link"];
     VERIFY_EMAIL = "verify_email", Security, ["link", "code", "expires"], secret ["link", "code"];
+    SMS_CODE = "sms_code", Security, ["code", "what"], secret ["code"];
     EMAIL_CODE = "email_code", Security, ["code", "expires"], secret ["code"];
     PASSWORD_RESET = "password_reset", Security, ["link", "expires"], secret ["link"];
     UNLOCK = "unlock", Security, ["until", "link", "expires"], secret ["link"];

@@ -32,6 +32,20 @@ pub struct Messages {
     pub operators: Vec<String>,
     /// Folder with texts of the operator's own.
     pub templates: Option<PathBuf>,
+    /// Where the provider of text messages is called; without it none are sent.
+    pub sms_url: Option<String>,
+    /// File with what it is shown as `Authorization`.
+    pub sms_authorization_file: Option<PathBuf>,
+    /// What it is sent, with `{to}`, `{text}` and `{id}`.
+    pub sms_body: String,
+    /// How that is written.
+    pub sms_format: SmsFormat,
+    /// For a call, 1 to 30.
+    pub sms_timeout_s: u64,
+    /// Beginnings of numbers that texts go to.
+    pub sms_countries: Vec<String>,
+    /// Texts to one of these in an hour.
+    pub sms_hourly_max: i32,
 }
 
 impl Default for Messages {
@@ -49,6 +63,13 @@ impl Default for Messages {
             brand: "Rowhouse".to_owned(),
             operators: Vec::new(),
             templates: None,
+            sms_url: None,
+            sms_authorization_file: None,
+            sms_body: r#"{"to":"{to}","text":"{text}"}"#.to_owned(),
+            sms_format: SmsFormat::Json,
+            sms_timeout_s: 10,
+            sms_countries: Vec::new(),
+            sms_hourly_max: 300,
         }
     }
 }
@@ -61,6 +82,16 @@ pub enum MailTransport {
     File,
     /// A mail server.
     Smtp,
+}
+
+/// How the body for the provider of text messages is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SmsFormat {
+    /// `application/json`.
+    Json,
+    /// `application/x-www-form-urlencoded`.
+    Form,
 }
 
 /// Encryption on the way to the mail server.

@@ -20,7 +20,7 @@ pub use gateway::{Gateway, WhenStale};
 pub use lifecycle::Lifecycle;
 pub use limits::Limits;
 pub use load::{load, strangers};
-pub use messages::{MailTls, MailTransport, Messages};
+pub use messages::{MailTls, MailTransport, Messages, SmsFormat};
 pub use origin::{Shown, origins};
 pub use outbound::Outbound;
 use serde::{Deserialize, Serialize};

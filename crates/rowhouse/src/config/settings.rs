@@ -179,6 +179,25 @@ pub static SETTINGS: &[Setting] = &[
         "Folder with texts of your own: `<template>.toml` with `subject` and `body`.",
     ),
     setting(
+        "messages.sms_url",
+        "Where the provider of text messages is called (POST); without it no codes are sent as texts. An address that is not public, or not https, needs its network in `outbound.allow_networks`.",
+    ),
+    setting(
+        "messages.sms_authorization_file",
+        "File that holds what the provider is shown as `Authorization`, such as `Bearer …` or `Basic …`.",
+    ),
+    setting(
+        "messages.sms_body",
+        "What it is sent: `{to}`, `{text}` and `{id}` (the same for what is sent again) are put in, in JSON within quotes.",
+    ),
+    setting("messages.sms_format", "How that is written: `json` or `form`."),
+    setting("messages.sms_timeout_s", "Longest wait for the provider, 1 to 30."),
+    setting(
+        "messages.sms_countries",
+        "Beginnings of numbers that texts go to, as `[\"+49\", \"+41\"]`; to others none go. A tenant's policy chooses among them.",
+    ),
+    setting("messages.sms_hourly_max", "Texts to one of these beginnings in an hour, all tenants together."),
+    setting(
         "catalog.path",
         "Folder applied at start; the shipped catalogue fills an empty installation in any case.",
     ),

@@ -1,12 +1,15 @@
 //! From `[messages]` to the post office; a setting that cannot be used is named.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
-use rowhouse_control::messages::{Post, PostSettings, SmtpSettings, SmtpTls, TransportSettings};
-use rowhouse_domain::messages::Address;
+use rowhouse_control::messages::{
+    Post, PostSettings, SmsBody, SmsSettings, SmtpSettings, SmtpTls, TransportSettings,
+};
+use rowhouse_domain::messages::{Address, parse_beginning};
 
-use crate::config::{MailTls, MailTransport, Messages};
+use crate::config::{MailTls, MailTransport, Messages, SmsFormat};
 
 /// Opens it; connects to nothing.
 pub fn open(settings: &Messages, data_dir: &Path) -> anyhow::Result<Post> {
@@ -27,6 +30,7 @@ pub fn open(settings: &Messages, data_dir: &Path) -> anyhow::Result<Post> {
         brand: settings.brand.clone(),
         templates: settings.templates.clone(),
         operators: operators.collect::<anyhow::Result<_>>()?,
+        sms: settings.sms_url.as_ref().map(|url| sms(settings, url)).transpose()?,
     })?)
 }
 
@@ -44,6 +48,27 @@ fn smtp(settings: &Messages) -> anyhow::Result<SmtpSettings> {
         _ => bail!("messages.username and messages.password_file belong together: set both or neither"),
     };
     Ok(SmtpSettings { host, port: settings.port.unwrap_or(usual), tls, login })
+}
+
+fn sms(settings: &Messages, url: &str) -> anyhow::Result<SmsSettings> {
+    let beginning = |text: &String| {
+        parse_beginning(text).with_context(|| format!("the setting messages.sms_countries: `{text}`"))
+    };
+    if !(1..=30).contains(&settings.sms_timeout_s) || settings.sms_hourly_max < 1 {
+        bail!("messages.sms_timeout_s is 1 to 30, messages.sms_hourly_max at least 1");
+    }
+    Ok(SmsSettings {
+        url: url.to_owned(),
+        authorization: settings.sms_authorization_file.as_deref().map(password).transpose()?,
+        body: settings.sms_body.clone(),
+        kind: match settings.sms_format {
+            SmsFormat::Json => SmsBody::Json,
+            SmsFormat::Form => SmsBody::Form,
+        },
+        timeout: Duration::from_secs(settings.sms_timeout_s),
+        countries: settings.sms_countries.iter().map(beginning).collect::<anyhow::Result<_>>()?,
+        hourly_max: settings.sms_hourly_max,
+    })
 }
 
 fn password(file: &Path) -> anyhow::Result<String> {

@@ -12,11 +12,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::own::{self, Whose, own_row};
+use super::phone;
 use super::step_up::{Shown, step_up, token_of};
-use crate::api::{Answer, Body, Caller, Person, path_id};
+use crate::api::{Answer, Body, Caller, Parameters, Person, path_id};
 use crate::identity::factor::CredentialBody;
 use crate::identity::session::{self, SessionRow};
-use crate::identity::sign_in::EnrolmentAnswer;
+use crate::identity::sign_in::{CodeAsked, CodeWay, EnrolmentAnswer};
 use crate::identity::{factor, sign_in};
 use crate::{Control, Shared, tenancy};
 
@@ -30,6 +31,8 @@ pub fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(my_factors))
         .routes(routes!(add_totp))
         .routes(routes!(confirm_totp))
+        .routes(routes!(add_number))
+        .routes(routes!(confirm_number))
         .routes(routes!(remove_factor))
         .routes(routes!(recovery_codes))
         .routes(routes!(change_password))
@@ -220,7 +223,7 @@ async fn sign_out(State(control): State<Shared>, caller: Caller) -> Answer<Statu
 #[derive(Debug, Serialize, ToSchema)]
 struct FactorAnswer {
     id: String,
-    /// `totp`, `security_key` or `passkey`.
+    /// `totp`, `sms_code`, `security_key` or `passkey`.
     kind: String,
     label: String,
     /// `pending` until its first code was shown, then `active`.
@@ -305,6 +308,48 @@ async fn confirm_totp(
     Ok(Json(CodesAnswer { recovery_codes }))
 }
 
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NumberBody {
+    /// As it is dialled from anywhere: `+49 151 23456789`.
+    number: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct NumberAnswer {
+    /// What to confirm.
+    factor: String,
+    /// The number's first and last digits.
+    to: String,
+}
+
+/// Sends a code to a number, to prove that it is the person's. Where the person has one already, it stays in use until then.
+#[utoipa::path(post, path = "/v1/me/factors/sms", operation_id = "identity.add_my_number", tag = "identity",
+    request_body = NumberBody, responses((status = 202, body = NumberAnswer)))]
+async fn add_number(
+    State(control): State<Shared>,
+    caller: Caller,
+    body: Body<NumberBody>,
+) -> Answer<(StatusCode, Json<NumberAnswer>)> {
+    let person = caller.person()?;
+    let (id, to) = phone::add_number(&control, whose(&caller, &person), &body.value.number).await?;
+    Ok((StatusCode::ACCEPTED, Json(NumberAnswer { factor: id.to_string(), to })))
+}
+
+/// Proves it with the code that was sent, which is good for one answer.
+#[utoipa::path(post, path = "/v1/me/factors/sms/confirm", operation_id = "identity.confirm_my_number", tag = "identity",
+    request_body = ConfirmBody, responses((status = 200, body = CodesAnswer)))]
+async fn confirm_number(
+    State(control): State<Shared>,
+    caller: Caller,
+    body: Body<ConfirmBody>,
+) -> Answer<Json<CodesAnswer>> {
+    let person = caller.person()?;
+    let ConfirmBody { factor, code } = body.value;
+    let recovery_codes = phone::confirm_number(&control, whose(&caller, &person), factor, &code).await?;
+    Ok(Json(CodesAnswer { recovery_codes }))
+}
+
 /// Takes a factor away. Other sessions end.
 #[utoipa::path(delete, path = "/v1/me/factors/{id}", operation_id = "identity.remove_my_factor", tag = "identity",
     params(("id" = String, Path)), responses((status = 204)))]
@@ -367,6 +412,9 @@ struct StepUpBody {
     /// From `/v1/me/step_up/code`, for who has no second factor.
     #[serde(default)]
     email_code: Option<String>,
+    /// From `/v1/me/step_up/code?by=sms_code`.
+    #[serde(default)]
+    sms_code: Option<String>,
     /// Of a security key or passkey, for the challenge of `/v1/me/step_up/options`.
     #[serde(default)]
     credential: Option<CredentialBody>,
@@ -374,19 +422,20 @@ struct StepUpBody {
 
 impl StepUpBody {
     fn shown(&self) -> Result<Shown<'_>, Refusal> {
-        let StepUpBody { password, factor, code, recovery_code, email_code, credential } = self;
+        let StepUpBody { password, factor, code, recovery_code, email_code, sms_code, credential } = self;
         let ways = [
             password.as_deref().map(Shown::Password),
             factor.zip(code.as_deref()).map(|(factor, code)| Shown::Code(factor, code)),
             recovery_code.as_deref().map(Shown::Recovery),
             email_code.as_deref().map(Shown::Mailed),
+            sms_code.as_deref().map(Shown::Texted),
             credential.as_ref().map(Shown::Key),
         ];
         let mut ways = ways.into_iter().flatten();
         match (ways.next(), ways.next(), factor.is_some() == code.is_some()) {
             (Some(only), None, true) => Ok(only),
             _ => {
-                let words = "`password`, or `factor` and `code`, or `recovery_code`, or `email_code`, or `credential`";
+                let words = "`password`, or `factor` and `code`, or `recovery_code`, or `email_code`, or `sms_code`, or `credential`";
                 Err(Refusal::new(&kind::INVALID, "Send one proof.").field("", "missing", words))
             }
         }
@@ -417,11 +466,19 @@ async fn prove_again(
     Ok(Json(StepUpAnswer { access_token, token_type: "Bearer", expires_in, assurance: session.assurance }))
 }
 
-/// Mails a code to show once more who one is with; one in 30 seconds, five an hour. Good for ten minutes and one answer, in this session.
+/// Sends a code to show once more who one is with, by e-mail or as a text; one in 30 seconds, five an hour. Good for ten minutes and one answer, in this session.
 #[utoipa::path(post, path = "/v1/me/step_up/code", operation_id = "identity.mail_my_code", tag = "identity",
-    responses((status = 202)))]
-async fn mail_own_code(State(control): State<Shared>, caller: Caller) -> Answer<StatusCode> {
+    params(CodeAsked), responses((status = 202)))]
+async fn mail_own_code(
+    State(control): State<Shared>,
+    caller: Caller,
+    Parameters(asked): Parameters<CodeAsked>,
+) -> Answer<StatusCode> {
     let person = caller.person()?;
-    sign_in::mail_own_code(&control, (person.claims.tenant, person.user), person.claims.session).await?;
+    let (whom, session) = ((person.claims.tenant, person.user), person.claims.session);
+    match asked.by {
+        CodeWay::EmailCode => sign_in::mail_own_code(&control, whom, session).await?,
+        CodeWay::SmsCode => sign_in::text_own_code(&control, whom, session).await?,
+    }
     Ok(StatusCode::ACCEPTED)
 }

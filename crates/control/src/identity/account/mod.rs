@@ -5,6 +5,7 @@ mod me_api;
 mod members;
 mod members_api;
 mod own;
+mod phone;
 mod policy_api;
 mod preview;
 mod step_up;
@@ -17,6 +18,7 @@ pub(super) use own::{
     Whose, add_factor, add_key, change_password, confirm_factor, key_options, new_codes, remove_factor,
     step_up_options, wants_mailed_code,
 };
+pub(super) use phone::{add_number, confirm_number};
 pub(super) use step_up::{Shown, step_up};
 
 /// The routes of accounts.

@@ -27,14 +27,14 @@ impl Whose {
         Principal { kind: PrincipalKind::User, id: self.user.0 }
     }
 
-    fn change(self, event: &str, action: &str) -> Change {
+    pub(super) fn change(self, event: &str, action: &str) -> Change {
         Change::new(OPERATOR_TENANT, event, action, self.actor())
             .on("user", self.user)
             .request(self.request_id)
     }
 }
 
-async fn begin(control: &Control) -> Result<Transaction, Refusal> {
+pub(super) async fn begin(control: &Control) -> Result<Transaction, Refusal> {
     Ok(control.store.write(&Permit::for_system(None, "a person's own account")).await?)
 }
 
@@ -42,7 +42,11 @@ async fn begin(control: &Control) -> Result<Transaction, Refusal> {
 ///
 /// # Errors
 /// 401 `identity.step_up_required`, with what is to be shown: see [`lack`].
-async fn entitled(control: &Control, transaction: &Transaction, whose: Whose) -> Result<SessionRow, Refusal> {
+pub(super) async fn entitled(
+    control: &Control,
+    transaction: &Transaction,
+    whose: Whose,
+) -> Result<SessionRow, Refusal> {
     let session = session::queries::lock(transaction, whose.session).await?;
     let session = session.filter(|own| own.user == whose.user);
     let session = session.ok_or_else(|| Refusal::new(&kind::SESSION_ENDED, "The session has ended."))?;
@@ -63,7 +67,7 @@ async fn entitled(control: &Control, transaction: &Transaction, whose: Whose) ->
 }
 
 /// What was enrolled is shown thereby.
-async fn shown(
+pub(super) async fn shown(
     control: &Control,
     transaction: &Transaction,
     mut session: SessionRow,

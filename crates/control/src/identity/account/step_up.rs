@@ -11,7 +11,7 @@ use super::own::{Whose, check_password};
 use crate::Control;
 use crate::identity::factor::{self, CredentialBody, Whom};
 use crate::identity::session::{self, SessionRow};
-use crate::identity::sign_in::{self, policy};
+use crate::identity::sign_in::{self, Way, policy};
 use crate::identity::token;
 
 /// What is shown.
@@ -24,6 +24,8 @@ pub enum Shown<'a> {
     Recovery(&'a str),
     /// A code that was mailed for this session.
     Mailed(&'a str),
+    /// A code that was sent as a text for this session.
+    Texted(&'a str),
     /// The answer of a security key or passkey.
     Key(&'a CredentialBody),
 }
@@ -44,6 +46,7 @@ pub async fn step_up(
     let challenge = match shown {
         Shown::Key(_) => factor::take_challenge(control, whose.session.0.as_bytes(), "get").await?,
         Shown::Mailed(_) => factor::take_challenge(control, whose.session.0.as_bytes(), "email_code").await?,
+        Shown::Texted(_) => factor::take_challenge(control, whose.session.0.as_bytes(), "sms_code").await?,
         Shown::Password(_) | Shown::Code(..) | Shown::Recovery(_) => None,
     };
     let transaction = control.store.write(&Permit::for_system(None, "a session that is raised")).await?;
@@ -60,14 +63,21 @@ pub async fn step_up(
         }
         Shown::Mailed(code) => {
             refuse_less(&transaction, whose).await?;
-            let digits: String = code.chars().filter(|c| !c.is_whitespace()).take(16).collect();
-            let sent = sign_in::code_digest(control, whose.session.0.as_bytes(), &digits);
-            if !challenge.is_some_and(|kept| bool::from(kept.ct_eq(&sent))) {
+            if sent_code(control, (Way::Mail, whose.session.0.as_bytes()), code, challenge).is_none() {
                 transaction.rollback().await?;
-                sign_in::count_guess(control, whose.user).await?;
-                return Err(Refusal::new(&kind::CODE_WRONG, "The code is wrong."));
+                return Err(guessed_wrong(control, whose).await?);
             }
             ProofKind::EmailCode
+        }
+        Shown::Texted(code) => {
+            match sent_code(control, (Way::Text, whose.session.0.as_bytes()), code, challenge) {
+                Some(digest) => sign_in::text_proven(control, &transaction, whose.user, &digest).await?,
+                None => {
+                    transaction.rollback().await?;
+                    return Err(guessed_wrong(control, whose).await?);
+                }
+            }
+            ProofKind::SmsCode
         }
         Shown::Recovery(code) => {
             if let Err(refusal) = sign_in::take_recovery(control, &transaction, whose.user, code).await {
@@ -108,6 +118,24 @@ pub async fn step_up(
     session::queries::raise(&transaction, &session, digest).await?;
     transaction.commit_telemetry().await?;
     Ok((session, cookie.map(|(text, _)| text)))
+}
+
+/// The hash that was kept, if it is that of the code.
+pub fn sent_code(
+    control: &Control,
+    (way, bound): (Way, &[u8]),
+    code: &str,
+    kept: Option<Vec<u8>>,
+) -> Option<Vec<u8>> {
+    let digits: String = code.chars().filter(|c| !c.is_whitespace()).take(16).collect();
+    let sent = sign_in::code_digest(control, way, bound, &digits);
+    kept.filter(|kept| bool::from(kept.ct_eq(&sent)))
+}
+
+/// Counts a wrong code; what is told.
+pub async fn guessed_wrong(control: &Control, whose: Whose) -> Result<Refusal, Refusal> {
+    sign_in::count_guess(control, whose.user).await?;
+    Ok(Refusal::new(&kind::CODE_WRONG, "The code is wrong."))
 }
 
 /// Refuses what proves less than the second factor that the person owns.

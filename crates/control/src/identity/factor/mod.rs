@@ -1,4 +1,4 @@
-//! What a person has besides a password: an authenticator program (TOTP), security keys and passkeys, and recovery codes for the day
+//! What a person has besides a password: an authenticator program (TOTP), a number for texts, security keys and passkeys, and recovery codes for the day
 //! they are lost.
 //!
 //! No code works twice, whoever asks at once and whatever is restarted: taking one is a comparison and a change in one statement, in the
@@ -7,6 +7,7 @@
 mod credential;
 mod credential_queries;
 mod credential_wire;
+mod phone;
 mod queries;
 mod recovery;
 mod totp;
@@ -17,6 +18,7 @@ pub(super) use credential::{
 };
 pub(super) use credential_queries::put_challenge;
 pub(super) use credential_wire::CredentialBody;
-pub(super) use queries::{active, codes_left, drop_codes, list, owned, revoke};
+pub(super) use phone::{begin_number, number_of};
+pub(super) use queries::{active, codes_left, drop_codes, list, number_used, owned, revoke, use_number};
 pub(super) use recovery::{make_codes, use_code};
 pub(super) use totp::{Enrolment, confirm, enrol, take_code};

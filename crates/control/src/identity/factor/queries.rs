@@ -1,7 +1,7 @@
 //! Rows of factors and recovery codes.
 
 use jiff::Timestamp;
-use rowhouse_domain::id::{FactorId, UserId};
+use rowhouse_domain::id::{FactorId, OPERATOR_TENANT, UserId};
 use rowhouse_domain::identity::Owned;
 use rowhouse_store::{StoreError, Transaction};
 
@@ -52,27 +52,27 @@ pub async fn active(tx: &Transaction, user: UserId) -> Result<Vec<FactorRow>, St
     Ok(tx.query(sql, &[&user.0]).await?.iter().map(factor).collect())
 }
 
-/// One authenticator program of a person in a state.
+/// One factor of a person, of a kind and in a state.
 pub async fn find(
     tx: &Transaction,
     (user, id): (UserId, FactorId),
-    state: &str,
+    (kind, state): (&str, &str),
 ) -> Result<Option<FactorRow>, StoreError> {
-    let sql = select!("WHERE user_id = $1 AND factor_id = $2 AND state = $3 AND kind = 'totp'");
-    Ok(tx.query_opt(sql, &[&user.0, &id.0, &state]).await?.as_ref().map(factor))
+    let sql = select!("WHERE user_id = $1 AND factor_id = $2 AND kind = $3 AND state = $4");
+    Ok(tx.query_opt(sql, &[&user.0, &id.0, &kind, &state]).await?.as_ref().map(factor))
 }
 
 /// Stores one that is not confirmed yet, in the place of those that never were.
 pub async fn insert(
     tx: &Transaction,
     (user, id): (UserId, FactorId),
-    (label, sealed): (&str, &[u8]),
+    (kind, label, sealed): (&str, &str, &[u8]),
     now: Timestamp,
 ) -> Result<(), StoreError> {
     tx.execute("DELETE FROM identity.factors WHERE user_id = $1 AND state = 'pending'", &[&user.0]).await?;
     let sql = "INSERT INTO identity.factors (factor_id, user_id, kind, label, state, sealed, created_at) \
-               VALUES ($1, $2, 'totp', $3, 'pending', $4, $5)";
-    tx.execute(sql, &[&id.0, &user.0, &label, &sealed, &now]).await.map(drop)
+               VALUES ($1, $2, $3, $4, 'pending', $5, $6)";
+    tx.execute(sql, &[&id.0, &user.0, &kind, &label, &sealed, &now]).await.map(drop)
 }
 
 /// Takes the code of `step`, once for all time; whether it was not taken, nor a newer one.
@@ -85,6 +85,26 @@ pub async fn take_step(
     let sql = "UPDATE identity.factors SET last_step = $3, last_used_at = $4, state = 'active' \
                WHERE user_id = $1 AND factor_id = $2 AND state = $5 AND last_step < $3";
     Ok(tx.execute(sql, &[&user.0, &id.0, &step, &now, &from]).await? == 1)
+}
+
+/// A number that was proven is in use from now on, in the place of the one before; whether it waited for that.
+pub async fn use_number(
+    tx: &Transaction,
+    (user, id): (UserId, FactorId),
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let sql = "UPDATE identity.factors SET state = 'revoked', sealed = NULL WHERE user_id = $1 AND kind = 'sms_code' AND state = 'active' \
+               AND EXISTS (SELECT FROM identity.factors p WHERE p.user_id = $1 AND p.factor_id = $2 AND p.state = 'pending')";
+    tx.execute(sql, &[&user.0, &id.0]).await?;
+    let sql = "UPDATE identity.factors SET state = 'active', last_used_at = $3 \
+               WHERE user_id = $1 AND factor_id = $2 AND state = 'pending' AND kind = 'sms_code'";
+    Ok(tx.execute(sql, &[&user.0, &id.0, &now]).await? == 1)
+}
+
+/// A code of the person's number was right.
+pub async fn number_used(tx: &Transaction, user: UserId, now: Timestamp) -> Result<(), StoreError> {
+    let sql = "UPDATE identity.factors SET last_used_at = $2 WHERE user_id = $1 AND kind = 'sms_code' AND state = 'active'";
+    tx.execute(sql, &[&user.0, &now]).await.map(drop)
 }
 
 /// Takes a factor away; whether it was there.
@@ -119,20 +139,24 @@ pub async fn codes_left(tx: &Transaction, user: UserId) -> Result<i64, StoreErro
     Ok(tx.query_one(sql, &[&user.0]).await?.get(0))
 }
 
-/// What a person has.
+/// What a person has. A number counts while a tenant of the person takes codes of it; the operator never does.
 pub async fn owned(tx: &Transaction, user: UserId) -> Result<Owned, StoreError> {
     let sql = "SELECT EXISTS (SELECT FROM identity.factors f WHERE f.user_id = u.user_id AND f.kind = 'totp' AND f.state = 'active'), \
                EXISTS (SELECT FROM identity.recovery_codes c WHERE c.user_id = u.user_id), u.email_verified_at IS NOT NULL, \
                EXISTS (SELECT FROM identity.factors f WHERE f.user_id = u.user_id AND f.kind = 'security_key' AND f.state = 'active'), \
-               EXISTS (SELECT FROM identity.factors f WHERE f.user_id = u.user_id AND f.kind = 'passkey' AND f.state = 'active') \
+               EXISTS (SELECT FROM identity.factors f WHERE f.user_id = u.user_id AND f.kind = 'passkey' AND f.state = 'active'), \
+               EXISTS (SELECT FROM identity.factors f JOIN identity.memberships m ON m.user_id = f.user_id \
+               JOIN identity.sign_in_policies p ON p.tenant_id = m.tenant_id WHERE f.user_id = u.user_id AND f.kind = 'sms_code' \
+               AND f.state = 'active' AND m.status <> 'removed' AND m.tenant_id <> $2 AND p.policy->'factors' ? 'sms_code') \
                FROM identity.users u WHERE u.user_id = $1";
-    let row = tx.query_opt(sql, &[&user.0]).await?;
+    let row = tx.query_opt(sql, &[&user.0, &OPERATOR_TENANT.0]).await?;
     let owned = row.map(|row| Owned {
         totp: row.get(0),
         recovery_codes: row.get(1),
         address: row.get(2),
         security_key: row.get(3),
         passkey: row.get(4),
+        phone: row.get(5),
     });
     Ok(owned.unwrap_or_default())
 }

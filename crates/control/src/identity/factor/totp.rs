@@ -46,7 +46,7 @@ pub async fn enrol(
     let secret = TotpSecret::new(control.entropy().bytes());
     let sealed = seal(control).seal(control.entropy(), &[&id.to_string(), &user.to_string()], secret.bytes());
     let label = if label.is_empty() { "Authenticator" } else { label };
-    queries::insert(transaction, (user, id), (label, &sealed), now).await?;
+    queries::insert(transaction, (user, id), ("totp", label, &sealed), now).await?;
     let uri = secret.uri(control.messages.brand(), account);
     let code =
         QrCode::new(&uri).map_err(|_| Refusal::new(&kind::INTERNAL, "The picture could not be drawn."))?;
@@ -64,7 +64,7 @@ pub async fn confirm(
     (user, id): (UserId, FactorId),
     code: &str,
 ) -> Result<(), Refusal> {
-    let pending = queries::find(transaction, (user, id), "pending").await?;
+    let pending = queries::find(transaction, (user, id), ("totp", "pending")).await?;
     let pending = pending.ok_or_else(|| Refusal::new(&kind::NOT_FOUND, "There is no such enrolment."))?;
     take(control, transaction, (user, &pending), code, 1).await
 }
@@ -79,7 +79,7 @@ pub async fn take_code(
     (user, id): (UserId, FactorId),
     (code, around): (&str, i64),
 ) -> Result<(), Refusal> {
-    let active = queries::find(transaction, (user, id), "active").await?.ok_or_else(wrong)?;
+    let active = queries::find(transaction, (user, id), ("totp", "active")).await?.ok_or_else(wrong)?;
     take(control, transaction, (user, &active), code, around).await
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use minijinja::value::Value;
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::RequestId;
+use rowhouse_domain::identity::ProofKind;
 use rowhouse_domain::identity::token::Subject;
 use rowhouse_domain::refusal::{Refusal, kind};
 use serde::Deserialize;
@@ -49,6 +50,9 @@ async fn overview(control: &Control, browser: &Browser, own: &SessionRow) -> Res
         ])
     });
     let ways: Vec<Value> = ways.collect();
+    let all_policies = sign_in::policy::of_all(&transaction, Some(own.user)).await?;
+    let texts = control.messages.sms().is_some()
+        && all_policies.iter().any(|(_, policy)| policy.takes(ProofKind::SmsCode));
     transaction.finish().await?;
     let day = |time: jiff::Timestamp| time.strftime("%Y-%m-%d %H:%M UTC").to_string();
     let sessions: Vec<Value> = all
@@ -86,6 +90,7 @@ async fn overview(control: &Control, browser: &Browser, own: &SessionRow) -> Res
         .with("sessions", sessions)
         .with("factors", factors)
         .with("codes_left", left)
+        .with("texts", texts)
         .with("ways", ways);
     Ok(page)
 }
@@ -94,6 +99,7 @@ fn kind_of(stored: &str) -> &'static str {
     match stored {
         "passkey" => "Passkey",
         "security_key" => "Security key",
+        "sms_code" => "Text message",
         _ => "Authenticator",
     }
 }
@@ -118,6 +124,8 @@ struct Sent {
     kind: String,
     #[serde(default)]
     credential: String,
+    #[serde(default)]
+    number: String,
 }
 
 pub async fn change(
@@ -136,7 +144,7 @@ pub async fn change(
     match changed(&control, &browser, &session, whose, &sent).await {
         Ok(response) => response,
         Err(refusal) if refusal.code() == kind::STEP_UP_REQUIRED.code => {
-            step_up_page(&control, &browser, &session, whose, false).await
+            step_up_page(&control, &browser, &session, whose, Awaited::Nothing).await
         }
         Err(refusal) => match overview(&control, &browser, &session).await {
             Ok(page) => page.refused(&refusal).send(&control),
@@ -168,6 +176,7 @@ async fn changed(
                 (Some(key), _) => Shown::Key(key),
                 (None, "") => Shown::Password(&sent.present),
                 (None, "email_code") => Shown::Mailed(&sent.code),
+                (None, "sms_code") => Shown::Texted(&sent.code),
                 (None, "recovery_code") => Shown::Recovery(&sent.code),
                 (None, id) => Shown::Code(id.parse().map_err(malformed)?, &sent.code),
             };
@@ -178,7 +187,24 @@ async fn changed(
         }
         "mail" => {
             sign_in::mail_own_code(control, (session.tenant, session.user), session.id).await?;
-            return Ok(step_up_page(control, browser, session, whose, true).await);
+            return Ok(step_up_page(control, browser, session, whose, Awaited::Mail).await);
+        }
+        "text" => {
+            sign_in::text_own_code(control, (session.tenant, session.user), session.id).await?;
+            return Ok(step_up_page(control, browser, session, whose, Awaited::Text).await);
+        }
+        "number" => {
+            let (factor, to) = account::add_number(control, whose, &sent.number).await?;
+            let page = Page::new("number", "Your number", browser.form()).with("factor", factor.to_string());
+            return Ok(page.with("to", to).send(control));
+        }
+        "number_proven" => {
+            let id = sent.factor.parse().map_err(malformed)?;
+            return Ok(codes_page(
+                control,
+                browser,
+                account::confirm_number(control, whose, id, &sent.code).await?,
+            ));
         }
         "password" => account::change_password(control, whose, (&sent.present, &sent.password)).await?,
         "add" => {
@@ -254,12 +280,20 @@ async fn ways(control: &Control, session: &SessionRow) -> Vec<Value> {
     all.iter().map(way).collect()
 }
 
+/// Which code is under way while the page is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Awaited {
+    Nothing,
+    Mail,
+    Text,
+}
+
 async fn step_up_page(
     control: &Control,
     browser: &Browser,
     session: &SessionRow,
     whose: Whose,
-    is_mailed: bool,
+    awaited: Awaited,
 ) -> Response {
     let page = Page::new("step_up", "Is it still you?", browser.form());
     let page = match overview(control, browser, session).await {
@@ -274,6 +308,10 @@ async fn step_up_page(
         ),
         Err(_) => (Vec::new(), 0),
     };
+    let owned = match &transaction {
+        Ok(transaction) => factor::owned(transaction, session.user).await.unwrap_or_default(),
+        Err(_) => Default::default(),
+    };
     let recovers = !factors.is_empty() && codes_left > 0;
     let factors: Vec<Value> = factors
         .iter()
@@ -282,7 +320,9 @@ async fn step_up_page(
         .collect();
     let mails = account::wants_mailed_code(control, whose).await.unwrap_or_default();
     let page = page.with("factors", factors).with("ways", ways(control, session).await);
-    let page = page.with("recovers", recovers).with("mails", mails).with("is_mailed", is_mailed);
+    let page =
+        page.with("recovers", recovers).with("mails", mails).with("is_mailed", awaited == Awaited::Mail);
+    let page = page.with("texts", owned.phone).with("is_texted", awaited == Awaited::Text);
     // Who has no key is asked for what they have.
     let page = match account::step_up_options(control, whose).await {
         Ok(options) => page.key(("/account", "step_up", ""), "Use a security key or passkey", &options),

@@ -16,7 +16,7 @@ use crate::identity::factor::{CredentialBody, KeyKind};
 use crate::identity::form;
 use crate::identity::sign_in::{
     self as flow, Progress, Source, Told, begin_enrolment, begin_key_enrolment, choose_tenant, enrol_key,
-    mail_code, prove_password, show_factor, show_key,
+    mail_code, prove_password, show_factor, show_key, text_code,
 };
 use crate::identity::sso;
 use crate::{Control, Shared};
@@ -162,6 +162,7 @@ pub async fn answer(control: &Control, browser: &Browser, told: &Told<'_>, progr
         }
         Progress::Show(offers) => {
             let mails = offers.iter().any(|offer| offer.kind == ProofKind::EmailCode);
+            let texts = offers.iter().any(|offer| offer.kind == ProofKind::SmsCode);
             let keys = offers.iter().any(|offer| offer.kind == ProofKind::SecurityKey);
             let factors: Vec<Value> = offers
                 .iter()
@@ -174,6 +175,7 @@ pub async fn answer(control: &Control, browser: &Browser, told: &Told<'_>, progr
                 .collect();
             let page =
                 Page::new("factor", "One more thing", form).with("factors", factors).with("mails", mails);
+            let page = page.with("texts", texts);
             let page = match keys {
                 true => with_key(control, told, page).await,
                 false => page,
@@ -261,6 +263,7 @@ pub async fn step(
                 ("label", "The same as before".to_owned()),
             ]);
             let page = Page::new("factor", "One more thing", browser.form()).with("factors", vec![factor]);
+            let page = page.with("texts", sent.factor == "sms_code" || sent.step == "text");
             page.with("mails", sent.factor == "email_code").refused(&refusal).send(&control)
         }
     }
@@ -291,6 +294,12 @@ async fn taken(
             mail_code(control, told).await?;
             let factor = Value::from_pairs([("factor", "email_code"), ("label", "The code that was mailed")]);
             let page = Page::new("factor", "Look into your mailbox", form).with("factors", vec![factor]);
+            return Ok(page.good("A code is on its way.").send(control));
+        }
+        "text" => {
+            text_code(control, told).await?;
+            let factor = Value::from_pairs([("factor", "sms_code"), ("label", "The code that was sent")]);
+            let page = Page::new("factor", "Look at your phone", form).with("factors", vec![factor]);
             return Ok(page.good("A code is on its way.").send(control));
         }
         "enrol" => {

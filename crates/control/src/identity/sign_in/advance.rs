@@ -185,6 +185,16 @@ async fn offers(transaction: &Transaction, user: UserId, kinds: &[ProofKind]) ->
             ProofKind::EmailCode => {
                 all.push(Offer { kind: *kind, factor: None, label: "A code by e-mail".into() })
             }
+            ProofKind::SmsCode => {
+                let own =
+                    factor::active(transaction, user).await?.into_iter().find(|row| row.kind == "sms_code");
+                let to = own.map(|row| row.label).unwrap_or_default();
+                all.push(Offer {
+                    kind: *kind,
+                    factor: None,
+                    label: format!("A code by text message to {to}"),
+                })
+            }
             ProofKind::RecoveryCode => {
                 all.push(Offer { kind: *kind, factor: None, label: "A recovery code".into() })
             }

@@ -11,7 +11,7 @@ use rowhouse_domain::id::RequestId;
 use rowhouse_domain::refusal::{Refusal, kind};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -19,9 +19,9 @@ use super::attempt::{Told, prove_password};
 use super::factor_step::{begin_enrolment, choose_tenant, show_factor};
 use super::source::Source;
 use super::wire::{EnrolmentAnswer, StepAnswer, TokensAnswer};
-use super::{flow, locked, mail_code, reset};
+use super::{flow, locked, mail_code, reset, text_code};
 use crate::Shared;
-use crate::api::{Answer, Body};
+use crate::api::{Answer, Body, Parameters};
 use crate::identity::application::{Exchange, No, exchange, may_refresh};
 use crate::identity::client::{Client, client_token};
 use crate::identity::form;
@@ -130,17 +130,42 @@ async fn factor(
     Ok(Json(show_factor(&control, &told, &factor, &code).await?.into()))
 }
 
-/// Mails a code for this sign-in; one in 30 seconds, five an hour.
+/// How a code is sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CodeWay {
+    /// To the person's address.
+    #[default]
+    EmailCode,
+    /// As a text message to their number.
+    SmsCode,
+}
+
+/// `?by=`
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct CodeAsked {
+    /// `email_code` if it is not said.
+    #[serde(default)]
+    pub by: CodeWay,
+}
+
+/// Sends a code for this sign-in, by e-mail or as a text message; one in 30 seconds, five an hour.
 #[utoipa::path(post, path = "/v1/sign_in/{flow}/code", operation_id = "identity.mail_code", tag = "identity",
-    params(("flow" = String, Path)), responses((status = 202)))]
+    params(("flow" = String, Path), CodeAsked), responses((status = 202)))]
 async fn code(
     State(control): State<Shared>,
     Extension(request_id): Extension<RequestId>,
     source: Source,
     Path(flow): Path<String>,
+    Parameters(asked): Parameters<CodeAsked>,
 ) -> Answer<StatusCode> {
     let told = Told { flow: &flow, source: &source, by_cookie: false, trust_device: false, request_id };
-    mail_code::mail_code(&control, &told).await?;
+    match asked.by {
+        CodeWay::EmailCode => mail_code::mail_code(&control, &told).await?,
+        CodeWay::SmsCode => text_code::text_code(&control, &told).await?,
+    }
     Ok(StatusCode::ACCEPTED)
 }
 

@@ -13,11 +13,11 @@ use subtle::ConstantTimeEq;
 use super::advance::{Left, advance};
 use super::attempt::Told;
 use super::flow;
-use super::mail_code::code_digest;
-use super::policy;
+use super::mail_code::{Way, code_digest};
 use super::progress::Progress;
 use super::queries::{self, FlowRow};
 use super::throttle::{self, Window};
+use super::{policy, text_code};
 use crate::Control;
 use crate::identity::factor::{self, Enrolment};
 use crate::identity::{queries as people, token};
@@ -29,8 +29,8 @@ const GUESSES_MAX: i32 = 5;
 const GUESSES: Window =
     Window { most: 30, within: SignedDuration::from_hours(24), apart: SignedDuration::ZERO };
 
-/// Shows a code: `factor` is the id of an authenticator program (or of one that is being enrolled), `email_code` or
-/// `recovery_code`.
+/// Shows a code: `factor` is the id of an authenticator program (or of one that is being enrolled), `email_code`,
+/// `sms_code` or `recovery_code`.
 ///
 /// # Errors
 /// 401 `identity.code_wrong`, 401 `identity.code_used`; 410 `identity.flow_over`; 429 `identity.too_many_attempts`.
@@ -67,8 +67,13 @@ async fn take(
     let mut left = Left::default();
     let kind = match factor {
         "email_code" => {
-            take_mailed(control, flow, code)?;
+            take_sent(control, Way::Mail, flow, code)?;
             ProofKind::EmailCode
+        }
+        "sms_code" => {
+            let digest = take_sent(control, Way::Text, flow, code)?;
+            text_code::proven(control, transaction, user, &digest).await?;
+            ProofKind::SmsCode
         }
         "recovery_code" => {
             take_recovery(control, transaction, user, code).await?;
@@ -139,14 +144,14 @@ async fn around(transaction: &Transaction, flow: &FlowRow) -> Result<i64, Refusa
     })
 }
 
-fn take_mailed(control: &Control, flow: &mut FlowRow, code: &str) -> Result<(), Refusal> {
+fn take_sent(control: &Control, way: Way, flow: &mut FlowRow, code: &str) -> Result<Vec<u8>, Refusal> {
     let digits: String = code.chars().filter(|c| !c.is_whitespace()).take(16).collect();
-    let shown = code_digest(control, &flow.digest, &digits);
+    let shown = code_digest(control, way, &flow.digest, &digits);
     let open = flow.code_until.is_some_and(|until| control.clock().now() < until);
     let kept = flow.code_digest.take().filter(|_| open).ok_or_else(wrong)?;
     flow.code_until = None;
     match bool::from(kept.ct_eq(&shown)) {
-        true => Ok(()),
+        true => Ok(kept),
         false => Err(wrong()),
     }
 }

@@ -15,9 +15,9 @@ use crate::Control;
 use crate::identity::{factor, queries as people, token};
 use crate::messages::{NewMessage, To, queue};
 
-const LIFE: SignedDuration = SignedDuration::from_mins(10);
+pub(super) const LIFE: SignedDuration = SignedDuration::from_mins(10);
 /// To one address, whatever tenants ask for it.
-const PACE: Window =
+pub(super) const PACE: Window =
     Window { most: 5, within: SignedDuration::from_hours(1), apart: SignedDuration::from_secs(30) };
 
 /// Mails a code.
@@ -28,7 +28,7 @@ pub async fn mail_code(control: &Control, told: &Told<'_>) -> Result<(), Refusal
     let transaction = control.store.write(&Permit::for_system(None, "a code that is mailed")).await?;
     let mut flow = under_way(control, &transaction, told.flow).await?;
     let code = send(control, &transaction, flow.user, flow.wanted.unwrap_or(OPERATOR_TENANT)).await?;
-    flow.code_digest = Some(code_digest(control, &flow.digest, &code));
+    flow.code_digest = Some(code_digest(control, Way::Mail, &flow.digest, &code));
     flow.code_until = Some(control.clock().now() + LIFE);
     queries::update(&transaction, &flow).await?;
     transaction.commit_telemetry().await?;
@@ -48,7 +48,7 @@ pub async fn mail_own_code(
     let code = send(control, &transaction, user, tenant).await?;
     let bound = session.0.as_bytes();
     let until = control.clock().now() + LIFE;
-    let digest = code_digest(control, bound, &code);
+    let digest = code_digest(control, Way::Mail, bound, &code);
     factor::put_challenge(&transaction, (bound, "email_code"), &digest, until).await?;
     transaction.commit_telemetry().await?;
     Ok(())
@@ -81,14 +81,25 @@ async fn send(
     Ok(code)
 }
 
+/// How a code reaches its person: one that came one way does not prove the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Mail,
+    Text,
+}
+
 /// The hash of a code in one sign-in.
-pub fn code_digest(control: &Control, flow: &[u8], code: &str) -> Vec<u8> {
+pub fn code_digest(control: &Control, way: Way, flow: &[u8], code: &str) -> Vec<u8> {
     let flow: String = flow.iter().map(|byte| format!("{byte:02x}")).collect();
-    token::digest(control, "email_code", &format!("{flow}/{code}"))
+    let purpose = match way {
+        Way::Mail => "email_code",
+        Way::Text => "sms_code",
+    };
+    token::digest(control, purpose, &format!("{flow}/{code}"))
 }
 
 /// Each code as likely as the other.
-fn six_digits(control: &Control) -> String {
+pub(super) fn six_digits(control: &Control) -> String {
     loop {
         let drawn = u32::from_be_bytes(control.entropy().bytes());
         // The largest multiple of a million below 2^32.

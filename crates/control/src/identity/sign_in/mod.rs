@@ -19,11 +19,14 @@ mod proven;
 mod queries;
 mod reset;
 mod source;
+mod text_code;
+mod text_queries;
 mod throttle;
 mod wire;
 
 pub(super) use advance::admitted;
 pub use api::routes;
+pub(super) use api::{CodeAsked, CodeWay};
 pub(super) use attempt::{Told, prove_password};
 pub(super) use factor_step::{
     begin_enrolment, choose_tenant, count_guess, may_guess, show_factor, take_recovery,
@@ -31,7 +34,7 @@ pub(super) use factor_step::{
 pub(super) use flow::start;
 pub(super) use locked::counted_password;
 pub(super) use locked::{is_locked, name_key, unlock};
-pub(super) use mail_code::{code_digest, mail_code, mail_own_code};
+pub(super) use mail_code::{Way, code_digest, mail_code, mail_own_code};
 pub(super) use passkey::{begin_key_enrolment, enrol_key, key_options, show_key};
 pub(super) use passkey_api::KeyKindBody;
 pub(super) use progress::Progress;
@@ -39,5 +42,6 @@ pub(super) use proven::{Begun, begin_proven};
 pub(super) use queries::{standing_of, tenants_of};
 pub(super) use reset::{fit, forgotten, set, set_by_link, told};
 pub use source::{Source, Sources};
+pub(super) use text_code::{proven as text_proven, text_code, text_own_code, text_to_prove};
 pub(super) use throttle::{clear as cleared, reopen as reopened};
 pub(super) use wire::EnrolmentAnswer;

@@ -79,6 +79,7 @@ async fn platform(port: u16) -> Platform {
         brand: "Rowhouse".to_owned(),
         templates: None,
         operators: vec![address("ops@rowhouse.example")],
+        sms: None,
     };
     let control = Arc::get_mut(&mut platform.control).expect("nobody else has it yet");
     control.messages = Post::open(settings).expect("opened");
