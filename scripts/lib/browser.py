@@ -2,7 +2,8 @@
 
 A person is invited, signs in with a password, adds a passkey on the account page, signs out, signs in with the passkey alone, is not let in
 with an authenticator that verifies nobody, is refused with
-a copy whose counter is behind, and shows the passkey as a second factor behind the password. Standard
+a copy whose counter is behind, and shows the passkey as a second factor behind the password. Then an administrator of the organisation
+invites two people, makes a role, asks everybody for a second factor, and lets a command line in by its code. Standard
 library only; the browser is spoken to over a pipe. Usage: browser.py ROWHOUSE_BINARY CHROMIUM [FOLDER]: with a folder, pictures of the
 pages are put there, wide and narrow, light and dark.
 """
@@ -72,13 +73,13 @@ class Server:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
-    def mailed_link(self):
+    def mailed_link(self, to=MAIL):
         folder = os.path.join(self.home, "messages")
         for name in os.listdir(folder) if os.path.isdir(folder) else []:
             with open(os.path.join(folder, name), errors="replace") as file:
                 text = file.read().replace("=\n", "").replace("=\r\n", "").replace("=3D", "=")
             found = re.search(r"token=([0-9a-f]{64})", text)
-            if f"To: {MAIL}" in text and found:
+            if f"To: {to}" in text and found:
                 return found.group(1)
         return None
 
@@ -105,7 +106,7 @@ class Browser:
         target = self.send("Target.createTarget", {"url": "about:blank"}, None)["targetId"]
         attached = self.send("Target.attachToTarget", {"targetId": target, "flatten": True}, None)
         self.session = attached["sessionId"]
-        for domain in ["Page", "Runtime", "WebAuthn"]:
+        for domain in ["Page", "Runtime", "Network", "WebAuthn"]:
             self.send(f"{domain}.enable", {})
 
     def send(self, method, parameters, session=""):
@@ -279,6 +280,56 @@ def allows(server, browser, folder):
     told("allows a program, and the browser lets the form lead there")
 
 
+CHIEF = "chief@acme.example"
+
+
+def administers(server, browser, folder):
+    """Who administers an organisation and has never seen these pages."""
+    server.call("/v1/invitations?tenant=acme", {"email": CHIEF, "roles": ["tenant_admin"]})
+    token = until("the invitation is mailed", lambda: server.mailed_link(CHIEF))
+    server.call("/v1/invitations/accept", {"token": token, "full_name": "Cleo Chief", "password": PASSWORD})
+    url = server.url
+    browser.send("Network.clearBrowserCookies", {})
+    browser.open(f"{url}/account/organisation/people")
+    browser.submit(SIGN_IN, identifier=CHIEF, password=PASSWORD)
+    browser.sees("the people, after signing in", has("Invite somebody"))
+    for address in ["ben@acme.example", "dora@acme.example"]:
+        browser.submit(step("invite"), email=address)
+        browser.sees("the invitation is listed", has(address))
+    browser.pictures(folder, "people")
+    told("an administrator invites two people")
+
+    browser.open(f"{url}/account/organisation/roles")
+    browser.run("document.querySelector('input[value=\"metadata_stamp:create\"]').checked = true")
+    browser.submit(step("make"), name="stamp-clerk", title="Clerk of stamps")
+    browser.sees("the role is made", has("The role is made."))
+    browser.pictures(folder, "roles")
+    told("makes a role")
+
+    browser.open(f"{url}/account/organisation/sign_in")
+    browser.submit(step("preview"), mfa="required", days="14")
+    browser.sees("whom it touches", has("Nobody would be locked out."))
+    browser.pictures(folder, "sign_in_policy")
+    browser.submit(step("set"))
+    browser.sees("the policy is set", has("It is asked from now on."))
+    told("looks at whom a second factor for everybody touches, and asks for it")
+
+    browser.open(f"{url}/account/organisation/connections")
+    browser.sees("the page of providers", has("Connect a provider"))
+    browser.pictures(folder, "connections")
+
+    data = urllib.parse.urlencode({"client_id": "rowhouse-cli"}).encode()
+    with urllib.request.urlopen(f"{url}/oauth2/device_authorization", data=data, timeout=60) as answer:
+        begun = json.load(answer)
+    browser.open(begun["verification_uri_complete"])
+    browser.submit(step("look"))
+    browser.sees("what asks", has("It runs at"))
+    browser.pictures(folder, "device")
+    browser.submit(step("yes"))
+    browser.sees("it is signed in", has("The program is signed in."))
+    told("lets a command line in by its code")
+
+
 def main():
     binary, chromium = sys.argv[1:3]
     folder = sys.argv[3] if len(sys.argv) > 3 else None
@@ -291,6 +342,7 @@ def main():
         server = Server(binary, data)
         browser = Browser(chromium, os.path.join(home, "profile"))
         story(server, browser, folder)
+        administers(server, browser, folder)
     finally:
         for one in (browser, server):
             if one:

@@ -8,6 +8,7 @@ mod etag;
 mod frame;
 pub mod idempotency;
 mod ids;
+pub mod own;
 mod pace;
 mod prefer;
 mod problem;

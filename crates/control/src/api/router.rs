@@ -10,6 +10,7 @@ use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::own::OwnApi;
 use super::{Answer, assemble};
 use crate::{
     Shared, access, audit, billing, catalog, deploy, doctor, fleet, identity, keys, lifecycle, limits,
@@ -19,12 +20,13 @@ use crate::{
 /// The control API, ready to be served.
 pub fn router(control: Shared) -> Router {
     let (routes, document) = documented();
+    let own = OwnApi::new(routes.clone().with_state(control.clone()));
     let served = Json(json!(document));
     let open = Router::new()
         .route("/openapi.json", axum::routing::get(move || async move { served }))
         .route("/.well-known/jwks.json", axum::routing::get(jwks))
         .route("/docs/errors/{code}", axum::routing::get(explain));
-    assemble(routes.merge(open).merge(identity::pages()), control)
+    assemble(routes.merge(open).merge(identity::pages(own)), control)
 }
 
 /// The OpenAPI document, for tests and tools.

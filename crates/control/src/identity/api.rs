@@ -34,6 +34,8 @@ pub fn routes() -> OpenApiRouter<Shared> {
         .merge(super::client::routes())
         .merge(super::application::routes())
         .merge(super::sso::routes())
+        .merge(super::email::routes())
+        .merge(super::device::routes())
 }
 
 /// A member of a tenant.

@@ -12,6 +12,8 @@ mod api;
 mod application;
 pub mod authorities;
 mod client;
+mod device;
+mod email;
 mod entry;
 mod erase;
 mod factor;
@@ -32,9 +34,9 @@ mod token;
 
 pub use administrators::{address_of, administrators};
 pub use api::routes;
-pub use form::escape as escape_form;
 pub use entry::{Entry, may_enter};
 pub use erase::{Erased, erase_tenant};
+pub use form::escape as escape_form;
 pub use hashing::{Busy, Hashing, HashingSettings};
 pub use invitation::{FirstAdministrator, forget_prepared, invite_prepared, prepare_administrator};
 pub use queries::{
@@ -44,8 +46,8 @@ pub use session::{load_ended_sessions, token_keys};
 pub use sign_in::{Source, Sources};
 
 /// All pages for people, which are not part of the API.
-pub fn pages() -> axum::Router<crate::Shared> {
-    invitation_page::pages().merge(pages::routes())
+pub fn pages(own: crate::api::own::OwnApi) -> axum::Router<crate::Shared> {
+    invitation_page::pages().merge(pages::routes(own))
 }
 
 /// Removes sessions and counters of tries that were over 30 days ago, and sign-ins, links and trusted browsers that are over.

@@ -43,5 +43,5 @@ pub use audience::{To, addresses};
 pub use post::{Counts, Post, PostError, PostSettings, SmtpSettings, SmtpTls, TransportSettings};
 pub use queries::{MessageRow, State, erase};
 pub use queue::{NewMessage, queue};
-pub use sms::{SmsBody, SmsSettings};
 pub use send::{keep_house, resend, run, turn};
+pub use sms::{SmsBody, SmsSettings};

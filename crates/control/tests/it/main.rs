@@ -1,6 +1,7 @@
 //! The features of the control plane on real PostgreSQL and a real journal.
 
 mod access;
+mod address_change;
 mod applications;
 mod audit;
 mod authzen;
@@ -10,6 +11,7 @@ mod certificates;
 mod clients;
 mod commits;
 mod configuration;
+mod device;
 mod directory;
 mod duty;
 mod endpoints;
@@ -29,6 +31,7 @@ mod messages;
 mod metering;
 mod narrowed;
 mod nodes;
+mod organisation;
 mod passkeys;
 mod people;
 mod platform;

@@ -34,7 +34,7 @@ async fn connect(
     town.post(&format!("/v1/connections?tenant={tenant}"), body).await
 }
 
-async fn prove(town: &Town, tenant: &str, number: u32, domain: &str) {
+pub async fn prove(town: &Town, tenant: &str, number: u32, domain: &str) {
     let tenant = if tenant == "acme" { town.acme } else { town.bolt };
     let row = format!(
         "INSERT INTO tenancy.hosts (host_id, tenant_id, name, state, since, created_at) VALUES \

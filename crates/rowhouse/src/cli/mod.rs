@@ -6,6 +6,7 @@ mod catalog;
 pub mod client;
 mod journal;
 mod local;
+mod login;
 mod nouns;
 mod resolve;
 pub mod show;
@@ -40,7 +41,7 @@ pub struct Global {
     /// The control API.
     #[arg(long, global = true, env = "ROWHOUSE_URL", default_value = "http://127.0.0.1:8081")]
     pub url: String,
-    /// File with an API key; else ROWHOUSE_TOKEN, else the operator key in the data directory.
+    /// File with an API key; else ROWHOUSE_TOKEN, else who has signed in (`login`), else the operator key in the data directory.
     #[arg(long, global = true, env = "ROWHOUSE_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
     /// Print the API's own body.
@@ -74,6 +75,10 @@ pub enum Command {
         /// As in `limits.exceeded`; all codes if not said.
         code: Option<String>,
     },
+    /// Sign in as yourself: a code to enter in a browser. What comes lies in a file that only you can read.
+    Login,
+    /// End what `login` began.
+    Logout,
     /// Any call: `rowhouse api POST /v1/grants role=developer …`.
     Api(nouns::ApiCall),
     /// Bring the operator's declarations to what the files say.
@@ -124,7 +129,12 @@ async fn remote(global: Global, command: Command) -> anyhow::Result<ExitCode> {
         Command::Audit(command) if command.is_offline() => return audit::offline(command, json),
         _ => {}
     }
-    let client = sign_in::client(&global)?;
+    match command {
+        Command::Login => return login::login(&global).await,
+        Command::Logout => return login::logout().await,
+        _ => {}
+    }
+    let client = sign_in::client(&global).await?;
     match command {
         Command::Api(call) => nouns::api(&client, call).await,
         Command::Apply(asked) => catalog::apply(&client, asked, json).await,

@@ -240,7 +240,7 @@ fn open_journal(config: &Config, data_dir: &Path, mib_max: Option<u64>) -> anyho
 }
 
 #[allow(clippy::disallowed_methods)] // the one place of the process that reads the wall clock
-fn system_clock() -> Clock {
+pub fn system_clock() -> Clock {
     Clock::new(|| jiff::Timestamp::now().as_microsecond())
 }
 

@@ -40,7 +40,7 @@ pub fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(mail_own_code))
 }
 
-pub(super) fn whose(caller: &Caller, person: &Person) -> Whose {
+pub(in crate::identity) fn whose(caller: &Caller, person: &Person) -> Whose {
     Whose { user: person.user, session: person.claims.session, request_id: caller.request_id }
 }
 

@@ -27,14 +27,14 @@ impl Whose {
         Principal { kind: PrincipalKind::User, id: self.user.0 }
     }
 
-    pub(super) fn change(self, event: &str, action: &str) -> Change {
+    pub(in crate::identity) fn change(self, event: &str, action: &str) -> Change {
         Change::new(OPERATOR_TENANT, event, action, self.actor())
             .on("user", self.user)
             .request(self.request_id)
     }
 }
 
-pub(super) async fn begin(control: &Control) -> Result<Transaction, Refusal> {
+pub(in crate::identity) async fn begin(control: &Control) -> Result<Transaction, Refusal> {
     Ok(control.store.write(&Permit::for_system(None, "a person's own account")).await?)
 }
 
@@ -42,7 +42,7 @@ pub(super) async fn begin(control: &Control) -> Result<Transaction, Refusal> {
 ///
 /// # Errors
 /// 401 `identity.step_up_required`, with what is to be shown: see [`lack`].
-pub(super) async fn entitled(
+pub(in crate::identity) async fn entitled(
     control: &Control,
     transaction: &Transaction,
     whose: Whose,

@@ -15,3 +15,4 @@ pub use api::routes;
 pub use authorize::{decide, show};
 pub use exchange::{Exchange, No, exchange, may_refresh};
 pub use metadata::metadata;
+pub(super) use queries::one;

@@ -19,7 +19,7 @@ use super::sign_in::{key_kind, key_page, with_form};
 use crate::identity::account::{self, Shown, Whose};
 use crate::identity::factor::CredentialBody;
 use crate::identity::session::{self, SessionRow};
-use crate::identity::{factor, form, queries as people, sign_in, sso};
+use crate::identity::{email as address, factor, form, queries as people, sign_in, sso};
 use crate::{Control, Shared, tenancy};
 
 pub async fn show(State(control): State<Shared>, browser: Browser) -> Response {
@@ -126,6 +126,8 @@ struct Sent {
     credential: String,
     #[serde(default)]
     number: String,
+    #[serde(default)]
+    email: String,
 }
 
 pub async fn change(
@@ -181,8 +183,11 @@ async fn changed(
                 (None, id) => Shown::Code(id.parse().map_err(malformed)?, &sent.code),
             };
             let (_, cookie) = account::step_up(control, whose, shown).await?;
-            let mut response = Redirect::to("/account").into_response();
-            render::set(&mut response, cookie.as_deref().map(guard::session_cookie).into_iter().collect());
+            let to = browser.return_to.as_deref().unwrap_or("/account");
+            let mut response = Redirect::to(to).into_response();
+            let cookies =
+                cookie.as_deref().map(guard::session_cookie).into_iter().chain([guard::no_return()]);
+            render::set(&mut response, cookies.collect());
             return Ok(response);
         }
         "mail" => {
@@ -192,6 +197,13 @@ async fn changed(
         "text" => {
             sign_in::text_own_code(control, (session.tenant, session.user), session.id).await?;
             return Ok(step_up_page(control, browser, session, whose, Awaited::Text).await);
+        }
+        "email" => {
+            address::ask(control, whose, &sent.email).await?;
+            let page = Page::new("done", "Look into your new mailbox", browser.form());
+            let said =
+                "If the address can be yours, a link is on its way to it. Until you use it nothing changes.";
+            return Ok(page.good(said).send(control));
         }
         "number" => {
             let (factor, to) = account::add_number(control, whose, &sent.number).await?;
@@ -282,13 +294,13 @@ async fn ways(control: &Control, session: &SessionRow) -> Vec<Value> {
 
 /// Which code is under way while the page is shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Awaited {
+pub enum Awaited {
     Nothing,
     Mail,
     Text,
 }
 
-async fn step_up_page(
+pub async fn step_up_page(
     control: &Control,
     browser: &Browser,
     session: &SessionRow,

@@ -23,8 +23,8 @@ const FLOW: &str = "__Host-rowhouse_flow";
 const FORM: &str = "__Host-rowhouse_form";
 const SSO: &str = "__Host-rowhouse_sso";
 const RETURN: &str = "__Host-rowhouse_return";
-/// The only place of ours that a sign-in goes back to.
-const RETURNS_TO: &str = "/oauth2/authorize?";
+/// The only places of ours that a sign-in, or a further proof, goes back to.
+const RETURNS_TO: [&str; 3] = ["/oauth2/authorize?", "/account/organisation/", "/account/device"];
 const DEVICE: &str = "__Host-rowhouse_device";
 /// Longest life of a cookie that says which browser this is, in seconds: 90 days.
 const DEVICE_S: i64 = 90 * 86_400;
@@ -185,7 +185,8 @@ pub fn no_return() -> String {
 fn returns_to(text: &str) -> Option<String> {
     let path = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
     let plain = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
-    (plain && path.starts_with(RETURNS_TO)).then_some(path)
+    let is_ours = RETURNS_TO.iter().any(|own| path.starts_with(own));
+    (plain && is_ours).then_some(path)
 }
 
 /// The cookie of a browser that is trusted.

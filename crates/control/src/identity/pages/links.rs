@@ -1,7 +1,7 @@
 //! Pages behind links in mail. Opening one looks at nothing and uses nothing up; sending its form does.
 
 use axum::Extension;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use bytes::Bytes;
 use rowhouse_domain::id::RequestId;
@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use super::guard::Browser;
 use super::render::Page;
-use crate::identity::form;
 use crate::identity::sign_in::{Source, forgotten, set_by_link, unlock as open_lock};
+use crate::identity::{email as address, form};
 use crate::{Control, Shared};
 
 #[derive(Default, Deserialize)]
@@ -76,6 +76,46 @@ async fn reset_or_ask(
     }
     set_by_link(control, &sent.token, &sent.password, request_id).await?;
     Ok("The password is set. Sign in with it.")
+}
+
+/// What the two links about an address say.
+fn email_words(step: &str) -> (&'static str, &'static str) {
+    match step {
+        "keep" => (
+            "Keep the address as it was",
+            "Your address is as it was, and all sessions have ended. Sign in, and set a new password.",
+        ),
+        _ => ("Confirm your new address", "This is your address now. Use it to sign in."),
+    }
+}
+
+pub async fn email_form(
+    State(control): State<Shared>,
+    browser: Browser,
+    Path(step): Path<String>,
+    Query(link): Query<Link>,
+) -> Response {
+    page("email", email_words(&step).0, &browser, &link.token).send(&control)
+}
+
+pub async fn email(
+    State(control): State<Shared>,
+    Extension(request_id): Extension<RequestId>,
+    browser: Browser,
+    Path(step): Path<String>,
+    body: Bytes,
+) -> Response {
+    let sent = form::read::<Sent>(&body).unwrap_or_default();
+    let done = match (browser.check(&sent.form), step.as_str()) {
+        (Err(refusal), _) => Err(refusal),
+        (Ok(()), "keep") => address::keep(&control, &sent.token, request_id).await,
+        (Ok(()), _) => address::confirm(&control, &sent.token, request_id).await,
+    };
+    let (title, said) = email_words(&step);
+    match done {
+        Ok(()) => page("done", title, &browser, "").good(said).send(&control),
+        Err(refusal) => page("done", "Not yet", &browser, "").refused(&refusal).send(&control),
+    }
 }
 
 pub async fn unlock_form(

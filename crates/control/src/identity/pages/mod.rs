@@ -6,8 +6,10 @@
 
 mod account;
 mod agent;
+mod device;
 mod guard;
 mod links;
+mod organisation;
 mod render;
 mod sign_in;
 mod sso;
@@ -22,10 +24,11 @@ use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
 
 use crate::Shared;
+use crate::api::own::OwnApi;
 use crate::identity::application;
 
 /// The pages' routes, which are not part of the API.
-pub fn routes() -> Router<Shared> {
+pub fn routes(own: OwnApi) -> Router<Shared> {
     Router::new()
         .route("/account/style.css", get(style))
         .route("/account/passkey.js", get(script))
@@ -40,7 +43,10 @@ pub fn routes() -> Router<Shared> {
         .route("/account/sso/{id}/callback", get(sso::back))
         .route("/account", get(account::show).post(account::change))
         .route("/account/reset", get(links::reset_form).post(links::reset))
+        .route("/account/device", get(device::show).post(device::send))
+        .route("/account/email/{step}", get(links::email_form).post(links::email))
         .route("/account/unlock", get(links::unlock_form).post(links::unlock))
+        .merge(organisation::routes(own))
         .route("/.well-known/change-password", get(|| async { Redirect::to("/account") }))
 }
 

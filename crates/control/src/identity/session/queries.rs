@@ -283,6 +283,8 @@ pub async fn sweep(tx: &Transaction, before: Timestamp, now: Timestamp) -> Resul
         ),
         ("DELETE FROM identity.flows WHERE expires_at < $1", now),
         ("DELETE FROM identity.links WHERE expires_at < $1", now),
+        ("DELETE FROM identity.device_requests WHERE expires_at < $1", now),
+        ("DELETE FROM identity.email_changes WHERE kept_until < $1", now),
         ("DELETE FROM identity.texts WHERE sent_at < $1", before),
         ("DELETE FROM identity.challenges WHERE expires_at < $1", now),
         // As long as a session of theirs may be.

@@ -24,6 +24,7 @@ use crate::Shared;
 use crate::api::{Answer, Body, Parameters};
 use crate::identity::application::{Exchange, No, exchange, may_refresh};
 use crate::identity::client::{Client, client_token};
+use crate::identity::device::{self, Polled};
 use crate::identity::form;
 use crate::identity::session;
 
@@ -263,7 +264,7 @@ async fn unlock(
 
 #[derive(Default, Deserialize, ToSchema)]
 struct TokenForm {
-    /// `refresh_token`, `client_credentials` or `authorization_code`.
+    /// `refresh_token`, `client_credentials`, `authorization_code` or `urn:ietf:params:oauth:grant-type:device_code`.
     #[serde(default)]
     grant_type: String,
     #[serde(default)]
@@ -279,6 +280,8 @@ struct TokenForm {
     redirect_uri: String,
     #[serde(default)]
     code_verifier: String,
+    #[serde(default)]
+    device_code: String,
     /// None is known.
     #[serde(default)]
     scope: String,
@@ -303,6 +306,9 @@ async fn token(
     if form.grant_type == "authorization_code" {
         return coded(&control, (&source, request_id), &headers, form).await;
     }
+    if form.grant_type == DEVICE_GRANT {
+        return by_device(&control, (&source, request_id), form).await;
+    }
     if form.grant_type != "refresh_token" {
         return Ok(oauth_error("unsupported_grant_type"));
     }
@@ -317,6 +323,24 @@ async fn token(
         Ok(begun) => Ok(Json(TokensAnswer::new(&begun)).into_response()),
         Err(refusal) if refusal.status() == 401 => Ok(oauth_error("invalid_grant")),
         Err(refusal) => Err(refusal.into()),
+    }
+}
+
+/// RFC 8628 §3.4.
+const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+
+async fn by_device(
+    control: &crate::Control,
+    (source, request_id): (&Source, RequestId),
+    form: TokenForm,
+) -> Answer<Response> {
+    let client = form.client_id.unwrap_or_default();
+    match device::poll(control, (&client, &form.device_code), source, request_id).await? {
+        Polled::Done(begun) => {
+            let stored = [(header::CACHE_CONTROL, "no-store")];
+            Ok((stored, Json(TokensAnswer::new(&begun))).into_response())
+        }
+        Polled::No(error) => Ok(oauth_error(error)),
     }
 }
 

@@ -55,6 +55,12 @@ struct ConnectionAnswer {
     assumes_verified: bool,
     /// `off` or `active`.
     state: &'static str,
+    /// Where people are sent to sign in, as the provider's discovery document says.
+    authorization_endpoint: String,
+    /// Where its answers are exchanged, by the same document.
+    token_endpoint: String,
+    /// Where its keys are, by the same document.
+    jwks_uri: String,
     /// Enter this at the provider.
     redirect_uri: String,
     /// Where signing in by it begins; also for a tile at the provider.
@@ -82,6 +88,9 @@ impl ConnectionAnswer {
             tenant: row.tenant.to_string(),
             redirect_uri: row.redirect_uri(control),
             sign_in_url: format!("{}{}", control.settings.public_url.trim_end_matches('/'), row.start_path()),
+            authorization_endpoint: row.discovery.authorization_endpoint,
+            token_endpoint: row.discovery.token_endpoint,
+            jwks_uri: row.discovery.jwks_uri,
             name: row.name,
             issuer: row.issuer,
             client_id: row.client_id,

@@ -1,0 +1,58 @@
+//! Roles of the organisation's own.
+
+use rowhouse_domain::refusal::Refusal;
+use serde_json::{Value, json};
+
+use super::{Fields, Said, Visit, incomplete};
+use crate::api::own::Call;
+
+pub async fn did(visit: &Visit<'_>, fields: &Fields) -> Result<Said, Refusal> {
+    match fields.text("step") {
+        "make" => {
+            let role = json!({
+                "name": fields.text("name"),
+                "title": fields.text("title"),
+                "permissions": fields.all("permission"),
+                "inherits": fields.all("inherits"),
+            });
+            visit.post("/v1/roles", role).await?;
+            Ok(Said::good("The role is made. Give it to somebody on the page of people."))
+        }
+        "delete" => {
+            let path = format!("/v1/roles/{}", fields.id("name")?);
+            visit.call(Call { method: "DELETE", path: &path, body: None, version: None }).await?;
+            Ok(Said::good("The role is gone."))
+        }
+        _ => Err(incomplete()),
+    }
+}
+
+/// All roles, with whether they are the organisation's own.
+pub async fn all(visit: &Visit<'_>) -> Result<Vec<Value>, Refusal> {
+    let listed = visit.get("/v1/roles").await?;
+    let roles = listed["items"].as_array().cloned().unwrap_or_default();
+    let one = |role: Value| {
+        json!({
+            "name": role["name"], "title": role["title"], "permissions": role["permissions"],
+            "inherits": role["inherits"], "own": role["catalog"].is_null(),
+        })
+    };
+    // Roles on the platform are the operator's to give.
+    let is_tenants = |role: &Value| !role["name"].as_str().is_some_and(|name| name.starts_with("platform_"));
+    Ok(roles.into_iter().filter(is_tenants).map(one).collect())
+}
+
+pub async fn view(visit: &Visit<'_>) -> Result<Value, Refusal> {
+    let types = visit.get("/v1/access/resource_types").await?;
+    let types = types["items"].as_array().cloned().unwrap_or_default();
+    let mut choices = Vec::new();
+    for kind in &types {
+        let closed = kind["not_composable"].as_array().cloned().unwrap_or_default();
+        let actions = kind["actions"].as_array().cloned().unwrap_or_default();
+        let open: Vec<&Value> = actions.iter().filter(|action| !closed.contains(action)).collect();
+        if !open.is_empty() {
+            choices.push(json!({ "name": kind["name"], "actions": open }));
+        }
+    }
+    Ok(json!({ "roles": all(visit).await?, "types": choices }))
+}
