@@ -45,7 +45,7 @@ def until(what, look):
 
 class Server:
     def __init__(self, binary, home):
-        self.home = home
+        self.home, self.binary = home, binary
         gateway, self.port, admin = free_port(), free_port(), free_port()
         self.url = f"http://localhost:{self.port}"
         listen = {"GATEWAY": gateway, "CONTROL": self.port, "ADMIN": admin}
@@ -318,15 +318,23 @@ def administers(server, browser, folder):
     browser.sees("the page of providers", has("Connect a provider"))
     browser.pictures(folder, "connections")
 
-    data = urllib.parse.urlencode({"client_id": "rowhouse-cli"}).encode()
-    with urllib.request.urlopen(f"{url}/oauth2/device_authorization", data=data, timeout=60) as answer:
-        begun = json.load(answer)
-    browser.open(begun["verification_uri_complete"])
-    browser.submit(step("look"))
+    environment = dict(os.environ, XDG_CONFIG_HOME=os.path.join(server.home, "config"), ROWHOUSE_URL=f"http://127.0.0.1:{server.port}")
+    program = subprocess.Popen([server.binary, "login"], env=environment, stderr=subprocess.PIPE, text=True)
+    lines = [program.stderr.readline() for _ in range(2)]
+    shown = lines[1].split()[-1]
+    browser.open(f"{url}/account/device")
+    browser.submit(step("look"), user_code=shown.lower())
     browser.sees("what asks", has("It runs at"))
     browser.pictures(folder, "device")
     browser.submit(step("yes"))
     browser.sees("it is signed in", has("The program is signed in."))
+    assert program.wait(PATIENCE_S) == 0, program.stderr.read()
+    kept = os.path.join(server.home, "config/rowhouse/session.json")
+    assert os.stat(kept).st_mode & 0o777 == 0o600, oct(os.stat(kept).st_mode)
+    listed = subprocess.run([server.binary, "user", "list"], env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert CHIEF in listed.stdout, listed
+    subprocess.run([server.binary, "logout"], env=environment, check=True, stderr=subprocess.DEVNULL, timeout=PATIENCE_S)
+    assert not os.path.exists(kept), "the session is gone"
     told("lets a command line in by its code")
 
 
