@@ -4,6 +4,7 @@
 mod audit;
 mod catalog;
 pub mod client;
+mod deploy;
 mod journal;
 mod local;
 mod login;
@@ -92,6 +93,9 @@ pub enum Command {
     /// The journal's segments: state, records, soundness. Works on files.
     #[command(subcommand)]
     Journal(journal::JournalCommand),
+    /// What runs where: the shared fleet as Kubernetes manifests.
+    #[command(subcommand)]
+    Deploy(deploy::DeployCommand),
     /// The audit log: search, verify (also offline).
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -125,6 +129,7 @@ async fn remote(global: Global, command: Command) -> anyhow::Result<ExitCode> {
     let json = global.json;
     match command {
         Command::Journal(command) => return journal::run(command, json),
+        Command::Deploy(command) => return deploy::run(&global, command).await,
         Command::Noun(noun) if noun.is_offline() => return nouns::offline(noun, json),
         Command::Audit(command) if command.is_offline() => return audit::offline(command, json),
         _ => {}

@@ -74,6 +74,14 @@ impl Default for Messages {
     }
 }
 
+impl Messages {
+    /// The mail server's port.
+    pub fn port(&self) -> u16 {
+        let usual = if self.tls == MailTls::Implicit { 465 } else { 587 };
+        self.port.unwrap_or(usual)
+    }
+}
+
 /// How mail leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

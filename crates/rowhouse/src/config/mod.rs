@@ -3,6 +3,7 @@
 
 mod duration;
 mod gateway;
+mod kubernetes;
 mod lifecycle;
 mod limits;
 mod load;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 
 pub use duration::Span;
 pub use gateway::{Gateway, WhenStale};
+pub use kubernetes::{GatewayDoor, Kubernetes, KubernetesService};
 pub use lifecycle::Lifecycle;
 pub use limits::Limits;
 pub use load::{load, strangers};
@@ -259,6 +261,8 @@ pub struct Deploy {
     pub services_group: u32,
     /// Most instances on this machine.
     pub instances_max: u32,
+    /// What `rowhouse deploy render` writes.
+    pub kubernetes: Kubernetes,
 }
 
 impl Default for Deploy {
@@ -271,6 +275,7 @@ impl Default for Deploy {
             service_users: BTreeMap::new(),
             services_group: 1_900_100_000,
             instances_max: 100,
+            kubernetes: Kubernetes::default(),
         }
     }
 }

@@ -68,6 +68,8 @@ fn is_within(path: &str, setting: &str) -> bool {
 }
 
 fn find<'a>(table: &'a toml::Table, name: &str) -> Option<&'a toml::Value> {
-    let (section, key) = name.split_once('.')?;
-    table.get(section)?.as_table()?.get(key)
+    match name.split_once('.') {
+        Some((section, rest)) => find(table.get(section)?.as_table()?, rest),
+        None => table.get(name),
+    }
 }

@@ -157,6 +157,79 @@ pub static SETTINGS: &[Setting] = &[
         "The group id that shared processes of services run with: whoever is in it reaches the shared server's socket.",
     ),
     setting("deploy.instances_max", "Most dedicated tenants on this machine."),
+    setting(
+        "deploy.kubernetes.product",
+        "Of `rowhouse deploy render`, as all of `deploy.kubernetes`: what is sold; first part of the names of Rowhouse's own objects and of the namespace.",
+    ),
+    setting("deploy.kubernetes.environment", "Second part of the namespace's name, and a label."),
+    setting(
+        "deploy.kubernetes.registry",
+        "Where images are that are named without a registry, as `registry.example.com/shop`.",
+    ),
+    setting(
+        "deploy.kubernetes.image",
+        "Rowhouse's image; `<registry>/rowhouse:<version of this program>` if not set.",
+    ),
+    setting("deploy.kubernetes.pull_secrets", "Secrets that images are fetched with, by name."),
+    setting(
+        "deploy.kubernetes.pod_security_version",
+        "Version of the Pod Security Standards that the namespace is held to; an older cluster takes its own.",
+    ),
+    setting("deploy.kubernetes.storage_class", "Class of the volumes; the cluster's own choice if not set."),
+    setting("deploy.kubernetes.gateways", "How many gateways, 2 to 100; each is a node of its own."),
+    setting(
+        "deploy.kubernetes.gateways_from",
+        "Number of the first gateway. A node's name is used once and for ever: after a volume was lost, count on from behind it.",
+    ),
+    setting(
+        "deploy.kubernetes.gateway_size",
+        "What each gateway gets: `cpu` and `memory` set aside, `cpu_max` and `memory_max` at most.",
+    ),
+    setting(
+        "deploy.kubernetes.gateway_storage",
+        "Each gateway's volume. Its journal takes three quarters of it if `journal.size_mib_max` is not set.",
+    ),
+    setting(
+        "deploy.kubernetes.gateway_service",
+        "How gateways are reached: `cluster_ip` (from within, as by an ingress) or `load_balancer`.",
+    ),
+    setting("deploy.kubernetes.control_size", "What the control plane with its PostgreSQL gets."),
+    setting(
+        "deploy.kubernetes.control_storage",
+        "The control plane's volume, with everything that its PostgreSQL holds.",
+    ),
+    setting(
+        "deploy.kubernetes.services",
+        "By service of the catalogue: `image` (needed where the catalogue names no release), `releases` (release = image), `replicas` (10), `size`, `port` (8080), `live` (`/health/live`), `ready` (`/health/ready`), `startup` (none), `env`, `env_secret` (a Secret whose keys become variables).",
+    ),
+    setting("deploy.kubernetes.clients", "Networks from which gateways are reached; everybody if empty."),
+    setting(
+        "deploy.kubernetes.egress",
+        "Networks that the control plane and services reach on port 443; `anywhere` is all but private and link-local ones. None if empty.",
+    ),
+    setting(
+        "deploy.kubernetes.database_networks",
+        "Networks of an outside PostgreSQL; if there are any, its URL comes from the Secret `<product>-database`. The control plane runs its own if empty.",
+    ),
+    setting("deploy.kubernetes.database_port", "Its port."),
+    setting(
+        "deploy.kubernetes.store_networks",
+        "Networks of the Redis of `limits.store_url`; if there are any, the URL comes from the Secret `<product>-limits-store`.",
+    ),
+    setting("deploy.kubernetes.store_port", "Its port."),
+    setting("deploy.kubernetes.mail_networks", "Networks of the mail server."),
+    setting(
+        "deploy.kubernetes.monitoring_namespace",
+        "Namespace whose pods may read metrics; none if not set.",
+    ),
+    setting(
+        "deploy.kubernetes.proxy_namespace",
+        "Namespace of the proxy that ends TLS before the control API, whose pods may reach it; none if not set.",
+    ),
+    setting(
+        "deploy.kubernetes.quota",
+        "What the namespace may use: `limits.cpu`, `limits.memory`, `requests.cpu`, `requests.memory`, `requests.storage`, `pods`, `persistentvolumeclaims`, `services`. Refused if a rollout does not fit; no quota if empty.",
+    ),
     setting("messages.transport", "How messages to people leave: `file` (into a folder) or `smtp`."),
     setting("messages.folder", "Where `file` puts them, as `.eml`; `<data_dir>/messages` if not set."),
     setting("messages.host", "The mail server's name, also in its certificate; `smtp` needs it."),
@@ -216,7 +289,8 @@ mod tests {
 
     /// The names that a section (`""`: the settings as a whole) may have, as its own refusal of a wrong one tells.
     fn known(section: &str) -> Vec<String> {
-        let inner = if section.is_empty() { String::new() } else { format!("{}__", section.to_uppercase()) };
+        let section = section.to_uppercase().replace('.', "__");
+        let inner = if section.is_empty() { section } else { format!("{section}__") };
         let variable = format!("ROWHOUSE_{inner}NO_SUCH_NAME__X");
         let error =
             load(None, [(variable, "1".to_owned())].into_iter()).expect_err("no such name").to_string();
@@ -227,9 +301,10 @@ mod tests {
     #[test]
     fn every_setting_is_explained() {
         let mut names = BTreeSet::new();
-        for section in known("") {
+        for section in known("").into_iter().chain(["deploy.kubernetes".to_owned()]) {
             names.extend(known(&section).into_iter().map(|name| format!("{section}.{name}")));
         }
+        assert!(names.remove("deploy.kubernetes"), "a section, not a setting");
         let explained: BTreeSet<_> = super::SETTINGS.iter().map(|setting| setting.name.to_owned()).collect();
         assert_eq!(explained, names);
     }

@@ -41,13 +41,12 @@ fn smtp(settings: &Messages) -> anyhow::Result<SmtpSettings> {
         MailTls::Implicit => SmtpTls::Implicit,
         MailTls::None => SmtpTls::None,
     };
-    let usual = if tls == SmtpTls::Implicit { 465 } else { 587 };
     let login = match (&settings.username, &settings.password_file) {
         (Some(name), Some(file)) => Some((name.clone(), password(file)?)),
         (None, None) => None,
         _ => bail!("messages.username and messages.password_file belong together: set both or neither"),
     };
-    Ok(SmtpSettings { host, port: settings.port.unwrap_or(usual), tls, login })
+    Ok(SmtpSettings { host, port: settings.port(), tls, login })
 }
 
 fn sms(settings: &Messages, url: &str) -> anyhow::Result<SmsSettings> {

@@ -12,6 +12,7 @@ mod invariants;
 mod issuers;
 mod keys;
 mod lives;
+mod manifests;
 mod outside;
 mod parking;
 mod platform;
