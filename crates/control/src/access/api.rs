@@ -8,6 +8,7 @@ use rowhouse_domain::access::{self, GrantEffect, GrantTarget, ResourceName};
 use rowhouse_domain::id::GrantId;
 use rowhouse_domain::refusal::{Refusal, kind};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -29,6 +30,7 @@ pub fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(get_grant, delete_grant))
         .routes(routes!(explain_access))
         .merge(super::authzen::routes())
+        .merge(super::conditions_api::routes())
         .merge(super::constraints_api::routes())
         .merge(super::groups_api::routes())
         .merge(super::resources_api::routes())
@@ -76,6 +78,12 @@ pub struct GrantBody {
     /// Until before this instant, RFC 3339.
     #[schema(value_type = Option<String>)]
     valid_until: Option<Timestamp>,
+    /// Under which condition besides: a Cedar expression of at most 4 KiB, the body of `when { … }`.
+    condition: Option<String>,
+    /// What the condition reads as `context.params`: texts, whole numbers, true or false, lists of texts; at most 1 KiB.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    parameters: Map<String, Value>,
     /// Why; at most 500 characters.
     #[serde(default)]
     reason: String,
@@ -93,6 +101,10 @@ pub struct GrantAnswer {
     resource: Option<ThingBody>,
     valid_from: Option<String>,
     valid_until: Option<String>,
+    condition: Option<String>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    #[schema(value_type = Object)]
+    parameters: Map<String, Value>,
     reason: String,
     granted_by: String,
     created_at: String,
@@ -124,6 +136,8 @@ impl GrantAnswer {
             resource: definition.resource.as_ref().map(ThingBody::from),
             valid_from: time(definition.interval.from_us),
             valid_until: time(definition.interval.until_us),
+            condition: definition.condition.as_ref().map(|own| own.text().to_owned()),
+            parameters: definition.condition.as_ref().map(|own| own.parameters().clone()).unwrap_or_default(),
             reason: row.reason.clone(),
             granted_by: row.granted_by.clone(),
             created_at: row.created_at.to_string(),
@@ -146,6 +160,11 @@ fn parse(body: GrantBody) -> Result<NewGrant, Refusal> {
         Some("deny") => GrantEffect::Deny,
         Some(_) => return Err(wrong("/effect", "allow or deny")),
     };
+    let condition = match (body.condition, body.parameters) {
+        (Some(text), parameters) => Some((text, parameters)),
+        (None, parameters) if parameters.is_empty() => None,
+        _ => return Err(wrong("/parameters", "only with a condition")),
+    };
     Ok(NewGrant {
         holder: body.principal.parse("/principal")?,
         effect,
@@ -153,6 +172,7 @@ fn parse(body: GrantBody) -> Result<NewGrant, Refusal> {
         resource: body.resource.map(ResourceName::from),
         valid_from: body.valid_from,
         valid_until: body.valid_until,
+        condition,
         reason: body.reason,
     })
 }
@@ -287,6 +307,11 @@ pub struct ExplainBody {
     permission: String,
     /// On which thing; the whole tenant if not said.
     resource: Option<ThingBody>,
+    /// What conditions can ask for: `ip`, `mfa`, `mfa_age_s`, `auth_method`, `country`, `method`, `path`, `action`, and what is
+    /// declared.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    context: Map<String, Value>,
     /// When; now if not said.
     #[schema(value_type = Option<String>)]
     at: Option<Timestamp>,
@@ -309,6 +334,7 @@ async fn explain_access(
         principal: body.value.principal.parse("/principal")?,
         permission: &body.value.permission,
         thing: body.value.resource.map(ResourceName::from),
+        context: &body.value.context,
         at_us: body.value.at.unwrap_or_else(|| control.clock().now()).as_microsecond(),
     };
     let transaction = control.store.read(&permit).await?;

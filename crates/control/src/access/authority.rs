@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rowhouse_domain::access::{
-    AccessTable, GrantEffect, Handed, Interval, PermissionSet, Permissions, Principal, Reason, ResourceName,
-    RoleCatalogue, RoleDefinition, key_permits, may,
+    AccessTable, Attribute, Condition, Described, GrantEffect, Handed, Interval, PermissionSet, Permissions,
+    Principal, Reason, ResourceName, RoleCatalogue, RoleDefinition, key_permits, may,
 };
 use rowhouse_domain::id::TenantId;
 use rowhouse_domain::refusal::{Refusal, kind};
@@ -70,7 +70,9 @@ impl Authority {
     pub(super) fn may(&self, permission: &str) -> bool {
         match self {
             Authority::System => true,
-            Authority::Holds(holding) => holding.names(None, holding.this_instant()).contains(permission),
+            Authority::Holds(holding) => {
+                holding.names(None, holding.this_instant(), None).contains(permission)
+            }
         }
     }
 }
@@ -80,11 +82,17 @@ impl Holding {
         Interval { from_us: self.now_us, until_us: self.now_us + 1 }
     }
 
-    /// Everything held on the whole tenant or on one thing, for all of `interval` that is still to come.
-    fn names(&self, thing: Option<&ResourceName>, interval: Interval) -> BTreeSet<&str> {
+    /// Everything held on the whole tenant or on one thing, for all of `interval` that is still to come, without a condition or
+    /// under this one.
+    fn names(
+        &self,
+        thing: Option<&ResourceName>,
+        interval: Interval,
+        under: Option<&Condition>,
+    ) -> BTreeSet<&str> {
         let to_come = interval.and(Interval { from_us: self.now_us, until_us: i64::MAX });
         let thing = thing.filter(|_| self.of_home).map(ResourceName::key);
-        let mut held = self.table.held(&self.principal, thing, to_come);
+        let mut held = self.table.held(&self.principal, thing, to_come, under);
         if let Some(permits) = &self.permits {
             held.intersect(permits);
         }
@@ -105,7 +113,10 @@ pub struct Rules {
 }
 
 /// On the whole tenant, from now on.
-const EVERYWHERE: (Option<&ResourceName>, Interval) = (None, Interval::ALWAYS);
+const EVERYWHERE: Wanted<'_> = (None, Interval::ALWAYS, None);
+
+/// On what, for how long and under which condition something has to be held.
+type Wanted<'w> = (Option<&'w ResourceName>, Interval, Option<&'w Condition>);
 
 impl Rules {
     /// Loads them.
@@ -128,6 +139,13 @@ impl Rules {
     pub(super) fn with_own(self, own: &[RoleDefinition]) -> Self {
         let roles = self.catalogue.with_tenant(own, &self.permissions, &self.composable);
         Rules { roles, ..self }
+    }
+
+    /// What things of `kind` have for conditions.
+    pub(super) fn attributes(&self, kind: &str) -> Vec<Attribute> {
+        let set = self.permissions.matching(&format!("{kind}:*")).unwrap_or_default();
+        let all = self.permissions.kinds(&set).into_values().flatten();
+        all.filter(|own| own.of == Described::Resource).cloned().collect()
     }
 
     /// The type of what holds things of `kind`, if such things are held.
@@ -180,7 +198,7 @@ impl Rules {
         &self,
         authority: &Authority,
         given: &PermissionSet,
-        (thing, interval): (Option<&ResourceName>, Interval),
+        (thing, interval, under): Wanted<'_>,
     ) -> Result<(), Refusal> {
         let Authority::Holds(holding) = authority else { return Ok(()) };
         if holding.is_narrowed && !self.permissions.names_of(given).is_empty() {
@@ -188,7 +206,7 @@ impl Rules {
                          narrowed.";
             return Err(Refusal::new(&kind::ACCESS_ESCALATION, words));
         }
-        let held = holding.names(thing, interval);
+        let held = holding.names(thing, interval, under);
         let lacking = |name: &&str| !held.contains(*name);
         let missing: Vec<&str> = self.permissions.names_of(given).into_iter().filter(lacking).collect();
         match thing {
@@ -204,7 +222,11 @@ impl Rules {
     /// denies, or lifts a denial, also needs `grant:deny`.
     pub(super) fn refuse_handing(&self, authority: &Authority, handed: &[Handed]) -> Result<(), Refusal> {
         for one in handed {
-            self.refuse_beyond(authority, &one.set, (one.thing.as_ref(), one.interval))?;
+            self.refuse_beyond(
+                authority,
+                &one.set,
+                (one.thing.as_ref(), one.interval, one.condition.as_ref()),
+            )?;
         }
         match handed.iter().any(|one| one.effect == GrantEffect::Deny) {
             true => self.refuse_escalation(authority, &self.permission("grant:deny")?),

@@ -2,13 +2,15 @@
 //! stored at this moment, by the same rules as the gateway's.
 
 use rowhouse_domain::access::{
-    self, Explained, GrantTarget, Principal, PrincipalKind, Reason, ResourceName, Step, may, may_on,
+    self, Explained, Facts, GrantTarget, Outcome, Principal, PrincipalKind, Reason, ResourceName, Step, may,
+    may_on,
 };
 use rowhouse_domain::directory::{Directory, Key};
 use rowhouse_domain::id::{GrantId, GroupId, TenantId};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::Transaction;
 use serde::Serialize;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::queries::bound;
@@ -21,6 +23,7 @@ pub(super) struct Question<'a> {
     pub principal: Principal,
     pub permission: &'a str,
     pub thing: Option<ResourceName>,
+    pub context: &'a Map<String, Value>,
     pub at_us: i64,
 }
 
@@ -29,7 +32,7 @@ pub(super) struct Question<'a> {
 pub struct Explanation {
     /// `allow` or `deny`.
     decision: &'static str,
-    /// `granted`, `denied`, `expired`, `pending`, `no_grant`, `key_scope`, `owner_lacks`, `unknown_permission` or
+    /// `granted`, `denied`, `context_missing`, `condition_false`, `expired`, `pending`, `no_grant`, `key_scope`, `owner_lacks`, `unknown_permission` or
     /// `principal_unknown`.
     reason: &'static str,
     /// The tenant's access version that decided: `acme:12`.
@@ -40,7 +43,7 @@ pub struct Explanation {
     holds_until: Option<String>,
     /// The grant that proves an allow or a `denied`; empty otherwise.
     because: Vec<Proof>,
-    /// Grants that would have done it at another time; at most 20.
+    /// Grants that would have done it at another time or if their condition held; at most 20.
     near: Vec<Proof>,
 }
 
@@ -63,6 +66,12 @@ pub struct Proof {
     valid_from: Option<String>,
     /// Until when it holds, if not for ever.
     valid_until: Option<String>,
+    /// Under which condition.
+    condition: Option<String>,
+    /// What became of the condition: `true`, `false`, `missing` or `error`; none if it was not asked.
+    condition_result: Option<&'static str>,
+    /// What the condition asks for and is not known, or why it cannot be evaluated.
+    condition_detail: Option<String>,
 }
 
 /// Answers `question` about a principal of `tenant`.
@@ -77,7 +86,7 @@ pub(super) async fn explain(
     let stored = stored::with_everybody(transaction, tenant, &rules).await?;
     let told = |reason, explained: Option<&Explained<'_>>| {
         let holds_until = explained.and_then(|explained| explained.holds_until_us).and_then(bound);
-        let timely = matches!(reason, "expired" | "pending");
+        let timely = matches!(reason, "expired" | "pending" | "context_missing" | "condition_false");
         Explanation {
             decision: if reason == "granted" { "allow" } else { "deny" },
             reason,
@@ -109,16 +118,19 @@ pub(super) async fn explain(
     let model = stored.model(&rules);
     let table = model.compile(stored.version);
     let rights = table.rights(&holder);
+    let named = question.thing.as_ref().map(|name| (name.kind.as_str(), name.id.as_str()));
+    let facts = Facts { thing: named, ..Facts::of_context(question.context) };
+    let at = (question.at_us, &facts);
     let owned = match thing {
-        None => may(rights, bit, question.at_us),
-        Some(thing) => may_on(&table, rights, bit, thing, question.at_us),
+        None => may(rights, bit, at),
+        Some(thing) => may_on(&table, rights, bit, thing, at),
     };
     // The key's own scope was compiled with the directory's permissions.
     let scope = key.map(|key| {
         directory.permissions.id(question.permission).is_some_and(|bit| key.permits.contains(bit))
     });
     let reason = access::of_key(scope, owned);
-    let explained = access::explain(&model, holder, bit, thing, question.at_us);
+    let explained = access::explain(&model, holder, bit, thing, at);
     let proven = Explained {
         because: explained.because.filter(|_| matches!(reason, Reason::Granted | Reason::Denied)),
         ..explained
@@ -145,6 +157,26 @@ fn proof(step: &Step<'_>) -> Proof {
         via: step.through.iter().map(|group| GroupId(*group).to_string()).collect(),
         valid_from: bound(step.interval.from_us).map(|time| time.to_string()),
         valid_until: bound(step.interval.until_us).map(|time| time.to_string()),
+        condition: step.grant.condition.as_ref().map(|own| own.text().to_owned()),
+        condition_result: step.outcome.as_ref().map(word),
+        condition_detail: step.outcome.as_ref().and_then(detail),
+    }
+}
+
+/// The word for what became of a condition.
+pub(super) fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::True => "true",
+        Outcome::False => "false",
+        Outcome::Missing(_) => "missing",
+        Outcome::Error(_) => "error",
+    }
+}
+
+fn detail(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::True | Outcome::False => None,
+        Outcome::Missing(what) | Outcome::Error(what) => Some(what.clone()),
     }
 }
 

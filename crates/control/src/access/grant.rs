@@ -1,19 +1,22 @@
 //! Giving and taking back.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use rowhouse_domain::access::{
-    Grant, GrantEffect, GrantTarget, Holder, Interval, PermissionSet, Principal, PrincipalKind, ResourceName,
+    Attribute, CONDITIONS_MAX, Condition, ConditionFault, Grant, GrantEffect, GrantTarget, Holder, Interval,
+    PermissionSet, Principal, PrincipalKind, ResourceName,
 };
 use rowhouse_domain::id::{GrantId, TenantId};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::{Change, Notice, Transaction};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::administrators::{refuse_unadministered, take};
 use super::constraint::refuse_together;
 use super::queries::{self, GrantRow};
-use super::{Authority, Rules, load_roles, member, stored, thing};
+use super::{Authority, Rules, Stored, load_roles, member, stored, thing};
 
 /// At most so many grants on the whole tenant for one holder.
 const GRANTS_MAX: i64 = 1_000;
@@ -35,6 +38,8 @@ pub struct NewGrant {
     pub valid_from: Option<Timestamp>,
     /// Until before this instant.
     pub valid_until: Option<Timestamp>,
+    /// Under which condition, a Cedar expression; with what it reads as `context.params`.
+    pub condition: Option<(String, Map<String, Value>)>,
     /// Why; at most 500 characters.
     pub reason: String,
 }
@@ -49,6 +54,7 @@ impl NewGrant {
             resource: None,
             valid_from: None,
             valid_until: None,
+            condition: None,
             reason: reason.to_owned(),
         }
     }
@@ -58,7 +64,8 @@ impl NewGrant {
 /// access version.
 ///
 /// # Errors
-/// 422 for an unknown role, permission or resource type, a bad interval or principal, or too many grants; 403
+/// 422 for an unknown role, permission or resource type, a bad interval or principal, too many grants, or
+/// `access.bad_condition`; 403
 /// `access.escalation` for more than `authority` holds on that and for that long, or for a denial without `grant:deny`; 409
 /// `access.last_admin` for a denial that leaves nobody who administers the tenant; 409 `access.sod_violation` for what would be
 /// together and is kept apart.
@@ -78,6 +85,10 @@ pub async fn grant(
     if let Some(name) = &new.resource {
         thing::refuse_unknown_type(&rules, name)?;
     }
+    let condition = match &new.condition {
+        Some(written) => Some(condition(&rules, &new.target, written)?),
+        None => None,
+    };
     let definition = Grant {
         id: store.entropy().uuid_v7(now.as_microsecond()),
         holder: new.holder,
@@ -85,6 +96,7 @@ pub async fn grant(
         target: new.target,
         resource: new.resource,
         interval: interval(new.valid_from, new.valid_until),
+        condition,
     };
     // A denial to everyone reaches people whom no grant to everyone has made it load before.
     let before = match definition.effect {
@@ -96,6 +108,9 @@ pub async fn grant(
     refuse_too_many(transaction, tenant, &definition).await?;
     let mut after = before.clone();
     after.grants.push(definition.clone());
+    if definition.condition.is_some() {
+        refuse_too_many_conditions(&before, &after, &rules)?;
+    }
     match definition.effect {
         GrantEffect::Deny => {
             refuse_unadministered(transaction, tenant, (&before, &rules), (&after, &rules)).await?
@@ -210,6 +225,52 @@ async fn refuse_too_many(transaction: &Transaction, tenant: TenantId, new: &Gran
     }
 }
 
+/// A condition, checked against what the types declare that the grant is about.
+fn condition(
+    rules: &Rules,
+    target: &GrantTarget,
+    (text, parameters): &(String, Map<String, Value>),
+) -> Result<Condition, Refusal> {
+    let set = match target {
+        GrantTarget::Permission(pattern) => rules.permission(pattern)?,
+        GrantTarget::Role(role) => rules.role(role)?,
+    };
+    let set = rules.permissions.closed(&set);
+    check_condition(text, parameters.clone(), &rules.permissions.kinds(&set))
+}
+
+/// 422 `access.bad_condition` with line and column.
+pub(super) fn check_condition(
+    text: &str,
+    parameters: Map<String, Value>,
+    kinds: &BTreeMap<&str, &[Attribute]>,
+) -> Result<Condition, Refusal> {
+    Condition::check(text, parameters, kinds).map_err(|fault| {
+        let ConditionFault { line, column, message } = &fault;
+        Refusal::new(&kind::BAD_CONDITION, format!("The condition is wrong at {fault}."))
+            .field("/condition", "malformed", message)
+            .member("line", *line)
+            .member("column", *column)
+    })
+}
+
+/// What is asked for one decision is bounded.
+fn refuse_too_many_conditions(before: &Stored, after: &Stored, rules: &Rules) -> Result<(), Refusal> {
+    let (before, after) = (before.compile(rules), after.compile(rules));
+    let beyond = |who: &&Principal| {
+        let count = after.conditions(who);
+        count > CONDITIONS_MAX && count > before.conditions(who)
+    };
+    match after.principals().find(beyond) {
+        None => Ok(()),
+        Some(who) => {
+            let detail =
+                format!("At most {CONDITIONS_MAX} grants with conditions reach one principal, here {who}.");
+            Err(Refusal::new(&kind::ACCESS_TOO_MANY, detail))
+        }
+    }
+}
+
 /// Takes a grant back within `transaction`; `None` if there is no such grant, or it was taken back before.
 ///
 /// # Errors
@@ -288,6 +349,10 @@ fn change(row: &GrantRow, event: &str, action: &str, actor: Principal, version: 
     details[what] = name.as_str().into();
     if let Some(ResourceName { kind, id }) = &definition.resource {
         details["resource"] = json!({ "type": kind, "id": id });
+    }
+    if let Some(condition) = &definition.condition {
+        details["condition"] = condition.text().into();
+        details["parameters"] = Value::Object(condition.parameters().clone());
     }
     let change = Change::new(row.tenant, event, action, actor).on("grant", row.id);
     member::on(change, definition.holder).details(details).notify(Notice::tenant(row.tenant))

@@ -7,6 +7,7 @@ mod administrators;
 mod api;
 mod authority;
 mod authzen;
+mod conditions_api;
 mod constraint;
 mod constraints_api;
 mod explain;

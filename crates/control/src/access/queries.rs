@@ -1,9 +1,12 @@
 //! Rows of grants and of access versions.
 
 use jiff::Timestamp;
-use rowhouse_domain::access::{Grant, GrantEffect, GrantTarget, Holder, Interval, Principal, ResourceName};
+use rowhouse_domain::access::{
+    Condition, Grant, GrantEffect, GrantTarget, Holder, Interval, Principal, ResourceName,
+};
 use rowhouse_domain::id::{GrantId, TenantId};
 use rowhouse_store::{StoreError, Transaction};
+use serde_json::Value;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -65,6 +68,12 @@ pub(super) fn bound(us: i64) -> Option<Timestamp> {
     Some(us).filter(end).map(|us| Timestamp::from_microsecond(us).expect("it was made from a timestamp"))
 }
 
+/// A condition that cannot be read (any more) is kept: it lets nobody in and keeps nobody out of a denial.
+fn condition(text: Option<String>, parameters: Option<Value>) -> Option<Condition> {
+    let parameters = parameters.and_then(|all| all.as_object().cloned()).unwrap_or_default();
+    text.map(|text| Condition::new(&text, parameters))
+}
+
 fn definition(row: &Row, from: usize) -> Result<Grant, StoreError> {
     let effect = match row.get(from + 3) {
         "allow" => GrantEffect::Allow,
@@ -83,6 +92,7 @@ fn definition(row: &Row, from: usize) -> Result<Grant, StoreError> {
         target,
         resource: kind.zip(id).map(|(kind, id)| ResourceName { kind, id }),
         interval: Interval::new(time(from + 6), time(from + 7)),
+        condition: condition(row.get(from + 10), row.get(from + 11)),
     })
 }
 
@@ -97,7 +107,7 @@ pub async fn load_grants(
             transaction
                 .query(
                     "SELECT g.tenant_id, g.role_id, g.grant_id, g.principal_kind, g.principal_id, g.effect, g.role, \
-                     g.permission, g.valid_from, g.valid_until, g.resource_type, g.resource_id \
+                     g.permission, g.valid_from, g.valid_until, g.resource_type, g.resource_id, g.condition, g.parameters \
                      FROM access.grants g LEFT JOIN access.tenant_roles r \
                        ON r.tenant_id = g.tenant_id AND r.name = g.role AND r.role_id = g.role_id \
                      WHERE g.removed_at IS NULL AND g.role_id IS NOT DISTINCT FROM r.role_id \
@@ -110,7 +120,7 @@ pub async fn load_grants(
             transaction
                 .query(
                     "SELECT g.tenant_id, g.role_id, g.grant_id, g.principal_kind, g.principal_id, g.effect, g.role, \
-                     g.permission, g.valid_from, g.valid_until, g.resource_type, g.resource_id \
+                     g.permission, g.valid_from, g.valid_until, g.resource_type, g.resource_id, g.condition, g.parameters \
                      FROM access.grants g LEFT JOIN access.tenant_roles r \
                        ON r.tenant_id = g.tenant_id AND r.name = g.role AND r.role_id = g.role_id \
                      WHERE g.removed_at IS NULL AND g.role_id IS NOT DISTINCT FROM r.role_id \
@@ -146,13 +156,13 @@ pub async fn load_versions(
 fn grant(row: &Row) -> Result<GrantRow, StoreError> {
     Ok(GrantRow {
         id: GrantId(row.get(0)),
-        tenant: TenantId(row.get(10)),
+        tenant: TenantId(row.get(12)),
         definition: definition(row, 0)?,
-        role_id: row.get(11),
-        reason: row.get(12),
-        granted_by: row.get(13),
-        created_at: row.get(14),
-        removed_at: row.get(15),
+        role_id: row.get(13),
+        reason: row.get(14),
+        granted_by: row.get(15),
+        created_at: row.get(16),
+        removed_at: row.get(17),
     })
 }
 
@@ -173,7 +183,8 @@ pub(super) async fn list(tx: &Transaction, filter: &Filter, limit: i64) -> Resul
     let rows = tx
         .query(
             "SELECT grant_id, principal_kind, principal_id, effect, role, permission, valid_from, valid_until, \
-             resource_type, resource_id, tenant_id, role_id, reason, granted_by, created_at, removed_at \
+             resource_type, resource_id, condition, parameters, tenant_id, role_id, reason, granted_by, created_at, \
+             removed_at \
              FROM access.grants \
              WHERE removed_at IS NULL \
                AND ($1::uuid IS NULL OR tenant_id = $1) \
@@ -204,7 +215,8 @@ pub(super) async fn one(transaction: &Transaction, id: GrantId) -> Result<Option
     let row = transaction
         .query_opt(
             "SELECT grant_id, principal_kind, principal_id, effect, role, permission, valid_from, valid_until, \
-             resource_type, resource_id, tenant_id, role_id, reason, granted_by, created_at, removed_at \
+             resource_type, resource_id, condition, parameters, tenant_id, role_id, reason, granted_by, created_at, \
+             removed_at \
              FROM access.grants WHERE grant_id = $1",
             &[&id.0],
         )
@@ -239,11 +251,14 @@ pub(super) async fn insert(transaction: &Transaction, grant: &GrantRow) -> Resul
     };
     let kind = definition.resource.as_ref().map(|name| name.kind.as_str());
     let id = definition.resource.as_ref().map(|name| name.id.as_str());
+    let condition = definition.condition.as_ref().map(Condition::text);
+    let parameters = definition.condition.as_ref().map(|own| Value::Object(own.parameters().clone()));
     transaction
         .execute(
             "INSERT INTO access.grants (grant_id, tenant_id, principal_kind, principal_id, effect, role, \
              permission, valid_from, valid_until, reason, granted_by, created_at, resource_type, resource_id, \
-             role_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+             role_id, condition, parameters) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
             &[
                 &grant.id.0,
                 &grant.tenant.0,
@@ -260,6 +275,8 @@ pub(super) async fn insert(transaction: &Transaction, grant: &GrantRow) -> Resul
                 &kind,
                 &id,
                 &grant.role_id,
+                &condition,
+                &parameters,
             ],
         )
         .await

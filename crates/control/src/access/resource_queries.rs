@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use rowhouse_domain::access::{Resource, ResourceName};
 use rowhouse_domain::id::TenantId;
 use rowhouse_store::{StoreError, Transaction};
+use serde_json::Value;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -12,18 +13,19 @@ fn resource(row: &Row, from: usize) -> Resource {
         .get::<_, Option<String>>(from + 2)
         .zip(row.get(from + 3))
         .map(|(kind, id)| ResourceName { kind, id });
-    Resource { name: ResourceName { kind: row.get(from), id: row.get(from + 1) }, parent }
+    let attributes = row.get::<_, Value>(from + 4).as_object().cloned().unwrap_or_default();
+    Resource { name: ResourceName { kind: row.get(from), id: row.get(from + 1) }, parent, attributes }
 }
 
-/// The things of these tenants that something holds.
+/// The things of these tenants that something holds, or of which something is known.
 pub(super) async fn load_held(
     transaction: &Transaction,
     tenants: &[Uuid],
 ) -> Result<Vec<(TenantId, Resource)>, StoreError> {
     let rows = transaction
         .query(
-            "SELECT tenant_id, type, resource_id, parent_type, parent_id FROM access.resources \
-             WHERE tenant_id = ANY($1) AND parent_type IS NOT NULL",
+            "SELECT tenant_id, type, resource_id, parent_type, parent_id, attributes FROM access.resources \
+             WHERE tenant_id = ANY($1) AND (parent_type IS NOT NULL OR attributes <> '{}')",
             &[&tenants],
         )
         .await?;
@@ -39,14 +41,14 @@ pub(super) async fn chain(
     let rows = transaction
         .query(
             "WITH RECURSIVE up AS ( \
-               SELECT type, resource_id, parent_type, parent_id, 1 AS hop FROM access.resources \
+               SELECT type, resource_id, parent_type, parent_id, attributes, 1 AS hop FROM access.resources \
                WHERE tenant_id = $1 AND type = $2 AND resource_id = $3 \
                UNION ALL \
-               SELECT r.type, r.resource_id, r.parent_type, r.parent_id, up.hop + 1 FROM up \
+               SELECT r.type, r.resource_id, r.parent_type, r.parent_id, r.attributes, up.hop + 1 FROM up \
                JOIN access.resources r ON r.tenant_id = $1 AND r.type = up.parent_type \
                  AND r.resource_id = up.parent_id \
                WHERE up.hop < 18 \
-             ) SELECT type, resource_id, parent_type, parent_id FROM up ORDER BY hop",
+             ) SELECT type, resource_id, parent_type, parent_id, attributes FROM up ORDER BY hop",
             &[&tenant.0, &name.kind, &name.id],
         )
         .await?;
@@ -83,7 +85,7 @@ pub(super) async fn one(
 ) -> Result<Option<Resource>, StoreError> {
     let row = transaction
         .query_opt(
-            "SELECT type, resource_id, parent_type, parent_id FROM access.resources \
+            "SELECT type, resource_id, parent_type, parent_id, attributes FROM access.resources \
              WHERE tenant_id = $1 AND type = $2 AND resource_id = $3",
             &[&tenant.0, &name.kind, &name.id],
         )
@@ -99,7 +101,7 @@ pub(super) async fn list(
 ) -> Result<Vec<Resource>, StoreError> {
     let rows = transaction
         .query(
-            "SELECT type, resource_id, parent_type, parent_id FROM access.resources \
+            "SELECT type, resource_id, parent_type, parent_id, attributes FROM access.resources \
              WHERE tenant_id = $1 AND type = $2 AND ($3::text IS NULL OR resource_id > $3 COLLATE \"C\") \
              ORDER BY resource_id COLLATE \"C\" LIMIT $4",
             &[&tenant.0, &kind, &after, &limit],
@@ -122,15 +124,16 @@ pub(super) async fn put(
     tenant: TenantId,
     (resource, now): (&Resource, Timestamp),
 ) -> Result<(), StoreError> {
-    let Resource { name, parent } = resource;
+    let Resource { name, parent, attributes } = resource;
+    let attributes = Value::Object(attributes.clone());
     let kind = parent.as_ref().map(|parent| parent.kind.as_str());
     let id = parent.as_ref().map(|parent| parent.id.as_str());
     transaction
         .execute(
-            "INSERT INTO access.resources (tenant_id, type, resource_id, parent_type, parent_id, updated_at) \
-             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT ON CONSTRAINT resources_pkey DO UPDATE SET \
-             parent_type = $4, parent_id = $5, updated_at = $6",
-            &[&tenant.0, &name.kind, &name.id, &kind, &id, &now],
+            "INSERT INTO access.resources (tenant_id, type, resource_id, parent_type, parent_id, updated_at, attributes) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT ON CONSTRAINT resources_pkey DO UPDATE SET \
+             parent_type = $4, parent_id = $5, updated_at = $6, attributes = $7",
+            &[&tenant.0, &name.kind, &name.id, &kind, &id, &now, &attributes],
         )
         .await
         .map(drop)

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use rowhouse_domain::access::{Resource, ResourceName};
 use rowhouse_domain::refusal::{Refusal, kind};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -54,6 +55,10 @@ impl From<&ResourceName> for ThingBody {
 pub struct ResourceBody {
     /// What holds it; nothing if not said.
     parent: Option<ThingBody>,
+    /// What its type declares for conditions, by name; at most 4 KiB of JSON.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    attributes: Map<String, Value>,
 }
 
 /// A registered thing.
@@ -68,19 +73,24 @@ pub struct ResourceAnswer {
     /// What holds it.
     #[serde(default)]
     parent: Option<ThingBody>,
+    /// What its type declares for conditions.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schema(value_type = Object)]
+    attributes: Map<String, Value>,
 }
 
 impl From<&Resource> for ResourceAnswer {
     fn from(resource: &Resource) -> Self {
         let ResourceName { kind, id } = resource.name.clone();
-        ResourceAnswer { kind, id, parent: resource.parent.as_ref().map(ThingBody::from) }
+        let attributes = resource.attributes.clone();
+        ResourceAnswer { kind, id, parent: resource.parent.as_ref().map(ThingBody::from), attributes }
     }
 }
 
 impl From<ResourceAnswer> for Resource {
     fn from(answer: ResourceAnswer) -> Self {
-        let ResourceAnswer { kind, id, parent } = answer;
-        Resource { name: ResourceName { kind, id }, parent: parent.map(ResourceName::from) }
+        let ResourceAnswer { kind, id, parent, attributes } = answer;
+        Resource { name: ResourceName { kind, id }, parent: parent.map(ResourceName::from), attributes }
     }
 }
 
@@ -183,8 +193,9 @@ async fn put_resource(
     Parameters(asked): Parameters<TenantParameter>,
     body: Body<ResourceBody>,
 ) -> Answer<Json<ResourceAnswer>> {
-    let parent = body.value.parent.map(ResourceName::from);
-    let things = [Resource { name: ResourceName { kind, id }, parent }];
+    let ResourceBody { parent, attributes } = body.value;
+    let parent = parent.map(ResourceName::from);
+    let things = [Resource { name: ResourceName { kind, id }, parent, attributes }];
     put(&control, &caller, asked, &things).await?;
     Ok(Json(ResourceAnswer::from(&things[0])))
 }

@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::Json;
 use axum::extract::State;
 use rowhouse_domain::access::{
-    self, AccessTable, Model, Permissions, Principal, PrincipalKind, Reason, ResourceKey, ResourceName, may,
-    may_on,
+    self, AccessTable, Facts, GrantEffect, Model, Permissions, Principal, PrincipalKind, Reason, ResourceKey,
+    ResourceName, may, may_on,
 };
 use rowhouse_domain::id::GroupId;
 use rowhouse_domain::refusal::{Refusal, kind};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -35,6 +36,10 @@ pub struct WhoBody {
     permission: String,
     /// On which thing; the whole tenant if not said.
     resource: Option<ThingBody>,
+    /// What conditions can ask for.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    context: Map<String, Value>,
 }
 
 /// One who may.
@@ -45,6 +50,8 @@ pub struct WhoAnswer {
     via: Vec<String>,
     /// The earliest instant at which the answer could change by itself.
     until: Option<String>,
+    /// Whether a condition has decided it.
+    conditional: bool,
 }
 
 /// Everybody who may, page by page.
@@ -54,6 +61,8 @@ pub struct WhoAnswers {
     next_cursor: Option<String>,
     /// How many there are in all.
     total: usize,
+    /// How many more could, if what their conditions ask for were known.
+    undecided: usize,
 }
 
 fn bit_of(permissions: &Permissions, name: &str) -> Result<access::PermissionId, Refusal> {
@@ -65,11 +74,11 @@ fn reason(
     table: &AccessTable,
     who: &Principal,
     (bit, thing): (access::PermissionId, Option<ResourceKey>),
-    now_us: i64,
+    at: (i64, &Facts<'_>),
 ) -> Reason {
     match thing {
-        None => may(table.rights(who), bit, now_us),
-        Some(thing) => may_on(table, table.rights(who), bit, thing, now_us),
+        None => may(table.rights(who), bit, at),
+        Some(thing) => may_on(table, table.rights(who), bit, thing, at),
     }
 }
 
@@ -88,7 +97,9 @@ async fn who_can(
     let permit = caller.permit("access:explain", Some(tenant))?;
     let size = page.size()?;
     let name = body.value.resource.map(ResourceName::from);
-    let query = format!("who can {tenant} {} {name:?}", body.value.permission);
+    let context = body.value.context;
+    let query =
+        format!("who can {tenant} {} {name:?} {}", body.value.permission, Value::Object(context.clone()));
     let after: Option<String> = cursor::after(&control, &query, page.cursor.as_deref())?;
     let transaction = control.store.read(&permit).await?;
     let rules = Rules::load_for(&transaction, tenant).await.map_err(Refusal::from)?;
@@ -98,34 +109,41 @@ async fn who_can(
     let model = stored.model(&rules);
     let table = model.compile(stored.version);
     let thing = name.as_ref().map(ResourceName::key);
-    let now_us = caller.now_us();
-    let mut all: Vec<(String, Principal)> = table
-        .principals()
-        .filter(|who| reason(&table, who, (bit, thing), now_us) == Reason::Granted)
-        .map(|who| (who.to_string(), *who))
-        .collect();
+    let named = name.as_ref().map(|name| (name.kind.as_str(), name.id.as_str()));
+    let facts = Facts { thing: named, ..Facts::of_context(&context) };
+    let at = (caller.now_us(), &facts);
+    let mut undecided = 0;
+    let mut may = |who: &Principal| {
+        let reason = reason(&table, who, (bit, thing), at);
+        undecided += usize::from(reason == Reason::ContextMissing);
+        reason == Reason::Granted
+    };
+    let mut all: Vec<(String, Principal)> =
+        table.principals().filter(|who| may(who)).map(|who| (who.to_string(), *who)).collect();
     all.sort_unstable_by(|one, other| one.0.cmp(&other.0));
     let total = all.len();
     let from = after.map_or(0, |after| all.partition_point(|(id, _)| *id <= after));
     let until = usize::try_from(size).expect("pages are small") + 1;
     let mut rows: Vec<(String, Principal)> = all.into_iter().skip(from).take(until).collect();
     let next_cursor = cursor::cut(&control, &query, &mut rows, size, |(id, _)| id.clone());
-    let items = rows.into_iter().map(|(_, who)| told(&model, who, (bit, thing), now_us)).collect();
-    Ok(Json(WhoAnswers { items, next_cursor, total }))
+    let items = rows.into_iter().map(|(_, who)| told(&model, who, (bit, thing), at)).collect();
+    Ok(Json(WhoAnswers { items, next_cursor, total, undecided }))
 }
 
 fn told(
     model: &Model<'_>,
     who: Principal,
     (bit, thing): (access::PermissionId, Option<ResourceKey>),
-    now_us: i64,
+    at: (i64, &Facts<'_>),
 ) -> WhoAnswer {
-    let explained = access::explain(model, who, bit, thing, now_us);
+    let explained = access::explain(model, who, bit, thing, at);
+    let conditional = explained.because.as_ref().is_some_and(|step| step.outcome.is_some());
     let groups = explained.because.map(|step| step.through).unwrap_or_default();
     WhoAnswer {
         principal: who.into(),
         via: groups.into_iter().map(|group| GroupId(group).to_string()).collect(),
         until: explained.holds_until_us.and_then(bound).map(|time| time.to_string()),
+        conditional,
     }
 }
 
@@ -146,8 +164,17 @@ pub struct WhatAnswer {
     permissions: Vec<String>,
     /// What a grant denies there.
     denied: Vec<String>,
+    /// What is allowed there under a condition only, with each such condition.
+    conditional: Vec<ConditionalAnswer>,
     /// By resource type: on how many single things of it more of its actions are allowed. Empty if the question is about one.
     resources: BTreeMap<String, usize>,
+}
+
+/// A permission under a condition.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+pub struct ConditionalAnswer {
+    permission: String,
+    condition: String,
 }
 
 /// What somebody may do now.
@@ -175,9 +202,10 @@ async fn what_can(
     transaction.finish().await?;
     let table = stored.model(&rules).compile(stored.version);
     let now_us = caller.now_us();
+    let at = (now_us, &Facts::NONE);
     let of = |wanted: Reason| -> Vec<String> {
         let bits = rules.permissions.bits();
-        let fits = bits.filter(|(bit, _)| reason(&table, &who, (*bit, thing), now_us) == wanted);
+        let fits = bits.filter(|(bit, _)| reason(&table, &who, (*bit, thing), at) == wanted);
         fits.map(|(_, name)| name.to_owned()).collect()
     };
     let mut resources = BTreeMap::new();
@@ -195,5 +223,33 @@ async fn what_can(
         }
     }
     let (permissions, denied) = (of(Reason::Granted), of(Reason::Denied));
-    Ok(Json(WhatAnswer { permissions, denied, resources }))
+    let conditional = conditional(&stored.model(&rules), who, thing, now_us);
+    Ok(Json(WhatAnswer { permissions, denied, conditional, resources }))
+}
+
+/// What is allowed under a condition and not without one; no condition is asked, for nothing of a request is known.
+fn conditional(
+    model: &Model<'_>,
+    who: Principal,
+    thing: Option<ResourceKey>,
+    now_us: i64,
+) -> Vec<ConditionalAnswer> {
+    let mut all = Vec::new();
+    for (bit, name) in model.permissions.bits() {
+        let explained = access::explain(model, who, bit, thing, now_us);
+        if matches!(explained.reason, Reason::Granted | Reason::Denied) {
+            continue;
+        }
+        let asked = explained
+            .near
+            .iter()
+            .filter(|step| step.outcome.is_some() && step.grant.effect == GrantEffect::Allow);
+        all.extend(asked.filter_map(|step| {
+            let condition = step.grant.condition.as_ref()?.text().to_owned();
+            Some(ConditionalAnswer { permission: name.to_owned(), condition })
+        }));
+    }
+    all.sort();
+    all.dedup();
+    all
 }

@@ -124,6 +124,7 @@ async fn current(
             target: grant.target,
             resource: grant.resource,
             interval: grant.interval,
+            condition: grant.condition,
         };
         world.grants.insert(GrantId(grant.id).to_string(), own);
     }
@@ -140,6 +141,8 @@ async fn current(
     let constraints = constraint::load(transaction, Some(tenant)).await?;
     world.constraints =
         constraints.into_iter().map(|row| (row.definition.name.clone(), row.definition)).collect();
+    world.attributes =
+        stored.resources.iter().map(|one| (one.name.clone(), one.attributes.clone())).collect();
     world.resources = stored.resources.into_iter().map(|one| (one.name, one.parent)).collect();
     people.extend(stored.principals.into_iter().map(party));
     world.people = people;

@@ -80,7 +80,8 @@ pub async fn load_stored(
     for (tenant, version) in versions {
         all.entry(tenant).or_default().version = version;
     }
-    let about_things = |stored: &Stored| stored.grants.iter().any(|grant| grant.resource.is_some());
+    let about_things =
+        |stored: &Stored| stored.grants.iter().any(|one| one.resource.is_some() || one.condition.is_some());
     let with_things: Vec<_> = all.iter().filter(|(_, own)| about_things(own)).map(|(id, _)| id.0).collect();
     if !with_things.is_empty() {
         for (tenant, resource) in resource_queries::load_held(transaction, &with_things).await? {

@@ -15,6 +15,8 @@ use super::{Authority, Rules, resource_queries};
 const THINGS_MAX: i64 = 1_000_000;
 /// At most so many links from a thing to its outermost holder.
 const LINKS_MAX: usize = 16;
+/// At most so many bytes of attributes, as JSON.
+const ATTRIBUTES_MAX: usize = 4 * 1024;
 /// At most so many bytes of an id.
 const ID_MAX: usize = 256;
 
@@ -96,6 +98,7 @@ pub(super) fn refuse_unknown_type(rules: &Rules, name: &ResourceName) -> Result<
 
 fn check(rules: &Rules, thing: &Resource) -> Result<(), Refusal> {
     refuse_unknown_type(rules, &thing.name)?;
+    check_attributes(rules, thing)?;
     let Some(parent) = &thing.parent else { return Ok(()) };
     refuse_unknown_type(rules, parent)?;
     match rules.parent_type(&thing.name.kind) == Some(parent.kind.as_str()) {
@@ -105,6 +108,32 @@ fn check(rules: &Rules, thing: &Resource) -> Result<(), Refusal> {
             "unknown",
             "the type that the resource type declares as its parent",
         )),
+    }
+}
+
+/// What a service says of a thing: as its type declares it, all that is required, and nothing else.
+fn check_attributes(rules: &Rules, thing: &Resource) -> Result<(), Refusal> {
+    let bytes = serde_json::to_vec(&thing.attributes).map_or(usize::MAX, |bytes| bytes.len());
+    let wrong = |field: &str, detail: &str| {
+        let refusal = Refusal::new(&kind::INVALID, "The resource is not well-formed.");
+        Err(refusal.field(&format!("/attributes{field}"), "invalid", detail))
+    };
+    if bytes > ATTRIBUTES_MAX {
+        return wrong("", "at most 4 KiB");
+    }
+    let declared = rules.attributes(&thing.name.kind);
+    for (name, value) in &thing.attributes {
+        match declared.iter().find(|own| own.name == *name) {
+            None => return wrong(&format!("/{name}"), "an attribute that the resource type declares"),
+            Some(own) if !own.kind.fits(value) => return wrong(&format!("/{name}"), own.kind.word()),
+            Some(_) => {}
+        }
+    }
+    // A thing that says nothing is known by its place alone.
+    let missing = declared.iter().find(|own| own.required && !thing.attributes.contains_key(&own.name));
+    match missing.filter(|_| !thing.attributes.is_empty()) {
+        Some(own) => wrong(&format!("/{}", own.name), "the resource type requires it"),
+        None => Ok(()),
     }
 }
 

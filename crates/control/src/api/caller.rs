@@ -1,11 +1,12 @@
 //! Who calls the control API, and the permits that follow from it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
-use rowhouse_domain::access::{Permit, Principal, PrincipalKind, decide, decide_key};
+use rowhouse_domain::access::{Facts, Permit, Principal, PrincipalKind, decide, decide_key};
 use rowhouse_domain::directory::{Directory, Key, Tenant};
 use rowhouse_domain::id::{OPERATOR_TENANT, RequestId, TenantId, UserId};
 use rowhouse_domain::identity::token::{AUDIENCE_CONTROL, Subject, TokenClaims, Unverified, is_token};
@@ -24,6 +25,15 @@ pub struct Caller {
     pub request_id: RequestId,
     directory: Arc<Directory>,
     now_us: i64,
+    asked: Arc<Asked>,
+}
+
+/// What conditions can ask for.
+#[derive(Debug)]
+struct Asked {
+    client: IpAddr,
+    method: Method,
+    path: String,
 }
 
 #[derive(Debug, Clone)]
@@ -58,8 +68,13 @@ impl FromRequestParts<Shared> for Caller {
                 Who::Key(key)
             }
         };
+        let asked = Asked {
+            client: client_address(parts, control),
+            method: parts.method.clone(),
+            path: parts.uri.path().to_owned(),
+        };
         let request_id = *parts.extensions.get::<RequestId>().expect("the frame gives every request an id");
-        let caller = Caller { who, request_id, directory, now_us };
+        let caller = Caller { who, request_id, directory, now_us, asked: Arc::new(asked) };
         served(&caller.directory, caller.tenant(), &parts.method)?;
         Ok(caller)
     }
@@ -194,6 +209,24 @@ impl Caller {
         self.now_us
     }
 
+    /// What is known of the call when conditions are asked.
+    fn facts(&self) -> Facts<'_> {
+        let Asked { client, method, path } = &*self.asked;
+        let claims = match &self.who {
+            Who::Key(_) => None,
+            Who::Token(claims) => Some(claims),
+        };
+        Facts {
+            ip: Some(*client),
+            method: Some(method.as_str()),
+            path: Some(path),
+            auth_method: Some(if claims.is_some() { "token" } else { "api_key" }),
+            mfa: Some(claims.is_some_and(|claims| claims.is_of_two_factors())),
+            mfa_age_s: claims.map(|claims| self.now_us.div_euclid(1_000_000) - claims.auth_time),
+            ..Facts::NONE
+        }
+    }
+
     /// The directory version that decides this call.
     pub fn directory(&self) -> &Directory {
         &self.directory
@@ -235,11 +268,11 @@ impl Caller {
         let bit = self.directory.permissions.id(permission).ok_or_else(|| denied("unknown_permission"))?;
         let home = self.directory.tenants.get(&self.tenant()).ok_or_else(|| denied("no_home"))?;
         let principal = self.principal();
+        let facts = self.facts();
+        let at = (self.now_us, &facts);
         let decision = match &self.who {
-            Who::Key(key) => {
-                decide_key(&home.access, tenant, principal, &key.permits, key.owner, bit, self.now_us)
-            }
-            Who::Token(_) => decide(&home.access, tenant, principal, bit, self.now_us),
+            Who::Key(key) => decide_key(&home.access, tenant, principal, &key.permits, key.owner, bit, at),
+            Who::Token(_) => decide(&home.access, tenant, principal, bit, at),
         };
         decision.map_err(|reason| denied(reason.as_str()))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rowhouse_domain::access::{Permissions, ResourceType, RoleDefinition, RoleError};
+use rowhouse_domain::access::{Permissions, ResourceType, RoleDefinition, RoleError, attribute_faults};
 use rowhouse_domain::limits::{BadLimit, BadNumbers, LimitDefinition};
 use rowhouse_domain::routes::{Discovered, RouteDefinition, ServiceDefinition, TableError};
 use rowhouse_domain::tenancy::Tier;
@@ -181,6 +181,9 @@ fn resource_type(kind: &ResourceType, known: &Known<'_>, findings: &mut Vec<Find
     };
     for action in kind.not_composable.iter().filter(|action| !kind.actions.contains(action)) {
         find("not_composable", "unknown", format!("`{action}` is not an action of this type"));
+    }
+    for (name, wanted) in attribute_faults(&kind.attributes) {
+        find("attributes", "malformed", format!("`{name}`: {wanted}"));
     }
     for action in kind.actions.iter().filter(|action| !fits(action)) {
         find("actions", "malformed", format!("`{action}` is not of the form [a-z][a-z0-9_]{{0,30}}"));

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use rowhouse_domain::access::{Principal, PrincipalKind, ResourceKey, decide_on};
+use rowhouse_domain::access::{Facts, Principal, PrincipalKind, ResourceKey, decide_on};
 use rowhouse_domain::directory::{Directory, Key, Tenant};
 use rowhouse_domain::refusal::{Kind, Refusal, kind};
 use rowhouse_domain::routes::{Circumstances, Match, Matched, normalise};
@@ -194,13 +194,25 @@ fn permission(
         (_, false) => !key.is_for_things(),
     };
     let principal = Principal { kind: PrincipalKind::ApiKey, id: key.id.0 };
-    let (kind, id) = thing.unwrap_or_default();
+    let facts = Facts {
+        ip: asked.ip,
+        mfa: Some(false),
+        auth_method: Some("api_key"),
+        method: Some(&asked.method),
+        path: Some(asked.path.split('?').next().unwrap_or_default()),
+        ..Facts::NONE
+    };
+    let facts = match &thing {
+        Some((kind, id)) => facts.on(kind, id),
+        None => facts,
+    };
+    let (kind, id) = thing.as_ref().map_or(("", ""), |(kind, id)| (*kind, id.as_ref()));
     let decision = decide_on(
         (&tenant.access, tenant.id),
         (principal, Some(key.permits.contains(needed) && reached)),
         tenant.access.rights(&key.owner),
-        (needed, || ResourceKey::new(kind, &id)),
-        now_us,
+        (needed, || ResourceKey::new(kind, id)),
+        (now_us, &facts),
     );
     let mut detail = BTreeMap::from([("permission", directory.permissions.name(needed))]);
     match decision {

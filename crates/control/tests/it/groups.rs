@@ -221,7 +221,10 @@ async fn the_directory_decides_what_everyone_and_holders_of_things_may() {
     assert_eq!(rest["next_cursor"], Value::Null);
     let what =
         house.posted(&root, "/v1/access/what_can?tenant=acme", json!({ "principal": account(&ann) })).await;
-    assert_eq!(what, json!({ "permissions": ["folder:read"], "denied": [], "resources": { "doc": 40 } }));
+    assert_eq!(
+        what,
+        json!({ "permissions": ["folder:read"], "denied": [], "conditional": [], "resources": { "doc": 40 } })
+    );
     let filtered = house.platform.get(&root, "/v1/grants?tenant=acme&resource=folder:top").await;
     assert_eq!(filtered["items"].as_array().map(Vec::len), Some(1));
 }

@@ -10,6 +10,7 @@ mod catalog;
 mod certificates;
 mod clients;
 mod commits;
+mod conditions;
 mod configuration;
 mod device;
 mod directory;

@@ -7,7 +7,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use foldhash::fast::FixedState;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
 
+use super::condition::Condition;
+use super::decide::{Asked, Moment};
 use super::interval::Interval;
 use super::model::{Grant, GrantDefinition, GrantEffect, GrantTarget, Holder, Model, ResourceKey};
 use super::permission::{PermissionSet, Permissions};
@@ -27,6 +31,9 @@ pub struct Rule {
     pub interval: Interval,
     /// What.
     pub permissions: PermissionSet,
+    /// Under which condition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Condition>,
 }
 
 /// Grants on single things that a principal has of its own or through one group, while it is in it.
@@ -41,6 +48,16 @@ pub(super) struct Carrier {
 pub(super) struct Flagged {
     pub(super) timed: Vec<Rule>,
     pub(super) carriers: Vec<Carrier>,
+    /// Who it is, for conditions; none where nothing has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) asker: Option<Asker>,
+}
+
+/// Who is asked about, as conditions see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Asker {
+    pub(super) principal: Principal,
+    pub(super) groups: Vec<(Uuid, Interval)>,
 }
 
 /// What one principal may do in one tenant.
@@ -74,6 +91,9 @@ pub struct AccessTable {
     rules: Vec<Rule>,
     #[serde(with = "written::pairs")]
     parents: HashMap<ResourceKey, ResourceKey, FixedState>,
+    /// What is known of things; empty where no grant has a condition.
+    #[serde(with = "written::pairs", default)]
+    pub(super) attributes: HashMap<ResourceKey, Map<String, Value>, FixedState>,
     /// The tenant's access version, raised with every change.
     pub version: u64,
 }
@@ -107,25 +127,53 @@ impl AccessTable {
         all[from..].iter().take_while(move |(key, _)| *key == thing).map(move |(_, rule)| {
             let rule = &self.rules[*rule as usize];
             let interval = rule.interval.and(interval);
-            Said { effect: rule.effect, interval, permissions: &rule.permissions }
+            Said { interval, ..Said::from(rule) }
         })
     }
 
     /// Everything `principal` may do at `now_us` on the whole tenant, or on one thing.
-    pub fn effective(&self, principal: &Principal, thing: Option<ResourceKey>, now_us: i64) -> PermissionSet {
+    pub fn effective<'a>(
+        &self,
+        principal: &Principal,
+        thing: Option<ResourceKey>,
+        at: impl Into<Moment<'a>>,
+    ) -> PermissionSet {
         let Some(rights) = self.rights(principal) else { return PermissionSet::default() };
         let (mut allow, mut deny) = (rights.allow, rights.deny);
-        let mut see = |effect, interval: Interval, set: &PermissionSet| match effect {
-            _ if interval.state(now_us) != super::State::Active => {}
-            GrantEffect::Allow => allow.extend(set),
-            GrantEffect::Deny => deny.extend(set),
-        };
         if let Some(flagged) = &rights.flagged {
-            flagged.timed.iter().for_each(|rule| see(rule.effect, rule.interval, &rule.permissions));
+            let asked = Asked::new(at.into(), flagged, thing.and_then(|thing| self.attributes.get(&thing)));
+            let mut see = |said: Said<'_>| match said.effect {
+                _ if said.interval.state(asked.at.now_us) != super::State::Active => {}
+                GrantEffect::Allow if asked.allows(said.condition) => allow.extend(said.permissions),
+                GrantEffect::Deny if asked.denies(said.condition) => deny.extend(said.permissions),
+                _ => {}
+            };
+            flagged.timed.iter().for_each(|rule| see(rule.into()));
             for key in thing.into_iter().flat_map(|thing| self.ancestry(thing)) {
-                for said in flagged.carriers.iter().flat_map(|carrier| self.rules_on(carrier, key)) {
-                    see(said.effect, said.interval, said.permissions);
-                }
+                flagged.carriers.iter().flat_map(|carrier| self.rules_on(carrier, key)).for_each(&mut see);
+            }
+        }
+        allow.subtract(&deny);
+        allow
+    }
+}
+
+/// What may be if conditions hold.
+impl AccessTable {
+    /// Everything `principal` could do at `now_us`, whichever way its conditions come out.
+    pub fn possible(&self, principal: &Principal, thing: Option<ResourceKey>, now_us: i64) -> PermissionSet {
+        let Some(rights) = self.rights(principal) else { return PermissionSet::default() };
+        let (mut allow, mut deny) = (rights.allow, rights.deny);
+        if let Some(flagged) = &rights.flagged {
+            let mut see = |said: Said<'_>| match said.effect {
+                _ if said.interval.state(now_us) != super::State::Active => {}
+                GrantEffect::Allow => allow.extend(said.permissions),
+                GrantEffect::Deny if said.condition.is_none() => deny.extend(said.permissions),
+                GrantEffect::Deny => {}
+            };
+            flagged.timed.iter().for_each(|rule| see(rule.into()));
+            for key in thing.into_iter().flat_map(|thing| self.ancestry(thing)) {
+                flagged.carriers.iter().flat_map(|carrier| self.rules_on(carrier, key)).for_each(&mut see);
             }
         }
         allow.subtract(&deny);
@@ -135,13 +183,15 @@ impl AccessTable {
 
 /// What one may hand on.
 impl AccessTable {
-    /// Everything that `principal` holds on the whole tenant, or on one thing, for the whole of `interval`. What is denied to
-    /// it anywhere at any time of the interval is not held: who hands it on for more would give what he does not have.
+    /// Everything that `principal` holds on the whole tenant, or on one thing, for the whole of `interval`, without a condition or
+    /// under the very one that it is `under`. What is denied to it anywhere at any time of the interval, under whichever
+    /// condition, is not held: who hands it on for more would give what he does not have.
     pub fn held(
         &self,
         principal: &Principal,
         thing: Option<ResourceKey>,
         interval: Interval,
+        under: Option<&Condition>,
     ) -> PermissionSet {
         let Some(rights) = self.rights(principal) else { return PermissionSet::default() };
         let (mut allow, mut deny) = (rights.allow, rights.deny);
@@ -149,22 +199,34 @@ impl AccessTable {
             allow.subtract(&deny);
             return allow;
         };
-        let mut see = |effect, when: Interval, set: &PermissionSet, about: bool| match effect {
-            GrantEffect::Allow if about && when.contains(interval) => allow.extend(set),
-            GrantEffect::Deny if !when.and(interval).is_empty() => deny.extend(set),
+        let same = |condition: Option<&Condition>| condition.is_none() || condition == under;
+        let mut see = |rule: &Rule, when: Interval, about: bool| match rule.effect {
+            GrantEffect::Allow if about && when.contains(interval) && same(rule.condition.as_ref()) => {
+                allow.extend(&rule.permissions)
+            }
+            GrantEffect::Deny if !when.and(interval).is_empty() => deny.extend(&rule.permissions),
             _ => {}
         };
-        flagged.timed.iter().for_each(|rule| see(rule.effect, rule.interval, &rule.permissions, true));
+        flagged.timed.iter().for_each(|rule| see(rule, rule.interval, true));
         let things: Vec<ResourceKey> = thing.into_iter().flat_map(|thing| self.ancestry(thing)).collect();
         for carrier in &flagged.carriers {
             for (key, rule) in &self.on_things[carrier.index as usize] {
                 let rule = &self.rules[*rule as usize];
                 let when = rule.interval.and(carrier.interval);
-                see(rule.effect, when, &rule.permissions, things.contains(key));
+                see(rule, when, things.contains(key));
             }
         }
         allow.subtract(&deny);
         allow
+    }
+
+    /// How many conditions could be asked for one question about `principal`.
+    pub fn conditions(&self, principal: &Principal) -> usize {
+        let flagged = self.rights(principal).and_then(|rights| rights.flagged.as_ref());
+        let Some(flagged) = flagged.filter(|flagged| flagged.asker.is_some()) else { return 0 };
+        let on_things = flagged.carriers.iter().flat_map(|carrier| &self.on_things[carrier.index as usize]);
+        let on_things = on_things.map(|(_, rule)| &self.rules[*rule as usize]);
+        flagged.timed.iter().chain(on_things).filter(|rule| rule.condition.is_some()).count()
     }
 
     /// Whether anything was granted to `principal` on a single thing.
@@ -179,6 +241,14 @@ pub(super) struct Said<'t> {
     pub(super) effect: GrantEffect,
     pub(super) interval: Interval,
     pub(super) permissions: &'t PermissionSet,
+    pub(super) condition: Option<&'t Condition>,
+}
+
+impl<'t> From<&'t Rule> for Said<'t> {
+    fn from(rule: &'t Rule) -> Self {
+        let Rule { effect, interval, permissions, condition } = rule;
+        Said { effect: *effect, interval: *interval, permissions, condition: condition.as_ref() }
+    }
 }
 
 /// Compiles grants of principals on the whole tenant. A role or permission that does not exist (any more) gives nothing.
@@ -203,6 +273,11 @@ impl Model<'_> {
                 table.parents.insert(resource.name.key(), parent.key());
             }
         }
+        let conditional = self.grants.iter().any(|grant| grant.condition.is_some());
+        if conditional {
+            let known = self.resources.iter().filter(|resource| !resource.attributes.is_empty());
+            table.attributes = known.map(|one| (one.name.key(), one.attributes.clone())).collect();
+        }
         let carriers = self.things(&mut table);
         let sets: Vec<PermissionSet> = self.grants.iter().map(|grant| self.set(grant)).collect();
         let mut by_holder: HashMap<Holder, Vec<usize>, FixedState> = HashMap::default();
@@ -212,13 +287,23 @@ impl Model<'_> {
         let groups = Groups::new(self);
         for principal in self.everybody() {
             let mut rights = PrincipalRights::default();
-            for (holder, interval) in groups.of(principal) {
+            let holders = groups.of(principal);
+            for &(holder, interval) in &holders {
                 for &index in by_holder.get(&holder).into_iter().flatten() {
-                    add(&mut rights, &self.grants[index], interval, sets[index]);
+                    let grant = &self.grants[index];
+                    let condition = grant.condition.as_ref().and_then(|_| self.condition(grant));
+                    add(&mut rights, grant, interval, (sets[index], condition));
                 }
                 if let Some(&index) = carriers.get(&holder) {
                     rights.flagged().carriers.push(Carrier { index, interval });
                 }
+            }
+            if let Some(flagged) = rights.flagged.as_mut().filter(|_| conditional) {
+                let groups = holders.into_iter().filter_map(|(holder, interval)| match holder {
+                    Holder::Group(group) => Some((group, interval)),
+                    _ => None,
+                });
+                flagged.asker = Some(Asker { principal, groups: groups.collect() });
             }
             table.principals.insert(principal, rights);
         }
@@ -242,7 +327,12 @@ impl Model<'_> {
         let mut interned: HashMap<Rule, u32> = HashMap::new();
         for grant in self.grants {
             let Some(resource) = &grant.resource else { continue };
-            let rule = Rule { effect: grant.effect, interval: grant.interval, permissions: self.set(grant) };
+            let rule = Rule {
+                effect: grant.effect,
+                interval: grant.interval,
+                permissions: self.set(grant),
+                condition: grant.condition.as_ref().and_then(|_| self.condition(grant)),
+            };
             let next = interned.len() as u32;
             let index = *interned.entry(rule.clone()).or_insert_with(|| {
                 table.rules.push(rule);
@@ -259,11 +349,16 @@ impl Model<'_> {
     }
 }
 
-fn add(rights: &mut PrincipalRights, grant: &Grant, interval: Interval, permissions: PermissionSet) {
+fn add(
+    rights: &mut PrincipalRights,
+    grant: &Grant,
+    interval: Interval,
+    (permissions, condition): (PermissionSet, Option<Condition>),
+) {
     let interval = grant.interval.and(interval);
-    if interval != Interval::ALWAYS {
+    if interval != Interval::ALWAYS || condition.is_some() {
         if !interval.is_empty() {
-            rights.flagged().timed.push(Rule { effect: grant.effect, interval, permissions });
+            rights.flagged().timed.push(Rule { effect: grant.effect, interval, permissions, condition });
         }
         return;
     }

@@ -1,7 +1,10 @@
 //! The decision. Pure: rights, permission, instant in; a permit or the reason why not out.
 
-use super::compile::{AccessTable, Flagged, PrincipalRights};
-use super::interval::{Interval, State};
+use serde_json::{Map, Value};
+
+use super::compile::{AccessTable, Asker, Flagged, PrincipalRights, Said};
+use super::condition::{Condition, Facts, Outcome, Subject};
+use super::interval::State;
 use super::model::{GrantEffect, ResourceKey};
 use super::permission::{PermissionId, PermissionSet};
 use super::{Principal, PrincipalKind};
@@ -14,6 +17,10 @@ pub enum Reason {
     Granted,
     /// A grant forbids it.
     Denied,
+    /// A grant would allow it under a condition that asks for what is not known, or that cannot be evaluated.
+    ContextMissing,
+    /// A grant would allow it under a condition that does not hold.
+    ConditionFalse,
     /// A grant would allow it but is over.
     Expired,
     /// A grant would allow it but has not begun.
@@ -32,6 +39,8 @@ impl Reason {
         match self {
             Reason::Granted => "granted",
             Reason::Denied => "denied",
+            Reason::ContextMissing => "context_missing",
+            Reason::ConditionFalse => "condition_false",
             Reason::Expired => "expired",
             Reason::Pending => "pending",
             Reason::NoGrant => "no_grant",
@@ -82,8 +91,33 @@ impl Permit {
 /// A permit or why not.
 pub type Decision = Result<Permit, Reason>;
 
-/// Whether `rights` contain `permission` on the whole tenant at `now_us`, and why.
-pub fn may(rights: Option<&PrincipalRights>, permission: PermissionId, now_us: i64) -> Reason {
+/// When something is asked, and what is known then. An instant alone knows nothing else: conditions on more are not fulfilled.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment<'a> {
+    /// µs since 1970.
+    pub now_us: i64,
+    /// What conditions can ask for.
+    pub facts: &'a Facts<'a>,
+}
+
+impl From<i64> for Moment<'static> {
+    fn from(now_us: i64) -> Self {
+        Moment { now_us, facts: &Facts::NONE }
+    }
+}
+
+impl<'a> From<(i64, &'a Facts<'a>)> for Moment<'a> {
+    fn from((now_us, facts): (i64, &'a Facts<'a>)) -> Self {
+        Moment { now_us, facts }
+    }
+}
+
+/// Whether `rights` contain `permission` on the whole tenant at a moment, and why.
+pub fn may<'a>(
+    rights: Option<&PrincipalRights>,
+    permission: PermissionId,
+    at: impl Into<Moment<'a>>,
+) -> Reason {
     let Some(rights) = rights else { return Reason::NoGrant };
     if rights.deny.contains(permission) {
         return Reason::Denied;
@@ -93,21 +127,21 @@ pub fn may(rights: Option<&PrincipalRights>, permission: PermissionId, now_us: i
         None => Reason::NoGrant,
         Some(flagged) => {
             let mut verdict = Verdict::new(rights, permission);
-            verdict.timed(flagged, permission, now_us);
+            verdict.timed(&Asked::new(at.into(), flagged, None), permission);
             verdict.reason()
         }
     }
 }
 
-/// Whether `rights` contain `permission` on `resource` or something that holds it, at `now_us`, and why. Nothing is
-/// allocated; the cost is a search for each of the resource's ancestors in the grants of each group of the principal that has
-/// grants on resources.
-pub fn may_on(
+/// Whether `rights` contain `permission` on `resource` or something that holds it, at a moment, and why. Nothing is
+/// allocated unless a condition is asked; the cost is a search for each of the resource's ancestors in the grants of each group of
+/// the principal that has grants on resources.
+pub fn may_on<'a>(
     table: &AccessTable,
     rights: Option<&PrincipalRights>,
     permission: PermissionId,
     resource: ResourceKey,
-    now_us: i64,
+    at: impl Into<Moment<'a>>,
 ) -> Reason {
     let Some(rights) = rights else { return Reason::NoGrant };
     if rights.deny.contains(permission) {
@@ -115,11 +149,13 @@ pub fn may_on(
     }
     let mut verdict = Verdict::new(rights, permission);
     if let Some(flagged) = &rights.flagged {
-        verdict.timed(flagged, permission, now_us);
+        let stored = flagged.asker.as_ref().and_then(|_| table.attributes.get(&resource));
+        let asked = Asked::new(at.into(), flagged, stored);
+        verdict.timed(&asked, permission);
         for key in table.ancestry(resource) {
-            for rule in flagged.carriers.iter().flat_map(|carrier| table.rules_on(carrier, key)) {
-                if rule.permissions.contains(permission) {
-                    verdict.see(rule.effect, rule.interval, now_us);
+            for said in flagged.carriers.iter().flat_map(|carrier| table.rules_on(carrier, key)) {
+                if said.permissions.contains(permission) {
+                    verdict.see(said, &asked);
                 }
             }
         }
@@ -127,33 +163,81 @@ pub fn may_on(
     verdict.reason()
 }
 
-/// What is known so far of a question. The first that holds is told: denied, granted, expired, pending, no grant.
+/// A question to conditions.
+pub(super) struct Asked<'a> {
+    pub(super) at: Moment<'a>,
+    flagged: &'a Flagged,
+    stored: Option<&'a Map<String, Value>>,
+}
+
+impl<'a> Asked<'a> {
+    pub(super) fn new(at: Moment<'a>, flagged: &'a Flagged, stored: Option<&'a Map<String, Value>>) -> Self {
+        Asked { at, flagged, stored }
+    }
+
+    #[cold]
+    fn outcome(&self, condition: &Condition) -> Outcome {
+        let Some(Asker { principal, groups }) = &self.flagged.asker else {
+            return Outcome::Error("nobody is asked about".to_owned());
+        };
+        let active = groups.iter().filter(|(_, when)| when.state(self.at.now_us) == State::Active);
+        let mut groups: Vec<uuid::Uuid> = active.map(|(group, _)| *group).collect();
+        groups.dedup();
+        let subject = Subject { principal: *principal, groups: &groups };
+        condition.evaluate(subject, self.stored, self.at.facts, self.at.now_us)
+    }
+
+    /// Whether an allow applies: what cannot be said does not allow.
+    pub(super) fn allows(&self, condition: Option<&Condition>) -> bool {
+        condition.is_none_or(|condition| self.outcome(condition) == Outcome::True)
+    }
+
+    /// Whether a deny applies: what cannot be said denies.
+    pub(super) fn denies(&self, condition: Option<&Condition>) -> bool {
+        condition.is_none_or(|condition| self.outcome(condition) != Outcome::False)
+    }
+}
+
+/// What is known so far of a question. The first that holds is told: denied, granted, context missing, condition false, expired,
+/// pending, no grant.
+#[derive(Default)]
 struct Verdict {
     denied: bool,
     granted: bool,
+    context_missing: bool,
+    condition_false: bool,
     expired: bool,
     pending: bool,
 }
 
 impl Verdict {
     fn new(rights: &PrincipalRights, permission: PermissionId) -> Self {
-        let granted = rights.allow.contains(permission);
-        Verdict { denied: false, granted, expired: false, pending: false }
+        Verdict { granted: rights.allow.contains(permission), ..Verdict::default() }
     }
 
-    fn timed(&mut self, flagged: &Flagged, permission: PermissionId, now_us: i64) {
-        for rule in flagged.timed.iter().filter(|rule| rule.permissions.contains(permission)) {
-            self.see(rule.effect, rule.interval, now_us);
+    fn timed(&mut self, asked: &Asked<'_>, permission: PermissionId) {
+        for rule in asked.flagged.timed.iter().filter(|rule| rule.permissions.contains(permission)) {
+            self.see(rule.into(), asked);
         }
     }
 
-    fn see(&mut self, effect: GrantEffect, interval: Interval, now_us: i64) {
-        match (effect, interval.state(now_us)) {
-            (GrantEffect::Deny, State::Active) => self.denied = true,
-            (GrantEffect::Allow, State::Active) => self.granted = true,
+    fn see(&mut self, said: Said<'_>, asked: &Asked<'_>) {
+        match (said.effect, said.interval.state(asked.at.now_us)) {
+            (GrantEffect::Deny, State::Active) => {
+                self.denied = self.denied || asked.denies(said.condition);
+            }
+            (GrantEffect::Allow, State::Active) => self.allowed(said.condition, asked),
             (GrantEffect::Allow, State::Expired) => self.expired = true,
             (GrantEffect::Allow, State::Pending) => self.pending = true,
             (GrantEffect::Deny, State::Expired | State::Pending) | (_, State::Never) => {}
+        }
+    }
+
+    fn allowed(&mut self, condition: Option<&Condition>, asked: &Asked<'_>) {
+        match condition.filter(|_| !self.granted).map(|condition| asked.outcome(condition)) {
+            None | Some(Outcome::True) => self.granted = true,
+            Some(Outcome::False) => self.condition_false = true,
+            Some(Outcome::Missing(_) | Outcome::Error(_)) => self.context_missing = true,
         }
     }
 
@@ -161,6 +245,8 @@ impl Verdict {
         match () {
             () if self.denied => Reason::Denied,
             () if self.granted => Reason::Granted,
+            () if self.context_missing => Reason::ContextMissing,
+            () if self.condition_false => Reason::ConditionFalse,
             () if self.expired => Reason::Expired,
             () if self.pending => Reason::Pending,
             () => Reason::NoGrant,
@@ -169,14 +255,14 @@ impl Verdict {
 }
 
 /// Decides for a principal of `tenant` (`None`: the platform).
-pub fn decide(
+pub fn decide<'a>(
     table: &AccessTable,
     tenant: Option<TenantId>,
     principal: Principal,
     permission: PermissionId,
-    now_us: i64,
+    at: impl Into<Moment<'a>>,
 ) -> Decision {
-    match may(table.rights(&principal), permission, now_us) {
+    match may(table.rights(&principal), permission, at) {
         Reason::Granted => Ok(Permit { tenant, principal, reason: "decided" }),
         reason => Err(reason),
     }
@@ -184,28 +270,28 @@ pub fn decide(
 
 /// Decides for an API key: its own block **and** its owner's must permit, so taking a right from the owner
 /// takes it from the key at once.
-pub fn decide_key(
+pub fn decide_key<'a>(
     table: &AccessTable,
     tenant: Option<TenantId>,
     key: Principal,
     key_permits: &PermissionSet,
     owner: Principal,
     permission: PermissionId,
-    now_us: i64,
+    at: impl Into<Moment<'a>>,
 ) -> Decision {
-    decide_key_of(table.rights(&owner), tenant, key, key_permits, permission, now_us)
+    decide_key_of(table.rights(&owner), tenant, key, key_permits, permission, at)
 }
 
 /// [`decide_key`] when the owner's rights have been looked up already.
-pub fn decide_key_of(
+pub fn decide_key_of<'a>(
     owner: Option<&PrincipalRights>,
     tenant: Option<TenantId>,
     key: Principal,
     key_permits: &PermissionSet,
     permission: PermissionId,
-    now_us: i64,
+    at: impl Into<Moment<'a>>,
 ) -> Decision {
-    match of_key(Some(key_permits.contains(permission)), may(owner, permission, now_us)) {
+    match of_key(Some(key_permits.contains(permission)), may(owner, permission, at)) {
         Reason::Granted => Ok(Permit { tenant, principal: key, reason: "decided" }),
         reason => Err(reason),
     }
@@ -221,19 +307,20 @@ pub fn of_key(in_scope: Option<bool>, owner: Reason) -> Reason {
 }
 
 /// Decides about one thing for a principal of `tenant`, or for its key, whose own scope is `in_scope`. The thing is asked for
-/// only if something was granted to the principal on a single one.
-pub fn decide_on(
+/// only if something was granted to the principal on a single one, or under a condition.
+pub fn decide_on<'a>(
     (table, tenant): (&AccessTable, TenantId),
     (principal, in_scope): (Principal, Option<bool>),
     rights: Option<&PrincipalRights>,
     (permission, thing): (PermissionId, impl FnOnce() -> ResourceKey),
-    now_us: i64,
+    at: impl Into<Moment<'a>>,
 ) -> Decision {
-    let on_things =
-        rights.and_then(|rights| rights.flagged.as_ref()).is_some_and(|flagged| !flagged.carriers.is_empty());
+    let on_things = rights
+        .and_then(|rights| rights.flagged.as_ref())
+        .is_some_and(|flagged| !flagged.carriers.is_empty() || flagged.asker.is_some());
     let owned = match on_things {
-        true => may_on(table, rights, permission, thing(), now_us),
-        false => may(rights, permission, now_us),
+        true => may_on(table, rights, permission, thing(), at),
+        false => may(rights, permission, at),
     };
     match of_key(in_scope, owned) {
         Reason::Granted => Ok(Permit { tenant: Some(tenant), principal, reason: "decided" }),

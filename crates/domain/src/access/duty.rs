@@ -185,7 +185,15 @@ mod tests {
             false => GrantTarget::Role(target.to_owned()),
         };
         let interval = Interval::new(interval.0, interval.1);
-        Grant { id: Uuid::nil(), holder, effect: GrantEffect::Allow, target, resource: None, interval }
+        Grant {
+            id: Uuid::nil(),
+            holder,
+            effect: GrantEffect::Allow,
+            target,
+            resource: None,
+            interval,
+            condition: None,
+        }
     }
 
     const GOOD: (Option<i64>, Option<i64>) = (None, None);

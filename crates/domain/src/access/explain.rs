@@ -5,11 +5,14 @@
 
 use std::collections::HashMap;
 
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::condition::{Condition, Outcome, Subject};
+use super::decide::Moment;
 use super::interval::{Interval, State};
 use super::model::{Grant, GrantEffect, Holder, Model, ResourceKey};
-use super::{PermissionId, Principal, Reason};
+use super::{PermissionId, PermissionSet, Principal, Reason};
 
 /// At most so many grants that came near.
 const NEAR_MAX: usize = 20;
@@ -23,6 +26,8 @@ pub struct Step<'m> {
     pub through: Vec<Uuid>,
     /// When all of it holds.
     pub interval: Interval,
+    /// What became of its condition, if it has one and was asked.
+    pub outcome: Option<Outcome>,
 }
 
 /// The answer.
@@ -39,13 +44,14 @@ pub struct Explained<'m> {
 }
 
 /// Answers for `principal`, on the whole tenant or on one thing.
-pub fn explain<'m>(
+pub fn explain<'m, 'a>(
     model: &Model<'m>,
     principal: Principal,
     permission: PermissionId,
     thing: Option<ResourceKey>,
-    now_us: i64,
+    at: impl Into<Moment<'a>>,
 ) -> Explained<'m> {
+    let Moment { now_us, facts } = at.into();
     let things = ancestry(model, thing);
     let ways = ways(model, principal);
     let mut steps: Vec<Step<'m>> = Vec::new();
@@ -59,18 +65,37 @@ pub fn explain<'m>(
             grant,
             through: through.clone(),
             interval: interval.and(grant.interval),
+            outcome: None,
         }));
     }
     steps.retain(|step| !step.interval.is_empty());
     steps.sort_by_key(|step| (step.through.len(), step.grant.id));
+    let groups = groups(&ways, now_us);
+    let subject = Subject { principal, groups: &groups };
+    let known = |own: &&super::Resource| Some(own.name.key()) == thing && !own.attributes.is_empty();
+    let stored = || model.resources.iter().find(known).map(|own| &own.attributes);
+    for step in steps.iter_mut().filter(|step| step.interval.state(now_us) == State::Active) {
+        let condition = step.grant.condition.as_ref().and_then(|_| model.condition(step.grant));
+        step.outcome = condition.map(|own| own.evaluate(subject, stored(), facts, now_us));
+    }
     let found = |effect, state| {
-        let fits = |step: &&Step<'_>| step.grant.effect == effect && step.interval.state(now_us) == state;
+        let fits = |step: &&Step<'_>| {
+            step.grant.effect == effect && step.interval.state(now_us) == state && step.applies()
+        };
         steps.iter().find(fits).cloned()
+    };
+    let undecided = |fits: fn(&Outcome) -> bool| {
+        let allows = steps.iter().filter(|step| step.grant.effect == GrantEffect::Allow);
+        allows.filter_map(|step| step.outcome.as_ref()).any(fits)
     };
     let (reason, because) = if let Some(step) = found(GrantEffect::Deny, State::Active) {
         (Reason::Denied, Some(step))
     } else if let Some(step) = found(GrantEffect::Allow, State::Active) {
         (Reason::Granted, Some(step))
+    } else if undecided(|outcome| matches!(outcome, Outcome::Missing(_) | Outcome::Error(_))) {
+        (Reason::ContextMissing, None)
+    } else if undecided(|outcome| *outcome == Outcome::False) {
+        (Reason::ConditionFalse, None)
     } else if found(GrantEffect::Allow, State::Expired).is_some() {
         (Reason::Expired, None)
     } else if found(GrantEffect::Allow, State::Pending).is_some() {
@@ -87,6 +112,42 @@ pub fn explain<'m>(
         }
     };
     Explained { reason, because, near, holds_until_us }
+}
+
+impl Step<'_> {
+    /// Whether its condition, if it has one, makes it apply: what cannot be said denies and does not allow.
+    fn applies(&self) -> bool {
+        match (&self.outcome, self.grant.effect) {
+            (None | Some(Outcome::True), _) => true,
+            (Some(outcome), GrantEffect::Deny) => *outcome != Outcome::False,
+            (Some(_), GrantEffect::Allow) => false,
+        }
+    }
+}
+
+impl Model<'_> {
+    /// What becomes of a condition of a grant of `set`, asked about one principal.
+    pub fn ask<'a>(
+        &self,
+        condition: &Condition,
+        (principal, set): (Principal, &PermissionSet),
+        stored: Option<&Map<String, Value>>,
+        at: impl Into<Moment<'a>>,
+    ) -> Outcome {
+        let Moment { now_us, facts } = at.into();
+        let groups = groups(&ways(self, principal), now_us);
+        let condition = condition.about(self.permissions.attributes(set).into());
+        condition.evaluate(Subject { principal, groups: &groups }, stored, facts, now_us)
+    }
+}
+
+/// Those that the principal is in at an instant.
+fn groups(ways: &[Way], now_us: i64) -> Vec<Uuid> {
+    let active = |(holder, _, interval): &Way| match holder {
+        Holder::Group(group) if interval.state(now_us) == State::Active => Some(*group),
+        _ => None,
+    };
+    ways.iter().filter_map(active).collect()
 }
 
 fn ancestry(model: &Model<'_>, thing: Option<ResourceKey>) -> Vec<ResourceKey> {

@@ -3,6 +3,7 @@
 //! It is asked of the model that has the grants in question: of the one after a change for what the change adds, of the one
 //! before it for what it takes away. Who takes away a denial gives; who adds one takes, and needs a right to that besides.
 
+use super::condition::Condition;
 use super::interval::Interval;
 use super::model::{Grant, GrantEffect, Holder, Membership, Model, ResourceName};
 use super::{AccessTable, PermissionSet, Principal, PrincipalKind};
@@ -18,6 +19,8 @@ pub struct Handed {
     pub thing: Option<ResourceName>,
     /// When.
     pub interval: Interval,
+    /// Under which condition.
+    pub condition: Option<Condition>,
 }
 
 impl Model<'_> {
@@ -28,6 +31,7 @@ impl Model<'_> {
             set: self.set(grant),
             thing: grant.resource.clone(),
             interval: grant.interval,
+            condition: grant.condition.clone(),
         }
     }
 
@@ -111,7 +115,7 @@ impl Model<'_> {
     ) -> Vec<Principal> {
         let Some(all) = self.permissions.matching("*:*") else { return Vec::new() };
         let everything = |one: &&Principal| {
-            one.kind == PrincipalKind::User && all.is_subset(&table.held(one, None, interval))
+            one.kind == PrincipalKind::User && all.is_subset(&table.held(one, None, interval, None))
         };
         people.into_iter().filter(everything).copied().collect()
     }
@@ -138,6 +142,7 @@ mod tests {
             target: GrantTarget::Permission(pattern.into()),
             resource: on.cloned(),
             interval: Interval::ALWAYS,
+            condition: None,
         }
     }
 

@@ -4,6 +4,7 @@
 //! Deny wins over every allow. Default is deny.
 
 mod compile;
+mod condition;
 mod decide;
 mod duty;
 mod explain;
@@ -19,8 +20,12 @@ mod tenant_role;
 mod tests;
 
 pub use compile::{AccessTable, PrincipalRights, Rule, compile};
+pub use condition::{
+    Attribute, AttributeKind, CONDITIONS_MAX, Condition, ConditionFault, Described, Facts, Outcome,
+    attribute_faults,
+};
 pub use decide::{
-    Decision, Permit, Reason, decide, decide_key, decide_key_of, decide_on, may, may_on, of_key,
+    Decision, Moment, Permit, Reason, decide, decide_key, decide_key_of, decide_on, may, may_on, of_key,
 };
 pub use duty::{APART, Constraint, Offence};
 pub use explain::{Explained, Step, explain};

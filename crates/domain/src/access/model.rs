@@ -1,8 +1,12 @@
 //! What a tenant's access is made of before it is compiled: grants, groups, and the things that they are about.
 
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::condition::Condition;
 use super::interval::Interval;
 use super::{Permissions, Principal, RoleCatalogue};
 
@@ -105,6 +109,8 @@ pub struct Grant {
     pub resource: Option<ResourceName>,
     /// When.
     pub interval: Interval,
+    /// Under which condition.
+    pub condition: Option<Condition>,
 }
 
 impl From<&GrantDefinition> for Grant {
@@ -116,6 +122,7 @@ impl From<&GrantDefinition> for Grant {
             target: definition.target.clone(),
             resource: None,
             interval: Interval::new(definition.valid_from_us, definition.valid_until_us),
+            condition: None,
         }
     }
 }
@@ -131,13 +138,15 @@ pub struct Membership {
     pub interval: Interval,
 }
 
-/// A thing that is held by another.
+/// A thing that is held by another, or of which something is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resource {
     /// The thing.
     pub name: ResourceName,
     /// What holds it.
     pub parent: Option<ResourceName>,
+    /// What its service has said of it, for conditions: at most 4 KiB of JSON.
+    pub attributes: Map<String, Value>,
 }
 
 /// A tenant's whole access.
@@ -158,6 +167,12 @@ pub struct Model<'a> {
 }
 
 impl Model<'_> {
+    /// A grant's condition with what it may ask for.
+    pub(super) fn condition(&self, grant: &Grant) -> Option<Condition> {
+        let declared: Arc<[_]> = self.permissions.attributes(&self.set(grant)).into();
+        grant.condition.as_ref().map(|condition| condition.about(declared))
+    }
+
     /// What a grant is about, an allow with what it implies. A role or permission that does not exist (any more) is nothing.
     pub fn set(&self, grant: &Grant) -> super::PermissionSet {
         let set = match &grant.target {

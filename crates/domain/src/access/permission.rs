@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
+use super::condition::Attribute;
+
 /// Words in a set: 512 permissions.
 const WORDS: usize = 8;
 
@@ -79,6 +81,9 @@ pub struct Permissions {
     by_name: HashMap<Box<str>, PermissionId>,
     /// Of each bit that implies others, all that it implies, however far.
     implied: HashMap<u16, PermissionSet>,
+    /// What conditions may ask for, by resource type.
+    #[serde(default)]
+    attributes: BTreeMap<Box<str>, Vec<Attribute>>,
 }
 
 /// A circle in what actions imply, or an action that is not declared.
@@ -124,6 +129,36 @@ impl Permissions {
             self.implied.insert(own.0, set);
         }
         Ok(self)
+    }
+
+    /// Declares what conditions may ask for of things of `kind`.
+    #[must_use]
+    pub fn with_attributes(mut self, kind: &str, attributes: &[Attribute]) -> Self {
+        if !attributes.is_empty() {
+            self.attributes.insert(kind.into(), attributes.to_vec());
+        }
+        self
+    }
+
+    /// The resource types that a set is about, with what conditions may ask for of each.
+    pub fn kinds(&self, set: &PermissionSet) -> BTreeMap<&str, &[Attribute]> {
+        let kinds = self.names_of(set).into_iter().filter_map(|name| name.split_once(':'));
+        let of = |kind: &str| self.attributes.get(kind).map(Vec::as_slice).unwrap_or_default();
+        kinds.map(|(kind, _)| (kind, of(kind))).collect()
+    }
+
+    /// All that these types declare. Of two of one name the first is meant; what is of another type then is missing.
+    pub(super) fn attributes(&self, set: &PermissionSet) -> Vec<Attribute> {
+        if self.attributes.is_empty() {
+            return Vec::new();
+        }
+        let mut all: Vec<Attribute> = Vec::new();
+        for own in self.kinds(set).into_values().flatten() {
+            if !all.iter().any(|one| one.of == own.of && one.name == own.name) {
+                all.push(own.clone());
+            }
+        }
+        all
     }
 
     fn follow(

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::condition::Attribute;
 use super::role::{RoleDefinition, standard_actions};
 
 /// A kind of thing with its actions.
@@ -28,6 +29,9 @@ pub struct ResourceType {
     /// What the shipped roles get.
     #[serde(default)]
     pub role_defaults: RoleDefaults,
+    /// What conditions may ask for: of such things, of who asks, of what is done, of the request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attributes: Vec<Attribute>,
 }
 
 /// What a type adds to the shipped roles.

@@ -150,6 +150,7 @@ catalogue! {
     ROLE_NAME_TAKEN = "access.name_taken", 409, Caller, "The name is taken", "Change what has this name, or choose another name.";
     ROLE_IN_USE = "access.role_in_use", 409, Caller, "The role is in use", "Take back its grants, and what inherits it, first.";
     SOD_VIOLATION = "access.sod_violation", 409, Caller, "What is kept apart would be together", "Take back one of the roles or permissions in `offences`, or change the constraint.";
+    BAD_CONDITION = "access.bad_condition", 422, Caller, "The condition is not well-formed", "Correct it at the line and column named; conditions are expressions of the Cedar language.";
     ACCESS_CYCLE = "access.cycle", 409, Caller, "There would be a circle", "Remove one of the links named in the detail.";
 
     // limits and quotas

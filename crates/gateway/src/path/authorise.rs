@@ -2,7 +2,7 @@
 
 use http::HeaderValue;
 use rowhouse_domain::access::{
-    Decision, PermissionId, Permit, Reason, ResourceKey, decide, decide_key_of, decide_on,
+    Decision, Facts, PermissionId, Permit, Reason, ResourceKey, decide, decide_key_of, decide_on,
 };
 use rowhouse_domain::directory::Tenant;
 use rowhouse_domain::refusal::kind;
@@ -56,9 +56,11 @@ pub(crate) fn authorise<'r, 'v>(
         recording.denied(matched, &parts.headers);
         return Err(Stop::new(&kind::ACCESS_DENIED, "This method is not open to anybody here."));
     };
+    let facts = Facts { method: Some(method), path: Some(known.resolved.path), ..facts(&known, recording) };
+    let at = (recording.started_at_us, &facts);
     let decision = match matched.route.is_about_a_thing() {
-        false => decided(&known, tenant, needed, recording.started_at_us),
-        true => decided_on(&known, tenant, (needed, matched), recording.started_at_us),
+        false => decided(&known, tenant, needed, at),
+        true => decided_on(&known, tenant, (needed, matched), at),
     };
     match decision {
         Ok(permit) => Ok(Permitted { known, permit: Some(permit) }),
@@ -69,14 +71,38 @@ pub(crate) fn authorise<'r, 'v>(
     }
 }
 
+type At<'a> = (i64, &'a Facts<'a>);
+
+/// What conditions can ask for: facts, which a request cannot set.
+fn facts<'a>(known: &Known<'_, '_>, recording: &Recording) -> Facts<'a> {
+    let claims = match &known.who {
+        Who::Token(claims) => Some(claims),
+        _ => None,
+    };
+    let auth_method = match &known.who {
+        Who::Nobody => None,
+        Who::Key(_) => Some("api_key"),
+        Who::Token(_) => Some("token"),
+        Who::Vouched(_) => Some("issuer"),
+        Who::Certified(_) => Some("certificate"),
+    };
+    Facts {
+        ip: Some(recording.client),
+        mfa: Some(claims.is_some_and(|claims| claims.is_of_two_factors())),
+        mfa_age_s: claims.map(|claims| recording.started_at_us.div_euclid(1_000_000) - claims.auth_time),
+        auth_method,
+        ..Facts::NONE
+    }
+}
+
 /// A key needs its own right and its owner's; who has signed in has the own ones.
-fn decided(known: &Known<'_, '_>, tenant: &Tenant, needed: PermissionId, now_us: i64) -> Decision {
+fn decided(known: &Known<'_, '_>, tenant: &Tenant, needed: PermissionId, at: At<'_>) -> Decision {
     let (id, principal) = (Some(tenant.id), known.principal());
     match &known.who {
         // It is only for some things, and this is about none.
         Who::Key(key) if key.is_for_things() => Err(Reason::KeyScope),
-        Who::Key(key) => decide_key_of(known.owner, id, principal, &key.permits, needed, now_us),
-        _ => decide(&tenant.access, id, principal, needed, now_us),
+        Who::Key(key) => decide_key_of(known.owner, id, principal, &key.permits, needed, at),
+        _ => decide(&tenant.access, id, principal, needed, at),
     }
 }
 
@@ -85,7 +111,7 @@ fn decided_on(
     known: &Known<'_, '_>,
     tenant: &Tenant,
     (needed, matched): (PermissionId, &Matched<'_, '_>),
-    now_us: i64,
+    (now_us, facts): At<'_>,
 ) -> Decision {
     let (kind, id) = matched.thing().ok_or(Reason::NoGrant)?;
     let principal = known.principal();
@@ -93,12 +119,13 @@ fn decided_on(
         Who::Key(key) => (Some(key.permits.contains(needed) && key.reaches(kind, &id)), known.owner),
         _ => (None, tenant.access.rights(&principal)),
     };
+    let facts = facts.on(kind, &id);
     decide_on(
         (&tenant.access, tenant.id),
         (principal, in_scope),
         rights,
         (needed, || ResourceKey::new(kind, &id)),
-        now_us,
+        (now_us, &facts),
     )
 }
 
@@ -108,6 +135,8 @@ fn denied(permission: &str, reason: Reason) -> Stop {
         Reason::KeyScope => "its owner holds it, the key does not",
         Reason::OwnerLacks => "the key holds it, its owner does not",
         Reason::Denied => "it is forbidden by a grant",
+        Reason::ContextMissing => "a grant's condition asks for what is not known",
+        Reason::ConditionFalse => "a grant's condition does not hold",
         Reason::Expired => "the grant is over",
         Reason::Pending => "the grant has not begun",
         Reason::NoGrant | Reason::Granted => "nobody granted it",

@@ -34,6 +34,51 @@ fn a_key_needs_its_own_right_and_its_owners() {
 }
 
 #[test]
+fn a_grants_condition_is_asked_with_what_is_true_of_the_request() {
+    let here = "context.ip.isLoopback() && context.auth_method == \"api_key\" && !context.mfa";
+    let rows = [
+        (
+            format!("{here} && context.method == \"GET\" && context.path == \"/v1/stamps\""),
+            "context.method == \"PUT\"",
+            Ok(()),
+        ),
+        (
+            "context.method == \"POST\"".to_owned(),
+            "context.method == \"PUT\"",
+            Err("a grant's condition does not hold"),
+        ),
+        ("context.mfa".to_owned(), "context.method == \"PUT\"", Err("a grant's condition does not hold")),
+        (
+            "context.country == \"DE\"".to_owned(),
+            "context.method == \"PUT\"",
+            Err("asks for what is not known"),
+        ),
+        ("context.mfa_age_s < 10".to_owned(), "context.method == \"PUT\"", Err("asks for what is not known")),
+        (here.to_owned(), "context.method == \"GET\"", Err("it is forbidden by a grant")),
+        (here.to_owned(), "context.country == \"XX\"", Err("it is forbidden by a grant")),
+        (here.to_owned(), "context.mfa_age_s + ", Err("it is forbidden by a grant")),
+        ("context.ip ==".to_owned(), "context.method == \"PUT\"", Err("asks for what is not known")),
+    ];
+    for (allow, deny, expected) in rows {
+        let mut key = String::new();
+        let stage = Stage::with(|plan| {
+            plan.conditional(&allow, deny);
+            key = plan.key(KeyPlan { owner: 4, ..KeyPlan::of(ACME) });
+        });
+        // What a request says of itself is no fact.
+        let ask = stage.bare("GET", "/v1/stamps").host("acme.example.test").key(&key);
+        let answer = ask.header("X-Country", "DE").send();
+        match expected {
+            Ok(()) => assert_eq!(answer.status, 200, "{allow}: {}", answer.text()),
+            Err(because) => {
+                assert_eq!(answer.refusal(), (403, "access.denied".to_owned()), "{allow}, not {deny}");
+                assert!(answer.text().contains(because), "{allow}, not {deny}: {}", answer.text());
+            }
+        }
+    }
+}
+
+#[test]
 fn a_denial_is_an_audit_event_and_counters_are_gapless_per_tenant() {
     let mut key = String::new();
     let stage = Stage::configured(

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rowhouse_domain::access::{
-    GrantDefinition, GrantEffect, GrantTarget, Permissions, Principal, PrincipalKind, RoleCatalogue, compile,
+    Condition, Grant, GrantDefinition, GrantEffect, GrantTarget, Holder, Interval, Model, Permissions,
+    Principal, PrincipalKind, RoleCatalogue, compile,
 };
 use rowhouse_domain::directory::{Directory, Key, Naming, Quota, Tenant};
 use rowhouse_domain::entropy::Entropy;
@@ -130,6 +131,30 @@ impl Plan {
 
     pub fn tenant_mut(&mut self, id: TenantId) -> &mut Tenant {
         self.tenants.iter_mut().find(|tenant| tenant.id == id).unwrap()
+    }
+
+    /// Gives owner 4 of acme stamps under one condition, and denies them under another.
+    pub fn conditional(&mut self, allow: &str, deny: &str) {
+        let grant = |effect, text: &str| Grant {
+            id: uuid::Uuid::nil(),
+            holder: Holder::Principal(Principal { kind: PrincipalKind::User, id: uuid::Uuid::from_u128(4) }),
+            effect,
+            target: GrantTarget::Permission("stamp:*".to_owned()),
+            resource: None,
+            interval: Interval::ALWAYS,
+            condition: Some(Condition::new(text, Default::default())),
+        };
+        let grants = [grant(GrantEffect::Allow, allow), grant(GrantEffect::Deny, deny)];
+        let (permissions, roles) = (self.permissions.clone(), RoleCatalogue::default());
+        let model = Model {
+            permissions: &permissions,
+            roles: &roles,
+            grants: &grants,
+            memberships: &[],
+            resources: &[],
+            principals: &[],
+        };
+        self.tenant_mut(ACME).access = Arc::new(model.compile(1));
     }
 
     pub fn route_mut(&mut self, name: &str) -> &mut RouteDefinition {

@@ -7,7 +7,7 @@ use rowhouse_domain::refusal::Refusal;
 use serde_json::{Map, Value, json};
 
 use super::question::Judge;
-use super::wire::{Action, Asked, Entity, check_context, field, malformed};
+use super::wire::{Action, Asked, Entity, context, field, malformed};
 use crate::Shared;
 use crate::api::{Answer, Caller};
 
@@ -32,8 +32,7 @@ pub async fn evaluation(
 fn one(judge: &Judge, caller: &Caller, asked: &Map<String, Value>) -> Result<Value, Refusal> {
     let (subject, action): (Entity, Action) = (field(asked, "subject")?, field(asked, "action")?);
     let resource: Entity = field(asked, "resource")?;
-    check_context(asked)?;
-    let reason = judge.evaluate(caller, &subject, &action, &resource);
+    let reason = judge.evaluate(caller, &subject, &action, &resource, context(asked)?);
     let context = json!({ "reason": reason, "version": judge.version });
     Ok(json!({ "decision": reason == "granted", "context": context }))
 }

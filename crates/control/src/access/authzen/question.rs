@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use rowhouse_domain::access::{
-    AccessTable, PermissionSet, Permissions, Principal, Reason, ResourceKey, may_on, of_key,
+    AccessTable, Facts, PermissionSet, Permissions, Principal, Reason, ResourceKey, may_on, of_key,
 };
 use rowhouse_domain::id::TenantId;
 use rowhouse_domain::refusal::{Refusal, kind};
+use serde_json::{Map, Value};
 
 use super::wire::{Action, Entity};
 use crate::Shared;
@@ -80,12 +81,13 @@ impl Judge {
         &self,
         subject: Option<&Subject>,
         action: &str,
-        resource: (&str, ResourceKey),
+        (kind, id): (&str, &str),
+        facts: Facts<'_>,
     ) -> &'static str {
-        let (kind, key) = resource;
+        let (key, facts) = (ResourceKey::new(kind, id), facts.on(kind, id));
         let Some(bit) = self.permissions.id(&format!("{kind}:{action}")) else { return "unknown_permission" };
         let Some(Subject { principal, scope }) = subject else { return Reason::NoGrant.as_str() };
-        let owned = may_on(&self.table, self.table.rights(principal), bit, key, self.now_us);
+        let owned = may_on(&self.table, self.table.rights(principal), bit, key, (self.now_us, &facts));
         of_key(scope.map(|scope| scope.contains(bit)), owned).as_str()
     }
 
@@ -96,10 +98,16 @@ impl Judge {
         subject: &Entity,
         action: &Action,
         resource: &Entity,
+        context: &Map<String, Value>,
     ) -> &'static str {
+        let facts = Facts {
+            action: Some(&action.properties),
+            principal: Some(&subject.properties),
+            resource: Some(&resource.properties),
+            ..Facts::of_context(context)
+        };
         let who = self.subject(caller, &subject.kind, &subject.id);
-        let key = ResourceKey::new(&resource.kind, &resource.id);
-        self.decide(who.as_ref(), &action.name, (&resource.kind, key))
+        self.decide(who.as_ref(), &action.name, (&resource.kind, &resource.id), facts)
     }
 }
 

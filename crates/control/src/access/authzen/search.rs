@@ -4,18 +4,20 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use rowhouse_domain::access::{Permit, ResourceKey};
+use rowhouse_domain::access::{Facts, Permit};
 use rowhouse_domain::refusal::Refusal;
 use serde_json::{Map, Value, json};
 
 use super::question::Judge;
-use super::wire::{Action, Asked, Entity, PageBody, Sought, check_context, field, malformed};
+use super::wire::{Action, Asked, Entity, PageBody, Sought, context, field, malformed};
 use crate::Shared;
 use crate::access::{Rules, resource_queries, stored};
 use crate::api::{Answer, Caller, cursor};
 
 const LIMIT_DEFAULT: u32 = 100;
 const LIMIT_MAX: u32 = 1_000;
+/// Why it is not known whether one may.
+const MISSING: &str = "context_missing";
 
 /// Which principals of a kind may do an action on a resource.
 #[utoipa::path(
@@ -31,11 +33,18 @@ pub async fn search_subject(
     let judge = Judge::of(&control, &caller, &headers).await?;
     let (sought, action): (Sought, Action) = (field(&asked, "subject")?, field(&asked, "action")?);
     let resource: Entity = field(&asked, "resource")?;
-    check_context(&asked)?;
-    let key = ResourceKey::new(&resource.kind, &resource.id);
-    let may = |id: &String| {
+    let context = context(&asked)?;
+    let facts = Facts {
+        action: Some(&action.properties),
+        resource: Some(&resource.properties),
+        ..Facts::of_context(context)
+    };
+    let mut undecided = 0;
+    let mut may = |id: &String| {
         let subject = judge.subject(&caller, &sought.kind, id);
-        judge.decide(subject.as_ref(), &action.name, (&resource.kind, key)) == "granted"
+        let reason = judge.decide(subject.as_ref(), &action.name, (&resource.kind, &resource.id), facts);
+        undecided += u64::from(reason == MISSING);
+        reason == "granted"
     };
     let ids = match sought.kind.as_str() {
         "api_key" => {
@@ -47,10 +56,21 @@ pub async fn search_subject(
             of_kind.map(|principal| principal.to_string()).collect::<Vec<_>>()
         }
     };
-    let found = ids.into_iter().filter(may).collect();
+    let found = ids.into_iter().filter(|id| may(id)).collect();
     let told = |id: &String| json!({ "type": sought.kind, "id": id });
-    let query = ("subject", json!([sought.kind, action.name, resource.kind, resource.id]));
-    Ok(Json(page(&control, (&judge, query), &asked, (found, told))?))
+    let query = (
+        "subject",
+        json!([
+            sought.kind,
+            action.name,
+            resource.kind,
+            resource.id,
+            action.properties,
+            resource.properties,
+            context
+        ]),
+    );
+    Ok(Json(page(&control, (&judge, query, undecided), &asked, (found, told))?))
 }
 
 /// On which resources of a type a subject may do an action.
@@ -67,17 +87,35 @@ pub async fn search_resource(
     let judge = Judge::of(&control, &caller, &headers).await?;
     let (subject, action): (Entity, Action) = (field(&asked, "subject")?, field(&asked, "action")?);
     let sought: Sought = field(&asked, "resource")?;
-    check_context(&asked)?;
+    let context = context(&asked)?;
     let who = judge.subject(&caller, &subject.kind, &subject.id);
     let permit = caller.permit("access:evaluate", Some(judge.tenant))?;
     let mut found = known_things(&control, &permit, (&judge, &sought.kind)).await?;
+    let facts = Facts {
+        action: Some(&action.properties),
+        principal: Some(&subject.properties),
+        ..Facts::of_context(context)
+    };
+    let mut undecided = 0;
     found.retain(|id| {
-        let key = ResourceKey::new(&sought.kind, id);
-        judge.decide(who.as_ref(), &action.name, (&sought.kind, key)) == "granted"
+        let reason = judge.decide(who.as_ref(), &action.name, (&sought.kind, id), facts);
+        undecided += u64::from(reason == MISSING);
+        reason == "granted"
     });
     let told = |id: &String| json!({ "type": sought.kind, "id": id });
-    let query = ("resource", json!([subject.kind, subject.id, action.name, sought.kind]));
-    Ok(Json(page(&control, (&judge, query), &asked, (found, told))?))
+    let query = (
+        "resource",
+        json!([
+            subject.kind,
+            subject.id,
+            action.name,
+            sought.kind,
+            action.properties,
+            subject.properties,
+            context
+        ]),
+    );
+    Ok(Json(page(&control, (&judge, query, undecided), &asked, (found, told))?))
 }
 
 /// Things of a type that are registered or that a grant names.
@@ -110,23 +148,45 @@ pub async fn search_action(
 ) -> Answer<Json<Value>> {
     let judge = Judge::of(&control, &caller, &headers).await?;
     let (subject, resource): (Entity, Entity) = (field(&asked, "subject")?, field(&asked, "resource")?);
-    check_context(&asked)?;
+    let context = context(&asked)?;
     let who = judge.subject(&caller, &subject.kind, &subject.id);
-    let key = ResourceKey::new(&resource.kind, &resource.id);
+    let facts = Facts {
+        principal: Some(&subject.properties),
+        resource: Some(&resource.properties),
+        ..Facts::of_context(context)
+    };
+    let mut undecided = 0;
+    let mut may = |action: &String| {
+        let reason = judge.decide(who.as_ref(), action, (&resource.kind, &resource.id), facts);
+        undecided += u64::from(reason == MISSING);
+        reason == "granted"
+    };
     let of_type = judge.permissions.all().filter_map(|name| name.split_once(':'));
     let found = of_type
         .filter(|(kind, _)| *kind == resource.kind)
         .map(|(_, action)| action.to_owned())
-        .filter(|action| judge.decide(who.as_ref(), action, (&resource.kind, key)) == "granted")
+        .filter(|action| may(action))
         .collect();
-    let query = ("action", json!([subject.kind, subject.id, resource.kind, resource.id]));
-    Ok(Json(page(&control, (&judge, query), &asked, (found, |name: &String| json!({ "name": name })))?))
+    let query = (
+        "action",
+        json!([
+            subject.kind,
+            subject.id,
+            resource.kind,
+            resource.id,
+            subject.properties,
+            resource.properties,
+            context
+        ]),
+    );
+    let told = |name: &String| json!({ "name": name });
+    Ok(Json(page(&control, (&judge, query, undecided), &asked, (found, told))?))
 }
 
 /// One page of everything that was found.
 fn page(
     control: &Shared,
-    (judge, (what, query)): (&Judge, (&str, Value)),
+    (judge, (what, query), undecided): (&Judge, (&str, Value), u64),
     asked: &Map<String, Value>,
     (mut found, told): (Vec<String>, impl Fn(&String) -> Value),
 ) -> Result<Value, Refusal> {
@@ -163,5 +223,11 @@ fn page(
     if changed {
         page["properties"] = json!({ "changed": true });
     }
-    Ok(json!({ "page": page, "results": shown }))
+    let mut answer = json!({ "page": page, "results": shown });
+    if undecided > 0 {
+        // Some could be among them if more were known.
+        answer["page"].as_object_mut().expect("it is one").remove("total");
+        answer["context"] = json!({ "undecided": undecided });
+    }
+    Ok(answer)
 }

@@ -1,5 +1,7 @@
 //! What is written in questions. Fields that the standard does not know are ignored; those that it knows are checked.
 
+use std::sync::LazyLock;
+
 use axum::extract::{FromRequest, Request};
 use axum::http::header;
 use rowhouse_domain::refusal::{Refusal, kind};
@@ -21,11 +23,10 @@ pub struct Entity {
     pub kind: String,
     /// Its id.
     pub id: String,
-    /// Not read: no condition could ask for it.
+    /// What conditions can ask for, where nothing else is known of that name.
     #[serde(default)]
     #[schema(value_type = Object)]
-    #[allow(dead_code)]
-    properties: Map<String, Value>,
+    pub properties: Map<String, Value>,
 }
 
 /// What is to be done.
@@ -33,11 +34,10 @@ pub struct Entity {
 pub struct Action {
     /// The action of the resource's type.
     pub name: String,
-    /// Not read: no condition could ask for it.
+    /// What conditions can ask for, where nothing else is known of that name.
     #[serde(default)]
     #[schema(value_type = Object)]
-    #[allow(dead_code)]
-    properties: Map<String, Value>,
+    pub properties: Map<String, Value>,
 }
 
 /// The sought kind of thing; an id is ignored.
@@ -93,10 +93,12 @@ pub fn field<T: DeserializeOwned>(asked: &Map<String, Value>, name: &str) -> Res
     T::deserialize(value).map_err(|error| malformed(&format!("`{name}`: {error}.")))
 }
 
-/// `context` is an object, if it is there.
-pub fn check_context(asked: &Map<String, Value>) -> Result<(), Refusal> {
+/// The context, an object if it is there.
+pub fn context(asked: &Map<String, Value>) -> Result<&Map<String, Value>, Refusal> {
+    static NONE: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
     match asked.get("context") {
-        None | Some(Value::Object(_)) => Ok(()),
+        None => Ok(&NONE),
+        Some(Value::Object(context)) => Ok(context),
         Some(_) => Err(malformed("`context`: expected an object.")),
     }
 }

@@ -1,6 +1,6 @@
 //! Nobody takes from a person what is more than their own.
 
-use rowhouse_domain::access::{Principal, PrincipalKind, Reason, may};
+use rowhouse_domain::access::{Principal, PrincipalKind};
 use rowhouse_domain::id::{TenantId, UserId};
 use rowhouse_domain::refusal::{Refusal, kind};
 
@@ -11,11 +11,9 @@ pub fn refuse_more_privileged(caller: &Caller, tenant: TenantId, user: UserId) -
     let directory = caller.directory();
     let Some(home) = directory.tenants.get(&tenant) else { return Ok(()) };
     let principal = Principal { kind: PrincipalKind::User, id: user.0 };
-    let rights = home.access.rights(&principal);
-    let theirs = directory.permissions.all().filter(|name| {
-        let bit = directory.permissions.id(name);
-        bit.is_some_and(|bit| may(rights, bit, caller.now_us()) == Reason::Granted)
-    });
+    // What they may under a condition is theirs too.
+    let theirs = home.access.possible(&principal, None, caller.now_us());
+    let theirs = directory.permissions.names_of(&theirs).into_iter();
     let beyond = theirs.filter(|name| caller.permit(name, Some(tenant)).is_err()).count();
     match beyond {
         0 => Ok(()),

@@ -5,8 +5,8 @@ use serde_json::json;
 use super::step::{GrantValue, Party, Step};
 use super::world::{Ready, Refused, World, WorldGrant, WorldMembership, kind};
 use crate::access::{
-    Constraint, GrantEffect, GrantTarget, Interval, Offence, PermissionSet, Permissions, ResourceName,
-    ResourceType, RoleDefinition,
+    Condition, Constraint, GrantEffect, GrantTarget, Interval, Offence, PermissionSet, Permissions,
+    ResourceName, ResourceType, RoleDefinition,
 };
 
 /// At most so many of who would have too much are named.
@@ -17,6 +17,7 @@ struct Given {
     set: PermissionSet,
     thing: Option<ResourceName>,
     interval: Interval,
+    condition: Option<Condition>,
 }
 
 /// The world after `step`, and the id of what was made.
@@ -53,6 +54,7 @@ fn put(next: &mut World, step: Step, number: usize) -> Result<Put, Refused> {
                 parent: value.parent,
                 not_composable: Vec::new(),
                 role_defaults: value.role_defaults,
+                attributes: value.attributes,
             };
             next.types.insert(value.name, kind);
             (None, r#as, "*:*")
@@ -132,11 +134,13 @@ fn put(next: &mut World, step: Step, number: usize) -> Result<Put, Refused> {
         }
         Step::PutResource { value, r#as } => {
             let name = ResourceName { kind: value.kind, id: value.id };
+            next.attributes.insert(name.clone(), value.attributes);
             next.resources.insert(name.clone(), value.parent.map(|parent| parent.name()));
             chain(next, &name)?;
             (None, r#as, "resource:update")
         }
         Step::DeleteResource { value, r#as } => {
+            next.attributes.remove(&value.name());
             next.resources.remove(&value.name()).ok_or_else(|| unknown("resource", &value.id))?;
             (None, r#as, "resource:delete")
         }
@@ -221,6 +225,11 @@ fn grant(world: &World, value: GrantValue) -> Result<WorldGrant, Refused> {
         Some("deny") => GrantEffect::Deny,
         Some(_) => return Err(invalid("effect")),
     };
+    let condition = match value.condition {
+        Some(text) => Some(condition(world, &target, (&text, value.parameters))?),
+        None if !value.parameters.is_empty() => return Err(invalid("parameters")),
+        None => None,
+    };
     let micros = |time: Option<jiff::Timestamp>| time.map(|time| time.as_microsecond());
     Ok(WorldGrant {
         holder: value.principal,
@@ -228,6 +237,25 @@ fn grant(world: &World, value: GrantValue) -> Result<WorldGrant, Refused> {
         target,
         resource: value.resource.map(|thing| thing.name()),
         interval: interval(micros(value.valid_from), micros(value.valid_until))?,
+        condition,
+    })
+}
+
+/// A condition, checked against what the types declare that the grant is about.
+fn condition(
+    world: &World,
+    target: &GrantTarget,
+    (text, parameters): (&str, serde_json::Map<String, serde_json::Value>),
+) -> Result<Condition, Refused> {
+    let permissions = world.permissions()?;
+    let set = match target {
+        GrantTarget::Role(role) => world.closed_roles(&permissions)?.permissions(role).copied(),
+        GrantTarget::Permission(pattern) => permissions.matching(pattern),
+    };
+    let set = permissions.closed(&set.unwrap_or_default());
+    Condition::check(text, parameters, &permissions.kinds(&set)).map_err(|fault| {
+        let detail = json!({ "line": fault.line, "column": fault.column, "message": fault.message });
+        Refused::new("access.bad_condition", detail)
     })
 }
 
@@ -272,10 +300,10 @@ fn authorised(
 ) -> Result<(), Refused> {
     let nobody = || Refused::new("access.denied", json!({ "permission": act }));
     let principal = before.names.known(actor).ok_or_else(nobody)?;
-    let held = |thing: Option<&ResourceName>, interval| {
-        before.table.held(&principal, thing.map(ResourceName::key), interval)
+    let held = |thing: Option<&ResourceName>, interval, under: Option<&Condition>| {
+        before.table.held(&principal, thing.map(ResourceName::key), interval, under)
     };
-    let all = held(None, Interval::ALWAYS);
+    let all = held(None, Interval::ALWAYS, None);
     let may_act = match before.permissions.matching(act) {
         Some(set) => set.is_subset(&all),
         None => true,
@@ -289,7 +317,11 @@ fn authorised(
     }
     for given in given(before, after, worlds) {
         let mut missing = given.set;
-        missing.subtract(&translated(before, after, &held(given.thing.as_ref(), given.interval)));
+        missing.subtract(&translated(
+            before,
+            after,
+            &held(given.thing.as_ref(), given.interval, given.condition.as_ref()),
+        ));
         if !missing.is_empty() {
             let missing = after.permissions.names_of(&missing);
             return Err(Refused::new("access.escalation", json!({ "missing": missing })));
@@ -317,12 +349,12 @@ fn given(before: &Ready, after: &Ready, (old, new): (&World, &World)) -> Vec<Giv
         let (mut gained, mut lost) = (after.permissions.closed(&is), was);
         gained.subtract(&after.permissions.closed(&was));
         lost.subtract(&is);
-        all.push(Given { set: gained, thing: None, interval: Interval::ALWAYS });
+        all.push(Given { set: gained, thing: None, interval: Interval::ALWAYS, condition: None });
         let denies = |one: &WorldGrant| {
             one.effect == GrantEffect::Deny && matches!(&one.target, GrantTarget::Role(role) if role == name)
         };
         if old.grants.values().any(denies) {
-            all.push(Given { set: lost, thing: None, interval: Interval::ALWAYS });
+            all.push(Given { set: lost, thing: None, interval: Interval::ALWAYS, condition: None });
         }
     }
     let both = |effect| {
@@ -370,6 +402,7 @@ fn of(after: &Ready, one: &WorldGrant, interval: Interval) -> Given {
         set: set(&after.permissions, after, one),
         thing: one.resource.clone(),
         interval: one.interval.and(interval),
+        condition: one.condition.clone(),
     }
 }
 
@@ -406,5 +439,5 @@ fn of_membership(
 fn administered(ready: &Ready) -> bool {
     let Some(all) = ready.permissions.matching("*:*") else { return false };
     let mut users = ready.table.principals().filter(|one| one.kind == crate::access::PrincipalKind::User);
-    users.any(|user| all.is_subset(&ready.table.held(user, None, Interval::ALWAYS)))
+    users.any(|user| all.is_subset(&ready.table.held(user, None, Interval::ALWAYS, None)))
 }

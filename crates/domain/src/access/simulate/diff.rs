@@ -42,6 +42,9 @@ pub struct Difference {
 
 type At<'r> = (&'r Ready, i64);
 
+/// Permissions, each with whether a condition decides.
+type Held<'r> = BTreeSet<(&'r str, bool)>;
+
 pub(super) fn diff(before: At<'_>, after: At<'_>) -> Diff {
     let mut parties: BTreeSet<&Party> = BTreeSet::new();
     for (ready, _) in [before, after] {
@@ -50,39 +53,29 @@ pub(super) fn diff(before: At<'_>, after: At<'_>) -> Diff {
     let mut all = Diff::default();
     for party in parties {
         let (was, is) = (held(before, party, None), held(after, party, None));
-        let gained: BTreeSet<&str> = is.difference(&was).copied().collect();
-        let lost: BTreeSet<&str> = was.difference(&is).copied().collect();
+        let gained: Held<'_> = is.difference(&was).copied().collect();
+        let lost: Held<'_> = was.difference(&is).copied().collect();
         all.put(party, None, &gained, &lost);
         for thing in things(before, after, party) {
             let (was, is) = (held(before, party, Some(thing)), held(after, party, Some(thing)));
             // What is different everywhere has been told.
-            let here = |one: &BTreeSet<&'_ str>, two: &BTreeSet<&'_ str>, told: &BTreeSet<&str>| {
-                one.difference(two)
-                    .copied()
-                    .filter(|name| !told.contains(name))
-                    .map(str::to_owned)
-                    .collect::<Vec<_>>()
-            };
-            let (more, less) = (here(&is, &was, &gained), here(&was, &is, &lost));
-            let more: BTreeSet<&str> = more.iter().map(String::as_str).collect();
-            let less: BTreeSet<&str> = less.iter().map(String::as_str).collect();
+            let (more, less) = (beyond(&is, &was, &gained), beyond(&was, &is, &lost));
             all.put(party, Some(thing), &more, &less);
         }
     }
     all
 }
 
+/// What is in one and not in the other, and was not told.
+fn beyond<'r>(one: &Held<'r>, other: &Held<'r>, told: &Held<'r>) -> Held<'r> {
+    one.difference(other).copied().filter(|held| !told.contains(held)).collect()
+}
+
 impl Diff {
-    fn put(
-        &mut self,
-        party: &Party,
-        thing: Option<&ResourceName>,
-        gained: &BTreeSet<&str>,
-        lost: &BTreeSet<&str>,
-    ) {
+    fn put(&mut self, party: &Party, thing: Option<&ResourceName>, gained: &Held<'_>, lost: &Held<'_>) {
         let Diff { gained: more, lost: less, gained_count, lost_count, truncated } = self;
         for (names, list, count) in [(gained, more, gained_count), (lost, less, lost_count)] {
-            for name in names {
+            for (name, conditional) in names {
                 *count += 1;
                 if list.len() == LISTED_MAX {
                     *truncated = true;
@@ -90,16 +83,21 @@ impl Diff {
                 }
                 let resource = thing.map(|thing| Thing { kind: thing.kind.clone(), id: thing.id.clone() });
                 let (principal, permission) = (party.clone(), (*name).to_owned());
-                list.push(Difference { principal, resource, permission, conditional: false });
+                list.push(Difference { principal, resource, permission, conditional: *conditional });
             }
         }
     }
 }
 
-fn held<'r>((ready, now_us): At<'r>, party: &Party, thing: Option<&ResourceName>) -> BTreeSet<&'r str> {
-    let Some(principal) = ready.names.known(party) else { return BTreeSet::new() };
-    let set = ready.table.effective(&principal, thing.map(ResourceName::key), now_us);
-    ready.permissions.names_of(&set).into_iter().collect()
+fn held<'r>((ready, now_us): At<'r>, party: &Party, thing: Option<&ResourceName>) -> Held<'r> {
+    let Some(principal) = ready.names.known(party) else { return Held::new() };
+    let key = thing.map(ResourceName::key);
+    let firm = ready.table.effective(&principal, key, now_us);
+    let mut possible = ready.table.possible(&principal, key, now_us);
+    possible.subtract(&firm);
+    let named =
+        |set, conditional| ready.permissions.names_of(set).into_iter().map(move |name| (name, conditional));
+    named(&firm, false).chain(named(&possible, true)).collect()
 }
 
 /// What the principal could have grants on in particular.

@@ -2,13 +2,15 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::change::change;
 use super::diff::{Diff, diff};
-use super::step::{Party, Step, Thing};
+use super::step::{AskedParty, AskedThing, Party, Step};
 use super::world::{Ready, World};
-use crate::access::{Explained, GrantTarget, Reason, Step as Proof, explain, may, may_on};
+use crate::access::{
+    Explained, Facts, GrantTarget, Reason, ResourceKey, Step as Proof, explain, may, may_on,
+};
 
 /// What became of one step.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -82,8 +84,8 @@ pub fn run(world: &World, at: Timestamp, steps: Vec<Step>) -> Result<Simulated, 
                 now_us = at.as_microsecond();
                 TOLD
             }
-            Step::Check { principal, permission, resource, context: _ } => {
-                check(&ready, &principal, &permission, resource.as_ref(), now_us)
+            Step::Check { principal, permission, resource, context } => {
+                check(&ready, (&principal, &permission, resource.as_ref()), (&context, now_us))
             }
             step => match change(&world, &ready, step, (grants + 1, now_us)) {
                 Ok((next, id)) => {
@@ -107,19 +109,34 @@ pub fn run(world: &World, at: Timestamp, steps: Vec<Step>) -> Result<Simulated, 
 const TOLD: Told =
     Told { result: Outcome::Ok, id: None, reason: None, because: None, code: None, detail: None };
 
-fn check(ready: &Ready, party: &Party, permission: &str, thing: Option<&Thing>, now_us: i64) -> Told {
+fn check(
+    ready: &Ready,
+    (asked, permission, thing): (&AskedParty, &str, Option<&AskedThing>),
+    (context, now_us): (&Map<String, Value>, i64),
+) -> Told {
     let denied =
         |reason| Told { result: Outcome::Deny, reason: Some(reason), because: Some(Vec::new()), ..TOLD };
     let Some(bit) = ready.permissions.id(permission) else { return denied("unknown_permission") };
-    let Some(principal) = ready.names.known(party) else { return denied(Reason::NoGrant.as_str()) };
-    let key = thing.map(|thing| thing.name().key());
+    let Some(principal) = ready.names.known(&Party::new(&asked.kind, &asked.id)) else {
+        return denied(Reason::NoGrant.as_str());
+    };
+    let key = thing.map(|thing| ResourceKey::new(&thing.kind, &thing.id));
+    let called = ready.names.called();
+    let facts = Facts {
+        called: Some(&called),
+        thing: thing.map(|thing| (thing.kind.as_str(), thing.id.as_str())),
+        principal: Some(&asked.attributes),
+        resource: thing.map(|thing| &thing.attributes),
+        ..Facts::of_context(context)
+    };
+    let at = (now_us, &facts);
     let rights = ready.table.rights(&principal);
     let reason = match key {
-        Some(key) => may_on(&ready.table, rights, bit, key, now_us),
-        None => may(rights, bit, now_us),
+        Some(key) => may_on(&ready.table, rights, bit, key, at),
+        None => may(rights, bit, at),
     };
     let model = ready.model();
-    let Explained { because, .. } = explain(&model, principal, bit, key, now_us);
+    let Explained { because, .. } = explain(&model, principal, bit, key, at);
     Told {
         result: if reason == Reason::Granted { Outcome::Allow } else { Outcome::Deny },
         reason: Some(reason.as_str()),

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use crate::access::{Constraint, ResourceName, RoleDefaults};
+use crate::access::{Attribute, Constraint, ResourceName, RoleDefaults};
 
 /// Someone, or a group, or `{"kind": "everyone"}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -60,6 +61,9 @@ pub struct TypeValue {
     /// What the shipped roles get; nothing when the base is empty, which has none.
     #[serde(default)]
     pub role_defaults: RoleDefaults,
+    /// What conditions may ask for.
+    #[serde(default)]
+    pub attributes: Vec<Attribute>,
 }
 
 /// A role.
@@ -96,6 +100,9 @@ pub struct ResourceValue {
     /// What holds it.
     #[serde(default)]
     pub parent: Option<Thing>,
+    /// What conditions can ask for of it.
+    #[serde(default)]
+    pub attributes: Map<String, Value>,
 }
 
 /// A grant: exactly one of `role` and `permission`.
@@ -122,6 +129,40 @@ pub struct GrantValue {
     /// Until before when.
     #[serde(default)]
     pub valid_until: Option<Timestamp>,
+    /// Under which condition: a Cedar expression.
+    #[serde(default)]
+    pub condition: Option<String>,
+    /// What the condition reads as `context.params`.
+    #[serde(default)]
+    pub parameters: Map<String, Value>,
+}
+
+/// Who is asked about, with what is known of it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskedParty {
+    /// Its kind.
+    pub kind: String,
+    /// Its id.
+    #[serde(default)]
+    pub id: String,
+    /// As if they were declared so.
+    #[serde(default)]
+    pub attributes: Map<String, Value>,
+}
+
+/// What is asked about, with what is known of it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskedThing {
+    /// Its resource type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its id.
+    pub id: String,
+    /// As if they were stored, unless others are.
+    #[serde(default)]
+    pub attributes: Map<String, Value>,
 }
 
 /// One step. `as` runs a change with that principal's authority; without it the system makes it.
@@ -164,11 +205,11 @@ pub enum Step {
     DeleteResource { value: Thing, r#as: Option<Party> },
     /// Asks. The context is what conditions would read.
     Check {
-        principal: Party,
+        principal: AskedParty,
         permission: String,
-        resource: Option<Thing>,
+        resource: Option<AskedThing>,
         #[serde(default)]
-        context: serde_json::Map<String, serde_json::Value>,
+        context: Map<String, Value>,
     },
     /// Moves the clock.
     SetTime { at: Timestamp },

@@ -186,3 +186,76 @@ fn everyone_is_who_belongs_to_the_tenant() {
     assert_eq!(words, [Outcome::Ok, Outcome::Ok, Outcome::Allow, Outcome::Deny]);
     assert_eq!(told.diff.gained_count, 1);
 }
+
+/// Rows as suites of other engines have them: attributes of who asks, of the thing, of the request and of what is done.
+#[test]
+fn conditions_ask_for_what_is_known_and_nobody_gives_under_another() {
+    let kind = json!({ "op": "put_resource_type", "value": {
+        "name": "doc", "actions": ["read", "write", "delete"], "implies": { "write": ["read"] }, "attributes": [
+            { "name": "owner", "type": "string", "required": true },
+            { "name": "public", "type": "bool" },
+            { "name": "department", "type": "string", "of": "principal", "required": true },
+            { "name": "soft", "type": "bool", "of": "action", "required": true },
+        ] } });
+    let allow = |who: &str, what: &str, when: &str| json!({ "op": "put_grant", "value": { "principal": user(who), "permission": what, "condition": when } });
+    let deny = |who: &str, what: &str, when: &str| json!({ "op": "put_grant", "value": { "principal": user(who), "permission": what, "effect": "deny", "condition": when } });
+    let check = |who: &str, what: &str, context: Value| json!({ "op": "check", "principal": user(who), "permission": what, "resource": { "type": "doc", "id": "d1" }, "context": context });
+    let mut clerk = user("cem");
+    clerk["attributes"] = json!({ "department": "finance" });
+    let told = simulate(json!([
+        kind,
+        { "op": "put_group", "value": { "name": "staff" } },
+        { "op": "add_member", "group": "staff", "principal": user("ann") },
+        { "op": "put_resource", "value": { "type": "doc", "id": "d1", "attributes": { "owner": "ann" } } },
+        allow("ann", "doc:write", "resource.owner == principal.id"),
+        allow("bob", "doc:write", "resource.owner == principal.id"),
+        allow("bob", "doc:read", "resource has public && resource.public"),
+        allow("cem", "doc:read", "principal.department == \"finance\""),
+        allow("ann", "doc:delete", "principal.groups.contains(\"staff\") && context.action.soft"),
+        deny("ann", "doc:read", "context.country == \"XX\""),
+        check("ann", "doc:write", json!({})),
+        check("bob", "doc:write", json!({})),
+        check("bob", "doc:read", json!({})),
+        { "op": "check", "principal": user("bob"), "permission": "doc:read",
+          "resource": { "type": "doc", "id": "d2", "attributes": { "public": true } } },
+        { "op": "check", "principal": clerk, "permission": "doc:read", "resource": { "type": "doc", "id": "d1" } },
+        check("cem", "doc:read", json!({})),
+        check("ann", "doc:delete", json!({ "action": { "soft": true } })),
+        check("ann", "doc:delete", json!({ "action": { "soft": false } })),
+        check("ann", "doc:delete", json!({})),
+        check("ann", "doc:read", json!({ "country": "DE" })),
+        check("ann", "doc:read", json!({ "country": "XX" })),
+        check("ann", "doc:read", json!({})),
+        allow("eve", "doc:read", "context.nothing"),
+    ]));
+    assert_eq!(
+        results(&told)[10..],
+        [
+            "allow",
+            "condition_false",
+            "condition_false",
+            "allow",
+            "allow",
+            "context_missing",
+            "allow",
+            "condition_false",
+            "context_missing",
+            "allow",
+            "denied",
+            "denied",
+            "access.bad_condition",
+        ]
+    );
+    let gained = told["diff"]["gained"].as_array().expect("a list");
+    assert!(gained.iter().all(|one| one["conditional"] == true), "{gained:?}");
+    let told = simulate(json!([
+        doc(),
+        allow("ann", "doc:read", "context.mfa"),
+        { "op": "put_grant", "as": user("ann"), "value": { "principal": user("bob"), "permission": "doc:read" } },
+        { "op": "put_grant", "as": user("ann"), "value": {
+            "principal": user("bob"), "permission": "doc:read", "condition": "context.mfa && context.country == \"DE\"" } },
+        { "op": "put_grant", "as": user("ann"), "value": {
+            "principal": user("bob"), "permission": "doc:read", "condition": "context.mfa" } },
+    ]));
+    assert_eq!(results(&told)[2..], ["access.escalation", "access.escalation", "ok"]);
+}

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::step::Party;
 use crate::access::{
-    AccessTable, Constraint, Grant, GrantEffect, GrantTarget, Holder, Interval, Membership, Model,
+    AccessTable, Condition, Constraint, Grant, GrantEffect, GrantTarget, Holder, Interval, Membership, Model,
     Permissions, Principal, PrincipalKind, Resource, ResourceName, ResourceType, RoleCatalogue,
     RoleDefinition,
 };
@@ -24,6 +25,8 @@ pub struct WorldGrant {
     pub resource: Option<ResourceName>,
     /// When.
     pub interval: Interval,
+    /// Under which condition.
+    pub condition: Option<Condition>,
 }
 
 /// That someone is in a group.
@@ -56,6 +59,8 @@ pub struct World {
     pub constraints: BTreeMap<String, Constraint>,
     /// Registered things with what holds them.
     pub resources: BTreeMap<ResourceName, Option<ResourceName>>,
+    /// What is known of things, for conditions.
+    pub attributes: BTreeMap<ResourceName, Map<String, Value>>,
     /// Who belongs to the tenant. When the base is empty, everybody who is named.
     pub people: BTreeSet<Party>,
 }
@@ -105,6 +110,12 @@ impl Names {
         Some(Principal { kind: kind(party)?, id: *self.ids.get(party)? })
     }
 
+    /// All names by their numbers.
+    pub fn called(&self) -> BTreeMap<Uuid, String> {
+        let own = self.parties.iter().enumerate();
+        own.map(|(number, party)| (Uuid::from_u128(number as u128), party.id.clone())).collect()
+    }
+
     /// The name of what has this number.
     pub fn party(&self, id: Uuid) -> &Party {
         &self.parties[id.as_u128() as usize]
@@ -138,6 +149,7 @@ impl World {
         let mut permissions = Permissions::new(&types)
             .map_err(|count| Refused::new("access.too_many", serde_json::json!({ "permissions": count })))?;
         for kind in self.types.values() {
+            permissions = permissions.with_attributes(&kind.name, &kind.attributes);
             permissions =
                 permissions.with_implies(&kind.name, &kind.implies).map_err(|error| match error {
                     crate::access::ImpliesError::Cycle { path } => {
@@ -166,6 +178,7 @@ impl World {
                 target: grant.target.clone(),
                 resource: grant.resource.clone(),
                 interval: grant.interval,
+                condition: grant.condition.clone(),
             });
         }
         let memberships = self.memberships.iter().map(|own| Membership {
@@ -179,9 +192,12 @@ impl World {
             _ => None,
         });
         let principals: Vec<Principal> = principals.collect();
-        let resources = self.resources.iter();
-        let resources: Vec<Resource> =
-            resources.map(|(name, parent)| Resource { name: name.clone(), parent: parent.clone() }).collect();
+        let resource = |(name, parent): (&ResourceName, &Option<ResourceName>)| Resource {
+            name: name.clone(),
+            parent: parent.clone(),
+            attributes: self.attributes.get(name).cloned().unwrap_or_default(),
+        };
+        let resources: Vec<Resource> = self.resources.iter().map(resource).collect();
         let model = Model {
             permissions: &permissions,
             roles: &roles,
@@ -195,7 +211,7 @@ impl World {
         Ok(Ready { permissions, roles, grants, grant_ids, memberships, resources, principals, names, table })
     }
 
-    fn closed_roles(&self, permissions: &Permissions) -> Result<RoleCatalogue, Refused> {
+    pub(super) fn closed_roles(&self, permissions: &Permissions) -> Result<RoleCatalogue, Refused> {
         let roles: Vec<RoleDefinition> = self.roles.values().cloned().collect();
         RoleCatalogue::new(&roles, permissions).map_err(|error| match error {
             crate::access::RoleError::Cycle { path } => {

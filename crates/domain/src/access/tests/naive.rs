@@ -3,10 +3,31 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use uuid::Uuid;
+
 use crate::access::{
     Grant, GrantEffect, GrantTarget, Holder, Interval, Membership, Principal, Reason, Resource, ResourceName,
     ResourceType, RoleDefinition,
 };
+
+/// What is said of a request.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Said {
+    pub mfa: Option<bool>,
+    pub risk: Option<i64>,
+}
+
+/// The conditions that are drawn from. `holds` says the same.
+pub const CONDITIONS: [&str; 8] = [
+    "context.mfa",
+    "!context.mfa",
+    "context.risk < 3",
+    "context.mfa || context.risk > 3",
+    "resource.owner != principal.id",
+    "principal.groups.contains(\"group_00000000000000000000000034\")",
+    "context.risk + 1 > 0",
+    "resource.id == \"1\"",
+];
 
 #[derive(Debug, Clone)]
 pub struct Rules {
@@ -24,9 +45,10 @@ impl Rules {
         who: Principal,
         (kind, action): (&str, &str),
         thing: Option<&ResourceName>,
-        now_us: i64,
+        (now_us, said): (i64, Said),
     ) -> Reason {
         let (mut granted, mut expired, mut pending) = (false, false, false);
+        let (mut missing, mut refused) = (false, false);
         for grant in self.grants.iter().filter(|grant| self.is_about(grant, thing)) {
             if !self.names(grant, kind, action) {
                 continue;
@@ -39,20 +61,61 @@ impl Rules {
                 if from >= until {
                     continue;
                 }
+                let holds =
+                    grant.condition.as_ref().map(|own| self.holds(own.text(), (who, thing), (now_us, said)));
                 match grant.effect {
+                    GrantEffect::Deny if from <= now_us && now_us < until && holds == Some(Some(false)) => {}
                     GrantEffect::Deny if from <= now_us && now_us < until => return Reason::Denied,
                     GrantEffect::Deny => {}
                     GrantEffect::Allow if now_us < from => pending = true,
-                    GrantEffect::Allow if now_us < until => granted = true,
+                    GrantEffect::Allow if now_us < until => match holds {
+                        None | Some(Some(true)) => granted = true,
+                        Some(Some(false)) => refused = true,
+                        Some(None) => missing = true,
+                    },
                     GrantEffect::Allow => expired = true,
                 }
             }
         }
         match (granted, expired, pending) {
             (true, _, _) => Reason::Granted,
+            _ if missing => Reason::ContextMissing,
+            _ if refused => Reason::ConditionFalse,
             (_, true, _) => Reason::Expired,
             (_, _, true) => Reason::Pending,
             _ => Reason::NoGrant,
+        }
+    }
+
+    /// What each of the conditions means, said without the language that they are written in; `None` for what cannot be said.
+    fn holds(
+        &self,
+        text: &str,
+        (who, thing): (Principal, Option<&ResourceName>),
+        (now_us, said): (i64, Said),
+    ) -> Option<bool> {
+        let owner = thing.and_then(|thing| {
+            let known = self.resources.iter().rev().find(|one| one.name == *thing)?;
+            Some(known.attributes.get("owner")?.as_str()?.to_owned())
+        });
+        let group = Uuid::from_u128(100);
+        let in_group = || {
+            let ways = self.ways(Holder::Principal(who), Holder::Group(group));
+            ways.iter().any(|way| way.iter().all(|when| when.from_us <= now_us && now_us < when.until_us))
+        };
+        match CONDITIONS.iter().position(|own| *own == text).expect("one of them") {
+            0 => said.mfa,
+            1 => said.mfa.map(|mfa| !mfa),
+            2 => said.risk.map(|risk| risk < 3),
+            // The left side decides where it can; the right one is asked for only then.
+            3 => match said.mfa? {
+                true => Some(true),
+                false => said.risk.map(|risk| risk > 3),
+            },
+            4 => owner.map(|owner| owner != who.to_string()),
+            5 => Some(in_group()),
+            6 => said.risk?.checked_add(1).map(|sum| sum > 0),
+            _ => thing.map(|thing| thing.id == "1"),
         }
     }
 

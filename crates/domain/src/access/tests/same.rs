@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::naive::Rules;
+use super::naive::{CONDITIONS, Rules, Said};
 use crate::access::*;
 
 const CASES: u32 = 300;
@@ -50,14 +50,16 @@ fn grant() -> impl Strategy<Value = Grant> {
     ];
     let effect = prop_oneof![3 => Just(GrantEffect::Allow), 1 => Just(GrantEffect::Deny)];
     let resource = prop::option::of((0..5usize).prop_map(thing));
-    (holder(), effect, target, resource, interval()).prop_map(
-        |(holder, effect, target, resource, interval)| Grant {
+    let condition = prop_oneof![3 => Just(None), 1 => prop::sample::select(&CONDITIONS[..]).prop_map(Some)];
+    (holder(), effect, target, resource, interval(), condition).prop_map(
+        |(holder, effect, target, resource, interval, condition)| Grant {
             id: Uuid::nil(),
             holder,
             effect,
             target,
             resource,
             interval,
+            condition: condition.map(|text| Condition::new(text, Default::default())),
         },
     )
 }
@@ -66,7 +68,7 @@ fn grant() -> impl Strategy<Value = Grant> {
 fn rules() -> impl Strategy<Value = Rules> {
     let role = (prop::collection::vec(pattern(), 0..3), prop::collection::vec(0..4usize, 0..2));
     let member = (0..4u128, prop_oneof![(0..3u128).prop_map(Ok), (0..4u128).prop_map(Err)], interval());
-    let parents = prop::collection::vec(prop::option::of(0..5usize), 5);
+    let parents = prop::collection::vec((prop::option::of(0..5usize), prop::option::of(0..3u128)), 5);
     let implies = prop::sample::select(vec![0, 1, 2, 3]);
     (
         prop::collection::vec(role, 4),
@@ -93,14 +95,19 @@ fn rules() -> impl Strategy<Value = Rules> {
                 grants,
                 memberships: memberships.collect(),
                 resources: held
-                    .map(|(at, parent)| Resource {
+                    .map(|(at, (parent, owner))| Resource {
                         name: thing(at),
                         parent: parent.filter(|parent| *parent < at).map(thing),
+                        attributes: owner.into_iter().map(owned_by).collect(),
                     })
                     .collect(),
                 principals: (0..people).map(principal).collect(),
             }
         })
+}
+
+fn owned_by(owner: u128) -> (String, serde_json::Value) {
+    ("owner".to_owned(), principal(owner).to_string().into())
 }
 
 fn role_of((at, (permissions, inherits)): (usize, (Vec<String>, Vec<usize>))) -> RoleDefinition {
@@ -122,7 +129,27 @@ fn resource_type(name: &str, implies: u8) -> ResourceType {
         all.insert("own".to_owned(), vec!["write".to_owned()]);
     }
     let actions = ACTIONS.map(str::to_owned).to_vec();
-    ResourceType { name: name.to_owned(), actions, implies: all, ..ResourceType::default() }
+    let attribute = |name: &str, kind, of| Attribute { name: name.to_owned(), kind, required: true, of };
+    let attributes = vec![
+        attribute("owner", AttributeKind::Text, Described::Resource),
+        attribute("risk", AttributeKind::Integer, Described::Context),
+    ];
+    ResourceType { name: name.to_owned(), actions, implies: all, attributes, ..ResourceType::default() }
+}
+
+/// What is known of the request at each of the instants.
+const SAID: [Said; 6] = [
+    Said { mfa: None, risk: None },
+    Said { mfa: None, risk: Some(0) },
+    Said { mfa: Some(true), risk: None },
+    Said { mfa: Some(false), risk: Some(5) },
+    Said { mfa: None, risk: Some(1) },
+    Said { mfa: Some(false), risk: Some(i64::MAX) },
+];
+
+fn context(said: Said) -> serde_json::Map<String, serde_json::Value> {
+    let mfa = said.mfa.map(|mfa| ("mfa".to_owned(), mfa.into()));
+    mfa.into_iter().chain(said.risk.map(|risk| ("risk".to_owned(), risk.into()))).collect()
 }
 
 /// Asks everything that can be asked of these rules; how many questions it were.
@@ -130,6 +157,7 @@ fn agree(rules: &Rules) -> u64 {
     let types = rules.types.iter().map(|kind| (kind.name.clone(), kind.actions.clone())).collect();
     let mut permissions = Permissions::new(&types).expect("few");
     for kind in &rules.types {
+        permissions = permissions.with_attributes(&kind.name, &kind.attributes);
         permissions = permissions.with_implies(&kind.name, &kind.implies).expect("no circle");
     }
     let roles = RoleCatalogue::new(&rules.roles, &permissions).expect("no circle");
@@ -149,21 +177,27 @@ fn agree(rules: &Rules) -> u64 {
         for on in &things {
             let key = on.as_ref().map(ResourceName::key);
             for now_us in [0, 2, 3, 5] {
-                let all = table.effective(&who, key, now_us);
+                // Each moment another thing is known of the request.
+                let said = SAID[now_us as usize];
+                let context = context(said);
+                let named = on.as_ref().map(|name| (name.kind.as_str(), name.id.as_str()));
+                let facts = Facts { thing: named, ..Facts::of_context(&context) };
+                let at = (now_us, &facts);
+                let all = table.effective(&who, key, at);
                 for (bit, name) in permissions.bits() {
                     let parts = name.split_once(':').expect("type:action");
-                    let plain = rules.decide(who, parts, on.as_ref(), now_us);
+                    let plain = rules.decide(who, parts, on.as_ref(), (now_us, said));
                     let rights = table.rights(&who);
                     let compiled = match key {
-                        Some(key) => may_on(&table, rights, bit, key, now_us),
-                        None => may(rights, bit, now_us),
+                        Some(key) => may_on(&table, rights, bit, key, at),
+                        None => may(rights, bit, at),
                     };
-                    let told = explain(&model, who, bit, key, now_us);
-                    let asking = || format!("{who} {name} {on:?} at {now_us} of {rules:#?}");
+                    let told = explain(&model, who, bit, key, at);
+                    let asking = || format!("{who} {name} {on:?} at {now_us} knowing {said:?} of {rules:#?}");
                     assert_eq!(compiled, plain, "{}", asking());
                     assert_eq!(told.reason, plain, "{}", asking());
                     assert_eq!(all.contains(bit), plain == Reason::Granted, "{}", asking());
-                    proves(&model, &told, (who, bit, key, now_us), &asking);
+                    proves(&model, &told, (who, bit, key, at), &asking);
                     asked += 1;
                 }
             }
@@ -176,7 +210,7 @@ fn agree(rules: &Rules) -> u64 {
 fn proves(
     model: &Model<'_>,
     told: &Explained<'_>,
-    (who, bit, key, now_us): (Principal, PermissionId, Option<ResourceKey>, i64),
+    (who, bit, key, at): (Principal, PermissionId, Option<ResourceKey>, (i64, &Facts<'_>)),
     asking: &impl Fn() -> String,
 ) {
     assert_eq!(
@@ -188,7 +222,7 @@ fn proves(
     if let Some(proof) = &told.because {
         let alone = [proof.grant.clone()];
         let alone = Model { grants: &alone, ..*model };
-        assert_eq!(explain(&alone, who, bit, key, now_us).reason, told.reason, "{}", asking());
+        assert_eq!(explain(&alone, who, bit, key, at).reason, told.reason, "{}", asking());
     }
 }
 
@@ -208,7 +242,7 @@ fn held_is_held(rules: &Rules) {
     let table = model.compile(1);
     for who in (0..3).map(principal) {
         for on in std::iter::once(None).chain((0..5).map(|at| Some(thing(at).key()))) {
-            let held = table.held(&who, on, Interval { from_us: 1, until_us: 4 });
+            let held = table.held(&who, on, Interval { from_us: 1, until_us: 4 }, None);
             for now_us in 1..4 {
                 assert!(held.is_subset(&table.effective(&who, on, now_us)));
             }
@@ -250,6 +284,7 @@ fn every_small_model_agrees() {
                     target: GrantTarget::Role(format!("role{at}")),
                     resource: None,
                     interval: Interval::ALWAYS,
+                    condition: None,
                 };
                 let group = Uuid::from_u128(100);
                 let member = Holder::Principal(principal(0));

@@ -81,3 +81,10 @@ pub struct TokenClaims {
     #[serde(rename = "amr")]
     pub methods: Vec<String>,
 }
+
+impl TokenClaims {
+    /// Whether a person has shown two factors.
+    pub fn is_of_two_factors(&self) -> bool {
+        matches!(self.subject, Subject::User(_)) && matches!(self.assurance.as_str(), "2" | "3")
+    }
+}

@@ -350,6 +350,12 @@ pub enum GrantVerb {
         /// Until before this instant, as `2026-12-31T00:00:00Z`.
         #[arg(long)]
         until: Option<String>,
+        /// Only under this condition, a Cedar expression: `context.mfa && context.ip.isInRange(ip("10.0.0.0/8"))`.
+        #[arg(long)]
+        when: Option<String>,
+        /// JSON: what the condition reads as `context.params`.
+        #[arg(long, requires = "when")]
+        parameters: Option<String>,
         /// A tenant's id or code, `operator` for the operator's own; a tenant's key means its own.
         #[arg(long)]
         tenant: Option<String>,
@@ -365,11 +371,22 @@ pub enum GrantVerb {
 pub async fn grant(client: &Client, verb: GrantVerb, json: bool) -> anyhow::Result<()> {
     let answer = match verb {
         GrantVerb::List { tenant, page } => page.of(client, "/v1/grants", &[("tenant", tenant)]).await?,
-        GrantVerb::Create { principal: whom, role, permission, deny, on, until, tenant } => {
+        GrantVerb::Create {
+            principal: whom,
+            role,
+            permission,
+            deny,
+            on,
+            until,
+            when,
+            parameters,
+            tenant,
+        } => {
             let effect = if deny { "deny" } else { "allow" };
             let body = json!({
                 "principal": principal(&whom), "effect": effect, "role": role, "permission": permission,
-                "resource": thing(on.as_deref())?, "valid_until": until,
+                "resource": thing(on.as_deref())?, "valid_until": until, "condition": when,
+                "parameters": object(parameters.as_deref(), "--parameters")?,
             });
             client.post(&at("/v1/grants", &[("tenant", tenant)]), body).await?
         }
@@ -381,6 +398,12 @@ pub async fn grant(client: &Client, verb: GrantVerb, json: bool) -> anyhow::Resu
         show(&answer, &["id", "principal.id", "effect", "role", "permission", "state"], json);
     }
     Ok(())
+}
+
+/// A JSON object that was given as text; an empty one if none was.
+fn object(text: Option<&str>, option: &str) -> anyhow::Result<serde_json::Map<String, serde_json::Value>> {
+    let read = |text: &str| serde_json::from_str(text);
+    text.map_or(Ok(Default::default()), read).with_context(|| format!("{option} is no JSON object"))
 }
 
 /// `rowhouse access …`
@@ -395,7 +418,35 @@ pub enum AccessVerb {
         /// `type:id` of a thing; the whole tenant if not said.
         #[arg(long)]
         on: Option<String>,
+        /// JSON: what conditions can ask for, as `{"ip": "192.0.2.1", "mfa": true}`.
+        #[arg(long)]
+        context: Option<String>,
         /// A tenant's id or code, `operator` for the operator's own; a tenant's key means its own.
+        #[arg(long)]
+        tenant: Option<String>,
+    },
+    /// Everybody who may do something now.
+    WhoCan {
+        /// `type:action`.
+        permission: String,
+        /// `type:id` of a thing; the whole tenant if not said.
+        #[arg(long)]
+        on: Option<String>,
+        /// JSON: what conditions can ask for.
+        #[arg(long)]
+        context: Option<String>,
+        /// A tenant's id or code; a tenant's key means its own.
+        #[arg(long)]
+        tenant: Option<String>,
+    },
+    /// Everything that somebody may do now.
+    WhatCan {
+        /// `sa_…` or `user_…`.
+        principal: String,
+        /// `type:id` of a thing; the whole tenant if not said.
+        #[arg(long)]
+        on: Option<String>,
+        /// A tenant's id or code; a tenant's key means its own.
         #[arg(long)]
         tenant: Option<String>,
     },
@@ -412,11 +463,25 @@ pub enum AccessVerb {
 /// Runs `rowhouse access …`.
 pub async fn access(client: &Client, verb: AccessVerb, json: bool) -> anyhow::Result<()> {
     let answer = match verb {
-        AccessVerb::Explain { principal: whom, permission, on, tenant } => {
+        AccessVerb::Explain { principal: whom, permission, on, context, tenant } => {
             let body = json!({
                 "principal": principal(&whom), "permission": permission, "resource": thing(on.as_deref())?,
+                "context": object(context.as_deref(), "--context")?,
             });
             client.post(&at("/v1/access/explain", &[("tenant", tenant)]), body).await?
+        }
+        AccessVerb::WhoCan { permission, on, context, tenant } => {
+            let body = json!({
+                "permission": permission, "resource": thing(on.as_deref())?,
+                "context": object(context.as_deref(), "--context")?,
+            });
+            let answer = client.post(&at("/v1/access/who_can", &[("tenant", tenant)]), body).await?;
+            show(&answer, &["principal.kind", "principal.id", "via", "conditional", "until"], json);
+            return Ok(());
+        }
+        AccessVerb::WhatCan { principal: whom, on, tenant } => {
+            let body = json!({ "principal": principal(&whom), "resource": thing(on.as_deref())? });
+            client.post(&at("/v1/access/what_can", &[("tenant", tenant)]), body).await?
         }
         AccessVerb::Simulate { file, tenant } => {
             let text = std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?;

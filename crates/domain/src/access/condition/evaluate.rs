@@ -1,0 +1,233 @@
+//! Asks a condition. Only what its text mentions is handed to it.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::LazyLock;
+
+use cedar_policy::{
+    Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, EvalResult, EvaluationError, Request,
+    RestrictedExpression, eval_expression,
+};
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::schema::{Attribute, AttributeKind, Described};
+use super::{Condition, Facts, Outcome};
+use crate::access::Principal;
+
+/// Who is asked about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    /// In whose right.
+    pub principal: Principal,
+    /// The groups that it is in at the asked instant.
+    pub groups: &'a [Uuid],
+}
+
+type Pairs = Vec<(String, RestrictedExpression)>;
+
+static PRINCIPAL: LazyLock<EntityTypeName> = LazyLock::new(|| "Principal".parse().expect("a plain name"));
+static THING: LazyLock<EntityTypeName> = LazyLock::new(|| "Thing".parse().expect("a plain name"));
+static ACTION: LazyLock<EntityTypeName> = LazyLock::new(|| "Action".parse().expect("a plain name"));
+
+impl Condition {
+    /// Whether it holds at `now_us`.
+    pub(crate) fn evaluate(
+        &self,
+        subject: Subject<'_>,
+        stored: Option<&Map<String, Value>>,
+        facts: &Facts<'_>,
+        now_us: i64,
+    ) -> Outcome {
+        let Some(expression) = &self.0.expression else {
+            return Outcome::Error("the condition cannot be read".to_owned());
+        };
+        let asked = || -> Result<(Request, Entities), String> {
+            let principal = uid(&PRINCIPAL, &subject.principal.to_string());
+            let resource = uid(&THING, facts.thing.map_or("", |(_, id)| id));
+            let action = uid(&ACTION, facts.thing.map_or("", |(kind, _)| kind));
+            let context = Context::from_pairs(self.context(facts, now_us)).map_err(told_error)?;
+            let entities = [
+                entity(principal.clone(), self.principal(subject, facts))?,
+                entity(resource.clone(), self.resource(stored, facts))?,
+            ];
+            let request = Request::new(principal, action, resource, context, None).map_err(told_error)?;
+            Ok((request, Entities::from_entities(entities, None).map_err(told_error)?))
+        };
+        let (request, entities) = match asked() {
+            Ok(asked) => asked,
+            Err(error) => return Outcome::Error(error),
+        };
+        match eval_expression(&request, &entities, expression) {
+            Ok(EvalResult::Bool(true)) => Outcome::True,
+            Ok(EvalResult::Bool(false)) => Outcome::False,
+            Ok(_) => Outcome::Error("it is neither true nor false".to_owned()),
+            Err(EvaluationError::RecordAttrDoesNotExist(error)) => {
+                Outcome::Missing(self.named(&error.to_string()))
+            }
+            Err(EvaluationError::EntityAttrDoesNotExist(error)) => {
+                Outcome::Missing(self.named(&error.to_string()))
+            }
+            Err(error) => Outcome::Error(error.to_string()),
+        }
+    }
+
+    /// The name that is missing, as the text has it.
+    fn named(&self, error: &str) -> String {
+        let name =
+            error.split('`').filter(|part| !part.contains([' ', '"', ':'])).find(|part| !part.is_empty());
+        let name = name.unwrap_or("attribute");
+        let of = ["context.action", "context.params", "context", "resource", "principal"];
+        let written = |of: &&&str| self.mentions(&format!("{of}.{name}"));
+        of.iter().find(written).map_or_else(|| name.to_owned(), |of| format!("{of}.{name}"))
+    }
+
+    fn context(&self, facts: &Facts<'_>, now_us: i64) -> Pairs {
+        let mut pairs = Pairs::new();
+        let mut put = |name: &str, value: Option<RestrictedExpression>| {
+            if let Some(value) = value {
+                pairs.push((name.to_owned(), value));
+            }
+        };
+        let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
+        for own in self.declared(Described::Context).filter(|own| self.mentions(&own.name)) {
+            let value = facts.context.and_then(|all| all.get(&own.name));
+            put(&own.name, value.and_then(|value| typed(own.kind, value)));
+        }
+        for (name, value) in [
+            ("auth_method", facts.auth_method),
+            ("country", facts.country),
+            ("method", facts.method),
+            ("path", facts.path),
+        ] {
+            if self.mentions(name) {
+                put(name, value.map(text));
+            }
+        }
+        if self.mentions("now") {
+            put("now", datetime(now_us));
+        }
+        if self.mentions("ip") {
+            put("ip", facts.ip.map(|ip| RestrictedExpression::new_ip(folded(ip).to_string())));
+        }
+        if self.mentions("mfa") {
+            put("mfa", facts.mfa.map(RestrictedExpression::new_bool));
+            put("mfa_age_s", facts.mfa_age_s.map(RestrictedExpression::new_long));
+        }
+        if self.mentions("action") {
+            let own = self.attributes(Described::Action, None, facts.action);
+            put("action", RestrictedExpression::new_record(own).ok());
+        }
+        if self.mentions("params") {
+            let own = self.parameters().iter();
+            let own = own.filter_map(|(name, value)| Some((name.clone(), natural(value)?)));
+            put("params", RestrictedExpression::new_record(own).ok());
+        }
+        pairs
+    }
+
+    fn principal(&self, subject: Subject<'_>, facts: &Facts<'_>) -> Pairs {
+        let mut pairs = self.attributes(Described::Principal, None, facts.principal);
+        if self.mentions("principal") {
+            let text = |text: String| RestrictedExpression::new_string(text);
+            pairs.push(("kind".to_owned(), text(subject.principal.kind.as_str().to_owned())));
+            let name =
+                |id: Uuid, own: String| facts.called.and_then(|all| all.get(&id)).cloned().unwrap_or(own);
+            pairs.push(("id".to_owned(), text(name(subject.principal.id, subject.principal.to_string()))));
+            if self.mentions("groups") {
+                let group = |group: &Uuid| text(name(*group, crate::id::GroupId(*group).to_string()));
+                let groups = RestrictedExpression::new_set(subject.groups.iter().map(group));
+                pairs.push(("groups".to_owned(), groups));
+            }
+        }
+        pairs
+    }
+
+    fn resource(&self, stored: Option<&Map<String, Value>>, facts: &Facts<'_>) -> Pairs {
+        let mut pairs = self.attributes(Described::Resource, stored, facts.resource);
+        if let Some((_, id)) = facts.thing
+            && self.mentions("resource")
+        {
+            pairs.push(("id".to_owned(), RestrictedExpression::new_string(id.to_owned())));
+        }
+        pairs
+    }
+
+    /// What is declared and mentioned: as it is stored, else as the question has it.
+    fn attributes(
+        &self,
+        of: Described,
+        stored: Option<&Map<String, Value>>,
+        sent: Option<&Map<String, Value>>,
+    ) -> Pairs {
+        let mentioned = self.declared(of).filter(|own| self.mentions(&own.name));
+        let value = |own: &Attribute| {
+            let value = stored.and_then(|all| all.get(&own.name)).or_else(|| sent?.get(&own.name))?;
+            Some((own.name.clone(), typed(own.kind, value)?))
+        };
+        mentioned.filter_map(value).collect()
+    }
+
+    fn declared(&self, of: Described) -> impl Iterator<Item = &Attribute> {
+        self.0.declared.iter().filter(move |own| own.of == of)
+    }
+}
+
+fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
+    EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
+}
+
+fn entity(uid: EntityUid, pairs: Pairs) -> Result<Entity, String> {
+    Entity::new(uid, pairs.into_iter().collect::<HashMap<_, _>>(), HashSet::new()).map_err(told_error)
+}
+
+fn told_error(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// As it is declared; what is of another type is as if it were not there.
+pub(super) fn typed(kind: AttributeKind, value: &Value) -> Option<RestrictedExpression> {
+    match kind {
+        AttributeKind::Text => value.as_str().map(|text| RestrictedExpression::new_string(text.to_owned())),
+        AttributeKind::Integer => value.as_i64().map(RestrictedExpression::new_long),
+        AttributeKind::Bool => value.as_bool().map(RestrictedExpression::new_bool),
+        AttributeKind::Datetime => datetime(value.as_str()?.parse::<Timestamp>().ok()?.as_microsecond()),
+        AttributeKind::Ip => {
+            let text = value.as_str()?;
+            match text.parse::<IpAddr>() {
+                Ok(ip) => Some(RestrictedExpression::new_ip(folded(ip).to_string())),
+                Err(_) => {
+                    text.parse::<ipnet::IpNet>().ok().map(|net| RestrictedExpression::new_ip(net.to_string()))
+                }
+            }
+        }
+        AttributeKind::Texts => natural(value).filter(|_| value.is_array()),
+    }
+}
+
+/// As it looks.
+fn natural(value: &Value) -> Option<RestrictedExpression> {
+    match value {
+        Value::String(text) => Some(RestrictedExpression::new_string(text.clone())),
+        Value::Bool(own) => Some(RestrictedExpression::new_bool(*own)),
+        Value::Number(number) => number.as_i64().map(RestrictedExpression::new_long),
+        Value::Array(all) => {
+            let texts: Option<Vec<_>> = all.iter().map(|one| one.as_str().map(str::to_owned)).collect();
+            Some(RestrictedExpression::new_set(texts?.into_iter().map(RestrictedExpression::new_string)))
+        }
+        Value::Null | Value::Object(_) => None,
+    }
+}
+
+/// Cedar counts milliseconds.
+fn datetime(us: i64) -> Option<RestrictedExpression> {
+    let time = Timestamp::from_microsecond(us).ok()?;
+    let text = time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
+    Some(RestrictedExpression::new_datetime(text))
+}
+
+/// An IPv4 address in IPv6 dress is one of IPv4 (RFC 4291 §2.5.5.2).
+fn folded(ip: IpAddr) -> IpAddr {
+    ip.to_canonical()
+}
