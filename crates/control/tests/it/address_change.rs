@@ -87,6 +87,7 @@ async fn the_old_address_takes_it_back_whatever_came_after() {
     assert_eq!(link(&town, "keep", &keep).await.0, 204);
     assert_eq!(link(&town, "confirm", &new).await.0, 410);
     let own = town.signed_in(OLD).await;
+    later(&town, 31);
     assert_eq!(ask(&town, &own, "late@new.example").await.0, 202);
     let new = town.mailed("email_change_new", "late@new.example").await;
     later(&town, 24 * 3_600);
