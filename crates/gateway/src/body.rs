@@ -167,6 +167,14 @@ impl AnswerSource {
         matches!(self, AnswerSource::Http1(exchange, _) if exchange.can_repeat())
     }
 
+    /// Nobody wants the body: the connection takes another request if all of it is here already, else it ends.
+    pub(crate) fn let_go(mut self) {
+        if let AnswerSource::Http1(exchange, _) = &mut self {
+            exchange.whole();
+        }
+        self.give_back();
+    }
+
     /// Lets the connection take another request, if it can.
     fn give_back(self) {
         if let AnswerSource::Http1(exchange, upstream) = self

@@ -21,6 +21,7 @@ use crate::drain::Drain;
 use crate::gateway::{Collaborators, GatewayConfig};
 use crate::limits::{LimitStore, LimitTable, StoreShared};
 use crate::metrics::CoreMetrics;
+use crate::path::LeftBehind;
 use crate::probes::Probes;
 use crate::quotas::{QuotaBook, QuotaDesk};
 use crate::random::RandomStock;
@@ -104,6 +105,8 @@ pub(crate) struct Core {
     pub(crate) tokens: TokenDesk,
     pub(crate) quotas: QuotaDesk,
     pub(crate) drain: Rc<Drain>,
+    /// Answers that are heard out for clients that have gone.
+    pub(crate) left: LeftBehind,
     /// Where limits are counted together.
     pub(crate) store: Option<Rc<LimitStore>>,
     view: RefCell<Rc<View>>,
@@ -133,6 +136,7 @@ impl Core {
             quotas: QuotaDesk::new(shared.quotas.clone()),
             tokens: TokenDesk::default(),
             drain: Rc::default(),
+            left: LeftBehind::default(),
             store: shared.store.clone().map(|store| LimitStore::new(store, metrics.clone())),
             view: RefCell::new(Rc::new(view)),
             audit_counters: RefCell::default(),

@@ -366,6 +366,7 @@ fn run(
             }
         }
         accept_loop(core.clone(), listener, tls_listener, stopped).await;
+        core.left.close();
         if let Some(store) = &core.store {
             store.leave(&core.shared.limits).await;
         }

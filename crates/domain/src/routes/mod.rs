@@ -184,6 +184,12 @@ impl CountWhen {
             (CountWhen::Reported, _) | (_, None) => false,
         }
     }
+
+    /// Whether a request counts that the service has, and whose answer nobody will ever see: perhaps the work was done. What only
+    /// the answer could say (how much, or how many messages) does not.
+    pub fn counts_unheard(self) -> bool {
+        !matches!(self, CountWhen::Reported | CountWhen::Message)
+    }
 }
 
 /// What a request to a route counts as.

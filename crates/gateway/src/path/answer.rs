@@ -90,6 +90,11 @@ pub(super) async fn refused(stop: Stop, mut recording: Box<Recording>) -> Respon
     answer(&stop, body, &recording)
 }
 
+/// Answers a caller who waits no longer for a service that works; the record waits for it.
+pub(super) fn called_off(stop: &Stop, recording: &Recording) -> Response<AnswerBody> {
+    answer(stop, problem(&stop.refusal, recording), recording)
+}
+
 fn problem(refusal: &Refusal, recording: &Recording) -> Bytes {
     let id = RequestId(recording.request_id).to_string();
     Problem::new(refusal, &recording.core.shared.config.docs_url, id).to_json().into()

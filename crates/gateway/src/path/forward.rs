@@ -9,12 +9,13 @@ use http::{Response, StatusCode};
 use rowhouse_domain::refusal::{Fault, Refusal, kind};
 use rowhouse_domain::routes::Trouble;
 
+use super::left::Left;
 use super::prepare::{Outgoing, too_large};
 use super::{Recording, Stop};
 use crate::body::{AnswerSource, BodyError, BodyFate};
 use crate::core::Core;
 use crate::upstream::{
-    ConnectError, Connection, ExchangeError, InFlight, Message, SendError, Sending, Upstream,
+    Care, ConnectError, Connection, ExchangeError, InFlight, Message, SendError, Sending, Upstream,
 };
 use crate::websocket;
 
@@ -37,7 +38,8 @@ pub(crate) async fn forward(
     let Outgoing { mut message, candidates, connect_timeout, first_byte_timeout, max_bytes, .. } = outgoing;
     let (care, idempotent, reports_usage) = (outgoing.care, outgoing.idempotent, outgoing.reports_usage);
     let measures = outgoing.measures;
-    let until = recording.started + outgoing.whole_timeout;
+    let over = recording.started + outgoing.whole_timeout;
+    let until = outgoing.called_off.map_or(over, |own| recording.started + own);
     let at_us = recording.started_at_us;
     let mut now = recording.started;
     let mut candidates = candidates.into_iter().flatten().peekable();
@@ -49,7 +51,7 @@ pub(crate) async fn forward(
             let connection = match open {
                 Some(connection) => connection,
                 None => {
-                    let at = (now + connect_timeout).min(until);
+                    let at = (now + connect_timeout).min(over);
                     match connect(&upstream, at).await {
                         Ok(connection) => {
                             now = Instant::now();
@@ -62,9 +64,21 @@ pub(crate) async fn forward(
                     }
                 }
             };
+            if outgoing.called_off.is_some() && now >= until {
+                return Err(too_late());
+            }
             recording.upstream = Some(InFlight::at(&upstream));
             let sending = connection.send(message);
-            let waiting = Waiting { now, first_byte_timeout, until, max_bytes };
+            let waiting = Waiting {
+                sent: now,
+                first_byte_timeout,
+                until,
+                over,
+                max_bytes,
+                care: &care,
+                reports_usage,
+                measures,
+            };
             match wait(sending, &upstream, waiting, recording).await {
                 Ok((response, source)) => {
                     let failed = is_failure(response.status());
@@ -93,7 +107,8 @@ pub(crate) async fn forward(
                     break;
                 }
                 Err(Failure::Broken(_, stop)) => {
-                    if stop.refusal.kind().fault == Fault::Upstream {
+                    // Of what the caller called off, the copy is judged when it was heard out.
+                    if recording.left.is_none() && stop.refusal.kind().fault == Fault::Upstream {
                         let late = stop.refusal.code() == kind::UPSTREAM_TIMEOUT.code;
                         let trouble = if late { Trouble::NoAnswer } else { Trouble::Broken };
                         upstream.note(at_us, Some(trouble));
@@ -117,7 +132,7 @@ pub(crate) async fn forward(
 }
 
 /// Whether an answer says that the copy, and not the request, is at fault.
-fn is_failure(status: StatusCode) -> bool {
+pub(super) fn is_failure(status: StatusCode) -> bool {
     status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
 }
 
@@ -136,12 +151,73 @@ async fn connect(upstream: &Rc<Upstream>, at: Instant) -> Result<Connection, Tro
 }
 
 /// How long to wait for what.
-struct Waiting {
-    now: Instant,
+struct Waiting<'f> {
+    sent: Instant,
     first_byte_timeout: Duration,
+    /// Until when the client waits.
     until: Instant,
+    /// When the whole request must be over, however long the client waits.
+    over: Instant,
     /// Bytes that the route takes in a body.
     max_bytes: u64,
+    care: &'f Rc<Care>,
+    reports_usage: bool,
+    measures: bool,
+}
+
+/// A request that the client waits for. If the client goes before there is an answer, or waits no longer, it is left behind, unless
+/// nothing of it was sent.
+struct Awaited<'w> {
+    sending: Option<Sending>,
+    upstream: &'w Rc<Upstream>,
+    waiting: Waiting<'w>,
+    recording: &'w mut Recording,
+}
+
+impl Awaited<'_> {
+    /// The head of the answer; `None` when the time is over.
+    async fn head(&mut self) -> Option<Result<(Response<()>, AnswerSource), SendError>> {
+        let Waiting { sent, first_byte_timeout, until, .. } = self.waiting;
+        let mut at = (sent + first_byte_timeout).min(until);
+        let sending = self.sending.as_mut()?;
+        let outcome = poll_fn(|cx| {
+            if let Poll::Ready(outcome) = sending.poll(cx, self.upstream) {
+                return Poll::Ready(Some(outcome));
+            }
+            while sending.poll_alarm(at.into(), cx).is_ready() {
+                let now = Instant::now();
+                if self.recording.request_body_is_over() || now >= until {
+                    return Poll::Ready(None);
+                }
+                // The upstream cannot answer while the client still sends.
+                at = (now + first_byte_timeout).min(until);
+            }
+            Poll::Pending
+        });
+        let outcome = outcome.await;
+        let called_off = until < self.waiting.over && Instant::now() >= until;
+        if outcome.is_some() || !called_off {
+            self.sending = None;
+        }
+        outcome
+    }
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        let Some(sending) = self.sending.take().filter(Sending::has_begun) else { return };
+        let waiting = &self.waiting;
+        self.recording.left = Some(Box::new(Left {
+            sending,
+            upstream: self.upstream.clone(),
+            care: waiting.care.clone(),
+            sent: waiting.sent,
+            first_byte_timeout: waiting.first_byte_timeout,
+            until: waiting.over,
+            reports_usage: waiting.reports_usage,
+            measures: waiting.measures,
+        }));
+    }
 }
 
 enum Failure {
@@ -151,29 +227,16 @@ enum Failure {
 }
 
 async fn wait(
-    mut sending: Sending,
+    sending: Sending,
     upstream: &Rc<Upstream>,
-    waiting: Waiting,
+    waiting: Waiting<'_>,
     recording: &mut Recording,
 ) -> Result<(Response<()>, AnswerSource), Failure> {
-    let Waiting { now, first_byte_timeout, until, max_bytes } = waiting;
-    let mut at = (now + first_byte_timeout).min(until);
-    let outcome = poll_fn(|cx| {
-        if let Poll::Ready(outcome) = sending.poll(cx, upstream) {
-            return Poll::Ready(Some(outcome));
-        }
-        while sending.poll_alarm(at.into(), cx).is_ready() {
-            let now = Instant::now();
-            if recording.request_body_is_over() || now >= until {
-                return Poll::Ready(None);
-            }
-            // The upstream cannot answer while the client still sends.
-            at = (now + first_byte_timeout).min(until);
-        }
-        Poll::Pending
-    })
-    .await;
-    recording.upstream_us = Some(u64::try_from(now.elapsed().as_micros()).unwrap_or(u64::MAX));
+    let (sent, max_bytes) = (waiting.sent, waiting.max_bytes);
+    let mut awaited = Awaited { sending: Some(sending), upstream, waiting, recording };
+    let outcome = awaited.head().await;
+    drop(awaited);
+    recording.upstream_us = Some(u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX));
     match outcome {
         Some(Ok((response, _)))
             if response.status() == StatusCode::SWITCHING_PROTOCOLS
@@ -190,11 +253,13 @@ async fn wait(
         Some(Err(SendError::Failed(error, again))) => {
             Err(Failure::Broken(again, failed(&error, max_bytes, recording)))
         }
-        None => {
-            let stop = Stop::new(&kind::UPSTREAM_TIMEOUT, "The service did not answer in time.");
-            Err(Failure::Broken(None, stop))
-        }
+        None => Err(Failure::Broken(None, too_late())),
     }
+}
+
+#[cold]
+fn too_late() -> Stop {
+    Stop::new(&kind::UPSTREAM_TIMEOUT, "The service did not answer in time.")
 }
 
 /// Whose fault it was: the body's, if it ended badly, else the upstream's.

@@ -12,6 +12,7 @@ mod forward;
 mod grpc;
 mod headers;
 mod judge;
+mod left;
 mod limit;
 mod onward;
 mod own_limits;
@@ -27,6 +28,7 @@ mod usage;
 
 pub(crate) use cors::CorsView;
 pub(crate) use judge::judge;
+pub(crate) use left::{Left, LeftBehind};
 pub(crate) use recording::Recording;
 pub(crate) use serve::serve;
 pub(crate) use stop::Stop;

@@ -56,6 +56,8 @@ pub(crate) struct Outgoing {
     pub(crate) connect_timeout: Duration,
     pub(crate) first_byte_timeout: Duration,
     pub(crate) whole_timeout: Duration,
+    /// How long the caller waits, if that is shorter.
+    pub(crate) called_off: Option<Duration>,
     /// Whether the service's word on usage is believed.
     pub(crate) reports_usage: bool,
     /// Whether it is kept how long copies take.
@@ -246,7 +248,8 @@ pub(crate) fn prepare(
         idempotent,
         connect_timeout: millis(service.connect_timeout_ms),
         first_byte_timeout: millis(service.first_byte_timeout_ms),
-        whole_timeout: whole_timeout.min(called_off.unwrap_or(whole_timeout)),
+        whole_timeout,
+        called_off: called_off.filter(|own| *own < whole_timeout),
         reports_usage: service.reports_usage,
         measures: service.balancing == Balancing::PeakEwma,
     })

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::authenticate::{Credential, Who};
 use super::usage::Reported;
-use super::{grpc, traceparent};
+use super::{Left, grpc, traceparent};
 use crate::body::{BodyFate, BodyWatch};
 use crate::connection::Peer;
 use crate::core::Core;
@@ -60,6 +60,10 @@ pub(crate) struct Recording {
     /// The status that the upstream answered with.
     pub(crate) upstream_status: Option<u16>,
     pub(crate) reported: Vec<Reported>,
+    /// The service has the request, and the client is gone.
+    pub(super) left: Option<Box<Left>>,
+    /// The service has the request, and what it answers will not be known.
+    pub(super) unheard: bool,
     /// Whether usage counts at all: a test key's does not.
     pub(crate) counts: bool,
     pub(crate) body: Option<Rc<BodyWatch>>,
@@ -135,6 +139,8 @@ impl Recording {
             upstream_us: None,
             upstream_status: None,
             reported: Vec::new(),
+            left: None,
+            unheard: false,
             counts: true,
             body: None,
             bytes_out: 0,
@@ -373,6 +379,11 @@ impl Recording {
         self.core.lane.borrow_mut().append_record(class, &record)
     }
 
+    /// Whether the request is used as `when` counts.
+    fn used(&self, when: CountWhen) -> bool {
+        if self.unheard { when.counts_unheard() } else { when.counts(self.upstream_status) }
+    }
+
     /// What was used: what the service reported, else what the route counts.
     fn usage(&self) -> UsagePairs<'_> {
         let mut pairs = UsagePairs::default();
@@ -382,9 +393,7 @@ impl Recording {
         let rules = self.route.map_or(&[][..], |index| &self.view.directory.routes.routes()[index].usage);
         let is_news = |when: CountWhen| when == CountWhen::Message || self.told.is_none();
         let counted = rules.iter().filter(|(meter, _, when)| {
-            is_news(*when)
-                && when.counts(self.upstream_status)
-                && !self.reported.iter().any(|(known, _)| **known == **meter)
+            is_news(*when) && self.used(*when) && !self.reported.iter().any(|(known, _)| **known == **meter)
         });
         let messages = self.messages.saturating_sub(self.told.map_or(0, |told| told.messages));
         let messages = i128::from(messages);
@@ -430,8 +439,12 @@ impl Recording {
         }
         // Reservations of what did not count are dropped here, which gives them back.
         let made = self.upstream_status.is_some_and(|status| status < 400) && self.method != Method::DELETE;
-        for reservation in reservations.into_iter().filter(|_| made) {
-            reservation.keep_if_standing();
+        for reservation in reservations {
+            match (self.unheard, made) {
+                (true, _) => reservation.keep(),
+                (false, true) => reservation.keep_if_standing(),
+                (false, false) => drop(reservation),
+            }
         }
     }
 

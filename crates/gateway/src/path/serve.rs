@@ -6,13 +6,14 @@ use std::rc::Rc;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
-use super::answer::{forwarded, refused};
+use super::answer::{called_off, forwarded, refused};
 use super::arrive::{arrive, is_fresh};
 use super::authenticate::authenticate;
 use super::authorise::authorise;
 use super::cors;
 use super::examine::examine;
 use super::forward::{Answered, forward};
+use super::left::Story;
 use super::limit::limit;
 use super::own_limits::limit_own;
 use super::prepare::{choose, prepare};
@@ -25,16 +26,17 @@ use crate::connection::Peer;
 use crate::core::Core;
 
 /// Answers one request. Its record is in the journal before the last byte of the answer leaves; if the client
-/// goes away first, dropping what this returns writes the record.
+/// goes away first, dropping what this returns writes the record, or leaves it to who hears the service out.
 pub(crate) async fn serve(
     core: Rc<Core>,
     peer: Rc<Peer>,
     request: Request<Incoming>,
 ) -> Response<AnswerBody> {
-    let mut recording = Recording::begin(&core, &peer, &request);
-    match pass(&core, &peer, request, &mut recording).await {
-        Ok(answered) => forwarded(answered, recording),
-        Err(stop) => refused(stop, recording).await,
+    let mut story = Story::of(Recording::begin(&core, &peer, &request));
+    match pass(&core, &peer, request, &mut story).await {
+        Ok(answered) => forwarded(answered, story.told()),
+        Err(stop) if story.left.is_some() => called_off(&stop, &story),
+        Err(stop) => refused(stop, story.told()).await,
     }
 }
 

@@ -77,6 +77,14 @@ impl Reservation {
         }
     }
 
+    /// Perhaps what was reserved was used, and nobody will say: it stays taken until the window is over, or until it is measured.
+    pub(crate) fn keep(mut self) {
+        if let Some(level) = &self.counter.level {
+            level.fetch_add(self.reserved, Ordering::AcqRel);
+        }
+        self.reserved = 0;
+    }
+
     /// The meter it counts.
     pub(crate) fn meter(&self) -> &str {
         &self.counter.meter
@@ -167,6 +175,20 @@ mod tests {
         assert!(!counter.reserve(1, 0, 5));
         counter.note(5, 0);
         assert_eq!(counter.used(), 5, "what is reported then is the same, not one more");
+    }
+
+    #[test]
+    fn what_may_have_been_used_stays_taken() {
+        let counter = Arc::new(QuotaCounter::new("stamps".into(), 4));
+        assert!(counter.reserve(1, 0, 5));
+        Reservation::new(counter.clone(), 1).keep();
+        assert_eq!(counter.used(), 5);
+        let standing = Arc::new(QuotaCounter::standing("locations".into(), 4));
+        assert!(standing.reserve(1, 0, 5));
+        Reservation::new(standing.clone(), 1).keep();
+        assert_eq!(standing.used(), 5);
+        standing.note(4, 0);
+        assert_eq!(standing.used(), 4, "measured, it was not made");
     }
 
     #[test]

@@ -155,6 +155,21 @@ impl Sending {
         }
     }
 
+    /// Whether the service may have something of the request.
+    pub(crate) fn has_begun(&self) -> bool {
+        match self {
+            Sending::Http1(exchange) => exchange.as_ref().is_some_and(|exchange| !exchange.is_untouched()),
+            Sending::Http2(..) => true,
+        }
+    }
+
+    /// The client is gone: what it did not send will not come, and what it did send may be answered.
+    pub(crate) fn is_left(&mut self) {
+        if let Sending::Http1(Some(exchange)) = self {
+            exchange.left = true;
+        }
+    }
+
     /// Ready once `at` has passed.
     pub(crate) fn poll_alarm(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
         match self {

@@ -81,9 +81,12 @@ fn a_client_that_goes_away_in_the_middle_is_recorded() {
     let arrived = stage.upstream.arrived.clone();
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(arrived.notified());
     drop(waiting);
-    let records = stage.records(2);
-    let aborted = records.iter().find(|recorded| recorded.record().status == 499).unwrap();
-    assert_eq!(aborted.record().outcome, Outcome::ClientAborted);
+    stage.until_all_have_gone();
+    assert_eq!(stage.records(0).len(), 1, "its service is heard out first");
+    stage.upstream.gate.notify_one();
+    for recorded in stage.records(2) {
+        assert_eq!((recorded.record().outcome, recorded.record().status), (Outcome::ClientAborted, 200));
+    }
 }
 
 #[test]

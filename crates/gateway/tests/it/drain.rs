@@ -3,6 +3,7 @@
 use std::net::TcpStream;
 use std::time::Duration;
 
+use crate::directory::counts;
 use crate::stage::Stage;
 
 #[test]
@@ -37,7 +38,10 @@ fn open_requests_finish_and_new_connections_are_refused() {
 
 #[test]
 fn what_goes_on_for_too_long_is_cut_and_recorded() {
-    let mut stage = Stage::configured(|config| config.drain_timeout = Duration::from_millis(50), |_| {});
+    let mut stage = Stage::configured(
+        |config| config.drain_timeout = Duration::from_millis(50),
+        |plan| plan.route_mut("work").metering.push(counts("stamps_created", "1")),
+    );
     let mut wire = stage.wire();
     wire.write(format!(
         "GET /v1/work/wait HTTP/1.1\r\nHost: acme.example.test\r\nAuthorization: Bearer {}\r\n\r\n",
@@ -47,5 +51,7 @@ fn what_goes_on_for_too_long_is_cut_and_recorded() {
     runtime.block_on(stage.upstream.arrived.notified());
     runtime.block_on(stage.gateway.take().unwrap().drain());
     assert!(wire.is_closed());
-    assert_eq!(stage.record().record().status, 499);
+    let recorded = stage.record();
+    assert_eq!(recorded.record().status, 499);
+    assert!(!recorded.record().usage.is_empty(), "the service had it, and perhaps has done it");
 }

@@ -17,6 +17,7 @@ mod hygiene;
 mod identity;
 mod idle;
 mod issuers;
+mod left;
 mod limits;
 mod narrowed;
 mod quotas;

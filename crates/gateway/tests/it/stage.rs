@@ -157,6 +157,15 @@ impl Stage {
         }
     }
 
+    /// Waits until no client has a connection any more.
+    pub fn until_all_have_gone(&self) {
+        let until = Instant::now() + Duration::from_secs(60);
+        while self.gateway.as_ref().unwrap().metrics().connections_open > 0 {
+            assert!(Instant::now() < until, "clients are still there");
+            std::thread::yield_now();
+        }
+    }
+
     /// The only record.
     pub fn record(&self) -> Recorded {
         let mut records = self.records(1);

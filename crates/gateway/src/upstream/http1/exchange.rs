@@ -36,6 +36,9 @@ pub(crate) struct Exchange {
     answer: Answer,
     /// Whether the connection can be used again, as far as is known.
     reusable: bool,
+    /// The client is gone. A request that breaks off is not sent on then, and not ended either: it is only listened.
+    pub(crate) left: bool,
+    broke_off: bool,
 }
 
 /// How far the answer has come.
@@ -52,7 +55,15 @@ enum Answer {
 impl Exchange {
     /// Puts a request on a connection.
     pub(crate) fn new(wire: Wire, outbound: Outbound) -> Self {
-        Exchange { wire, outbound, arrived: Bytes::new(), answer: Answer::Head, reusable: true }
+        Exchange {
+            wire,
+            outbound,
+            arrived: Bytes::new(),
+            answer: Answer::Head,
+            reusable: true,
+            left: false,
+            broke_off: false,
+        }
     }
 
     /// Whether nothing of the request has left.
@@ -78,7 +89,11 @@ impl Exchange {
 
     /// Sends on, and returns the head of the answer when it is there. Answers of 1xx are passed over, except 101.
     pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, ExchangeError>> {
-        let sending = self.poll_send(cx);
+        let sending = match self.broke_off {
+            true => Poll::Pending,
+            false => self.poll_send(cx),
+        };
+        self.broke_off |= matches!(&sending, Poll::Ready(Err(_)));
         loop {
             if !self.arrived.is_empty()
                 && let Some(head) = head::parse(&self.arrived, self.outbound.bodiless)?
@@ -100,7 +115,7 @@ impl Exchange {
             match self.wire.poll_read(cx) {
                 Poll::Pending => {
                     return match sending {
-                        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                        Poll::Ready(Err(error)) if !self.left => Poll::Ready(Err(error)),
                         _ => Poll::Pending,
                     };
                 }
