@@ -82,7 +82,7 @@ pub async fn run(global: &Global, command: DeployCommand) -> anyhow::Result<Exit
 
 /// What the running installation declares.
 async fn running(global: &Global) -> anyhow::Result<CatalogFile> {
-    let answer = sign_in::client(global)?.get("/v1/catalog/export").await;
+    let answer = sign_in::client(global).await?.get("/v1/catalog/export").await;
     let answer =
         answer.context("the catalogue of the running installation (--catalog names a file instead)")?;
     Ok(serde_json::from_value(answer)?)
