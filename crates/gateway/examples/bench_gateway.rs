@@ -192,6 +192,8 @@ fn tokens(directory: &mut Directory) -> Vec<String> {
             auth_time: now_s,
             assurance: "2".to_owned(),
             methods: vec!["pwd".to_owned(), "otp".to_owned()],
+            application: None,
+            scope: None,
         };
         format!("tenant-{tenant}.{BASE_DOMAIN} {}", signer.sign(&claims))
     };

@@ -31,9 +31,9 @@ pub struct Holding {
     table: Arc<AccessTable>,
     permissions: Arc<Permissions>,
     principal: Principal,
-    /// What the caller's key may do at most.
+    /// What the caller's key or application may do at most.
     permits: Option<PermissionSet>,
-    /// Its key is narrowed, and what it would give is not.
+    /// Its key is narrowed, or it is an application's session: what it would give is not, and would stay.
     is_narrowed: bool,
     /// Things are of the tenant alone; the operator's own people hold what they hold on all of it.
     of_home: bool,
@@ -49,8 +49,8 @@ impl Authority {
             table: home.map(|home| home.access.clone()).unwrap_or_default(),
             permissions: caller.directory().permissions.clone(),
             principal: caller.owner(),
-            permits: caller.key().map(|key| key.permits),
-            is_narrowed: caller.key().is_some_and(|key| key.narrowed.is_some()),
+            permits: caller.permits(),
+            is_narrowed: caller.is_narrowed(),
             of_home: caller.tenant() == tenant,
             now_us: caller.now_us(),
         }))
@@ -202,8 +202,8 @@ impl Rules {
     ) -> Result<(), Refusal> {
         let Authority::Holds(holding) = authority else { return Ok(()) };
         if holding.is_narrowed && !self.permissions.names_of(given).is_empty() {
-            let words = "A key that is narrowed (to addresses, services or limits of its own) gives no rights: what it gave would not be \
-                         narrowed.";
+            let words = "A key that is narrowed (to addresses, services or limits of its own), or an application, gives no rights: what it \
+                         gave would not be narrowed.";
             return Err(Refusal::new(&kind::ACCESS_ESCALATION, words));
         }
         let held = holding.names(thing, interval, under);

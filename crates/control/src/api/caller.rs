@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
-use rowhouse_domain::access::{Facts, Permit, Principal, PrincipalKind, decide, decide_key};
+use rowhouse_domain::access::{Facts, PermissionSet, Permit, Principal, PrincipalKind, decide, decide_key};
 use rowhouse_domain::directory::{Directory, Key, Tenant};
 use rowhouse_domain::id::{OPERATOR_TENANT, RequestId, TenantId, UserId};
 use rowhouse_domain::identity::token::{AUDIENCE_CONTROL, Subject, TokenClaims, Unverified, is_token};
@@ -23,6 +23,8 @@ pub struct Caller {
     who: Who,
     /// The running request.
     pub request_id: RequestId,
+    /// What its key or its application may do at most; a person who has signed in here has no such bound.
+    permits: Option<PermissionSet>,
     directory: Arc<Directory>,
     now_us: i64,
     asked: Arc<Asked>,
@@ -40,6 +42,21 @@ struct Asked {
 enum Who {
     Key(Arc<Key>),
     Token(Arc<TokenClaims>),
+}
+
+impl Who {
+    /// An application may use the permissions that it was given by name, and no other.
+    fn permits(&self, directory: &Directory) -> Option<PermissionSet> {
+        match self {
+            Who::Key(key) => Some(key.permits),
+            Who::Token(claims) => claims.application.map(|_| {
+                let given = claims.scope.as_deref().unwrap_or_default().split(' ');
+                let mut permits = PermissionSet::default();
+                given.filter_map(|name| directory.permissions.id(name)).for_each(|bit| permits.insert(bit));
+                permits
+            }),
+        }
+    }
 }
 
 /// A person who calls, in one tenant and session.
@@ -74,7 +91,8 @@ impl FromRequestParts<Shared> for Caller {
             path: parts.uri.path().to_owned(),
         };
         let request_id = *parts.extensions.get::<RequestId>().expect("the frame gives every request an id");
-        let caller = Caller { who, request_id, directory, now_us, asked: Arc::new(asked) };
+        let permits = who.permits(&directory);
+        let caller = Caller { who, request_id, permits, directory, now_us, asked: Arc::new(asked) };
         served(&caller.directory, caller.tenant(), &parts.method)?;
         Ok(caller)
     }
@@ -168,22 +186,57 @@ impl Caller {
         }
     }
 
-    /// 403 for a key that is narrowed: what it would let in, a token or a certificate, is not.
+    /// What its key or its application may do at most, where there is one.
+    pub fn permits(&self) -> Option<PermissionSet> {
+        self.permits
+    }
+
+    /// Whether it is a key that is narrowed, or an application: what either gives or lets in would not be bounded as it is.
+    pub fn is_narrowed(&self) -> bool {
+        match &self.who {
+            Who::Key(key) => key.narrowed.is_some(),
+            Who::Token(claims) => claims.application.is_some(),
+        }
+    }
+
+    /// 403 for a key that is narrowed, and for an application: what it would let in, a token or a certificate, is not.
     pub fn refuse_narrowed(&self) -> Result<(), Refusal> {
-        match self.key().is_some_and(|key| key.narrowed.is_some()) {
+        match self.is_narrowed() {
             false => Ok(()),
             true => Err(Refusal::new(
                 &kind::ACCESS_ESCALATION,
-                "A key that is narrowed does not decide who signs in: sign in as a person.",
+                "A key that is narrowed, or an application, does not decide who signs in: sign in as a person.",
             )),
         }
     }
 
-    /// The person who calls.
+    /// 401 `identity.step_up_required` unless the person who calls has shown who they are within `minutes`. A machine has shown its key or
+    /// its secret with this very request. 403 `access.denied` for an application: what it was let in with was shown to us, not to it.
+    pub fn fresh(&self, now_s: i64, minutes: i64) -> Result<(), Refusal> {
+        match self.bearer() {
+            Ok(_) => self.person()?.fresh(now_s, minutes),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// The person who calls, with their own hands: the one way to what is theirs alone, as their account.
     ///
     /// # Errors
-    /// 403 `access.denied` for a machine: what is a person's own no role and no key opens.
+    /// 403 `access.denied` for a machine and for an application that the person has let in: what is a person's own no role, no key and no
+    /// consent opens.
     pub fn person(&self) -> Result<Person, Refusal> {
+        let person = self.bearer()?;
+        match person.claims.application {
+            None => Ok(person),
+            Some(_) => Err(not_for_applications()),
+        }
+    }
+
+    /// The person whom the token is of, be it an application that has it.
+    ///
+    /// # Errors
+    /// 403 `access.denied` for a machine.
+    pub fn bearer(&self) -> Result<Person, Refusal> {
         match &self.who {
             Who::Token(claims) => match claims.subject {
                 Subject::User(user) => Ok(Person { user, claims: claims.clone() }),
@@ -270,9 +323,9 @@ impl Caller {
         let principal = self.principal();
         let facts = self.facts();
         let at = (self.now_us, &facts);
-        let decision = match &self.who {
-            Who::Key(key) => decide_key(&home.access, tenant, principal, &key.permits, key.owner, bit, at),
-            Who::Token(_) => decide(&home.access, tenant, principal, bit, at),
+        let decision = match &self.permits {
+            Some(permits) => decide_key(&home.access, tenant, principal, permits, self.owner(), bit, at),
+            None => decide(&home.access, tenant, principal, bit, at),
         };
         decision.map_err(|reason| denied(reason.as_str()))
     }
@@ -288,8 +341,17 @@ impl Caller {
 }
 
 impl Person {
-    /// 401 `identity.step_up_required` unless the person has shown who they are within `minutes`.
-    pub fn fresh(&self, now_s: i64, minutes: i64) -> Result<(), Refusal> {
+    /// The only tenant that the session shows anything of: its own where a provider's word alone began it. `None` is all of the person's.
+    pub fn reach(&self) -> Option<TenantId> {
+        (!self.claims.has_own()).then_some(self.claims.tenant)
+    }
+
+    /// Whether the session shows what the person has in a tenant.
+    pub fn reaches(&self, tenant: TenantId) -> bool {
+        self.reach().is_none_or(|only| only == tenant)
+    }
+
+    fn fresh(&self, now_s: i64, minutes: i64) -> Result<(), Refusal> {
         match now_s - self.claims.auth_time <= minutes * 60 {
             true => Ok(()),
             false => Err(Refusal::new(
@@ -298,6 +360,11 @@ impl Person {
             )),
         }
     }
+}
+
+/// 403 `access.denied` for what a person does with their own hands.
+pub fn not_for_applications() -> Refusal {
+    Refusal::new(&kind::ACCESS_DENIED, "An application does not do this for a person: sign in here yourself.")
 }
 
 fn not_a_person() -> Refusal {

@@ -17,7 +17,7 @@ mod router;
 pub mod work;
 
 pub use body::{Body, BodyLimit};
-pub use caller::{Caller, Person};
+pub use caller::{Caller, Person, not_for_applications};
 pub(crate) use client::client_address;
 pub use etag::{IfMatch, etag};
 pub use frame::{EchoedRequestId, assemble, request_id};

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::people::{Town, refresh, town};
-use crate::sign_in::{PASSWORD, code_of};
+use crate::sign_in::{PASSWORD, code_of, token_of};
 use crate::visitor::{Seen, Visitor, encoded};
 
 const MAIL: &str = "ana@acme.example";
@@ -18,10 +18,15 @@ fn challenge() -> String {
 }
 
 async fn application(town: &Town, tenant: &str, kind: &str) -> (String, Option<String>) {
-    let body =
-        json!({"name": "Reports & <more>", "kind": kind, "redirect_uris": [BACK, "com.example.app:/back"]});
+    registered(town, tenant, kind, &[]).await
+}
+
+async fn registered(town: &Town, tenant: &str, kind: &str, permissions: &[&str]) -> (String, Option<String>) {
+    let body = json!({"name": "Reports & <more>", "kind": kind, "permissions": permissions,
+        "redirect_uris": [BACK, "com.example.app:/back"]});
     let (status, made) = town.post(&format!("/v1/applications?tenant={tenant}"), body).await;
     assert_eq!(status, 201, "{made}");
+    assert_eq!(made["permissions"], json!(permissions));
     (made["id"].as_str().expect("an id").to_owned(), made["client_secret"].as_str().map(str::to_owned))
 }
 
@@ -72,7 +77,23 @@ async fn exchanged(town: &Town, id: &str, code: &str, changed: &[(&str, &str)]) 
 }
 
 async fn code(visitor: &mut Visitor<'_>, id: &str) -> String {
-    let page = visitor.get(&path(id, &[])).await;
+    code_for(visitor, id, "").await
+}
+
+/// The tokens that an application gets of who allows it `scope`.
+async fn tokens(town: &Town, visitor: &mut Visitor<'_>, id: &str, scope: &str) -> Value {
+    let code = code_for(visitor, id, scope).await;
+    let (status, tokens) = exchanged(town, id, &code, &[]).await;
+    assert_eq!(status, 200, "{tokens}");
+    tokens
+}
+
+async fn userinfo(town: &Town, tokens: &Value) -> (u16, Value) {
+    town.as_person(tokens, "GET", "/oauth2/userinfo", None).await
+}
+
+async fn code_for(visitor: &mut Visitor<'_>, id: &str, scope: &str) -> String {
+    let page = visitor.get(&path(id, &[("scope", scope)])).await;
     assert_eq!(page.status, 200, "{page:?}");
     let back = decide(visitor, &page, "yes", &[]).await;
     back.parameter("code").unwrap_or_else(|| panic!("{back:?}"))
@@ -113,8 +134,8 @@ async fn a_person_allows_an_application_and_it_gets_a_session_once() {
     let code = back.parameter("code").expect("a code");
     let (status, tokens) = exchanged(&town, &id, &code, &[]).await;
     assert_eq!((status, &tokens["token_type"]), (200, &json!("Bearer")), "{tokens}");
-    let (status, me) = town.me(&tokens).await;
-    assert_eq!((status, &me["email"]), (200, &json!(MAIL)), "{me}");
+    let (status, told) = userinfo(&town, &tokens).await;
+    assert_eq!((status, &told["tenant"]), (200, &json!(town.acme.to_string())), "{told}");
     // Only the application refreshes it.
     assert_eq!(town.refreshed(&tokens["refresh_token"]).await, (401, json!({"error": "invalid_client"})));
     let shown = tokens["refresh_token"].as_str().expect("text");
@@ -123,7 +144,7 @@ async fn a_person_allows_an_application_and_it_gets_a_session_once() {
     // The same code again: somebody has a copy, and what it gave ends.
     assert_eq!(exchanged(&town, &id, &code, &[]).await, (400, json!({"error": "invalid_grant"})));
     refresh(&town.platform).await;
-    assert_eq!(code_of(&town.me(&tokens).await), (401, "identity.session_ended"));
+    assert_eq!(code_of(&userinfo(&town, &tokens).await), (401, "identity.session_ended"));
     // No is told too.
     let page = visitor.get(&path(&id, &[])).await;
     let no = decide(&mut visitor, &page, "no", &[]).await;
@@ -259,4 +280,157 @@ async fn applications_are_registered_and_taken_away_by_who_may() {
     let known: Value = serde_json::from_str(&known.text).expect("JSON");
     assert_eq!(known["issuer"], json!("http://127.0.0.1:8081"));
     assert_eq!(known["code_challenge_methods_supported"], json!(["S256"]));
+}
+
+/// Each call of a person's own account, with what it takes.
+fn own_account() -> Vec<(&'static str, &'static str, Option<Value>)> {
+    let id = "00000000000000000000000000";
+    let key = json!({"id": "AA", "rawId": "AA", "type": "public-key", "response": {}});
+    let factor = format!("factor_{id}");
+    let leaked = |text: String| -> &'static str { text.leak() };
+    vec![
+        ("GET", "/v1/me", None),
+        ("POST", "/v1/me/email", Some(json!({"email": "other@acme.example"}))),
+        ("GET", "/v1/me/factors", None),
+        ("POST", "/v1/me/factors/sms", Some(json!({"number": "+4930901820"}))),
+        ("POST", "/v1/me/factors/sms/confirm", Some(json!({"factor": factor, "code": "123456"}))),
+        ("POST", "/v1/me/factors/passkey", Some(json!({"credential": key}))),
+        ("POST", "/v1/me/factors/passkey/options", Some(json!({}))),
+        ("POST", "/v1/me/factors/recovery_codes", Some(json!({}))),
+        ("POST", "/v1/me/factors/totp", Some(json!({}))),
+        ("POST", "/v1/me/factors/totp/confirm", Some(json!({"factor": factor, "code": "123456"}))),
+        ("DELETE", leaked(format!("/v1/me/factors/{factor}")), None),
+        ("POST", "/v1/me/password", Some(json!({"present": PASSWORD, "password": "another good password"}))),
+        ("GET", "/v1/me/sessions", None),
+        ("DELETE", leaked(format!("/v1/me/sessions/session_{id}")), None),
+        ("POST", "/v1/me/sign_out", None),
+        ("POST", "/v1/me/step_up", Some(json!({"password": PASSWORD}))),
+        ("POST", "/v1/me/step_up/code", None),
+        ("POST", "/v1/me/step_up/options", None),
+        ("GET", "/v1/me/tenants", None),
+    ]
+}
+
+/// What is the person's own is not the application's, however freshly she has shown who she is, and whatever it was registered with.
+#[tokio::test]
+async fn an_application_opens_nothing_of_the_account_of_who_let_it_in() {
+    let town = town().await;
+    town.member("acme", MAIL, &["tenant_admin"]).await;
+    refresh(&town.platform).await;
+    let mut visitor = Visitor::new(&town.platform);
+    visitor.sign_in(MAIL, PASSWORD).await;
+    town.joins("bolt", MAIL, &["tenant_admin"]).await;
+    refresh(&town.platform).await;
+    let (bare, _) = application(&town, "acme", "public").await;
+    let (trusted, _) = registered(&town, "acme", "public", &["user:update", "tenant:update"]).await;
+    // None is forgotten here.
+    let listed = include_str!("endpoints.txt").lines().filter(|line| {
+        line.split_whitespace().nth(1).is_some_and(|path| path == "/v1/me" || path.starts_with("/v1/me/"))
+    });
+    assert_eq!(
+        listed.count(),
+        own_account().len(),
+        "a call of one's own account that no application may make"
+    );
+    for (id, scope) in [(bare.as_str(), "openid"), (trusted.as_str(), "user:update tenant:update")] {
+        let first = tokens(&town, &mut visitor, id, scope).await;
+        let shown = first["refresh_token"].as_str().expect("text");
+        let form = encoded(&[("grant_type", "refresh_token"), ("refresh_token", shown), ("client_id", id)]);
+        let (status, body) = town.platform.page("POST", "/oauth2/token", &form).await;
+        assert_eq!(status, 200, "{body}");
+        let refreshed: Value = serde_json::from_str(&body).expect("JSON");
+        for tokens in [&first, &refreshed] {
+            for (method, path, body) in own_account() {
+                let answer = town.as_person(tokens, method, path, body).await;
+                assert_eq!(code_of(&answer), (403, "access.denied"), "{method} {path}: {}", answer.1);
+            }
+            assert_eq!(userinfo(&town, tokens).await.0, 200);
+        }
+    }
+    assert_eq!(town.platform.ask("SELECT count(*) FROM identity.factors").await, "0");
+    assert_eq!(visitor.get("/account").await.status, 200, "nothing of hers has ended");
+    // Nor what needs a proof of the last minutes, though she has signed in in this one.
+    let own = tokens(&town, &mut visitor, &trusted, "user:update tenant:update").await;
+    let user = userinfo(&town, &own).await.1["sub"].as_str().expect("an id").to_owned();
+    let reset = format!("/v1/users/{user}/reset_factors");
+    let answer = town.as_person(&own, "POST", &reset, Some(json!({}))).await;
+    assert_eq!(code_of(&answer), (403, "access.denied"), "{}", answer.1);
+    assert!(answer.1["detail"].as_str().is_some_and(|told| told.contains("application")), "{}", answer.1);
+    let policy = (("PUT", "/v1/sign_in_policy"), Some(("if-match", "\"0\"")), Some(json!({"mfa": "off"})));
+    let answer = town.platform.call_with(token_of(&own), policy.0, policy.1, policy.2).await;
+    assert_eq!(code_of(&answer), (403, "access.denied"), "{}", answer.1);
+    assert!(answer.1["detail"].as_str().is_some_and(|told| told.contains("application")), "{}", answer.1);
+}
+
+/// Of what she may administer it may what it was registered with and asks for, and she sees that before she says yes.
+#[tokio::test]
+async fn an_application_administers_with_what_it_was_registered_for_alone() {
+    let town = town().await;
+    for bad in
+        ["no:such", "user", "api_key:create", "service_account:update", "issuer:manage", "*:*", "openid"]
+    {
+        let body = json!({"name": "a", "kind": "public", "redirect_uris": [BACK], "permissions": [bad]});
+        let (status, answer) = town.post("/v1/applications?tenant=acme", body).await;
+        assert_eq!(
+            (status, &answer["errors"][0]["pointer"]),
+            (422, &json!("/permissions")),
+            "{bad}: {answer}"
+        );
+    }
+    town.member("acme", MAIL, &["tenant_admin"]).await;
+    town.member("acme", "bob@acme.example", &[]).await;
+    refresh(&town.platform).await;
+    let mut ana = Visitor::new(&town.platform);
+    ana.sign_in(MAIL, PASSWORD).await;
+    let (bare, _) = application(&town, "acme", "public").await;
+    let (reader, _) = registered(&town, "acme", "public", &["user:read"]).await;
+    let all = "user:read user:update invitation:create grant:create api_key:create openid";
+    let page = ana.get(&path(&reader, &[("scope", all)])).await;
+    assert!(page.text.contains("<code>user:read</code>"), "{}", page.text);
+    for hidden in ["invitation:create", "user:update", "api_key:create"] {
+        assert!(!page.text.contains(hidden), "{}", page.text);
+    }
+    let users = async |tokens: &Value| town.as_person(tokens, "GET", "/v1/users", None).await.0;
+    assert_eq!(users(&tokens(&town, &mut ana, &bare, all).await).await, 403, "registered for nothing");
+    assert_eq!(users(&tokens(&town, &mut ana, &reader, "openid").await).await, 403, "not asked for");
+    let given = tokens(&town, &mut ana, &reader, all).await;
+    assert_eq!(given["scope"], json!("user:read openid"));
+    assert_eq!(users(&given).await, 200);
+    let user = userinfo(&town, &given).await.1["sub"].as_str().expect("an id").to_owned();
+    for (path, body) in [
+        ("/v1/invitations", json!({"email": "eve@acme.example", "roles": ["tenant_admin"]})),
+        ("/v1/keys", json!({"name": "stays", "owner": {"kind": "user", "id": user}, "roles": ["viewer"]})),
+        ("/v1/applications", json!({"name": "a", "kind": "public", "redirect_uris": [BACK]})),
+        ("/v1/groups", json!({"name": "chiefs"})),
+    ] {
+        let answer = town.as_person(&given, "POST", path, Some(body)).await;
+        assert_eq!(answer.0, 403, "{path}: {}", answer.1);
+    }
+    // What she may not it may not.
+    let mut bob = Visitor::new(&town.platform);
+    bob.sign_in("bob@acme.example", PASSWORD).await;
+    assert_eq!(users(&tokens(&town, &mut bob, &reader, all).await).await, 403);
+    // Her own token is as it was.
+    assert_eq!(users(&town.signed_in(MAIL).await).await, 200);
+}
+
+/// OpenID Connect Core §5.4.
+#[tokio::test]
+async fn an_application_is_told_of_the_person_what_it_asked_for() {
+    let town = town().await;
+    let mut visitor = signed_in(&town).await;
+    let (id, _) = application(&town, "acme", "public").await;
+    for (scope, names) in [
+        ("", vec!["sub", "tenant"]),
+        ("openid", vec!["sub", "tenant"]),
+        ("openid email", vec!["email", "email_verified", "sub", "tenant"]),
+        ("openid profile", vec!["name", "sub", "tenant"]),
+        ("profile email openid", vec!["email", "email_verified", "name", "sub", "tenant"]),
+    ] {
+        let own = tokens(&town, &mut visitor, &id, scope).await;
+        let (status, told) = userinfo(&town, &own).await;
+        let mut own: Vec<&str> = told.as_object().expect("an object").keys().map(String::as_str).collect();
+        own.sort_unstable();
+        assert_eq!((status, own), (200, names), "{scope}");
+    }
 }

@@ -2,6 +2,7 @@
 
 use rowhouse_control::identity;
 use rowhouse_domain::access::Permit;
+use rowhouse_domain::id::SessionId;
 use serde_json::{Value, json};
 
 use crate::people::{Town, refresh, town};
@@ -98,8 +99,46 @@ impl Stage {
         format!("{}/callback?code={code}&state={state}&iss={iss}", self.begin())
     }
 
+    /// Goes to the provider, and says so if somebody is signed in already.
+    async fn goes(&self, visitor: &mut Visitor<'_>) -> Seen {
+        let seen = visitor.get(&self.begin()).await;
+        match seen.status == 200 && seen.text.contains("Sign in as somebody else?") {
+            true => self.says(visitor, &seen, "sign_in").await,
+            false => seen,
+        }
+    }
+
+    /// Presses the button of the page that asks.
+    async fn says(&self, visitor: &mut Visitor<'_>, page: &Seen, step: &str) -> Seen {
+        assert_eq!(page.hidden("step"), step, "{}", page.text);
+        visitor.post(&self.begin(), &[("form", &page.hidden("form")), ("step", step)]).await
+    }
+
+    /// Goes to the provider to connect.
+    async fn connects(&self, visitor: &mut Visitor<'_>) -> Seen {
+        let page = visitor.get(&format!("{}?link=yes", self.begin())).await;
+        assert!(page.status == 200 && page.location.is_none(), "a link changes nothing: {page:?}");
+        self.says(visitor, &page, "link").await
+    }
+
+    /// Somebody with a password, in a browser of their own where they are signed in to `tenant`.
+    async fn at(&self, email: &str, tenant: &str) -> Visitor<'_> {
+        let mut visitor = Visitor::new(&self.town.platform);
+        let page = visitor.get(&format!("/account/sign_in?tenant={tenant}")).await;
+        let form = page.hidden("form");
+        let fields =
+            [("form", form.as_str()), ("identifier", email), ("password", PASSWORD), ("tenant", tenant)];
+        signed_in(&visitor.post("/account/sign_in", &fields).await);
+        visitor
+    }
+
+    async fn open_at_bolt(&self) -> String {
+        let sql = "SELECT count(*) FROM identity.sessions s JOIN tenancy.tenants t USING (tenant_id) WHERE t.code = 'bolt' AND s.ended_at IS NULL";
+        self.town.platform.ask(sql).await
+    }
+
     async fn comes(&self, visitor: &mut Visitor<'_>, change: impl FnOnce(&mut Value)) -> Seen {
-        let began = visitor.get(&self.begin()).await;
+        let began = self.goes(visitor).await;
         assert_eq!(began.status, 303, "{}", began.text);
         let claims = self.claims(&began, change);
         self.back(visitor, &began, claims).await
@@ -128,7 +167,7 @@ fn signed_in(seen: &Seen) {
 async fn a_person_of_the_provider_becomes_a_member_with_the_roles_it_says() {
     let stage = Stage::set().await;
     let mut ana = Visitor::new(&stage.town.platform);
-    let began = ana.get(&stage.begin()).await;
+    let began = stage.goes(&mut ana).await;
     let asked: Vec<Option<String>> = ["response_type", "code_challenge_method", "client_id", "redirect_uri"]
         .iter()
         .map(|name| began.parameter(name))
@@ -216,7 +255,7 @@ async fn what_is_forged_or_turned_is_refused_and_makes_nobody() {
         ("no ID token at all", "one", json!({ "alg": "EdDSA", "kid": "one", "typ": "at+jwt" })),
     ] {
         let mut visitor = Visitor::new(platform);
-        let began = visitor.get(&stage.begin()).await;
+        let began = stage.goes(&mut visitor).await;
         let token = signed(by, &header, &stage.claims(&began, |_| ()));
         let token =
             if name == "none" { token.rsplit_once('.').expect("parts").0.to_owned() + "." } else { token };
@@ -228,9 +267,9 @@ async fn what_is_forged_or_turned_is_refused_and_makes_nobody() {
     // Not this browser's, not this sign-in's, not this provider's; nothing is asked of anybody.
     let before = stage.provider.asked("/token");
     let mut visitor = Visitor::new(platform);
-    let began = visitor.get(&stage.begin()).await;
+    let began = stage.goes(&mut visitor).await;
     let mut other = Visitor::new(platform);
-    let theirs = other.get(&stage.begin()).await;
+    let theirs = stage.goes(&mut other).await;
     let good = stage.answer(&began, "a-code");
     let turned = [
         ("in another browser", good.clone(), 410),
@@ -261,7 +300,7 @@ async fn what_is_forged_or_turned_is_refused_and_makes_nobody() {
 async fn an_answer_is_taken_once_whoever_replays_it() {
     let stage = Stage::set().await;
     let mut visitor = Visitor::new(&stage.town.platform);
-    let began = visitor.get(&stage.begin()).await;
+    let began = stage.goes(&mut visitor).await;
     let mut copy = Visitor::new(&stage.town.platform);
     copy.cookies = visitor.cookies.clone();
     let claims = stage.claims(&began, |_| ());
@@ -275,7 +314,7 @@ async fn an_answer_is_taken_once_whoever_replays_it() {
     assert_eq!(elsewhere.get(&stage.answer(&began, "a-code")).await.status, 410);
     // Too late.
     let mut slow = Visitor::new(&stage.town.platform);
-    let began = slow.get(&stage.begin()).await;
+    let began = stage.goes(&mut slow).await;
     stage.town.platform.hand.advance_us(601 * 1_000_000);
     let claims = stage.claims(&began, |_| ());
     assert_eq!(stage.back(&mut slow, &began, claims).await.status, 410);
@@ -318,13 +357,12 @@ async fn a_provider_becomes_nobody_who_belongs_elsewhere_until_they_have_shown_b
     signed_in(&ana.post("/account/sign_in", &fields).await);
     let page = ana.get("/account").await;
     assert!(page.text.contains(&format!("{}?link=yes", stage.connection)), "{}", page.text);
-    let link = format!("{}?link=yes", stage.begin());
-    let began = ana.get(&link).await;
+    let began = stage.connects(&mut ana).await;
     assert_eq!(began.parameter("prompt").as_deref(), Some("login"));
     // The provider must have asked her now.
     let claims = stage.claims(&began, |_| ());
     assert_eq!(stage.back(&mut ana, &began, claims).await.status, 502, "no word of when");
-    let began = ana.get(&link).await;
+    let began = stage.connects(&mut ana).await;
     // An answer that comes to another session links nobody.
     let mut thief = Visitor::new(&town.platform);
     thief.cookies = ana.cookies.clone();
@@ -333,7 +371,7 @@ async fn a_provider_becomes_nobody_who_belongs_elsewhere_until_they_have_shown_b
     let claims = stage.claims(&began, |claims| claims["auth_time"] = json!(at));
     let seen = stage.back(&mut thief, &began, claims).await;
     assert_eq!(seen.status, 401, "{}", seen.text);
-    let began = ana.get(&link).await;
+    let began = stage.connects(&mut ana).await;
     let claims = stage.claims(&began, |claims| claims["auth_time"] = json!(at));
     signed_in(&stage.back(&mut ana, &began, claims).await);
     let mut later = Visitor::new(&town.platform);
@@ -433,7 +471,7 @@ async fn another_tenant_has_no_part_in_it() {
     let lead = visitor.post("/account/sso", &[("form", &form), ("identifier", "ana@bolt.example")]).await;
     assert_eq!(lead.status, 404, "{}", lead.text);
     // One's answer is not another's.
-    let began = visitor.get(&stage.begin()).await;
+    let began = stage.goes(&mut visitor).await;
     let turned = stage.answer(&began, "a-code").replace(&stage.connection, &id);
     assert_eq!(visitor.get(&turned).await.status, 410);
 
@@ -480,7 +518,7 @@ async fn keys_turn_and_a_provider_that_is_away_is_remembered_for_a_day() {
     // Another key: it is looked for at once, but at most once a minute.
     stage.provider.turns(&["two"]);
     let by_two = async |visitor: &mut Visitor<'_>| {
-        let began = visitor.get(&stage.begin()).await;
+        let began = stage.goes(visitor).await;
         let token = signed("two", &json!({ "alg": "EdDSA", "kid": "two" }), &stage.claims(&began, |_| ()));
         stage.provider.gives(200, json!({ "id_token": token }));
         visitor.get(&stage.answer(&began, "a-code")).await
@@ -558,4 +596,150 @@ async fn a_provider_is_connected_by_who_holds_what_the_tenants_people_hold() {
     let off = json!({ "state": "off" });
     let (status, answer) = town.platform.call(&key, "POST", &format!("{path}/state"), Some(off)).await;
     assert_eq!(status, 200, "{answer}");
+}
+
+const SESSION: &str = "__Host-rowhouse_session";
+
+/// The only code that was mailed to somebody.
+async fn code_mailed_to(town: &Town, email: &str) -> String {
+    while rowhouse_control::messages::turn(&town.platform.control).await.expect("a turn") {}
+    let folder = std::fs::read_dir(town.platform.mail_folder()).expect("the folder");
+    let texts = folder.map(|entry| std::fs::read_to_string(entry.expect("an entry").path()).expect("a file"));
+    let mut theirs = texts.filter(|text| text.contains(&format!("To: {email}")));
+    let text = theirs.find(|text| text.contains("Your code is ")).expect("a mailed code");
+    text.split("Your code is ").nth(1).expect("a code").chars().take(6).collect()
+}
+
+#[tokio::test]
+async fn a_providers_word_becomes_no_factor_of_a_person_new_or_known() {
+    let stage = Stage::set().await;
+    let town = &stage.town;
+    town.member("acme", "ben@acme.example", &[]).await;
+    refresh(&town.platform).await;
+    for (email, subject) in [(ANA, "ana-1"), ("ben@acme.example", "ben-1")] {
+        let mut visitor = Visitor::new(&town.platform);
+        let seen = stage.comes(&mut visitor, |claims| {
+            (claims["email"], claims["sub"]) = (json!(email), json!(subject));
+        });
+        signed_in(&seen.await);
+        let before = town.platform.ask("SELECT count(*) FROM identity.factors").await;
+        let mut page = visitor.get("/account").await;
+        for (step, kind) in [("add", ""), ("add_key", "passkey"), ("add_key", "security_key"), ("codes", "")]
+        {
+            let form = page.hidden("form");
+            page = visitor.post("/account", &[("form", &form), ("step", step), ("kind", kind)]).await;
+            assert!(page.text.contains("Is it still you?"), "{email} {step} {kind}: {}", page.text);
+            assert!(
+                !page.text.contains("Sign in again with"),
+                "the provider's word again is no more: {}",
+                page.text
+            );
+        }
+        let after = town.platform.ask("SELECT count(*) FROM identity.factors").await;
+        assert_eq!(after, before, "{email}");
+        // Whoever has the mailbox is more than whom the provider says to be here.
+        let form = page.hidden("form");
+        let page = visitor.post("/account", &[("form", &form), ("step", "mail")]).await;
+        let (form, code) = (page.hidden("form"), code_mailed_to(town, email).await);
+        let fields =
+            [("form", form.as_str()), ("step", "step_up"), ("factor", "email_code"), ("code", &code)];
+        signed_in(&visitor.post("/account", &fields).await);
+        let form = visitor.get("/account").await.hidden("form");
+        let page = visitor.post("/account", &[("form", &form), ("step", "add")]).await;
+        assert!(page.text.contains("Scan this"), "{email}: {}", page.text);
+    }
+}
+
+#[tokio::test]
+async fn an_account_is_connected_by_the_hand_of_its_person_alone() {
+    let stage = Stage::set().await;
+    let town = &stage.town;
+    town.member("acme", ANA, &["viewer"]).await;
+    town.joins("bolt", ANA, &["tenant_admin"]).await;
+    refresh(&town.platform).await;
+    let link = format!("{}?link=yes", stage.begin());
+    let links = "SELECT count(*) FROM identity.provider_links";
+
+    // At bolt, acme's provider is nobody's business.
+    let mut at_bolt = stage.at(ANA, "bolt").await;
+    let seen = at_bolt.get(&link).await;
+    assert_eq!((seen.status, &seen.location), (403, &None), "{}", seen.text);
+    assert!(!at_bolt.get("/account").await.text.contains(&stage.connection), "it is not offered there");
+    let form = at_bolt.get("/account").await.hidden("form");
+    let seen = at_bolt.post(&stage.begin(), &[("form", &form), ("step", "link")]).await;
+    assert_eq!((seen.status, &seen.location), (403, &None), "{}", seen.text);
+
+    // At acme, a link leads to a page that says what it does, and to nothing else.
+    let mut at_acme = stage.at(ANA, "acme").await;
+    let page = at_acme.get(&link).await;
+    assert_eq!((page.status, &page.location), (200, &None), "{}", page.text);
+    for told in ["Acme login", "acme inc", ANA, "Connect my account"] {
+        assert!(page.text.contains(told), "{told}: {}", page.text);
+    }
+    assert!(!at_acme.cookies.contains_key("__Host-rowhouse_sso"), "nothing has begun");
+    for form in ["", "x", at_bolt.get("/account").await.hidden("form").as_str()] {
+        let seen = at_acme.post(&stage.begin(), &[("form", form), ("step", "link")]).await;
+        assert_eq!((seen.status, &seen.location), (403, &None), "{}", seen.text);
+    }
+    // The answer to what she began at acme counts in no session of hers elsewhere.
+    let at = town.platform.control.clock().now_s();
+    let began = stage.says(&mut at_acme, &page, "link").await;
+    let mut mixed = Visitor::new(&town.platform);
+    mixed.cookies = at_acme.cookies.clone();
+    mixed.cookies.insert(SESSION.to_owned(), at_bolt.cookies[SESSION].clone());
+    let claims = stage.claims(&began, |claims| claims["auth_time"] = json!(at));
+    let seen = stage.back(&mut mixed, &began, claims).await;
+    assert_eq!(seen.status, 401, "{}", seen.text);
+    assert_eq!(town.platform.ask(links).await, "0");
+    let began = stage.connects(&mut at_acme).await;
+    let claims = stage.claims(&began, |claims| claims["auth_time"] = json!(at));
+    signed_in(&stage.back(&mut at_acme, &began, claims).await);
+    assert_eq!(town.platform.ask(links).await, "1");
+
+    // Who comes in by the provider alone sees and ends nothing of bolt.
+    let of_bolt = "SELECT session_id FROM identity.sessions s JOIN tenancy.tenants t USING (tenant_id) WHERE t.code = 'bolt'";
+    let id = SessionId(town.platform.ask(of_bolt).await.parse().expect("one")).to_string();
+    let mut later = Visitor::new(&town.platform);
+    signed_in(&stage.comes(&mut later, |_| ()).await);
+    let page = later.get("/account").await;
+    assert!(!page.text.contains(&id), "{}", page.text);
+    let fields = [("form", page.hidden("form")), ("step", "end".to_owned()), ("session", id.clone())];
+    let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
+    assert_eq!(later.post("/account", &fields).await.status, 404);
+    assert_eq!(stage.open_at_bolt().await, "1");
+    // She herself does both, from wherever she has shown something of her own.
+    let page = at_acme.get("/account").await;
+    assert!(page.text.contains(&id), "{}", page.text);
+    let form = page.hidden("form");
+    at_acme.post("/account", &[("form", &form), ("step", "end"), ("session", &id)]).await;
+    assert_eq!(stage.open_at_bolt().await, "0");
+}
+
+#[tokio::test]
+async fn a_link_makes_nobody_who_is_signed_in_somebody_else() {
+    let stage = Stage::set().await;
+    let town = &stage.town;
+    town.member("bolt", "nora@bolt.example", &["tenant_admin"]).await;
+    refresh(&town.platform).await;
+    let mut nora = stage.at("nora@bolt.example", "bolt").await;
+    let own = nora.cookies[SESSION].clone();
+    let page = nora.get(&stage.begin()).await;
+    assert_eq!((page.status, &page.location), (200, &None), "{}", page.text);
+    for told in ["nora@bolt.example", "bolt inc", "acme inc", "Acme login"] {
+        assert!(page.text.contains(told), "{told}: {}", page.text);
+    }
+    assert!(!nora.cookies.contains_key("__Host-rowhouse_sso"), "nothing has begun");
+    for (form, step) in
+        [("x".to_owned(), "sign_in"), (String::new(), "sign_in"), (page.hidden("form"), "more")]
+    {
+        let seen = nora.post(&stage.begin(), &[("form", &form), ("step", step)]).await;
+        assert!(seen.status >= 400 && seen.location.is_none(), "{seen:?}");
+    }
+    assert_eq!(nora.cookies[SESSION], own);
+    // She may, if she says so.
+    let began = stage.says(&mut nora, &page, "sign_in").await;
+    assert_eq!(began.status, 303, "{}", began.text);
+    let claims = stage.claims(&began, |_| ());
+    signed_in(&stage.back(&mut nora, &began, claims).await);
+    assert_ne!(nora.cookies[SESSION], own);
 }

@@ -45,6 +45,11 @@ impl ProofKind {
         }
     }
 
+    /// Whether it is a tenant's provider that says so.
+    pub fn is_of_provider(self) -> bool {
+        matches!(self, ProofKind::SingleSignOn | ProofKind::SingleSignOnMfa)
+    }
+
     /// In `amr` (RFC 8176 §2).
     fn method(self) -> &'static str {
         match self {
@@ -87,8 +92,7 @@ impl Evidence {
 
     /// Whether the person has shown something of their own here, which no provider can show for them.
     pub fn has_own(&self) -> bool {
-        let of_provider = |kind| matches!(kind, ProofKind::SingleSignOn | ProofKind::SingleSignOnMfa);
-        self.0.iter().any(|proof| !of_provider(proof.kind))
+        self.0.iter().any(|proof| !proof.kind.is_of_provider())
     }
 
     /// Whether it has this.

@@ -459,6 +459,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::identity::{Elsewhere, lack};
 
     fn all() -> Vec<(SignInPolicy, Owned, bool)> {
         let mut cases = Vec::new();
@@ -538,6 +539,9 @@ mod tests {
                     }
                     Next::Enrol => {
                         let kind = *policy.enrollable().last().expect("something can be enrolled");
+                        // Whoever is told to enrol may: they have shown enough on the way, if there is any way to.
+                        let lacks = lack(&evidence, owned, Elsewhere::default(), i64::MIN);
+                        assert!(lacks.is_none() || !owned.address, "{lacks:?} {policy:?} {owned:?}");
                         match kind {
                             ProofKind::Totp => owned.totp = true,
                             ProofKind::SecurityKey => owned.security_key = true,

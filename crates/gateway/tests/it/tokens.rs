@@ -33,6 +33,8 @@ fn claims(tenant: TenantId, user: u128) -> TokenClaims {
         auth_time: now_s,
         assurance: "1".into(),
         methods: vec!["pwd".into()],
+        application: None,
+        scope: None,
     }
 }
 

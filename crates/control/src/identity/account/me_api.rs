@@ -1,4 +1,4 @@
-//! `/v1/me`: what is a person's own. No role and no key opens it.
+//! `/v1/me`: what is a person's own. No role, no key and no application opens it: see [`Caller::person`].
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -113,14 +113,15 @@ struct TenantsAnswer {
     items: Vec<TenantAnswer>,
 }
 
-/// The tenants that the person belongs to.
+/// The tenants that the person belongs to; to who is signed in by a tenant's provider alone, that one.
 #[utoipa::path(get, path = "/v1/me/tenants", operation_id = "identity.list_my_tenants", tag = "identity",
     responses((status = 200, body = TenantsAnswer)))]
 async fn my_tenants(State(control): State<Shared>, caller: Caller) -> Answer<Json<TenantsAnswer>> {
     let person = caller.person()?;
     let transaction = control.store.read(&Permit::for_system(None, "a person's own tenants")).await?;
     let mut items = Vec::new();
-    for tenant in sign_in::tenants_of(&transaction, person.user).await? {
+    let all = sign_in::tenants_of(&transaction, person.user).await?;
+    for tenant in all.into_iter().filter(|tenant| person.reaches(*tenant)) {
         items.push(tenant_answer(&transaction, tenant).await?);
     }
     transaction.finish().await?;
@@ -173,13 +174,14 @@ pub struct SessionsAnswer {
     pub items: Vec<SessionAnswer>,
 }
 
-/// The person's sessions in all tenants, newest first.
+/// The person's sessions in all tenants, newest first; to who is signed in by a tenant's provider alone, those in that one.
 #[utoipa::path(get, path = "/v1/me/sessions", operation_id = "identity.list_my_sessions", tag = "identity",
     responses((status = 200, body = SessionsAnswer)))]
 async fn my_sessions(State(control): State<Shared>, caller: Caller) -> Answer<Json<SessionsAnswer>> {
     let person = caller.person()?;
     let transaction = control.store.read(&Permit::for_system(None, "a person's own sessions")).await?;
-    let rows = session::queries::of_user(&transaction, person.user, None, control.clock().now()).await?;
+    let now = control.clock().now();
+    let rows = session::queries::of_user(&transaction, person.user, person.reach(), now).await?;
     transaction.finish().await?;
     let this = Some(person.claims.session);
     Ok(Json(SessionsAnswer { items: rows.iter().map(|row| SessionAnswer::new(row, this)).collect() }))
@@ -201,7 +203,8 @@ async fn end_session(
 async fn end_own(control: &Control, person: &Person, id: SessionId) -> Result<(), Refusal> {
     let transaction =
         control.store.write(&Permit::for_system(None, "a session that its person ends")).await?;
-    let row = session::queries::lock(&transaction, id).await?.filter(|row| row.user == person.user);
+    let row = session::queries::lock(&transaction, id).await?;
+    let row = row.filter(|row| row.user == person.user && person.reaches(row.tenant));
     let row = row.ok_or_else(|| Refusal::new(&kind::NOT_FOUND, "There is no such session."))?;
     let actor = Principal { kind: PrincipalKind::User, id: person.user.0 };
     if let Some(change) = session::end_one(&transaction, (row.tenant, row.id), "signed_out", actor).await? {

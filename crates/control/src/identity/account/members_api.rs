@@ -115,9 +115,7 @@ async fn reset_factors(
 ) -> Answer<StatusCode> {
     let tenant = caller.one_tenant(asked.tenant.as_deref())?;
     let permit = caller.permit("user:update", Some(tenant))?;
-    if let Ok(person) = caller.person() {
-        person.fresh(control.clock().now_s(), 10)?;
-    }
+    caller.fresh(control.clock().now_s(), 10)?;
     let user: UserId = path_id(&id)?;
     let transaction =
         control.store.write(&Permit::for_system(None, "factors that an administrator resets")).await?;

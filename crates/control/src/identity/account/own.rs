@@ -50,6 +50,8 @@ pub(in crate::identity) async fn entitled(
     let session = session::queries::lock(transaction, whose.session).await?;
     let session = session.filter(|own| own.user == whose.user);
     let session = session.ok_or_else(|| Refusal::new(&kind::SESSION_ENDED, "The session has ended."))?;
+    // A token that was made before tokens said so is as much an application's.
+    session.refuse_application()?;
     let owned = factor::owned(transaction, whose.user).await?;
     let all = policy::of_all(transaction, Some(whose.user)).await?;
     let minutes = all.iter().map(|(_, policy)| policy.step_up_min).min();
@@ -59,7 +61,9 @@ pub(in crate::identity) async fn entitled(
         None => return Ok(session),
         Some(Lack::Factor) => "your second factor",
         Some(Lack::MailedCode) => "a code that is mailed to you (`POST /v1/me/step_up/code`)",
-        Some(Lack::Own) => "something of your own, for you belong to other organisations too",
+        Some(Lack::Own) => {
+            "something of your own, which a provider's word is not: your password, or a code that is mailed to you (`POST /v1/me/step_up/code`)"
+        }
         Some(Lack::Fresh) => "who you are",
     };
     let detail = format!("Show {what}: a proof of the last {minutes} minutes is needed.");

@@ -69,9 +69,7 @@ async fn put_policy(
 ) -> Answer<Told> {
     let tenant = caller.one_tenant(asked.tenant.as_deref())?;
     let permit = caller.permit("tenant:update", Some(tenant))?;
-    if let Ok(person) = caller.person() {
-        person.fresh(control.clock().now_s(), 10)?;
-    }
+    caller.fresh(control.clock().now_s(), 10)?;
     let wanted = checked(body.value, tenant)?;
     if let Some(reason) = preview(&control, &caller, tenant, &wanted).await?.refused_because {
         return Err(Refusal::new(&kind::POLICY_UNMET, reason).into());

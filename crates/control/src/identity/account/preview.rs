@@ -87,7 +87,7 @@ pub async fn preview(
         }
     }
     transaction.finish().await?;
-    if let Ok(person) = caller.person() {
+    if let Ok(person) = caller.bearer() {
         let short = person.claims.assurance.parse().unwrap_or(1u8) < in_force.needed();
         if person.claims.tenant == tenant && short && in_force.mfa_grace_days == 0 {
             answer.refused_because = Some("You do not meet it yourself.".to_owned());

@@ -55,6 +55,7 @@ pub async fn step_up(
     let now = control.clock().now();
     let session = session.filter(|own| own.user == whose.user && !own.is_over(now));
     let mut session = session.ok_or_else(|| Refusal::new(&kind::SESSION_ENDED, "The session has ended."))?;
+    session.refuse_application()?;
     let asked = policy::in_force(&transaction, session.tenant).await?.policy;
     let kind = match shown {
         Shown::Password(_) => {

@@ -25,6 +25,7 @@ use crate::{Shared, tenancy};
 const NAME_MAX: usize = 100;
 const ADDRESSES_MAX: usize = 10;
 const MOST: usize = 100;
+const PERMISSIONS_MAX: usize = 64;
 
 pub fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
@@ -43,6 +44,8 @@ struct ApplicationAnswer {
     /// `web` has a secret, `public` has none.
     kind: &'static str,
     redirect_uris: Vec<String>,
+    /// What it may use at most of the permissions of who lets it in, if it asks for them by name in `scope`.
+    permissions: Vec<String>,
     created_at: String,
     created_by: String,
 }
@@ -55,6 +58,7 @@ impl From<&ApplicationRow> for ApplicationAnswer {
             name: row.name.clone(),
             kind: if row.secret.is_some() { "web" } else { "public" },
             redirect_uris: row.redirect_uris.clone(),
+            permissions: row.permissions.clone(),
             created_at: row.created_at.to_string(),
             created_by: row.created_by.clone(),
         }
@@ -100,6 +104,10 @@ struct ApplicationBody {
     kind: ApplicationKind,
     /// 1 to 10: `https`, `http` on loopback, or a scheme of one's own with a dot in it. Compared letter by letter.
     redirect_uris: Vec<String>,
+    /// At most 64 permissions (`type:action`) that it may use here in the name of who lets it in, as far as they may themselves. None that
+    /// makes credentials or decides who signs in.
+    #[serde(default)]
+    permissions: Vec<String>,
 }
 
 /// Registers an application that people of the tenant (of the operator: all people) may sign in to with their account here.
@@ -114,7 +122,7 @@ async fn register(
 ) -> Answer<Kept> {
     let tenant = caller.one_tenant(asked.tenant.as_deref())?;
     let permit = caller.permit("tenant:update", Some(tenant))?;
-    check(&body.value)?;
+    check(&body.value, |name| caller.directory().permissions.id(name).is_some())?;
     let transaction = control.store.write(&permit).await?;
     if let Some(kept) = idempotency.begin(&transaction, &body.bytes).await? {
         return Ok(kept);
@@ -136,6 +144,7 @@ async fn register(
         tenant,
         name: body.value.name.trim().to_owned(),
         redirect_uris: body.value.redirect_uris,
+        permissions: body.value.permissions,
         secret: secret.as_deref().map(|text| token::digest(&control, SECRET, text)),
         created_at: now,
         created_by: transaction.principal().to_string(),
@@ -146,7 +155,7 @@ async fn register(
     idempotency.keep(&transaction, &answer).await?;
     let change = Change::new(tenant, "identity.application_registered", "create", transaction.principal())
         .on("application", row.id)
-        .details(json!({ "redirect_uris": row.redirect_uris }))
+        .details(json!({ "redirect_uris": row.redirect_uris, "permissions": row.permissions }))
         .request(caller.request_id);
     transaction.commit(change).await?;
     Ok(match &secret {
@@ -155,7 +164,16 @@ async fn register(
     })
 }
 
-fn check(body: &ApplicationBody) -> Result<(), Refusal> {
+/// Types of things that are credentials, or decide who signs in: what an application does with one would outlive its session.
+const NEVER: [&str; 6] = ["api_key", "service_account", "issuer", "certificate", "node", "system"];
+
+/// Whether an application may be registered with a permission that there is.
+fn may_be_declared(permission: &str) -> bool {
+    let (kind, action) = permission.split_once(':').unwrap_or((permission, ""));
+    action == "read" || !NEVER.contains(&kind)
+}
+
+fn check(body: &ApplicationBody, is_permission: impl Fn(&str) -> bool) -> Result<(), Refusal> {
     let name = body.name.trim();
     let mut refusal = Refusal::new(&kind::INVALID, "The application is not well-formed.");
     let name_fits =
@@ -172,7 +190,17 @@ fn check(body: &ApplicationBody) -> Result<(), Refusal> {
             "1 to 10: `https`, `http` on loopback, or a scheme with a dot; no fragment",
         );
     }
-    if name_fits && uris_fit { Ok(()) } else { Err(refusal) }
+    let permissions = &body.permissions;
+    let permissions_fit = permissions.len() <= PERMISSIONS_MAX
+        && permissions.iter().all(|name| is_permission(name) && may_be_declared(name));
+    if !permissions_fit {
+        refusal = refusal.field(
+            "/permissions",
+            "malformed",
+            "at most 64 of the permissions there are; none that makes credentials or decides who signs in",
+        );
+    }
+    if name_fits && uris_fit && permissions_fit { Ok(()) } else { Err(refusal) }
 }
 
 fn none() -> Refusal {
@@ -236,27 +264,32 @@ async fn remove(
 struct UserinfoAnswer {
     /// The person's id; the same as in ID tokens.
     sub: String,
-    name: String,
+    /// With the scope `profile`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// With the scope `email`, as the next.
+    #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<String>,
-    email_verified: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email_verified: Option<bool>,
     /// The tenant that the token is for.
     tenant: String,
 }
 
-/// Whose access token it is.
+/// Whose access token it is. An application is told what its scopes say (OpenID Connect Core §5.4); who has signed in here sees all.
 #[utoipa::path(get, path = "/oauth2/userinfo", operation_id = "identity.userinfo", tag = "identity",
     responses((status = 200, body = UserinfoAnswer)))]
 async fn userinfo(State(control): State<Shared>, caller: Caller) -> Answer<Json<UserinfoAnswer>> {
-    let person = caller.person()?;
+    let person = caller.bearer()?;
     let transaction = control.store.read(&Permit::for_system(None, "whose token it is")).await?;
     let user = people::find_user(&transaction, person.user).await?;
     transaction.finish().await?;
     let user = user.ok_or_else(|| Refusal::new(&kind::SESSION_ENDED, "The session has ended."))?;
     Ok(Json(UserinfoAnswer {
         sub: user.id.to_string(),
-        name: user.full_name,
-        email: user.email,
-        email_verified: user.email_verified_at.is_some(),
+        name: person.claims.has_scope("profile").then_some(user.full_name),
+        email_verified: person.claims.has_scope("email").then_some(user.email_verified_at.is_some()),
+        email: user.email.filter(|_| person.claims.has_scope("email")),
         tenant: person.claims.tenant.to_string(),
     }))
 }

@@ -25,6 +25,8 @@ use crate::{Control, Shared, tenancy};
 
 const CODE_LIFE: SignedDuration = SignedDuration::from_secs(60);
 const STATE_MAX: usize = 1_024;
+/// Scopes that say what is told of the person.
+const TOLD: [&str; 3] = ["openid", "profile", "email"];
 
 /// What is asked; on the way back from our page, with the answer.
 #[derive(Debug, Default, Deserialize)]
@@ -71,6 +73,7 @@ async fn shown(control: &Control, browser: &Browser, query: &str) -> Result<Resp
         return Ok(response);
     };
     may_use(&application, &session)?;
+    let scope = given(&application, &asked.scope);
     let transaction = control.store.read(&Permit::for_system(None, "who asks for a person")).await?;
     let tenant = tenancy::get(&transaction, session.tenant).await?;
     transaction.finish().await?;
@@ -83,7 +86,9 @@ async fn shown(control: &Control, browser: &Browser, query: &str) -> Result<Resp
         .with("state", asked.state.as_str())
         .with("code_challenge", asked.code_challenge.as_str())
         .with("nonce", asked.nonce.as_str())
-        .with("scope", asked.scope.as_str());
+        .with("permissions", permissions_of(&scope))
+        .with("tells", told_of(&scope))
+        .with("scope", scope);
     let page = match browser.form_cookie() {
         Some(cookie) => page.cookie(cookie),
         None => page,
@@ -133,7 +138,7 @@ async fn decided(
         redirect_uri: asked.redirect_uri.clone(),
         challenge: asked.code_challenge.clone(),
         nonce: asked.nonce.clone(),
-        scope: known(&asked.scope),
+        scope: given(&application, &asked.scope),
         expires_at: control.clock().now() + CODE_LIFE,
         used_for: None,
     };
@@ -142,7 +147,12 @@ async fn decided(
     let by = Subject::User(code.user).principal();
     let change = Change::new(code.tenant, "identity.application_allowed", "create", by).on("user", code.user);
     transaction
-        .commit(change.on("application", code.application).details(json!({})).request(request_id))
+        .commit(
+            change
+                .on("application", code.application)
+                .details(json!({ "scope": code.scope }))
+                .request(request_id),
+        )
         .await?;
     Ok(back(control, &asked, &[("code", &text)]))
 }
@@ -173,10 +183,26 @@ fn fault_of(asked: &Asked) -> Option<&'static str> {
     }
 }
 
-/// The scopes that mean something here: what an application is told of the person. What it may do is what the person may.
-fn known(scope: &str) -> String {
-    let known = |own: &&str| matches!(*own, "openid" | "profile" | "email");
-    scope.split(' ').filter(known).collect::<Vec<_>>().join(" ")
+/// What an application gets of what it asks for: what it is told of the person, and the permissions that it was registered with.
+fn given(application: &ApplicationRow, scope: &str) -> String {
+    let mut given: Vec<&str> = Vec::new();
+    for own in scope.split(' ') {
+        let is_known = TOLD.contains(&own) || application.permissions.iter().any(|declared| declared == own);
+        if is_known && !given.contains(&own) {
+            given.push(own);
+        }
+    }
+    given.join(" ")
+}
+
+fn permissions_of(scope: &str) -> Vec<String> {
+    scope.split(' ').filter(|own| !own.is_empty() && !TOLD.contains(own)).map(str::to_owned).collect()
+}
+
+/// In words, for the person.
+fn told_of(scope: &str) -> Vec<&'static str> {
+    let words = [("profile", "your name"), ("email", "your e-mail address")];
+    words.iter().filter(|(own, _)| scope.split(' ').any(|one| one == *own)).map(|(_, words)| *words).collect()
 }
 
 /// An application of a tenant is for its people; one of the operator is for all.

@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq;
 
 use super::queries::{self, ApplicationRow, CodeRow};
 use crate::Control;
-use crate::identity::session::{self, Begun, Entrance};
+use crate::identity::session::{self, Begun, Entrance, ForApplication};
 use crate::identity::sign_in::{Source, policy};
 use crate::identity::{may_enter, queries as people, token};
 
@@ -90,11 +90,11 @@ pub async fn exchange(control: &Control, shown: &Exchange<'_>) -> Result<Result<
         ip: &ip,
         agent: &agent,
         by_cookie: false,
+        application: Some(ForApplication { id: application.id, scope: code.scope.clone() }),
         request_id: shown.request_id,
     };
     let (begun, changes) = session::begin(control, &transaction, entrance).await?;
     queries::use_code(&transaction, &digest, begun.session.id).await?;
-    session::queries::of_application(&transaction, begun.session.id, application.id).await?;
     let id_token = match code.scope.split(' ').any(|own| own == "openid") {
         true => Some(id_token(control, &transaction, &begun, &code).await?),
         false => None,

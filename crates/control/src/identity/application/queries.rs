@@ -14,6 +14,8 @@ pub struct ApplicationRow {
     pub tenant: TenantId,
     pub name: String,
     pub redirect_uris: Vec<String>,
+    /// What it may use at most of the permissions of who lets it in.
+    pub permissions: Vec<String>,
     /// The keyed hash of its secret; none for a program on people's own devices, which can keep none.
     pub secret: Option<Vec<u8>>,
     pub created_at: Timestamp,
@@ -23,7 +25,7 @@ pub struct ApplicationRow {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT application_id, tenant_id, name, redirect_uris, secret, created_at, created_by FROM identity.applications ",
+            "SELECT application_id, tenant_id, name, redirect_uris, secret, created_at, created_by, permissions FROM identity.applications ",
             $rest
         )
     };
@@ -38,6 +40,7 @@ fn application(row: &Row) -> ApplicationRow {
         secret: row.get(4),
         created_at: row.get(5),
         created_by: row.get(6),
+        permissions: row.get(7),
     }
 }
 
@@ -54,8 +57,8 @@ pub async fn of_tenant(tx: &Transaction, tenant: TenantId) -> Result<Vec<Applica
 
 /// Stores one.
 pub async fn insert(tx: &Transaction, new: &ApplicationRow) -> Result<(), StoreError> {
-    let sql = "INSERT INTO identity.applications (application_id, tenant_id, name, redirect_uris, secret, created_at, created_by) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    let sql = "INSERT INTO identity.applications (application_id, tenant_id, name, redirect_uris, secret, created_at, created_by, permissions) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     let values: &[&(dyn tokio_postgres::types::ToSql + Sync)] = &[
         &new.id.0,
         &new.tenant.0,
@@ -64,6 +67,7 @@ pub async fn insert(tx: &Transaction, new: &ApplicationRow) -> Result<(), StoreE
         &new.secret,
         &new.created_at,
         &new.created_by,
+        &new.permissions,
     ];
     tx.execute(sql, values).await.map(drop)
 }

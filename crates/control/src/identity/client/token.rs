@@ -58,6 +58,8 @@ pub async fn client_token(control: &Control, client: &Client) -> Result<Option<(
         auth_time: now_s,
         assurance: "1".to_owned(),
         methods: vec!["pwd".to_owned()],
+        application: None,
+        scope: None,
     };
     let text = session::ring(control, &transaction).await?.signer(now_s).sign(&claims);
     let stale = row.used_at.is_none_or(|used| now.duration_since(used).as_secs() >= 60);

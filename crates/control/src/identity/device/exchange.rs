@@ -7,7 +7,7 @@ use rowhouse_domain::refusal::Refusal;
 use super::OWN_CLIENT;
 use super::queries::{self, Allowed};
 use crate::Control;
-use crate::identity::session::{self, Begun, Entrance};
+use crate::identity::session::{self, Begun, Entrance, ForApplication};
 use crate::identity::sign_in::{Source, policy};
 use crate::identity::{application, may_enter, token};
 
@@ -75,12 +75,11 @@ pub async fn poll(
                 ip: &ip,
                 agent: &agent,
                 by_cookie: false,
+                // It asks for no scopes: it is told nothing more of the person, and administers nothing.
+                application: row.application.map(|id| ForApplication { id, scope: String::new() }),
                 request_id,
             };
             let (begun, changes) = session::begin(control, &transaction, entrance).await?;
-            if let Some(id) = row.application {
-                session::queries::of_application(&transaction, begun.session.id, id).await?;
-            }
             transaction.commit_all(changes).await?;
             Ok(Polled::Done(Box::new(begun)))
         }

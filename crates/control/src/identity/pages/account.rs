@@ -37,11 +37,11 @@ async fn overview(control: &Control, browser: &Browser, own: &SessionRow) -> Res
     let transaction = control.store.read(&Permit::for_system(None, "a person's own page")).await?;
     let user = people::find_user(&transaction, own.user).await?;
     let user = user.ok_or_else(|| Refusal::new(&kind::SESSION_ENDED, "The session has ended."))?;
-    let all = session::queries::of_user(&transaction, own.user, None, control.clock().now()).await?;
+    let all = session::queries::of_user(&transaction, own.user, own.reach(), control.clock().now()).await?;
     let factors = factor::active(&transaction, own.user).await?;
     let left = factor::codes_left(&transaction, own.user).await?;
     let tenant = tenancy::get(&transaction, own.tenant).await?;
-    let ways = sso::links_of(&transaction, own.user).await?.into_iter().map(|(row, linked)| {
+    let ways = sso::links_of(&transaction, (own.tenant, own.user)).await?.into_iter().map(|(row, linked)| {
         let place = row.start_path();
         Value::from_pairs([
             ("name", Value::from(row.name)),
@@ -271,25 +271,13 @@ async fn end(control: &Control, own: &SessionRow, id: &str) -> Result<(), Refusa
         control.store.write(&Permit::for_system(None, "a session that its person ends")).await?;
     let row = session::queries::lock(&transaction, id)
         .await?
-        .filter(|row| row.user == own.user)
+        .filter(|row| row.user == own.user && own.reach().is_none_or(|only| row.tenant == only))
         .ok_or_else(none)?;
     let by = Subject::User(own.user).principal();
     if let Some(change) = session::end_one(&transaction, (row.tenant, row.id), "signed_out", by).await? {
         transaction.commit(change).await?;
     }
     Ok(())
-}
-
-/// The provider that has proven this session can do so again.
-async fn ways(control: &Control, session: &SessionRow) -> Vec<Value> {
-    if !session.evidence.is_by_provider() {
-        return Vec::new();
-    }
-    let all = sso::of_tenant(control, session.tenant).await.unwrap_or_default();
-    let way = |row: &sso::ConnectionRow| {
-        Value::from_pairs([("name", row.name.clone()), ("place", row.start_path())])
-    };
-    all.iter().map(way).collect()
 }
 
 /// Which code is under way while the page is shown.
@@ -331,9 +319,8 @@ pub async fn step_up_page(
         .map(|row| Value::from_pairs([("id", row.id.to_string()), ("label", row.label.clone())]))
         .collect();
     let mails = account::wants_mailed_code(control, whose).await.unwrap_or_default();
-    let page = page.with("factors", factors).with("ways", ways(control, session).await);
-    let page =
-        page.with("recovers", recovers).with("mails", mails).with("is_mailed", awaited == Awaited::Mail);
+    let page = page.with("factors", factors).with("recovers", recovers);
+    let page = page.with("mails", mails).with("is_mailed", awaited == Awaited::Mail);
     let page = page.with("texts", owned.phone).with("is_texted", awaited == Awaited::Text);
     // Who has no key is asked for what they have.
     let page = match account::step_up_options(control, whose).await {

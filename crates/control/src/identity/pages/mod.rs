@@ -39,7 +39,7 @@ pub fn routes(own: OwnApi) -> Router<Shared> {
         .route("/account/sign_in", get(sign_in::form).post(sign_in::send))
         .route("/account/sign_in/next", get(sign_in::next).post(sign_in::step))
         .route("/account/sso", get(sso::ask).post(sso::lead))
-        .route("/account/sso/{id}", get(sso::begin))
+        .route("/account/sso/{id}", get(sso::begin).post(sso::go))
         .route("/account/sso/{id}/callback", get(sso::back))
         .route("/account", get(account::show).post(account::change))
         .route("/account/reset", get(links::reset_form).post(links::reset))

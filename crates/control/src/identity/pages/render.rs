@@ -46,9 +46,10 @@ impl Page {
         page.with("key_kind", kind).with("key_label", label)
     }
 
-    /// Whose form leads to another place in the end, which browsers ask to be named.
+    /// Whose form leads to another place in the end, which browsers ask to be named. One that could mean more in a policy is not.
     pub fn leads_to(mut self, place: &str) -> Self {
-        self.leads_to = Some(place.to_owned());
+        let is_plain = place.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-+:/[]_".contains(&byte));
+        self.leads_to = is_plain.then(|| place.to_owned());
         self
     }
 

@@ -7,7 +7,7 @@ use rowhouse_domain::identity::{Evidence, SignInPolicy};
 use rowhouse_store::{Change, StoreError, Transaction};
 use serde_json::json;
 
-use super::queries::{self, SessionRow};
+use super::queries::{self, ForApplication, SessionRow};
 use super::{REFRESH_S, access_token, end_one, ring};
 use crate::Control;
 use crate::identity::{queries as people, token};
@@ -23,6 +23,8 @@ pub struct Entrance<'a> {
     pub agent: &'a str,
     /// Whether it lives by a cookie; else by refresh tokens.
     pub by_cookie: bool,
+    /// The application that it is begun for.
+    pub application: Option<ForApplication>,
     pub request_id: RequestId,
 }
 
@@ -47,7 +49,7 @@ pub async fn begin(
     entrance: Entrance<'_>,
 ) -> Result<(Begun, Vec<Change>), StoreError> {
     let now = control.clock().now();
-    let Entrance { user, tenant, evidence, policy, ip, agent, by_cookie, request_id } = entrance;
+    let Entrance { user, tenant, evidence, policy, ip, agent, by_cookie, application, request_id } = entrance;
     let absolute_until = now + SignedDuration::from_hours(policy.session.absolute_hours);
     let shown_at = evidence.newest().unwrap_or(now.as_second());
     let session = SessionRow {
@@ -64,6 +66,7 @@ pub async fn begin(
         ip: ip.to_owned(),
         agent: agent.to_owned(),
         by_cookie,
+        application,
     };
     let mut changes = crowded_out(transaction, &session, policy).await?;
     let purpose = if by_cookie { COOKIE } else { REFRESH };

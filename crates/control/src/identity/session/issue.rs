@@ -65,6 +65,8 @@ pub fn access_token(control: &Control, ring: &TokenRing, session: &SessionRow) -
         auth_time: session.auth_time.as_second(),
         assurance: session.assurance.to_string(),
         methods: session.evidence.methods(),
+        application: session.application.as_ref().map(|own| own.id),
+        scope: session.application.as_ref().map(|own| own.scope.clone()),
     };
     (ring.signer(now_s).sign(&claims), lifetime)
 }

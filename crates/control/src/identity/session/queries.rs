@@ -3,9 +3,20 @@
 use jiff::Timestamp;
 use rowhouse_domain::id::{ApplicationId, SessionId, TenantId, UserId};
 use rowhouse_domain::identity::Evidence;
+use rowhouse_domain::refusal::Refusal;
 use rowhouse_store::{StoreError, Transaction};
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
+
+use crate::api::not_for_applications;
+
+/// What a session of an application is bounded by.
+#[derive(Debug, Clone)]
+pub struct ForApplication {
+    pub id: ApplicationId,
+    /// What it is told of the person, and the permissions that it may use, apart by spaces.
+    pub scope: String,
+}
 
 /// A session.
 #[derive(Debug, Clone)]
@@ -23,6 +34,8 @@ pub struct SessionRow {
     pub ip: String,
     pub agent: String,
     pub by_cookie: bool,
+    /// The application that has it; none for one of the person's own.
+    pub application: Option<ForApplication>,
 }
 
 impl SessionRow {
@@ -30,13 +43,26 @@ impl SessionRow {
     pub fn is_over(&self, now: Timestamp) -> bool {
         self.idle_until <= now || self.absolute_until <= now
     }
+
+    /// 403 `access.denied` for a session that an application has: what it was let in with is the person's proof, and not its own.
+    pub fn refuse_application(&self) -> Result<(), Refusal> {
+        match self.application {
+            None => Ok(()),
+            Some(_) => Err(not_for_applications()),
+        }
+    }
+
+    /// The only tenant whose sessions it shows and ends: its own where a provider's word alone began it. `None` is all of the person's.
+    pub fn reach(&self) -> Option<TenantId> {
+        (!self.evidence.has_own()).then_some(self.tenant)
+    }
 }
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT session_id, tenant_id, user_id, evidence, assurance, auth_time, created_at, last_seen_at, idle_until, \
-             absolute_until, ip, agent, digest IS NOT NULL FROM identity.sessions ",
+             absolute_until, ip, agent, digest IS NOT NULL, application_id, scope FROM identity.sessions ",
             $rest
         )
     };
@@ -57,6 +83,10 @@ fn session(row: &Row) -> SessionRow {
         ip: row.get(10),
         agent: row.get(11),
         by_cookie: row.get(12),
+        application: row.get::<_, Option<uuid::Uuid>>(13).map(|id| ForApplication {
+            id: ApplicationId(id),
+            scope: row.get::<_, Option<String>>(14).unwrap_or_default(),
+        }),
     }
 }
 
@@ -64,7 +94,8 @@ fn session(row: &Row) -> SessionRow {
 pub async fn insert(tx: &Transaction, new: &SessionRow, digest: Option<&[u8]>) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO identity.sessions (session_id, tenant_id, user_id, digest, evidence, assurance, auth_time, created_at, \
-         last_seen_at, idle_until, absolute_until, ip, agent) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+         last_seen_at, idle_until, absolute_until, ip, agent, application_id, scope) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
         &[
             &new.id.0,
             &new.tenant.0,
@@ -79,6 +110,8 @@ pub async fn insert(tx: &Transaction, new: &SessionRow, digest: Option<&[u8]>) -
             &new.absolute_until,
             &new.ip,
             &new.agent,
+            &new.application.as_ref().map(|own| own.id.0),
+            &new.application.as_ref().map(|own| own.scope.as_str()),
         ],
     )
     .await
@@ -110,16 +143,6 @@ pub async fn of_user(
          AND ($3::uuid IS NULL OR tenant_id = $3) ORDER BY session_id DESC LIMIT 1000"
     );
     Ok(tx.query(sql, &[&user.0, &now, &tenant.map(|tenant| tenant.0)]).await?.iter().map(session).collect())
-}
-
-/// Notes of which application a session is.
-pub async fn of_application(
-    tx: &Transaction,
-    id: SessionId,
-    application: ApplicationId,
-) -> Result<(), StoreError> {
-    let sql = "UPDATE identity.sessions SET application_id = $2 WHERE session_id = $1";
-    tx.execute(sql, &[&id.0, &application.0]).await.map(drop)
 }
 
 /// The application of a session, if it is of one.

@@ -114,6 +114,7 @@ async fn enter(
         ip: &ip,
         agent: &told.source.agent,
         by_cookie: told.by_cookie,
+        application: None,
         request_id: told.request_id,
     };
     let (begun, changes) = begin(control, &transaction, entrance).await?;

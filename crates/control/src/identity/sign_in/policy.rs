@@ -91,8 +91,8 @@ pub async fn lockout_of(
 
 /// The tenants of `all` besides `here`.
 pub fn elsewhere(all: &[(TenantId, SignInPolicy)], here: TenantId) -> Elsewhere {
-    let others = || all.iter().filter(|(tenant, _)| *tenant != here);
-    Elsewhere { any: others().next().is_some(), asks_second: others().any(|(_, policy)| policy.needed() > 1) }
+    let mut others = all.iter().filter(|(tenant, _)| *tenant != here);
+    Elsewhere { asks_second: others.any(|(_, policy)| policy.needed() > 1) }
 }
 
 /// Sets a tenant's policy if it is still at `version`; whether it was.

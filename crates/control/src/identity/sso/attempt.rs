@@ -22,8 +22,6 @@ pub const LIFE: SignedDuration = SignedDuration::from_mins(10);
 pub enum Purpose {
     /// To sign in.
     SignIn,
-    /// To sign in, and be asked again there.
-    Again,
     /// To see whether a connection works; nobody is signed in.
     Test {
         /// The version that is tested.
@@ -67,7 +65,7 @@ impl Attempt {
 /// Begins: the cookie for the browser, and where it goes.
 pub fn started(control: &Control, connection: &ConnectionRow, purpose: Purpose) -> (String, String) {
     let random = || URL_SAFE_NO_PAD.encode(control.entropy().bytes::<32>());
-    let again = purpose != Purpose::SignIn && !matches!(purpose, Purpose::Test { .. });
+    let again = matches!(purpose, Purpose::Link { .. });
     let own = Attempt {
         connection: connection.id,
         state: random(),

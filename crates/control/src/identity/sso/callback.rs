@@ -1,7 +1,7 @@
 //! The answer of a provider.
 
 use rowhouse_domain::access::{Permit, Principal, PrincipalKind};
-use rowhouse_domain::id::{ConnectionId, RequestId, UserId};
+use rowhouse_domain::id::{ConnectionId, RequestId, TenantId, UserId};
 use rowhouse_domain::identity::issuer::{Expected, IdClaims, IdTokenFault, verify_id_token};
 use rowhouse_domain::identity::{Evidence, ProofKind};
 use rowhouse_domain::refusal::{Refusal, kind};
@@ -42,8 +42,8 @@ pub struct Came<'a> {
     pub connection: ConnectionId,
     /// The browser's cookie of the attempt.
     pub attempt: Option<&'a str>,
-    /// Who is signed in in this browser, with a fresh proof.
-    pub present: Option<UserId>,
+    /// Who is signed in in this browser, where, with a fresh proof of their own.
+    pub present: Option<(TenantId, UserId)>,
     pub source: &'a Source,
     pub request_id: RequestId,
 }
@@ -160,7 +160,7 @@ async fn ask(
         }
     }
     let now_s = control.clock().now_s();
-    let is_again = matches!(attempt.purpose, Purpose::Again | Purpose::Link { .. });
+    let is_again = matches!(attempt.purpose, Purpose::Link { .. });
     let began_s = attempt.began.as_second();
     if is_again && auth_time.is_none_or(|at| at < began_s - LEEWAY_S) {
         return Err(provider("The provider did not ask you again, or does not say so (`auth_time`)."));
@@ -197,7 +197,7 @@ async fn settle(
     proven: Proven,
 ) -> Result<Outcome, Refusal> {
     match attempt.purpose {
-        Purpose::SignIn | Purpose::Again => {
+        Purpose::SignIn => {
             let transaction =
                 control.store.write(&Permit::for_system(None, "a person of a provider")).await?;
             // As it is now: it may have been turned off meanwhile.
@@ -221,7 +221,7 @@ async fn settle(
             Ok(Outcome::Tested(tested(control, came, (row, version), proven).await?))
         }
         Purpose::Link { user } => {
-            if came.present != Some(user) {
+            if came.present != Some((row.tenant, user)) {
                 return Err(Refusal::new(&kind::SESSION_ENDED, "You are not signed in here any more."));
             }
             let transaction = control.store.write(&Permit::for_system(None, "a person who connects")).await?;

@@ -14,7 +14,7 @@ use crate::Control;
 use crate::access::{self, Authority, NewGrant};
 use crate::identity::invitation::refuse_beyond_quota;
 use crate::identity::queries::{self as people, MembershipStatus, UserStatus};
-use crate::identity::sign_in::{standing_of, tenants_of};
+use crate::identity::sign_in::standing_of;
 use crate::tenancy;
 
 /// What a provider says of a person.
@@ -246,23 +246,18 @@ async fn give(
     Ok(changes)
 }
 
-/// Connections that a person may be connected with, and is or is not: (name, where it begins, whether it is).
+/// Connections of one tenant that its member may be connected with, and whether they are. To connect with another tenant's they sign in there.
 ///
 /// # Errors
 /// If the database fails.
 pub async fn links_of(
     transaction: &Transaction,
-    user: UserId,
+    (tenant, user): (TenantId, UserId),
 ) -> Result<Vec<(ConnectionRow, bool)>, StoreError> {
     let linked = queries::links(transaction, (Some(user), None)).await?;
-    let mut all = Vec::new();
-    for tenant in tenants_of(transaction, user).await? {
-        for row in queries::active_of(transaction, tenant).await? {
-            let is_linked = linked.iter().any(|link| link.connection == row.id);
-            all.push((row, is_linked));
-        }
-    }
-    Ok(all)
+    let rows = queries::active_of(transaction, tenant).await?;
+    let is_linked = |row: &ConnectionRow| linked.iter().any(|link| link.connection == row.id);
+    Ok(rows.into_iter().map(|row| (is_linked(&row), row)).map(|(linked, row)| (row, linked)).collect())
 }
 
 fn name_of(claims: &Map<String, Value>, address: &Address) -> String {

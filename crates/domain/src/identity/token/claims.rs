@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::access::{Principal, PrincipalKind};
-use crate::id::{ServiceAccountId, SessionId, TenantId, UserId};
+use crate::id::{ApplicationId, ServiceAccountId, SessionId, TenantId, UserId};
 
 /// Who a token speaks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -80,6 +80,25 @@ pub struct TokenClaims {
     /// By what (RFC 8176).
     #[serde(rename = "amr")]
     pub methods: Vec<String>,
+    /// The application that a person has let in (RFC 9068 §2.2); none for who signed in here themselves, and for machines.
+    #[serde(rename = "client_id", default, skip_serializing_if = "Option::is_none")]
+    pub application: Option<ApplicationId>,
+    /// What the application is told, and may do at most besides, apart by spaces (RFC 9068 §2.2.3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+}
+
+impl TokenClaims {
+    /// Whether the person has shown something of their own, which no tenant's provider can show for them.
+    pub fn has_own(&self) -> bool {
+        self.methods.iter().any(|method| !matches!(method.as_str(), "fed" | "mfa"))
+    }
+
+    /// Whether an application was given this scope; what is of no application has every one.
+    pub fn has_scope(&self, wanted: &str) -> bool {
+        let given = self.scope.as_deref().unwrap_or_default();
+        self.application.is_none() || given.split(' ').any(|own| own == wanted)
+    }
 }
 
 impl TokenClaims {

@@ -25,6 +25,8 @@ fn claims() -> TokenClaims {
         auth_time: NOW,
         assurance: "2".into(),
         methods: vec!["pwd".into(), "otp".into()],
+        application: None,
+        scope: None,
     }
 }
 
@@ -62,6 +64,19 @@ fn a_token_is_believed_by_whom_it_is_for_while_it_is_good() {
         ..claims()
     };
     assert_eq!(read(&ring().signer(NOW).sign(&machine), NOW), Ok(machine));
+    let application = TokenClaims {
+        application: Some(crate::id::ApplicationId::from_u128(4)),
+        scope: Some("openid email".into()),
+        ..claims()
+    };
+    assert_eq!(read(&ring().signer(NOW).sign(&application), NOW), Ok(application.clone()));
+    assert!(application.has_scope("email") && !application.has_scope("profile"));
+    assert!(claims().has_scope("profile"), "a person's own token says all of them");
+    let by_provider = |methods: &[&str]| TokenClaims {
+        methods: methods.iter().map(|own| (*own).to_owned()).collect(),
+        ..claims()
+    };
+    assert!(!by_provider(&["fed", "mfa"]).has_own() && by_provider(&["fed", "otp", "mfa"]).has_own());
 }
 
 #[test]
