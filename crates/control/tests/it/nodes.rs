@@ -169,6 +169,57 @@ async fn a_node_that_comes_back_is_told_what_changed_and_a_revoked_one_that_it_i
     assert_eq!(code(link.ship(process(1), "g0", &Shipment::default()).await), "deploy.node_revoked");
 }
 
+/// Lets this process open more than a shell's usual 1,024 files.
+fn open_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let now = getrlimit(Resource::Nofile);
+    let wanted = now.maximum.map_or(8_192, |most| most.min(8_192));
+    if now.current.is_some_and(|current| current < wanted) {
+        setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..now }).expect("up to the hard limit");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_says_nothing_at_the_door_keeps_no_node_out() {
+    open_many_files();
+    let open = Open::start().await;
+    let (east, west) = (NodeKey::new(&[2; 32]).expect("a key"), NodeKey::new(&[3; 32]).expect("a key"));
+    let follows = async |link: Link, number| {
+        let mut messages = link.follow(&start_of(number, number.into())).await.expect("it is let in");
+        let told = timeout(PATIENCE, messages.next()).await.expect("it is told");
+        assert!(matches!(told.expect("whole").expect("something").0, Message::Welcome(_)));
+    };
+    follows(open.enrolled("east", &east).await, 1).await;
+    // More than all places there are.
+    let mut silent = Vec::new();
+    for _ in 0..1_100 {
+        silent.push(tokio::net::TcpStream::connect(&open.address).await.expect("it is accepted"));
+    }
+    follows(open.link(&east).await, 2).await;
+    follows(open.enrolled("west", &west).await, 3).await;
+    drop(silent);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_with_keys_of_their_own_keep_no_node_from_enrolling() {
+    let open = Open::start().await;
+    let mut strangers = Vec::new();
+    for number in 0..70_u8 {
+        let mut secret = [100; 32];
+        secret[0] = number;
+        strangers.push(open.link(&NodeKey::new(&secret).expect("a key")).await);
+    }
+    let (key, asked) = (NodeKey::new(&[2; 32]).expect("a key"), asked("east", &open.token("east").await));
+    // Strangers that are still being looked up may come in after it: as every node does, it tries again.
+    let enrolled = async {
+        while open.link(&key).await.enrol(&asked).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, enrolled).await.expect("it is let in");
+    drop(strangers);
+}
+
 #[test]
 fn a_shipment_is_read_as_it_was_written_and_nothing_else_is() {
     let (_folder, mut batch) = recorded(7, 5);

@@ -23,10 +23,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use uuid::Uuid;
 
 use super::follow::{self, Stream};
 use super::intake::Intake;
+use super::lobby::{Lobby, Seat};
 use super::queries::{self, NodeRow};
 use super::raw_keys::{NodeKey, PublicKey, accept_with, public_of};
 use super::wire::{BODY_MAX, Enrolment, Follow, SEEN_BYTES, Shipment, Welcome, hex};
@@ -34,14 +36,23 @@ use super::{DIRECTORY_PATH, ENROL_PATH, JOURNAL_PATH, UPSTREAMS_PATH, enrol};
 use crate::Shared;
 use crate::projection::{ALL, Source};
 
-/// Connections at once.
-const CONNECTIONS_MAX: usize = 1_024;
-/// Of these, of keys that are no node's: who wants to enrol, and who has no business here. They are over soon.
+/// Connections of nodes at once.
+const NODES_MAX: usize = 1_024;
+/// Connections at once whose key is not known yet, and of one address. When there are more, the oldest go.
+const GREETED_MAX: usize = 512;
+const GREETED_OF_ONE_MAX: usize = 256;
+/// Time for the handshake: long enough for a packet that is lost on a long way, twice.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Keys looked up at once, so that handshakes alone do not take all connections of the database.
+const LOOKS_MAX: usize = 4;
+/// Connections at once of keys that are no node's, and of one address: who wants to enrol, and who has no business here. They are
+/// over soon, and when there are more, the oldest go.
 const STRANGERS_MAX: usize = 64;
+const STRANGERS_OF_ONE_MAX: usize = 16;
 /// How long a stranger's connection lasts.
 const STRANGER: Duration = Duration::from_secs(60);
-/// Time for the handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Pause after a connection could not be accepted: out of descriptors, most likely.
+const PAUSE: Duration = Duration::from_millis(10);
 /// Bytes of what is no shipment.
 const WORDS_MAX: usize = 64 * 1024;
 /// Silence after which a connection is asked, and after which it is over.
@@ -60,7 +71,10 @@ pub(super) struct Door {
     pub(super) control: Shared,
     pub(super) stop: watch::Receiver<bool>,
     intake: Intake,
-    strangers: Semaphore,
+    greeted: Arc<Lobby>,
+    looks: Semaphore,
+    strangers: Arc<Lobby>,
+    nodes: Semaphore,
     life: Uuid,
     peppers: Vec<(u32, String)>,
 }
@@ -115,11 +129,13 @@ pub async fn run(
         control,
         stop: ending,
         intake,
-        strangers: Semaphore::new(STRANGERS_MAX),
+        greeted: Lobby::new(GREETED_MAX, GREETED_OF_ONE_MAX),
+        looks: Semaphore::new(LOOKS_MAX),
+        strangers: Lobby::new(STRANGERS_MAX, STRANGERS_OF_ONE_MAX),
+        nodes: Semaphore::new(NODES_MAX),
         life,
         peppers,
     });
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut open = JoinSet::new();
     let mut stop = stop;
     loop {
@@ -128,16 +144,13 @@ pub async fn run(
             Some(_) = open.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let Ok(place) = room.clone().try_acquire_owned() else { continue };
-                    let (acceptor, door) = (acceptor.clone(), door.clone());
-                    open.spawn(async move {
-                        serve(acceptor, stream, peer, door).await;
-                        drop(place);
-                    });
+                    // Taken before the task begins: who is in its way goes now.
+                    let seat = door.greeted.enter(peer.ip());
+                    open.spawn(serve(acceptor.clone(), (stream, peer), seat, door.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a node could not be let in");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    tokio::time::sleep(PAUSE).await;
                 }
             }
         }
@@ -170,25 +183,54 @@ async fn seed_progress(control: &Shared) {
     }
 }
 
-async fn serve(acceptor: TlsAcceptor, stream: TcpStream, peer: SocketAddr, door: Arc<Door>) {
-    let _ = stream.set_nodelay(true);
-    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await else { return };
-    let key = stream.get_ref().1.peer_certificates().and_then(|keys| public_of(keys.first()?));
-    let Some(key) = key else { return };
-    let is_node = door.node(&key).await.is_ok();
-    let place = if is_node { None } else { door.strangers.try_acquire().ok() };
-    if !is_node && place.is_none() {
-        return;
+/// Greets who came in, and serves them by whose key it is. Until that is known, their seat may go to another.
+async fn serve(
+    acceptor: TlsAcceptor,
+    (stream, peer): (TcpStream, SocketAddr),
+    mut seat: Seat,
+    door: Arc<Door>,
+) {
+    let greeted = tokio::select! {
+        greeted = greet(&acceptor, stream, &door) => greeted,
+        () = seat.lost() => None,
+    };
+    let Some((stream, key, is_node)) = greeted else { return };
+    drop(seat);
+    if is_node {
+        let Ok(_place) = door.nodes.try_acquire() else { return };
+        return converse(stream, key, peer, door.clone()).await;
     }
-    let lasts = if is_node { Duration::MAX } else { STRANGER };
-    let service = TowerToHyperService::new(router(door.clone()).layer(Extension(key)).layer(Extension(peer)));
+    let mut seat = door.strangers.enter(peer.ip());
+    let conversation = tokio::time::timeout(STRANGER, converse(stream, key, peer, door.clone()));
+    tokio::select! {
+        _ = conversation => {}
+        () = seat.lost() => {}
+    }
+}
+
+/// The key of who came in, and whether it is a node's.
+async fn greet(
+    acceptor: &TlsAcceptor,
+    stream: TcpStream,
+    door: &Door,
+) -> Option<(TlsStream<TcpStream>, PublicKey, bool)> {
+    let _ = stream.set_nodelay(true);
+    let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await.ok()?.ok()?;
+    let key = public_of(stream.get_ref().1.peer_certificates()?.first()?)?;
+    let _looks = door.looks.acquire().await.ok()?;
+    let is_node = door.node(&key).await.is_ok();
+    Some((stream, key, is_node))
+}
+
+async fn converse(stream: TlsStream<TcpStream>, key: PublicKey, peer: SocketAddr, door: Arc<Door>) {
+    let service = TowerToHyperService::new(router(door).layer(Extension(key)).layer(Extension(peer)));
     let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(hyper_util::rt::TokioTimer::new())
         .keep_alive_interval(ASK)
         .keep_alive_timeout(ASK)
         .max_concurrent_streams(64)
         .serve_connection(TokioIo::new(stream), service);
-    if let Ok(Err(error)) = tokio::time::timeout(lasts, served).await {
+    if let Err(error) = served.await {
         tracing::debug!(%error, %peer, "the connection of a node broke");
     }
 }
