@@ -7,6 +7,7 @@ use rowhouse_store::{Change, Notice, Transaction};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::bounds::TENANT_ACCOUNTS_MAX;
 use super::certificates::CertificateBody;
 use super::queries;
 use super::trust::TrustBody;
@@ -48,13 +49,15 @@ pub struct NewAccount {
 /// Makes a service account in `tenant` within `transaction`; what to commit it with comes back beside it.
 ///
 /// # Errors
-/// 422 `keys.invalid_field` for a name out of bounds, 409 `keys.name_taken` for one that another account has.
+/// 422 `keys.invalid_field` for a name out of bounds, 409 `keys.name_taken` for one that another account has,
+/// 422 `keys.too_many_accounts`.
 pub async fn create_account(
     transaction: &Transaction,
     tenant: TenantId,
     new: NewAccount,
 ) -> Result<(Account, Change), Refusal> {
     check(&new)?;
+    refuse_too_many(transaction, tenant).await?;
     let store = transaction.store();
     let now = store.clock().now();
     let account = Account {
@@ -81,6 +84,15 @@ pub async fn create_account(
         .details(json!({}))
         .notify(Notice::tenant(tenant));
     Ok((account, change))
+}
+
+async fn refuse_too_many(transaction: &Transaction, tenant: TenantId) -> Result<(), Refusal> {
+    queries::one_at_a_time(transaction, tenant).await?;
+    if queries::count_accounts(transaction, tenant).await? < TENANT_ACCOUNTS_MAX {
+        return Ok(());
+    }
+    let words = format!("At most {TENANT_ACCOUNTS_MAX} service accounts in a tenant.");
+    Err(Refusal::new(&kind::ACCOUNT_TOO_MANY, words))
 }
 
 fn check(new: &NewAccount) -> Result<(), Refusal> {

@@ -18,7 +18,9 @@ pub const GRACE_MAX_S: i64 = 7_776_000;
 pub const GRACE_DEFAULT_S: i64 = 86_400;
 /// Keys of a tenant that are neither revoked nor over; twice as many by rotation, for the time of their grace.
 pub const TENANT_KEYS_MAX: i64 = 1_000;
-/// The same of a service account.
+/// Service accounts of a tenant.
+pub const TENANT_ACCOUNTS_MAX: i64 = 1_000;
+/// Keys of a service account, counted in the same way.
 pub const ACCOUNT_KEYS_MAX: i64 = 50;
 
 /// Checks every field but rights and owner, which need the database.

@@ -167,8 +167,7 @@ async fn refuse_too_many(
     (tenant, owner): (TenantId, Principal),
     times: i64,
 ) -> Result<(), Refusal> {
-    // Two at once count one after the other.
-    transaction.execute("SELECT pg_advisory_xact_lock(7247, hashtext($1))", &[&tenant.to_string()]).await?;
+    queries::one_at_a_time(transaction, tenant).await?;
     let (tenant_max, owner_max) = (times * TENANT_KEYS_MAX, times * ACCOUNT_KEYS_MAX);
     let (of_tenant, of_owner) = queries::count(transaction, tenant, owner).await?;
     if of_tenant < tenant_max && of_owner < owner_max {

@@ -434,6 +434,18 @@ pub(super) async fn one_account(
     Ok(row.as_ref().map(account))
 }
 
+/// Who counts what a tenant has, to make one more, does it one after the other.
+pub(super) async fn one_at_a_time(transaction: &Transaction, tenant: TenantId) -> Result<(), StoreError> {
+    let lock = "SELECT pg_advisory_xact_lock(7247, hashtext($1))";
+    transaction.execute(lock, &[&tenant.to_string()]).await.map(drop)
+}
+
+/// How many service accounts a tenant has, disabled ones too.
+pub(super) async fn count_accounts(transaction: &Transaction, tenant: TenantId) -> Result<i64, StoreError> {
+    let count = "SELECT count(*) FROM keys.service_accounts WHERE tenant_id = $1";
+    Ok(transaction.query_one(count, &[&tenant.0]).await?.get(0))
+}
+
 /// Stores a service account.
 pub(super) async fn insert_account(transaction: &Transaction, account: &Account) -> Result<(), StoreError> {
     transaction

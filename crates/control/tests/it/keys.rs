@@ -459,3 +459,27 @@ async fn keys_of_a_suspended_tenant_only_read() {
     assert_eq!(house.refused(&member.key, "/v1/keys", another.clone()).await, "403 tenancy.suspended");
     house.created(&house.root, "/v1/keys?tenant=acme", another).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_has_a_thousand_service_accounts_and_no_more() {
+    let house = House::start().await;
+    let acme = house.tenant("acme", "basic").await;
+    house.tenant("bolt", "basic").await;
+    let fill = format!(
+        "INSERT INTO keys.service_accounts (service_account_id, tenant_id, name, description, disabled, created_by, \
+         created_at) SELECT gen_random_uuid(), '{}', 'n' || n, '', false, 'test', now() FROM generate_series(1, 998) n",
+        acme.0
+    );
+    house.platform.execute(&fill).await;
+    let made = futures_util::future::join_all((0..6).map(async |number| {
+        let body = json!({ "name": format!("at once {number}") });
+        let path = "/v1/service_accounts?tenant=acme";
+        let (status, answer) = house.platform.call(&house.root, "POST", path, Some(body)).await;
+        outcome(status, &answer)
+    }));
+    let mut made = made.await;
+    made.sort();
+    assert_eq!(made[..2], ["201 -", "201 -"]);
+    assert!(made[2..].iter().all(|outcome| outcome == "422 keys.too_many_accounts"), "{made:?}");
+    house.account("bolt", "its own").await;
+}

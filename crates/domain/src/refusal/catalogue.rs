@@ -136,6 +136,7 @@ catalogue! {
     KEY_INVALID_FIELD = "keys.invalid_field", 422, Caller, "A field of the key is wrong", "Correct the fields in `errors`.";
     KEY_WRONG_STATE = "keys.wrong_state", 409, Caller, "The key's state forbids it", "Create a new key instead.";
     ACCOUNT_NAME_TAKEN = "keys.name_taken", 409, Caller, "The name is taken", "Choose another name.";
+    ACCOUNT_TOO_MANY = "keys.too_many_accounts", 422, Caller, "The tenant has its full number of service accounts", "Give one that exists another key instead.";
     KEY_TOO_MANY = "keys.too_many", 422, Caller, "The tenant has its full number of keys", "Revoke keys that are not used.";
 
     // access
