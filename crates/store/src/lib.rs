@@ -12,6 +12,7 @@ pub mod pool;
 pub mod sagas;
 pub mod server;
 pub mod transaction;
+pub mod turns;
 mod wake;
 
 pub use change::{Change, Notice};

@@ -13,6 +13,7 @@ use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
 
 use crate::transaction::{Role, Transaction};
+use crate::turns::Turns;
 use crate::wake::{Bells, Topic};
 
 /// The control database could not do what was asked.
@@ -24,6 +25,9 @@ pub enum StoreError {
     /// A statement failed.
     #[error("a statement on the control database failed")]
     Statement(#[from] tokio_postgres::Error),
+    /// The tenant has as many calls under way, and waiting, as it may.
+    #[error("as many calls of the tenant as may be are under way")]
+    Crowded,
     /// A stored value does not fit its type.
     #[error("{what} in the control database does not have the form we wrote")]
     Stored {
@@ -52,6 +56,10 @@ const NO_VALUES: [SqlState; 3] = [
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         let kind = match &error {
+            StoreError::Crowded => {
+                let words = "As many calls of the tenant as may be are under way: ask less at once.";
+                return Refusal::new(&kind::LIMIT_EXCEEDED, words).retry_after(1);
+            }
             StoreError::Connection(_) => &kind::UNAVAILABLE,
             StoreError::Statement(error) if error.is_closed() => &kind::UNAVAILABLE,
             StoreError::Statement(error) if error.code().is_some_and(|code| NO_VALUES.contains(code)) => {
@@ -118,6 +126,7 @@ impl PoolBounds {
 #[derive(Clone)]
 pub struct Store {
     pool: Pool,
+    turns: Arc<Turns>,
     /// Hosts, or directories of sockets, and ports of its server.
     addresses: Arc<[(String, u16)]>,
     clock: Clock,
@@ -150,6 +159,7 @@ impl Store {
             .expect("a runtime is given with the timeouts");
         Store {
             pool,
+            turns: Arc::new(Turns::new(bounds.connections_max, bounds.wait)),
             addresses,
             clock,
             entropy,
@@ -205,8 +215,9 @@ impl Store {
     }
 
     async fn begin(&self, permit: &Permit, role: Role, begin: &str) -> Result<Transaction, StoreError> {
+        let turn = self.turns.take().await?;
         let client = self.pool.get().await.map_err(|error| StoreError::Connection(Box::new(error)))?;
-        Transaction::begin(client, self.clone(), permit, role, begin).await
+        Transaction::begin((client, turn), self.clone(), permit, role, begin).await
     }
 
     pub(crate) fn announce(&self) {

@@ -4,6 +4,8 @@
 //! which are set in the same round trip as BEGIN. A transaction that is dropped before its end closes its
 //! connection: nothing of it is left for the next borrower.
 
+use std::sync::Arc;
+
 use deadpool_postgres::Object;
 use rowhouse_domain::access::{Permit, Principal};
 use tokio_postgres::Row;
@@ -11,6 +13,7 @@ use tokio_postgres::types::{Json, ToSql};
 
 use crate::change::{Change, Notice};
 use crate::pool::{Store, StoreError};
+use crate::turns::Turn;
 use crate::wake::{Topic, Touched};
 
 const ROLLBACK: &str = "ROLLBACK";
@@ -32,6 +35,8 @@ pub(crate) enum Role {
 /// An open transaction.
 pub struct Transaction {
     client: Option<Object>,
+    /// Given back after the connection.
+    _turn: Option<Arc<Turn>>,
     store: Store,
     principal: Principal,
     touched: Touched,
@@ -39,7 +44,7 @@ pub struct Transaction {
 
 impl Transaction {
     pub(crate) async fn begin(
-        client: Object,
+        (client, turn): (Object, Option<Arc<Turn>>),
         store: Store,
         permit: &Permit,
         role: Role,
@@ -55,6 +60,7 @@ impl Transaction {
         };
         let open = Transaction {
             client: Some(client),
+            _turn: turn,
             store,
             principal: permit.principal(),
             touched: Touched::default(),

@@ -13,6 +13,7 @@ use rowhouse_domain::identity::token::{AUDIENCE_CONTROL, Subject, TokenClaims, U
 use rowhouse_domain::keys::{Presented, bearer};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_domain::tenancy::Service;
+use rowhouse_store::turns;
 
 use super::{ApiError, client_address};
 use crate::Shared;
@@ -94,6 +95,9 @@ impl FromRequestParts<Shared> for Caller {
         let permits = who.permits(&directory);
         let caller = Caller { who, request_id, permits, directory, now_us, asked: Arc::new(asked) };
         served(&caller.directory, caller.tenant(), &parts.method)?;
+        if !caller.is_operator() {
+            turns::is_of(caller.tenant());
+        }
         Ok(caller)
     }
 }

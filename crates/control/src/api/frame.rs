@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use rowhouse_domain::id::RequestId;
 use rowhouse_domain::refusal::{MEDIA_TYPE, Problem, Refusal, kind};
+use rowhouse_store::turns;
 
 use crate::Shared;
 use crate::api::ApiError;
@@ -48,8 +49,8 @@ async fn frame(
     let line = format!("{} {}", request.method(), request.uri().path());
     let mut response = match pace.admit(request.headers(), control.clock().now_us()) {
         Ok(paced) => {
-            let response = next.run(request).await;
-            paced.inspect(|paced| pace.learn(*paced, response.status()));
+            let (response, tenant) = turns::within(next.run(request)).await;
+            paced.inspect(|paced| pace.learn(*paced, response.status(), tenant));
             response
         }
         Err(refusal) => ApiError(refusal).into_response(),

@@ -24,7 +24,7 @@ pub(super) fn judge(error: &StoreError) -> Verdict {
             _ => Verdict::Wait,
         },
         // What is stored can be put right; no frame is to blame.
-        StoreError::Stored { .. } | StoreError::Connection(_) => Verdict::Wait,
+        StoreError::Stored { .. } | StoreError::Connection(_) | StoreError::Crowded => Verdict::Wait,
     }
 }
 

@@ -44,6 +44,7 @@ mod sign_in;
 mod sign_in_attacks;
 mod sso;
 mod texts;
+mod turns;
 mod usage;
 mod visitor;
 mod work;
