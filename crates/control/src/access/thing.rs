@@ -116,7 +116,7 @@ fn check_attributes(rules: &Rules, thing: &Resource) -> Result<(), Refusal> {
     let bytes = serde_json::to_vec(&thing.attributes).map_or(usize::MAX, |bytes| bytes.len());
     let wrong = |field: &str, detail: &str| {
         let refusal = Refusal::new(&kind::INVALID, "The resource is not well-formed.");
-        Err(refusal.field(&format!("/attributes{field}"), "invalid", detail))
+        Err(refusal.field(format!("/attributes{field}"), "invalid", detail))
     };
     if bytes > ATTRIBUTES_MAX {
         return wrong("", "at most 4 KiB");

@@ -24,7 +24,7 @@ pub async fn add_number(
 ) -> Result<(FactorId, String), Refusal> {
     let number = Number::parse(number).map_err(|error| {
         let refusal = Refusal::new(&kind::INVALID, "The number is not well-formed.");
-        refusal.field("/number", "malformed", &error.to_string())
+        refusal.field("/number", "malformed", error.to_string())
     })?;
     let transaction = begin(control).await?;
     let session = entitled(control, &transaction, whose).await?;
