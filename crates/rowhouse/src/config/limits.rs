@@ -22,6 +22,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { store_url: None, store_authorities: None, store_certificate: None, store_deadline: Span::millis(5) }
+        Limits {
+            store_url: None,
+            store_authorities: None,
+            store_certificate: None,
+            store_deadline: Span::millis(5),
+        }
     }
 }

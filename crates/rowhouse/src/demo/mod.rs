@@ -6,10 +6,12 @@ mod house;
 mod setting;
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::show::line;
 
@@ -43,15 +45,29 @@ impl DemoOptions {
     }
 }
 
-/// Runs the demo until Ctrl-C, or its checks.
+/// Runs the demo until Ctrl-C or SIGTERM, or its checks.
 pub fn run(options: DemoOptions) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(demo(options))
 }
 
 async fn demo(options: DemoOptions) -> anyhow::Result<ExitCode> {
-    let mut house = house::House::open(&options).await?;
-    let shown = show_or_check(&mut house, &options).await;
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut asked_to_end = pin!(async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    });
+    // What was started by then ends with it.
+    let mut house = tokio::select! {
+        house = house::House::open(&options) => house?,
+        () = &mut asked_to_end => return Ok(ExitCode::FAILURE),
+    };
+    let shown = tokio::select! {
+        shown = show_or_check(&mut house, &options) => shown,
+        () = &mut asked_to_end => Ok(if options.check { ExitCode::FAILURE } else { ExitCode::SUCCESS }),
+    };
     if shown.is_err() {
         eprintln!("the logs are in {}", house.logs().display());
     }
@@ -60,6 +76,7 @@ async fn demo(options: DemoOptions) -> anyhow::Result<ExitCode> {
     shown
 }
 
+/// Shows it for as long as it is let, or ends with its checks.
 async fn show_or_check(house: &mut house::House, options: &DemoOptions) -> anyhow::Result<ExitCode> {
     let setting = setting::furnish(house).await.context("setting up the tenants")?;
     if options.check {
@@ -67,6 +84,5 @@ async fn show_or_check(house: &mut house::House, options: &DemoOptions) -> anyho
         return Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     line(&setting.words(house));
-    tokio::signal::ctrl_c().await?;
-    Ok(ExitCode::SUCCESS)
+    std::future::pending().await
 }

@@ -17,6 +17,10 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// How an action ended.
 pub type StepResult = Result<Done, StepError>;
 
+/// A look at what a step would bring about, in the transaction of the records before it; `None` if something is left to do.
+pub type Look<C> =
+    for<'a> fn(&'a Run<'a, C>, &'a Transaction) -> BoxFuture<'a, Result<Option<Done>, StepError>>;
+
 /// A kind of saga. `version` pins the code: a saga begun under one version is only ever continued by it.
 pub struct Kind<C> {
     /// As in `provision`.
@@ -52,7 +56,7 @@ pub enum Action<C> {
     /// changing nothing, and what it then says is the step's success. The action itself is only begun if it says nothing.
     WithinUnless {
         /// What has been done already, if nothing is left to do.
-        look: for<'a> fn(&'a Run<'a, C>, &'a Transaction) -> BoxFuture<'a, Result<Option<Done>, StepError>>,
+        look: Look<C>,
         /// Brings it about, also where there is nothing left to do.
         act: for<'a> fn(&'a Run<'a, C>) -> BoxFuture<'a, StepResult>,
     },
