@@ -285,7 +285,7 @@ async fn applications_are_registered_and_taken_away_by_who_may() {
 /// Each call of a person's own account, with what it takes.
 fn own_account() -> Vec<(&'static str, &'static str, Option<Value>)> {
     let id = "00000000000000000000000000";
-    let key = json!({"id": "AA", "rawId": "AA", "type": "public-key", "response": {}});
+    let key = json!({"id": "AA", "rawId": "AA", "type": "public-key", "response": {"clientDataJSON": "AA", "attestationObject": "AA"}});
     let factor = format!("factor_{id}");
     let leaked = |text: String| -> &'static str { text.leak() };
     vec![

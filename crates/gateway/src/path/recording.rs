@@ -423,9 +423,10 @@ impl Recording {
         }
         let mut reservations = std::mem::take(&mut self.reservations);
         let mut unreserved = Vec::new();
+        let at_us = self.told.map_or(self.started_at_us, |told| told.at_us);
         for (meter, units) in self.usage().iter() {
             match reservations.iter().position(|reservation| reservation.meter() == meter) {
-                Some(place) => reservations.swap_remove(place).settle(units),
+                Some(place) => reservations.swap_remove(place).settle(units, at_us),
                 None => unreserved.push((meter, units)),
             }
         }
@@ -433,8 +434,9 @@ impl Recording {
         for (meter, units) in unreserved {
             let Some(tenant) = tenant else { continue };
             if let Some(place) = tenant.quotas.iter().position(|quota| &*quota.meter == meter) {
-                let at_us = self.told.map_or(self.started_at_us, |told| told.at_us);
-                self.core.quotas.counter(tenant, place, at_us).0.note(units, 0);
+                let (counter, _) = self.core.quotas.counter(tenant, place, at_us);
+                counter.noted_at(at_us);
+                counter.note(units, 0);
             }
         }
         // Reservations of what did not count are dropped here, which gives them back.

@@ -86,7 +86,14 @@ impl QuotaBook {
         let is_newer = entry.stretch.from_us < from_us
             || entry.stretch.from_us == from_us && entry.stretch.as_of_us <= stretch.as_of_us;
         if entry.stretch != stretch && is_newer {
-            *entry = fresh();
+            // A figure that was taken before the last request reported its own is on its way here while more exists already.
+            let is_late = stretch.as_of_us != 0
+                && entry.stretch.from_us == from_us
+                && entry.counter.knows_more_than(stretch.as_of_us);
+            match is_late {
+                true => entry.stretch = stretch,
+                false => *entry = fresh(),
+            }
         }
         entry.unheld_since_us = None;
         entry.counter.clone()
@@ -235,5 +242,21 @@ mod tests {
         assert_eq!(of(&users).used(), 5, "measured again, and found to be the same");
         of(&users).correct(1);
         assert_eq!(of(&older).used(), 6, "a core with an older directory does not bring the old figure back");
+    }
+
+    #[test]
+    fn a_figure_that_is_late_takes_nothing_back_that_a_request_has_told_since() {
+        let book = QuotaBook::default();
+        let mut locations = quota("users");
+        (locations.used, locations.as_of_us) = (3, 10);
+        let of = |quota: &Quota| book.counter(TenantId::from_u128(1), quota, quota.bounds_us(20), 20);
+        of(&locations).noted_at(30);
+        of(&locations).note(5, 0);
+        (locations.used, locations.as_of_us) = (4, 20);
+        assert_eq!(of(&locations).used(), 5, "four were there before the fifth");
+        (locations.used, locations.as_of_us) = (5, 30);
+        assert_eq!(of(&locations).used(), 5);
+        (locations.used, locations.as_of_us) = (2, 40);
+        assert_eq!(of(&locations).used(), 2, "what is known of later counts");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portable_atomic::{AtomicI128, Ordering};
+use portable_atomic::{AtomicI64, AtomicI128, Ordering};
 use rowhouse_domain::resources::admits;
 
 /// Usage of one meter by one tenant in one window, in units of 10⁻¹².
@@ -11,6 +11,8 @@ pub(crate) struct QuotaCounter {
     used: AtomicI128,
     /// Of a standing quota, how much there is: what is reported of it is not added, it replaces this.
     level: Option<AtomicI128>,
+    /// When the request began that was taken note of last, in microseconds since 1970; 0 before the first.
+    noted_us: AtomicI64,
     /// The meter it counts.
     pub(crate) meter: Arc<str>,
 }
@@ -18,12 +20,22 @@ pub(crate) struct QuotaCounter {
 impl QuotaCounter {
     /// Starts with what is already known to be used.
     pub(crate) fn new(meter: Arc<str>, used: i128) -> Self {
-        QuotaCounter { used: AtomicI128::new(used), level: None, meter }
+        QuotaCounter { used: AtomicI128::new(used), level: None, noted_us: AtomicI64::new(0), meter }
     }
 
     /// Of what exists now, as in the number of locations: `used` exist.
     pub(crate) fn standing(meter: Arc<str>, used: i128) -> Self {
         QuotaCounter { level: Some(AtomicI128::new(used)), ..QuotaCounter::new(meter, used) }
+    }
+
+    /// Says when the request began that is taken note of now.
+    pub(crate) fn noted_at(&self, at_us: i64) {
+        self.noted_us.fetch_max(at_us, Ordering::AcqRel);
+    }
+
+    /// Whether it has taken note of a request that began after `as_of_us`: a figure of that time knows less.
+    pub(crate) fn knows_more_than(&self, as_of_us: i64) -> bool {
+        self.noted_us.load(Ordering::Acquire) > as_of_us
     }
 
     /// Takes note of `units` that a request used, of which `reserved` were reserved before.
@@ -90,8 +102,9 @@ impl Reservation {
         &self.counter.meter
     }
 
-    /// Replaces what was reserved by what was used; of what exists, by the level that was reported.
-    pub(crate) fn settle(mut self, used: i128) {
+    /// Replaces what was reserved by what was used; of what exists, by the level that was reported by a request that began at `at_us`.
+    pub(crate) fn settle(mut self, used: i128, at_us: i64) {
+        self.counter.noted_at(at_us);
         self.counter.note(used, self.reserved);
         self.reserved = 0;
     }
@@ -134,9 +147,9 @@ mod tests {
             Reservation::new(counter.clone(), 1)
         };
         let (third, fourth) = (reserve(), reserve());
-        third.settle(3);
+        third.settle(3, 0);
         assert_eq!(counter.used(), 4, "three exist, one more is under way");
-        fourth.settle(4);
+        fourth.settle(4, 0);
         assert_eq!(counter.used(), 4);
         counter.note(3, 0);
         assert_eq!(counter.used(), 3, "one is gone");
@@ -151,11 +164,11 @@ mod tests {
             assert!(counter.reserve(1, 0, 100));
             Reservation::new(counter.clone(), 1)
         };
-        reserve().settle(5);
+        reserve().settle(5, 0);
         assert_eq!(counter.used(), 5);
         drop(reserve());
         assert_eq!(counter.used(), 5);
-        reserve().settle(0);
+        reserve().settle(0, 0);
         assert_eq!(counter.used(), 5);
     }
 
