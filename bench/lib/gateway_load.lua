@@ -1,5 +1,5 @@
 -- Requests for bench/gateway. Arguments after `--`: plain, or the file of requests' identities (`host header`), and
--- `flood` to use only the first of them and count the answers by status; `pace=MS` to wait that long before each request.
+-- `flood` to use only the first of them and count the answers by status.
 local requests, turn = {}, 0
 local flood = false
 local threads = {}
@@ -13,13 +13,6 @@ function init(args)
     for line in io.lines(args[1]) do
       local host, name, value = line:match("^(%S+) (%S+) (.+)$")
       requests[#requests + 1] = wrk.format("GET", "/v1/stamps/42", { Host = host, [name] = value })
-    end
-  end
-  for _, arg in ipairs(args) do
-    local ms = arg:match("^pace=(%d+)$")
-    if ms then
-      ms = tonumber(ms)
-      delay = function() return ms end
     end
   end
   refused = 0

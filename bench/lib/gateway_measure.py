@@ -172,18 +172,28 @@ def rounds_of(contestants, home, upstream, files, rounds, warm, seconds):
     return results
 
 
-def added(contestants, home, files, rps, rounds, seconds):
+def paced(pace, contestant, rps, seconds, identities_file):
+    """Latency under `rps` requests per second, evenly spaced, each counted from when it was due (examples/bench_pace.rs)."""
+    command = [pace, "--to", f"127.0.0.1:{contestant.port}", "--rps", str(round(rps)), "--seconds", str(seconds),
+               "--connections", str(CONNECTIONS), "--path", PATH]
+    command += ["--identities", identities_file] if identities_file else []
+    load = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    if load["bad_status"]:
+        raise SystemExit(f"{contestant.name}: not every request was answered with 200: {load}")
+    return load
+
+
+def added(pace, contestants, home, files, rps, rounds, seconds):
     """Latency that a contestant adds to the upstream's own when all get the same `rps` requests per second: per round, by name,
     (p50, p99) in microseconds. The first contestant is the upstream itself."""
-    pace = f"pace={max(1, round(CONNECTIONS * 1000 / rps))}"
     seen = {contestant.name: [] for contestant in contestants[1:]}
     for number in range(rounds):
         own = contestants[1:] if number % 2 else contestants[:0:-1]
-        bare = wrk(contestants[0], seconds, "plain", pace)
+        bare = paced(pace, contestants[0], rps, seconds, None)
         for contestant in own:
             with Running(contestant, home):
-                what = files[contestant.name](contestant) if contestant.policy else "plain"
-                wrk(contestant, 1, what, pace)
-                load = wrk(contestant, seconds, what, pace)
+                what = files[contestant.name](contestant) if contestant.policy else None
+                paced(pace, contestant, rps, 1, what)
+                load = paced(pace, contestant, rps, seconds, what)
                 seen[contestant.name].append((load["p50_us"] - bare["p50_us"], load["p99_us"] - bare["p99_us"]))
     return {name: tuple(statistics.median(one[at] for one in rounds) for at in (0, 1)) for name, rounds in seen.items()}
