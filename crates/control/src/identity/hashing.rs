@@ -184,6 +184,19 @@ mod tests {
         Hashing::new(HashingSettings { memory_kib: 64, passes: 1, permits: 1 })
     }
 
+    /// RFC 9106 §5.3: what it is hashed with does what the standard says.
+    #[test]
+    fn rfc_9106_section_5_3() {
+        let data = argon2::AssociatedData::new(&[4; 12]).expect("12 bytes");
+        let params = argon2::ParamsBuilder::new().m_cost(32).t_cost(3).p_cost(4).data(data).build();
+        let params = params.expect("within bounds");
+        let argon2 = Argon2::new_with_secret(&[3; 8], Algorithm::Argon2id, Version::V0x13, params);
+        let mut tag = [0; 32];
+        argon2.expect("8 bytes").hash_password_into(&[1; 32], &[2; 16], &mut tag).expect("hashed");
+        let hex: String = tag.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "0d640df58d78766c08c037a34a8b53c9d01ef0452d75b65eb52520e96b01e659");
+    }
+
     #[tokio::test]
     async fn only_the_same_password_under_the_same_pepper_is_right() {
         let hashing = light();

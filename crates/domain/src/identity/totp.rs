@@ -111,6 +111,16 @@ mod tests {
         assert!(uri.starts_with("otpauth://totp/Row%20house:ana@acme.example?secret=GEZD"), "{uri}");
     }
 
+    /// The same with a counter instead of the time.
+    #[test]
+    fn rfc_4226_appendix_d() {
+        let codes =
+            [755_224, 287_082, 359_152, 969_429, 338_314, 254_676, 287_922, 162_583, 399_871, 520_489];
+        for (count, code) in codes.into_iter().enumerate() {
+            assert_eq!(rfc().code(count as i64), code, "{count}");
+        }
+    }
+
     #[test]
     fn a_step_is_right_once_and_only_near_now() {
         let (secret, now) = (rfc(), 1_234_567_890);

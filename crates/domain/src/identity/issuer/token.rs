@@ -65,6 +65,8 @@ impl<'t> Foreign<'t> {
         let audiences = audiences(claims.get("aud")).ok_or(TokenFault::Malformed)?;
         let times = times(&claims).ok_or(TokenFault::Malformed)?;
         text("sub").filter(|subject| !subject.is_empty()).ok_or(TokenFault::Malformed)?;
+        // RFC 7519 §4.1.7; others refuse it too.
+        claims.get("jti").is_none_or(Value::is_string).then_some(()).ok_or(TokenFault::Malformed)?;
         Ok(Foreign {
             signed,
             algorithm,

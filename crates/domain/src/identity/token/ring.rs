@@ -139,3 +139,26 @@ fn thumbprint(key: &VerifyingKey) -> String {
     let members = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
     URL_SAFE_NO_PAD.encode(Sha256::digest(members))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 8037 Appendix A.1 to A.5: the key, its thumbprint, and what it signs.
+    #[test]
+    fn the_example_of_the_standard_has_its_thumbprint_and_signature() {
+        let secret = URL_SAFE_NO_PAD.decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A").expect("base64");
+        let key = SigningKey::from_bytes(&secret.try_into().expect("32 bytes"));
+        let public = key.verifying_key();
+        assert_eq!(URL_SAFE_NO_PAD.encode(public.as_bytes()), "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
+        assert_eq!(thumbprint(&public), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+        let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA"}"#);
+        let signer = TokenSigner { key, header: String::new(), id_header: String::new() };
+        let token = signer.signed(&header, b"Example of Ed25519 signing");
+        let (_, signature) = token.rsplit_once('.').expect("three parts");
+        assert_eq!(
+            signature,
+            "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg"
+        );
+    }
+}
