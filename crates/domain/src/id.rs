@@ -1,6 +1,7 @@
 //! Identifiers: `<noun>_<26 lower-case Crockford base-32 characters of a UUIDv7>` outside, `uuid` in the database.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -57,8 +58,16 @@ pub fn parse_prefixed(prefix: &'static str, text: &str) -> Result<Uuid, IdError>
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub struct $name(pub Uuid);
+
+        impl Hash for $name {
+            // As one number: as sixteen bytes of a slice it takes three times as long.
+            #[inline]
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                state.write_u128(u128::from_ne_bytes(*self.0.as_bytes()));
+            }
+        }
 
         impl $name {
             /// The noun in front of the underscore.

@@ -204,7 +204,7 @@ impl ContextDesk {
 
     fn sign(&self, audience: &str, tenant: &Tenant, principal: Principal, now_s: i64) -> Told {
         let words = |list: &[Box<str>]| list.iter().map(|word| word.to_string()).collect();
-        let roles = tenant.access.rights(&principal).map_or_else(Vec::new, |rights| words(&rights.roles));
+        let roles = tenant.access.rights(&principal).map_or_else(Vec::new, |rights| words(rights.roles()));
         let shown = match principal.kind {
             PrincipalKind::Anonymous => String::new(),
             _ => principal.to_string(),

@@ -257,7 +257,7 @@ pub(super) fn check_condition(
 /// What is asked for one decision is bounded.
 fn refuse_too_many_conditions(before: &Stored, after: &Stored, rules: &Rules) -> Result<(), Refusal> {
     let (before, after) = (before.compile(rules), after.compile(rules));
-    let beyond = |who: &&Principal| {
+    let beyond = |who: &Principal| {
         let count = after.conditions(who);
         count > CONDITIONS_MAX && count > before.conditions(who)
     };

@@ -119,7 +119,7 @@ async fn who_can(
         reason == Reason::Granted
     };
     let mut all: Vec<(String, Principal)> =
-        table.principals().filter(|who| may(who)).map(|who| (who.to_string(), *who)).collect();
+        table.principals().filter(|who| may(who)).map(|who| (who.to_string(), who)).collect();
     all.sort_unstable_by(|one, other| one.0.cmp(&other.0));
     let total = all.len();
     let from = after.map_or(0, |after| all.partition_point(|(id, _)| *id <= after));

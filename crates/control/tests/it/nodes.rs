@@ -130,7 +130,7 @@ async fn a_node_that_comes_back_is_told_what_changed_and_a_revoked_one_that_it_i
         let mut all: Vec<_> = tenant
             .access
             .principals()
-            .map(|own| format!("{own} {:?}", tenant.access.effective(own, None, START_US)))
+            .map(|own| format!("{own} {:?}", tenant.access.effective(&own, None, START_US)))
             .collect();
         all.sort();
         (all, format!("{:?} {:?} {:?}", tenant.limits, tenant.quotas, tenant.features))

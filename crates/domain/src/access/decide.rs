@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use super::compile::{AccessTable, Asker, Flagged, PrincipalRights, Said};
 use super::condition::{Condition, Facts, Outcome, Subject};
 use super::interval::State;
 use super::model::{GrantEffect, ResourceKey};
 use super::permission::{PermissionId, PermissionSet};
+use super::table::{AccessTable, Asker, Flagged, PrincipalRights, Said};
 use super::{Principal, PrincipalKind};
 use crate::id::TenantId;
 
@@ -113,21 +113,20 @@ impl<'a> From<(i64, &'a Facts<'a>)> for Moment<'a> {
 }
 
 /// Whether `rights` contain `permission` on the whole tenant at a moment, and why.
+#[inline]
 pub fn may<'a>(
-    rights: Option<&PrincipalRights>,
+    rights: Option<PrincipalRights<'_>>,
     permission: PermissionId,
     at: impl Into<Moment<'a>>,
 ) -> Reason {
     let Some(rights) = rights else { return Reason::NoGrant };
-    if rights.deny.contains(permission) {
-        return Reason::Denied;
-    }
-    match &rights.flagged {
-        None if rights.allow.contains(permission) => Reason::Granted,
-        None => Reason::NoGrant,
-        Some(flagged) => {
-            let mut verdict = Verdict::new(rights, permission);
-            verdict.timed(&Asked::new(at.into(), flagged, None), permission);
+    match (rights.shape.sets.of(permission), rights.flagged) {
+        ((_, true), _) => Reason::Denied,
+        ((true, _), None) => Reason::Granted,
+        ((false, _), None) => Reason::NoGrant,
+        ((granted, _), Some(flagged)) => {
+            let mut verdict = Verdict { granted, ..Verdict::default() };
+            verdict.timed(rights, &Asked::new(at.into(), flagged, None), permission);
             verdict.reason()
         }
     }
@@ -138,25 +137,24 @@ pub fn may<'a>(
 /// the principal that has grants on resources.
 pub fn may_on<'a>(
     table: &AccessTable,
-    rights: Option<&PrincipalRights>,
+    rights: Option<PrincipalRights<'_>>,
     permission: PermissionId,
     resource: ResourceKey,
     at: impl Into<Moment<'a>>,
 ) -> Reason {
     let Some(rights) = rights else { return Reason::NoGrant };
-    if rights.deny.contains(permission) {
+    let (granted, denied) = rights.shape.sets.of(permission);
+    if denied {
         return Reason::Denied;
     }
-    let mut verdict = Verdict::new(rights, permission);
-    if let Some(flagged) = &rights.flagged {
+    let mut verdict = Verdict { granted, ..Verdict::default() };
+    if let Some(flagged) = rights.flagged {
         let stored = flagged.asker.as_ref().and_then(|_| table.attributes.get(&resource));
         let asked = Asked::new(at.into(), flagged, stored);
-        verdict.timed(&asked, permission);
+        verdict.timed(rights, &asked, permission);
         for key in table.ancestry(resource) {
-            for said in flagged.carriers.iter().flat_map(|carrier| table.rules_on(carrier, key)) {
-                if said.permissions.contains(permission) {
-                    verdict.see(said, &asked);
-                }
+            for said in rights.on(key).filter(|said| said.permissions.contains(permission)) {
+                verdict.see(said, &asked);
             }
         }
     }
@@ -177,7 +175,7 @@ impl<'a> Asked<'a> {
 
     #[cold]
     fn outcome(&self, condition: &Condition) -> Outcome {
-        let Some(Asker { principal, groups }) = &self.flagged.asker else {
+        let Some(Asker { principal, groups }) = self.flagged.asker.as_deref() else {
             return Outcome::Error("nobody is asked about".to_owned());
         };
         let active = groups.iter().filter(|(_, when)| when.state(self.at.now_us) == State::Active);
@@ -211,13 +209,9 @@ struct Verdict {
 }
 
 impl Verdict {
-    fn new(rights: &PrincipalRights, permission: PermissionId) -> Self {
-        Verdict { granted: rights.allow.contains(permission), ..Verdict::default() }
-    }
-
-    fn timed(&mut self, asked: &Asked<'_>, permission: PermissionId) {
-        for rule in asked.flagged.timed.iter().filter(|rule| rule.permissions.contains(permission)) {
-            self.see(rule.into(), asked);
+    fn timed(&mut self, rights: PrincipalRights<'_>, asked: &Asked<'_>, permission: PermissionId) {
+        for said in rights.timed().filter(|said| said.permissions.contains(permission)) {
+            self.see(said, asked);
         }
     }
 
@@ -255,6 +249,7 @@ impl Verdict {
 }
 
 /// Decides for a principal of `tenant` (`None`: the platform).
+#[inline]
 pub fn decide<'a>(
     table: &AccessTable,
     tenant: Option<TenantId>,
@@ -283,8 +278,9 @@ pub fn decide_key<'a>(
 }
 
 /// [`decide_key`] when the owner's rights have been looked up already.
+#[inline]
 pub fn decide_key_of<'a>(
-    owner: Option<&PrincipalRights>,
+    owner: Option<PrincipalRights<'_>>,
     tenant: Option<TenantId>,
     key: Principal,
     key_permits: &PermissionSet,
@@ -298,6 +294,7 @@ pub fn decide_key_of<'a>(
 }
 
 /// What comes of a key's own scope and its owner's right; without a key the right itself.
+#[inline]
 pub fn of_key(in_scope: Option<bool>, owner: Reason) -> Reason {
     match (in_scope, owner) {
         (Some(false), Reason::Granted) => Reason::KeyScope,
@@ -311,12 +308,12 @@ pub fn of_key(in_scope: Option<bool>, owner: Reason) -> Reason {
 pub fn decide_on<'a>(
     (table, tenant): (&AccessTable, TenantId),
     (principal, in_scope): (Principal, Option<bool>),
-    rights: Option<&PrincipalRights>,
+    rights: Option<PrincipalRights<'_>>,
     (permission, thing): (PermissionId, impl FnOnce() -> ResourceKey),
     at: impl Into<Moment<'a>>,
 ) -> Decision {
     let on_things = rights
-        .and_then(|rights| rights.flagged.as_ref())
+        .and_then(|rights| rights.flagged)
         .is_some_and(|flagged| !flagged.carriers.is_empty() || flagged.asker.is_some());
     let owned = match on_things {
         true => may_on(table, rights, permission, thing(), at),

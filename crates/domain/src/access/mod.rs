@@ -14,12 +14,14 @@ mod model;
 mod permission;
 mod resource_type;
 mod role;
+mod roster;
 pub mod simulate;
+mod table;
 mod tenant_role;
 #[cfg(test)]
 mod tests;
 
-pub use compile::{AccessTable, PrincipalRights, Rule, compile};
+pub use compile::compile;
 pub use condition::{
     Attribute, AttributeKind, CONDITIONS_MAX, Condition, ConditionFault, Described, Facts, Outcome,
     attribute_faults,
@@ -41,6 +43,7 @@ pub use role::{
     BY_NAME_ONLY, RoleCatalogue, RoleDefinition, RoleError, key_permits, shipped_roles, standard_actions,
 };
 use serde::{Deserialize, Serialize};
+pub use table::{AccessTable, PrincipalRights};
 pub use tenant_role::{TenantRoleError, check_tenant_roles, composable};
 use uuid::Uuid;
 

@@ -30,7 +30,7 @@ impl GrantEffect {
 }
 
 /// What a grant is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum GrantTarget {
     /// All permissions of a role.
     Role(String),
@@ -83,14 +83,19 @@ impl ResourceName {
 /// A thing's type and id in 16 bytes: the first half of their SHA-256. No two things have the same, even when somebody
 /// chooses ids to that end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-pub struct ResourceKey(pub(super) u128);
+pub struct ResourceKey(u64, u64);
 
 impl ResourceKey {
     /// Of a type and an id. A type has no NUL in it, so that nothing can be read in two ways.
     pub fn new(kind: &str, id: &str) -> Self {
         let digest = Sha256::new().chain_update(kind).chain_update([0]).chain_update(id).finalize();
-        let half: [u8; 16] = digest[..16].try_into().expect("SHA-256 has 32 bytes");
-        ResourceKey(u128::from_be_bytes(half))
+        let word = |at: usize| u64::from_be_bytes(*digest[at..].first_chunk().expect("SHA-256 has 32 bytes"));
+        ResourceKey(word(0), word(8))
+    }
+
+    /// Where it would be among `count` keys in order if they lay at even distances, which digests nearly do.
+    pub(super) fn of_evenly(self, count: usize) -> usize {
+        ((u128::from(self.0) * count as u128) >> 64) as usize
     }
 }
 

@@ -67,6 +67,47 @@ impl PermissionSet {
     }
 }
 
+/// What is allowed and what is denied, word beside word: a question about one permission finds both in one line of memory.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[repr(align(64))]
+pub(super) struct PermissionPair([[u64; 2]; WORDS]);
+
+impl PermissionPair {
+    /// Whether the bit is allowed, and whether it is denied.
+    #[inline]
+    pub(super) fn of(&self, id: PermissionId) -> (bool, bool) {
+        let [allow, deny] = self.0[usize::from(id.0 / 64)];
+        (allow >> (id.0 % 64) & 1 == 1, deny >> (id.0 % 64) & 1 == 1)
+    }
+
+    /// All that is allowed, and all that is denied.
+    pub(super) fn both(&self) -> (PermissionSet, PermissionSet) {
+        (PermissionSet(self.0.map(|[allow, _]| allow)), PermissionSet(self.0.map(|[_, deny]| deny)))
+    }
+
+    /// Allows more.
+    pub(super) fn allow(&mut self, set: &PermissionSet) {
+        self.0.iter_mut().zip(set.0).for_each(|(own, more)| own[0] |= more);
+    }
+
+    /// Denies more.
+    pub(super) fn deny(&mut self, set: &PermissionSet) {
+        self.0.iter_mut().zip(set.0).for_each(|(own, more)| own[1] |= more);
+    }
+
+    /// Some words of it, one of each of its lines, for having the processor fetch it.
+    pub(super) fn any_word(&self) -> u64 {
+        self.0[0][0] | self.0[WORDS / 2][0]
+    }
+}
+
+impl std::fmt::Debug for PermissionPair {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (allow, deny) = self.both();
+        out.debug_struct("PermissionPair").field("allow", &allow).field("deny", &deny).finish()
+    }
+}
+
 impl std::fmt::Debug for PermissionSet {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let bits = (0..(WORDS * 64) as u16).filter(|&bit| self.contains(PermissionId(bit)));

@@ -162,7 +162,7 @@ pub(crate) struct Known<'r, 'v> {
     pub(crate) resolved: Resolved<'r, 'v>,
     pub(crate) who: Who<'v>,
     /// What the key's owner may do.
-    pub(crate) owner: Option<&'v PrincipalRights>,
+    pub(crate) owner: Option<PrincipalRights<'v>>,
     pub(crate) destination: Destination<'r, 'v>,
 }
 
@@ -213,7 +213,7 @@ pub(super) fn acting(key: &Key) -> Principal {
 /// What the owner of the key that is claimed may do, looked up before the key is verified: verifying takes about as
 /// long as fetching from memory what is known of one caller among many, so both are done at once. Nothing is believed
 /// by it, and it is the tenant's own table that is looked into.
-fn owner_ahead<'v>(resolved: &Resolved<'_, 'v>) -> Option<&'v PrincipalRights> {
+fn owner_ahead<'v>(resolved: &Resolved<'_, 'v>) -> Option<PrincipalRights<'v>> {
     let (key, tenant) = (resolved.presented.as_ref()?.claimed_key()?, resolved.tenant?);
     let rights = tenant.access.rights(&key.owner)?;
     rights.touch();

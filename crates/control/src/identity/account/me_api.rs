@@ -93,7 +93,7 @@ async fn me(State(control): State<Shared>, caller: Caller) -> Answer<Json<MeAnsw
         mfa_enabled: owned.any(),
         tenant,
         roles: rights
-            .map_or_else(Vec::new, |rights| rights.roles.iter().map(|role| role.to_string()).collect()),
+            .map_or_else(Vec::new, |rights| rights.roles().iter().map(|role| role.to_string()).collect()),
         session: person.claims.session.to_string(),
         assurance: person.claims.assurance.clone(),
     }))

@@ -9,6 +9,7 @@ use cedar_policy::{
     RestrictedExpression, eval_expression,
 };
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -30,6 +31,9 @@ type Pairs = Vec<(String, RestrictedExpression)>;
 static PRINCIPAL: LazyLock<EntityTypeName> = LazyLock::new(|| "Principal".parse().expect("a plain name"));
 static THING: LazyLock<EntityTypeName> = LazyLock::new(|| "Thing".parse().expect("a plain name"));
 static ACTION: LazyLock<EntityTypeName> = LazyLock::new(|| "Action".parse().expect("a plain name"));
+/// Stands for who and what a condition does not name.
+static UNNAMED: LazyLock<EntityUid> = LazyLock::new(|| uid(&THING, ""));
+static NO_ENTITIES: LazyLock<Entities> = LazyLock::new(Entities::empty);
 
 impl Condition {
     /// Whether it holds at `now_us`.
@@ -43,23 +47,12 @@ impl Condition {
         let Some(expression) = &self.0.expression else {
             return Outcome::Error("the condition cannot be read".to_owned());
         };
-        let asked = || -> Result<(Request, Entities), String> {
-            let principal = uid(&PRINCIPAL, &subject.principal.to_string());
-            let resource = uid(&THING, facts.thing.map_or("", |(_, id)| id));
-            let action = uid(&ACTION, facts.thing.map_or("", |(kind, _)| kind));
-            let context = Context::from_pairs(self.context(facts, now_us)).map_err(told_error)?;
-            let entities = [
-                entity(principal.clone(), self.principal(subject, facts))?,
-                entity(resource.clone(), self.resource(stored, facts))?,
-            ];
-            let request = Request::new(principal, action, resource, context, None).map_err(told_error)?;
-            Ok((request, Entities::from_entities(entities, None).map_err(told_error)?))
-        };
-        let (request, entities) = match asked() {
-            Ok(asked) => asked,
+        let (request, entities) = match self.question(subject, stored, facts, now_us) {
+            Ok(question) => question,
             Err(error) => return Outcome::Error(error),
         };
-        match eval_expression(&request, &entities, expression) {
+        let entities = entities.as_ref().unwrap_or(&NO_ENTITIES);
+        match eval_expression(&request, entities, expression) {
             Ok(EvalResult::Bool(true)) => Outcome::True,
             Ok(EvalResult::Bool(false)) => Outcome::False,
             Ok(_) => Outcome::Error("it is neither true nor false".to_owned()),
@@ -73,17 +66,49 @@ impl Condition {
         }
     }
 
+    /// What it is asked with: of principal, resource and action only what it names. Most name none of them, and are asked without
+    /// entities.
+    fn question(
+        &self,
+        subject: Subject<'_>,
+        stored: Option<&Map<String, Value>>,
+        facts: &Facts<'_>,
+        now_us: i64,
+    ) -> Result<(Request, Option<Entities>), String> {
+        let mentioned = &self.0.mentioned;
+        let principal = named(mentioned.any_principal, &PRINCIPAL, || subject.principal.to_string());
+        let resource =
+            named(mentioned.any_resource, &THING, || facts.thing.map_or("", |(_, id)| id).to_owned());
+        let action =
+            named(mentioned.any_action, &ACTION, || facts.thing.map_or("", |(kind, _)| kind).to_owned());
+        let mut entities = Vec::with_capacity(2);
+        if mentioned.any_principal {
+            entities.push(entity(principal.clone(), self.principal(subject, facts))?);
+        }
+        if mentioned.any_resource {
+            entities.push(entity(resource.clone(), self.resource(stored, facts))?);
+        }
+        let entities = match entities.is_empty() {
+            true => None,
+            false => Some(Entities::from_entities(entities, None).map_err(told_error)?),
+        };
+        let context = Context::from_pairs(self.context(facts, now_us)).map_err(told_error)?;
+        let request = Request::new(principal, action, resource, context, None).map_err(told_error)?;
+        Ok((request, entities))
+    }
+
     /// The name that is missing, as the text has it.
     fn named(&self, error: &str) -> String {
         let name =
             error.split('`').filter(|part| !part.contains([' ', '"', ':'])).find(|part| !part.is_empty());
         let name = name.unwrap_or("attribute");
         let of = ["context.action", "context.params", "context", "resource", "principal"];
-        let written = |of: &&&str| self.mentions(&format!("{of}.{name}"));
+        let written = |of: &&&str| self.says(&format!("{of}.{name}"));
         of.iter().find(written).map_or_else(|| name.to_owned(), |of| format!("{of}.{name}"))
     }
 
     fn context(&self, facts: &Facts<'_>, now_us: i64) -> Pairs {
+        let mentioned = &self.0.mentioned;
         let mut pairs = Pairs::new();
         let mut put = |name: &str, value: Option<RestrictedExpression>| {
             if let Some(value) = value {
@@ -91,35 +116,35 @@ impl Condition {
             }
         };
         let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
-        for own in self.declared(Described::Context).filter(|own| self.mentions(&own.name)) {
+        for own in mentioned.declared(Described::Context) {
             let value = facts.context.and_then(|all| all.get(&own.name));
             put(&own.name, value.and_then(|value| typed(own.kind, value)));
         }
-        for (name, value) in [
-            ("auth_method", facts.auth_method),
-            ("country", facts.country),
-            ("method", facts.method),
-            ("path", facts.path),
+        for (name, is_mentioned, value) in [
+            ("auth_method", mentioned.auth_method, facts.auth_method),
+            ("country", mentioned.country, facts.country),
+            ("method", mentioned.method, facts.method),
+            ("path", mentioned.path, facts.path),
         ] {
-            if self.mentions(name) {
+            if is_mentioned {
                 put(name, value.map(text));
             }
         }
-        if self.mentions("now") {
+        if mentioned.now {
             put("now", datetime(now_us));
         }
-        if self.mentions("ip") {
+        if mentioned.ip {
             put("ip", facts.ip.map(|ip| RestrictedExpression::new_ip(folded(ip).to_string())));
         }
-        if self.mentions("mfa") {
+        if mentioned.mfa {
             put("mfa", facts.mfa.map(RestrictedExpression::new_bool));
             put("mfa_age_s", facts.mfa_age_s.map(RestrictedExpression::new_long));
         }
-        if self.mentions("action") {
+        if mentioned.action {
             let own = self.attributes(Described::Action, None, facts.action);
             put("action", RestrictedExpression::new_record(own).ok());
         }
-        if self.mentions("params") {
+        if mentioned.params {
             let own = self.parameters().iter();
             let own = own.filter_map(|(name, value)| Some((name.clone(), natural(value)?)));
             put("params", RestrictedExpression::new_record(own).ok());
@@ -129,13 +154,13 @@ impl Condition {
 
     fn principal(&self, subject: Subject<'_>, facts: &Facts<'_>) -> Pairs {
         let mut pairs = self.attributes(Described::Principal, None, facts.principal);
-        if self.mentions("principal") {
+        if self.0.mentioned.principal {
             let text = |text: String| RestrictedExpression::new_string(text);
             pairs.push(("kind".to_owned(), text(subject.principal.kind.as_str().to_owned())));
             let name =
                 |id: Uuid, own: String| facts.called.and_then(|all| all.get(&id)).cloned().unwrap_or(own);
             pairs.push(("id".to_owned(), text(name(subject.principal.id, subject.principal.to_string()))));
-            if self.mentions("groups") {
+            if self.0.mentioned.groups {
                 let group = |group: &Uuid| text(name(*group, crate::id::GroupId(*group).to_string()));
                 let groups = RestrictedExpression::new_set(subject.groups.iter().map(group));
                 pairs.push(("groups".to_owned(), groups));
@@ -147,7 +172,7 @@ impl Condition {
     fn resource(&self, stored: Option<&Map<String, Value>>, facts: &Facts<'_>) -> Pairs {
         let mut pairs = self.attributes(Described::Resource, stored, facts.resource);
         if let Some((_, id)) = facts.thing
-            && self.mentions("resource")
+            && self.0.mentioned.resource
         {
             pairs.push(("id".to_owned(), RestrictedExpression::new_string(id.to_owned())));
         }
@@ -161,17 +186,17 @@ impl Condition {
         stored: Option<&Map<String, Value>>,
         sent: Option<&Map<String, Value>>,
     ) -> Pairs {
-        let mentioned = self.declared(of).filter(|own| self.mentions(&own.name));
         let value = |own: &Attribute| {
             let value = stored.and_then(|all| all.get(&own.name)).or_else(|| sent?.get(&own.name))?;
             Some((own.name.clone(), typed(own.kind, value)?))
         };
-        mentioned.filter_map(value).collect()
+        self.0.mentioned.declared(of).filter_map(value).collect()
     }
+}
 
-    fn declared(&self, of: Described) -> impl Iterator<Item = &Attribute> {
-        self.0.declared.iter().filter(move |own| own.of == of)
-    }
+/// Somebody or something that the condition names, or what stands for all others.
+fn named(is_named: bool, kind: &EntityTypeName, id: impl FnOnce() -> String) -> EntityUid {
+    if is_named { uid(kind, &id()) } else { UNNAMED.clone() }
 }
 
 fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
@@ -222,9 +247,18 @@ fn natural(value: &Value) -> Option<RestrictedExpression> {
 
 /// Cedar counts milliseconds.
 fn datetime(us: i64) -> Option<RestrictedExpression> {
-    let time = Timestamp::from_microsecond(us).ok()?;
-    let text = time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
-    Some(RestrictedExpression::new_datetime(text))
+    let time = TimeZone::UTC.to_datetime(Timestamp::from_microsecond(us).ok()?);
+    let (date, of_day) = (time.date(), time.time());
+    Some(RestrictedExpression::new_datetime(format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+        date.year(),
+        date.month(),
+        date.day(),
+        of_day.hour(),
+        of_day.minute(),
+        of_day.second(),
+        of_day.millisecond(),
+    )))
 }
 
 /// An IPv4 address in IPv6 dress is one of IPv4 (RFC 4291 §2.5.5.2).

@@ -7,6 +7,7 @@
 
 mod evaluate;
 mod facts;
+mod mentioned;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use serde_json::{Map, Value};
 
 pub(crate) use evaluate::Subject;
 pub use facts::Facts;
+use mentioned::Mentioned;
 pub use schema::{Attribute, AttributeKind, Described, attribute_faults};
 
 /// At most so many bytes of text.
@@ -43,6 +45,8 @@ struct Read {
     parameters: Map<String, Value>,
     /// What the operator declares of the types that its grant is about.
     declared: Arc<[Attribute]>,
+    /// Of these, and of what every request has, what its text mentions: only that is made ready when it is asked.
+    mentioned: Mentioned,
     /// `None` for what cannot be read (any more): it errs whenever it is asked.
     expression: Option<Expression>,
 }
@@ -105,7 +109,8 @@ impl Condition {
     pub fn new(text: &str, parameters: Map<String, Value>) -> Self {
         let readable = text.len() <= TEXT_MAX && too_deep(text).is_none();
         let expression = readable.then(|| Expression::from_str(text).ok()).flatten();
-        Condition(Arc::new(Read { text: text.into(), parameters, declared: Arc::default(), expression }))
+        let (declared, mentioned) = (Arc::default(), Mentioned::by(text, &[]));
+        Condition(Arc::new(Read { text: text.into(), parameters, declared, mentioned, expression }))
     }
 
     /// The same for a grant about types that declare these attributes.
@@ -113,7 +118,8 @@ impl Condition {
     pub(crate) fn about(&self, declared: Arc<[Attribute]>) -> Self {
         let Read { text, parameters, expression, .. } = &*self.0;
         let (text, parameters, expression) = (text.clone(), parameters.clone(), expression.clone());
-        Condition(Arc::new(Read { text, parameters, declared, expression }))
+        let mentioned = Mentioned::by(&text, &declared);
+        Condition(Arc::new(Read { text, parameters, declared, mentioned, expression }))
     }
 
     /// Its text.
@@ -131,9 +137,9 @@ impl Condition {
         serde_json::to_string(&self.0.parameters).expect("JSON is JSON")
     }
 
-    /// Whether the text could ask for this name. One written with escapes is not found; then it is missing, which is closed.
-    fn mentions(&self, name: &str) -> bool {
-        self.0.text.contains(name)
+    /// Whether the text has these words.
+    fn says(&self, words: &str) -> bool {
+        self.0.text.contains(words)
     }
 }
 

@@ -439,5 +439,5 @@ fn of_membership(
 fn administered(ready: &Ready) -> bool {
     let Some(all) = ready.permissions.matching("*:*") else { return false };
     let mut users = ready.table.principals().filter(|one| one.kind == crate::access::PrincipalKind::User);
-    users.any(|user| all.is_subset(&ready.table.held(user, None, Interval::ALWAYS, None)))
+    users.any(|user| all.is_subset(&ready.table.held(&user, None, Interval::ALWAYS, None)))
 }
