@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// Raised when a reader of the one before would misread what is told.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// Bytes of one message, packed or not.
 pub const MESSAGE_MAX: usize = 256 * 1024 * 1024;
 /// Frames and bytes of one batch of the journal; one frame may go beyond the bytes.
