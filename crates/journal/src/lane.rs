@@ -125,7 +125,7 @@ impl LaneWriter {
         }
         let spare = shared
             .pool
-            .take(shared.clock_us())
+            .take_first(shared.clock_us())
             .map_err(|reason| LaneError::Full { lane: lane.name.clone(), reason })?;
         let (segment, writer) = spare.adopt(&shared.node, &lane.name, shared.boot, inner.appended_next());
         inner.open.push(segment);

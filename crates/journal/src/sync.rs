@@ -57,13 +57,18 @@ pub(crate) fn provide_segments(shared: &Shared) {
             return;
         }
         shared.pool.set_lanes(lock(&shared.lanes).len());
-        if shared.pool.is_short() && shared.is_at_its_bound() {
-            shared.pool.refuse("the journal has the size that it may have (journal.size_mib_max)");
-        } else if shared.pool.is_short() {
-            match shared.pool.refill(shared.clock_us()) {
-                Ok(()) => continue,
-                Err(error) => {
+        if shared.pool.is_short() {
+            let is_bound = shared.is_at_its_bound();
+            let made = if is_bound { None } else { Some(shared.pool.refill(shared.clock_us())) };
+            match made {
+                Some(Ok(())) => continue,
+                // What everyone has read is kept for those who look back: not instead of what is recorded now.
+                _ if remove_oldest_read(shared) => continue,
+                Some(Err(error)) => {
                     tracing::error!(%error, directory = %shared.directory.display(), "no new journal segment")
+                }
+                None => {
+                    shared.pool.refuse("the journal has the size that it may have (journal.size_mib_max)")
                 }
             }
         }
@@ -172,36 +177,53 @@ fn rename(source: &Path, target: &Path, directory: &Path) -> std::io::Result<()>
 
 /// Removes segments that everyone has read and that are old enough, oldest first.
 fn remove_released(shared: &Shared, lane: &LaneShared) {
-    let released = lane.released.load(Ordering::Relaxed);
-    let closed = {
-        let inner = lock(&lane.inner);
-        // The newest segment stays: it is where the lane's next sequence is known from.
-        let spared = usize::from(inner.open.is_empty());
-        inner.closed[..inner.closed.len().saturating_sub(spared)].to_vec()
-    };
-    for segment in closed.iter().take_while(|segment| segment.next_sequence <= released) {
-        if segment.quarantined {
-            continue;
-        }
+    for segment in read_by_all(lane) {
         let path = segment_path(&shared.directory, &lane.name, segment.first_sequence);
-        if !is_older(&path, shared.keep, shared.clock_us()) {
+        let age_us = shared.clock_us().saturating_sub(changed_us(&path));
+        if age_us < shared.keep.as_micros() as i64 || !remove(lane, &segment, &path) {
             return;
         }
-        if let Err(error) = std::fs::remove_file(&path)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(%error, path = %path.display(), "removing a journal segment failed");
-            return;
-        }
-        lock(&lane.inner).closed.retain(|closed| closed.first_sequence != segment.first_sequence);
     }
 }
 
-/// Whether the file was last changed at least `keep` before `now_us`; a file that is gone counts as old.
-fn is_older(path: &Path, keep: Duration, now_us: i64) -> bool {
-    let Ok(changed) = std::fs::metadata(path).and_then(|metadata| metadata.modified()) else {
-        return true;
-    };
-    let changed_us = changed.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_micros() as i64;
-    now_us.saturating_sub(changed_us) >= keep.as_micros() as i64
+/// Removes the oldest segment of all lanes that everyone has read, however young it is. Whether there was one.
+fn remove_oldest_read(shared: &Shared) -> bool {
+    let lanes = shared.lanes();
+    let oldest = lanes.iter().filter_map(|lane| {
+        let segment = read_by_all(lane).into_iter().next()?;
+        let path = segment_path(&shared.directory, &lane.name, segment.first_sequence);
+        Some((changed_us(&path), lane, segment, path))
+    });
+    let oldest = oldest.min_by_key(|(changed_us, ..)| *changed_us);
+    oldest.is_some_and(|(_, lane, segment, path)| remove(lane, &segment, &path))
+}
+
+/// Segments of a lane that everyone has read and that may go, oldest first.
+fn read_by_all(lane: &LaneShared) -> Vec<ClosedSegment> {
+    let released = lane.released.load(Ordering::Relaxed);
+    let inner = lock(&lane.inner);
+    // The newest segment stays: it is where the lane's next sequence is known from.
+    let spared = usize::from(inner.open.is_empty());
+    let closed = inner.closed[..inner.closed.len().saturating_sub(spared)].iter();
+    let read = closed.take_while(|segment| segment.next_sequence <= released);
+    read.filter(|segment| !segment.quarantined).cloned().collect()
+}
+
+/// Whether it is gone.
+fn remove(lane: &LaneShared, segment: &ClosedSegment, path: &Path) -> bool {
+    if let Err(error) = std::fs::remove_file(path)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, path = %path.display(), "removing a journal segment failed");
+        return false;
+    }
+    lock(&lane.inner).closed.retain(|closed| closed.first_sequence != segment.first_sequence);
+    true
+}
+
+/// When a file was last changed, µs since 1970; long ago if it is gone.
+fn changed_us(path: &Path) -> i64 {
+    let changed = std::fs::metadata(path).and_then(|metadata| metadata.modified());
+    let since = changed.ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    since.map_or(0, |since| since.as_micros() as i64)
 }

@@ -70,6 +70,15 @@ impl Pool {
         self.make(created_at_us).map_err(|error| DropReason::of(&error))
     }
 
+    /// A spare for a lane that begins, which cannot be without one: made here and now if none is ready, even if the journal has the size
+    /// that it may have.
+    pub(crate) fn take_first(&self, created_at_us: i64) -> Result<Spare, DropReason> {
+        if let Some(spare) = lock(&self.ready).pop() {
+            return Ok(spare);
+        }
+        self.make(created_at_us).map_err(|error| DropReason::of(&error))
+    }
+
     /// Makes one spare and keeps it ready.
     pub(crate) fn refill(&self, created_at_us: i64) -> io::Result<()> {
         let spare = self.make(created_at_us)?;

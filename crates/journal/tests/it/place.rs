@@ -58,6 +58,12 @@ impl Place {
         copy
     }
 
+    /// Sizes of the segments' files.
+    pub fn bytes(&self) -> u64 {
+        let files = directories(&self.path).into_iter().flat_map(|path| std::fs::read_dir(path).unwrap());
+        files.filter_map(|file| Some(file.ok()?.metadata().ok()?.len())).sum()
+    }
+
     pub fn open(&self) -> (Journal, RecoveryReport) {
         Journal::open(&self.path, options()).unwrap()
     }
@@ -109,6 +115,15 @@ pub fn read_all(tail: &mut Tail) -> Read {
 }
 
 impl Read {
+    /// What was read later.
+    pub fn add(&mut self, later: Read) {
+        self.sequences.extend(later.sequences);
+        self.usage.extend(later.usage);
+        self.marks.extend(later.marks);
+        self.dropped += later.dropped;
+        self.gaps.extend(later.gaps);
+    }
+
     fn take(&mut self, batch: &Batch) {
         self.gaps.extend(batch.gap.clone());
         for frame in batch.frames() {
