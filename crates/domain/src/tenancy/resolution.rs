@@ -66,28 +66,28 @@ pub struct Resolution<'d, 'a> {
 }
 
 /// A signal that is there, and whom it names.
-pub type Signal<'d> = (ResolvedBy, Named<'d>);
+pub type Signal<'d, 'a> = (ResolvedBy, Named<'d, 'a>);
 
 /// Whom a signal names.
 #[derive(Debug, Clone, Copy)]
-pub enum Named<'d> {
-    /// Nobody we know.
-    Nobody,
+pub enum Named<'d, 'a> {
+    /// Nobody we know, by this code where a header or the path says one.
+    Nobody(Option<&'a str>),
     /// A tenant that is there.
     Known(&'d Arc<Tenant>),
     /// The tenant with this id, which has not been looked up.
     Claimed(TenantId),
 }
 
-impl<'d> Named<'d> {
-    fn of(tenant: Option<&'d Arc<Tenant>>) -> Self {
-        tenant.map_or(Named::Nobody, Named::Known)
+impl<'d, 'a> Named<'d, 'a> {
+    fn of(tenant: Option<&'d Arc<Tenant>>, said: Option<&'a str>) -> Self {
+        tenant.map_or(Named::Nobody(said), Named::Known)
     }
 
     /// The id of who is named.
     pub fn id(self) -> Option<TenantId> {
         match self {
-            Named::Nobody => None,
+            Named::Nobody(_) => None,
             Named::Known(tenant) => Some(tenant.id),
             Named::Claimed(id) => Some(id),
         }
@@ -95,7 +95,7 @@ impl<'d> Named<'d> {
 
     fn look_up(self, directory: &'d Directory) -> Option<&'d Arc<Tenant>> {
         match self {
-            Named::Nobody => None,
+            Named::Nobody(_) => None,
             Named::Known(tenant) => Some(tenant),
             Named::Claimed(id) => directory.tenants.get(&id),
         }
@@ -108,7 +108,7 @@ pub struct Heard<'d, 'a> {
     /// The host in its one canonical form.
     pub host: Option<Cow<'a, str>>,
     /// In the order in which the first is reported.
-    pub signals: [Result<Option<Signal<'d>>, Refusal>; 4],
+    pub signals: [Result<Option<Signal<'d, 'a>>, Refusal>; 4],
     /// The path without the tenant's prefix.
     pub path: &'a str,
 }
@@ -153,21 +153,31 @@ impl<'d, 'a> Heard<'d, 'a> {
     /// The first place that cannot be read; signals that disagree, name nobody, or are not there.
     pub fn decide(self, directory: &'d Directory) -> Result<Resolution<'d, 'a>, Refusal> {
         let [host, header, path, token] = self.signals;
-        let (by, named) = agree(&[host?, header?, path?, token?])?;
+        let said = self.host.as_deref();
+        let code = || code_of_host(directory, said?);
+        let (by, named) = agree(&[host?, header?, path?, token?], code)?;
         let tenant = named.look_up(directory).ok_or_else(unknown)?;
         Ok(Resolution { tenant, by, path: self.path })
     }
 }
 
-fn agree<'d>(found: &[Option<Signal<'d>>; 4]) -> Result<Signal<'d>, Refusal> {
+/// `host_code` is the code that the host says, if it is a subdomain.
+fn agree<'d, 'a, 'h>(
+    found: &[Option<Signal<'d, 'a>>; 4],
+    host_code: impl Fn() -> Option<&'h str>,
+) -> Result<Signal<'d, 'a>, Refusal> {
     let request = || found[..3].iter().flatten();
-    let Some(&(by, first)) = request().next() else {
+    let Some(&(first_by, first)) = request().next() else {
         return match found[3] {
             Some(token) => Ok(token),
             _ => Err(Refusal::new(&kind::TENANT_UNRESOLVED, "Nothing in the request names a tenant.")),
         };
     };
-    if request().skip(1).any(|(_, named)| named.id() != first.id()) {
+    let differs = |(by, named): &Signal<'d, 'a>| match first.id() {
+        None => !is_same_nobody((first_by, first), (*by, *named), &host_code),
+        known => named.id() != known,
+    };
+    if request().skip(1).any(differs) {
         let words: Vec<_> = request().map(|(by, _)| by.as_str()).collect();
         return Err(Refusal::new(
             &kind::CONFLICTING_SIGNALS,
@@ -180,15 +190,38 @@ fn agree<'d>(found: &[Option<Signal<'d>>; 4]) -> Result<Signal<'d>, Refusal> {
         Some((_, token)) if token.id() != Some(tenant) => {
             Err(Refusal::new(&kind::KEY_INVALID, "The API key is not valid here.").private("wrong_tenant"))
         }
-        _ => Ok((by, first)),
+        _ => Ok((first_by, first)),
     }
+}
+
+/// Whether two signals that name nobody we know mean the same nobody. They are refused as those of a tenant that is there would be,
+/// so that refusals tell nobody which tenants are.
+#[cold]
+fn is_same_nobody<'h>(
+    one: Signal<'_, '_>,
+    other: Signal<'_, '_>,
+    host_code: &impl Fn() -> Option<&'h str>,
+) -> bool {
+    let code = |(by, named): Signal<'_, '_>| match (by, named) {
+        (ResolvedBy::Subdomain, Named::Nobody(_)) => host_code().map(str::to_owned),
+        (_, Named::Nobody(said)) => said.map(str::to_owned),
+        _ => None,
+    };
+    let one = code(one);
+    one.is_some() && one == code(other)
+}
+
+/// What stands before a base domain.
+fn code_of_host<'h>(directory: &Directory, host: &'h str) -> Option<&'h str> {
+    let before = |base: &String| host.strip_suffix(base.as_str())?.strip_suffix('.');
+    directory.naming.base_domains.iter().find_map(before)
 }
 
 fn unknown() -> Refusal {
     Refusal::new(&kind::TENANT_UNKNOWN, "No tenant has this name.")
 }
 
-fn host_signal<'d>(directory: &'d Directory, host: &str) -> Result<Option<Signal<'d>>, Refusal> {
+fn host_signal<'d, 'a>(directory: &'d Directory, host: &str) -> Result<Option<Signal<'d, 'a>>, Refusal> {
     let naming = &directory.naming;
     if naming.platform_hosts.iter().any(|own| own == host) {
         return Ok(None);
@@ -203,7 +236,7 @@ fn host_signal<'d>(directory: &'d Directory, host: &str) -> Result<Option<Signal
         if RESERVED_LABELS.contains(&label) {
             return Ok(None);
         }
-        return Ok(Some((ResolvedBy::Subdomain, Named::of(directory.tenant_by_code(label)))));
+        return Ok(Some((ResolvedBy::Subdomain, Named::of(directory.tenant_by_code(label), None))));
     }
     if host.parse::<std::net::IpAddr>().is_ok() {
         return Ok(None);
@@ -214,21 +247,29 @@ fn host_signal<'d>(directory: &'d Directory, host: &str) -> Result<Option<Signal
     }
 }
 
-/// The tenant that a host names by itself; without it, or with a host that is not served, none.
-pub fn tenant_of_host<'d>(directory: &'d Directory, host: &str) -> Option<&'d Arc<Tenant>> {
+/// Whom a host names by itself, known or not: none if it names no tenant, or is not served.
+pub fn named_by_host<'d>(directory: &'d Directory, host: &str) -> Option<Named<'d, 'd>> {
     let host = canonical_host(host).ok()?;
     let (_, named) = host_signal(directory, &host).ok()??;
-    named.look_up(directory)
+    Some(named)
 }
 
-fn header_signal<'d>(directory: &'d Directory, signals: &Signals<'_>) -> Result<Option<Signal<'d>>, Refusal> {
+/// The tenant that a host names by itself; without it, or with a host that is not served, none.
+pub fn tenant_of_host<'d>(directory: &'d Directory, host: &str) -> Option<&'d Arc<Tenant>> {
+    named_by_host(directory, host)?.look_up(directory)
+}
+
+fn header_signal<'d, 'a>(
+    directory: &'d Directory,
+    signals: &Signals<'a>,
+) -> Result<Option<Signal<'d, 'a>>, Refusal> {
     let by_id = signals.header_id.map(|text| match text.parse::<TenantId>() {
-        Ok(id) => Named::of(directory.tenants.get(&id)),
-        Err(_) => Named::Nobody,
+        Ok(id) => Named::of(directory.tenants.get(&id), None),
+        Err(_) => Named::Nobody(None),
     });
-    let by_code = signals.header_code.map(|code| Named::of(directory.tenant_by_code(code)));
+    let by_code = signals.header_code.map(|code| Named::of(directory.tenant_by_code(code), Some(code)));
     let named = match (by_id, by_code) {
-        (Some(id), Some(code)) if id.id() != code.id() => {
+        (Some(id), Some(code)) if id.id().is_none() || id.id() != code.id() => {
             return Err(Refusal::new(
                 &kind::CONFLICTING_SIGNALS,
                 "`X-Tenant-Id` and `X-Tenant-Code` do not name the same tenant.",
@@ -243,14 +284,14 @@ fn header_signal<'d>(directory: &'d Directory, signals: &Signals<'_>) -> Result<
 fn path_signal<'d, 'a>(
     directory: &'d Directory,
     path: &'a str,
-) -> Result<(&'a str, Option<Signal<'d>>), Refusal> {
+) -> Result<(&'a str, Option<Signal<'d, 'a>>), Refusal> {
     let Some(rest) = path.strip_prefix("/t/") else { return Ok((path, None)) };
     let (code, after) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
     if code.contains('%') {
         return Err(Refusal::new(&kind::MALFORMED_REQUEST, "A tenant's code in the path has no escapes."));
     }
     let named = check_code(code).ok().and_then(|()| directory.tenant_by_code(code));
-    Ok((after, Some((ResolvedBy::Path, Named::of(named)))))
+    Ok((after, Some((ResolvedBy::Path, Named::of(named, Some(code))))))
 }
 
 /// The host of an authority: port cut off, one trailing dot removed, lower case. Only A-labels are taken.

@@ -135,6 +135,44 @@ fn the_headers_agree_with_each_other() {
     assert_eq!(by(&b, "aa"), "400 tenancy.conflicting_signals");
     assert_eq!(by("nonsense", "aa"), "400 tenancy.conflicting_signals");
     assert_eq!(by("key_00000000000000000000000000", ""), "404 tenancy.unknown");
+    let nobody = TenantId::from_u128(0xc).to_string();
+    assert_eq!(by(&nobody, "aa"), "400 tenancy.conflicting_signals");
+    assert_eq!(by(&nobody, "nn"), "400 tenancy.conflicting_signals", "as if `nn` were there");
+}
+
+/// Whatever a request without a credential says, it is answered the same for a code that is a tenant's and for one that is nobody's.
+#[test]
+fn what_disagrees_does_not_tell_who_is_there() {
+    let directory = directory();
+    let other = "zz";
+    let said = |text: Option<&str>, code: &str| text.map(|text| text.replace('?', code));
+    let hosts = [None, Some("?.example.com"), Some("zz.example.com"), Some("?.EXAMPLE.com")];
+    let headers = [None, Some("?"), Some("zz"), Some("AA")];
+    let paths = ["/v1/x", "/t/?/v1/x", "/t/zz/v1/x"];
+    for host in hosts {
+        for header in headers {
+            for path in paths {
+                let outcome = |code: &str| {
+                    let (host, header) = (said(host, code), said(header, code));
+                    let path = path.replace('?', code);
+                    let signals = Signals {
+                        authority: host.as_deref(),
+                        header_code: header.as_deref(),
+                        path: &path,
+                        ..Signals::default()
+                    };
+                    match resolve(&directory, &signals) {
+                        Ok(_) => "somebody or nobody".to_owned(),
+                        Err(refusal) if refusal.code() == kind::TENANT_UNKNOWN.code => {
+                            "somebody or nobody".to_owned()
+                        }
+                        Err(refusal) => refusal.code().to_owned(),
+                    }
+                };
+                assert_eq!(outcome("aa"), outcome("nn"), "{host:?} {header:?} {path} beside {other}");
+            }
+        }
+    }
 }
 
 #[test]

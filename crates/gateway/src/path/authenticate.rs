@@ -266,12 +266,16 @@ pub(crate) fn authenticate<'r, 'v>(
     if let Destination::Route(matched) = &destination {
         recording.route = Some(matched.index);
         public = matched.route.definition.public;
-        if matches!(who, Who::Nobody) && !public && resolved.tenant.is_some() {
-            return Err(Stop::new(&kind::NO_CREDENTIALS, "This needs a credential."));
-        }
+    }
+    // Also where no route leads: whether one does, and whether the tenant is there, is told only to those who are let in.
+    if matches!(who, Who::Nobody) && !public && (resolved.tenant.is_some() || resolved.names_nobody) {
+        return Err(Stop::new(&kind::NO_CREDENTIALS, "This needs a credential."));
     }
     match resolved.tenant {
         Some(tenant) => may_be_served(tenant, method, who.is_machine())?,
+        None if resolved.names_nobody => {
+            return Err(Stop::new(&kind::TENANT_UNKNOWN, "No tenant has this name."));
+        }
         None if public => {}
         None => return Err(Stop::new(&kind::TENANT_UNRESOLVED, "Nothing in the request names a tenant.")),
     }
@@ -284,7 +288,7 @@ pub(crate) fn authenticate<'r, 'v>(
     Ok(Known { resolved, who, owner, destination })
 }
 
-/// Who it is, by the one credential: what the request carries, or the certificate that its connection has shown. Both at once only
+/// Who it is, by the one credential: what the request carries, or the certificate that its connection, or that of the proxy before us, has shown. Both at once only
 /// where the one is bound to the other.
 fn identify<'v>(
     core: &Core,
@@ -293,7 +297,11 @@ fn identify<'v>(
     recording: &Recording,
 ) -> Result<Who<'v>, Refusal> {
     let (tenant, now_us) = (resolved.tenant.map(Arc::as_ref), recording.started_at_us);
-    let certificate = recording.peer.shown.certificate.as_ref();
+    let proxied = match recording.peer.tells_certificates {
+        true => of_proxy(resolved)?,
+        false => None,
+    };
+    let certificate = proxied.as_ref().or(recording.peer.shown.certificate.as_ref());
     let Some(credential) = &resolved.presented else {
         return match (certificate, tenant) {
             (Some(certificate), Some(tenant)) => {
@@ -312,6 +320,12 @@ fn identify<'v>(
         )),
         _ => Ok(who),
     }
+}
+
+/// The certificate that a proxy before us was shown.
+fn of_proxy(resolved: &Resolved<'_, '_>) -> Result<Option<ShownCertificate>, Refusal> {
+    ShownCertificate::of_proxy(&resolved.sound.parts.headers)
+        .map_err(|_| Refusal::new(&kind::MALFORMED_REQUEST, "`Client-Cert` is malformed."))
 }
 
 /// A token is good while its session is: in the one tenant that it is for.

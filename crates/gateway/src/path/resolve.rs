@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use rowhouse_domain::directory::Tenant;
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_domain::tenancy::Service;
-use rowhouse_domain::tenancy::resolution::{Heard, Signals, hear, tenant_of_host};
+use rowhouse_domain::tenancy::resolution::{Heard, Signals, hear, named_by_host};
 
 use super::authenticate::{Credential, Who, acting, sent};
 use super::examine::Sound;
@@ -24,6 +24,8 @@ pub(crate) struct Resolved<'r, 'v> {
     pub(crate) sound: &'r Sound<'r>,
     /// None for a request that names no tenant; only public routes take it.
     pub(crate) tenant: Option<&'v Arc<Tenant>>,
+    /// It names one that is not there, and nobody has proven to know. It is told what a tenant that is there tells whom it does not know.
+    pub(crate) names_nobody: bool,
     /// The path without the tenant's prefix.
     pub(crate) path: &'r str,
     /// The credential, not yet verified.
@@ -58,18 +60,23 @@ pub(crate) fn resolve<'r, 'v>(
         core.contexts.touch(key.tenant, acting(key));
     }
     let heard = heard.with_credential_of(presented.as_ref().and_then(Credential::tenant));
+    let path = heard.path;
     match heard.decide(&view.directory) {
         Ok(resolution) if resolution.tenant.service == Service::Unknown => {
-            Err(Refusal::new(&kind::TENANT_UNKNOWN, "No tenant has this name.").into())
+            names_nobody((core, view), sound, (path, presented), recording)
         }
         Ok(resolution) => {
             resolution.tenant.touch();
             recording.tenant = Some(resolution.tenant.id);
-            Ok(Resolved { sound, tenant: Some(resolution.tenant), path: resolution.path, presented })
+            let (tenant, path) = (Some(resolution.tenant), resolution.path);
+            Ok(Resolved { sound, tenant, names_nobody: false, path, presented })
+        }
+        Err(refusal) if refusal.code() == kind::TENANT_UNKNOWN.code => {
+            names_nobody((core, view), sound, (path, presented), recording)
         }
         // Nothing names a tenant: a public route may still take the request; a credential is judged as such.
         Err(refusal) if refusal.code() == kind::TENANT_UNRESOLVED.code => {
-            Ok(Resolved { sound, tenant: None, path: &sound.path, presented })
+            Ok(Resolved { sound, tenant: None, names_nobody: false, path: &sound.path, presented })
         }
         Err(refusal) if refusal.code() == kind::KEY_INVALID.code => {
             Err(wrong_tenant((core, view), presented.as_ref(), refusal, headers, recording))
@@ -85,8 +92,14 @@ fn refuse_misdirected(view: &View, server_name: Option<&str>, heard: &Heard<'_, 
     let Some(name) = server_name.filter(|name| heard.host.as_deref() != Some(*name)) else { return Ok(()) };
     // A host that cannot be read or is not served is refused as such.
     let Ok(by_host) = &heard.signals[0] else { return Ok(()) };
-    let of_name = tenant_of_host(&view.directory, name).map(|tenant| tenant.id);
-    match by_host.and_then(|(_, named)| named.id()) == of_name {
+    let of_name = named_by_host(&view.directory, name);
+    // Who is not there is nobody's neighbour: it is refused as one tenant's host is on another's connection.
+    let is_same = match (by_host, of_name) {
+        (None, None) => true,
+        (Some((_, of_host)), Some(of_name)) => of_host.id().is_some() && of_host.id() == of_name.id(),
+        _ => false,
+    };
+    match is_same {
         true => Ok(()),
         false => {
             Err(Stop::new(&kind::MISDIRECTED, "This connection was opened for the host of another tenant."))
@@ -117,6 +130,37 @@ fn redirect_to_https(
     let location = location.map_err(|_| Stop::malformed("The target cannot be written as a location."))?;
     let stop = Stop::new(&kind::HTTPS_ONLY, "This host is served over https alone.");
     Err(Stop { location: Some(location), ..stop })
+}
+
+/// The request names a tenant that is not there. Whether one is, is for those to know who belong to it: without a credential it goes on,
+/// and is asked for one where a tenant would ask; with one it is answered as at the door of a tenant that is not the credential's.
+#[cold]
+fn names_nobody<'r, 'v>(
+    (core, view): (&Core, &'v View),
+    sound: &'r Sound<'r>,
+    (path, presented): (&'r str, Option<Credential<'r, 'v>>),
+    recording: &mut Recording,
+) -> Result<Resolved<'r, 'v>, Stop> {
+    let Some(credential) = &presented else {
+        return Ok(Resolved { sound, tenant: None, names_nobody: true, path, presented });
+    };
+    credential.verify(core, view, None, None, recording.started_at_us)?;
+    let own = credential.tenant().and_then(|own| view.directory.tenants.get(&own));
+    match own.filter(|own| own.service != Service::Unknown) {
+        Some(_) => {
+            let refusal = Refusal::new(&kind::KEY_INVALID, "The API key is not valid here.");
+            let headers = &sound.parts.headers;
+            Err(wrong_tenant(
+                (core, view),
+                presented.as_ref(),
+                refusal.private("wrong_tenant"),
+                headers,
+                recording,
+            ))
+        }
+        // Its own is gone: that much is its to know.
+        None => Err(Refusal::new(&kind::TENANT_UNKNOWN, "No tenant has this name.").into()),
+    }
 }
 
 /// A credential of another tenant: answered as the credential's own failure, and kept as what it is only if the

@@ -57,7 +57,7 @@ fn a_requests_id_is_the_same_everywhere() {
 fn a_refusal_is_recorded_with_its_code_before_it_is_answered() {
     let stage = Stage::start();
     let rows = [
-        (stage.bare("GET", "/v1/stamps").host("nobody.example.test"), "tenancy.unknown"),
+        (stage.bare("GET", "/v1/stamps").host("nobody.example.test"), "identity.no_credentials"),
         (stage.bare("GET", "/v1/stamps").host("acme.example.test").key("x"), "keys.invalid"),
         (stage.ask("GET", "/v9"), "routes.no_match"),
         (stage.bare("GET", "/v1/%00").host("acme.example.test"), "routes.malformed_request"),

@@ -55,9 +55,9 @@ fn signals_that_disagree_or_name_nobody_are_refused() {
             400,
             "tenancy.conflicting_signals",
         ),
-        ("nobody.example.test", "/v1/stamps", &[], 404, "tenancy.unknown"),
-        ("localhost", "/t/nobody/v1/stamps", &[], 404, "tenancy.unknown"),
-        ("localhost", "/v1/stamps", &[("X-Tenant-Id", "nonsense")], 404, "tenancy.unknown"),
+        ("nobody.example.test", "/v1/stamps", &[], 401, "identity.no_credentials"),
+        ("localhost", "/t/nobody/v1/stamps", &[], 401, "identity.no_credentials"),
+        ("localhost", "/v1/stamps", &[("X-Tenant-Id", "nonsense")], 401, "identity.no_credentials"),
         ("localhost", "/v1/stamps", &[], 400, "tenancy.unresolved"),
         ("elsewhere.test", "/v1/stamps", &[], 421, "tenancy.unknown_host"),
     ];
@@ -106,4 +106,68 @@ fn a_published_change_is_in_force_with_the_next_request() {
     assert_eq!(wire.ask(&ask).refusal(), (403, "tenancy.suspended".to_owned()), "on the same connection");
     assert_eq!(stage.records(2).len(), 2);
     assert_eq!(stage.plan.tenant_mut(BOLT).service, Service::Full);
+}
+
+/// What a client can tell answers apart by, but for what is each answer's own.
+fn seen(answer: &crate::client::Answer) -> (u16, Vec<(String, String)>, serde_json::Value) {
+    let own = ["x-request-id", "date", "x-ratelimit-reset"];
+    let mut headers = answer.headers.clone();
+    headers.retain(|(name, _)| !own.contains(&name.to_ascii_lowercase().as_str()));
+    let mut body = if answer.body.is_empty() { serde_json::Value::Null } else { answer.json() };
+    if let Some(body) = body.as_object_mut() {
+        body.remove("request_id");
+    }
+    (answer.status, headers, body)
+}
+
+#[test]
+fn who_proves_nothing_is_not_told_which_tenants_there_are() {
+    let stage = Stage::start();
+    let last = if stage.acme.ends_with('0') { "1" } else { "0" };
+    let stale = format!("{}{last}", &stage.acme[..stage.acme.len() - 1]);
+    let credentials = [
+        None,
+        Some(("Authorization", format!("Bearer {}", stage.bolt))),
+        Some(("X-API-Key", stage.bolt.clone())),
+        Some(("Authorization", format!("Bearer {stale}"))),
+        Some(("Authorization", "Bearer rh_nonsense".to_owned())),
+        Some(("Authorization", "Bearer e30.e30.e30".to_owned())),
+        Some(("Authorization", "Basic e30=".to_owned())),
+    ];
+    let paths = ["/v1/stamps", "/v1/stamps/7", "/v9/nowhere", "/", "/v1/work/a"];
+    let ways: [fn(&Stage, &str, &str, &str) -> crate::client::Ask; 5] = [
+        |stage, method, path, code| stage.bare(method, path).host(&format!("{code}.example.test")),
+        |stage, method, path, code| {
+            stage.bare(method, path).host(&format!("{}.Example.test:80", code.to_uppercase()))
+        },
+        |stage, method, path, code| stage.bare(method, path).host("localhost").header("X-Tenant-Code", code),
+        |stage, method, path, code| stage.bare(method, &format!("/t/{code}{path}")).host("localhost"),
+        |stage, method, path, code| {
+            stage
+                .bare(method, &format!("/t/{code}{path}"))
+                .host(&format!("{code}.example.test"))
+                .header("X-Tenant-Code", code)
+        },
+    ];
+    for method in ["GET", "POST", "DELETE", "PURGE"] {
+        for path in paths {
+            for (number, way) in ways.iter().enumerate() {
+                for credential in &credentials {
+                    let answer = |code: &str| {
+                        let mut ask = way(&stage, method, path, code);
+                        if let Some((name, value)) = credential {
+                            ask = ask.header(name, value);
+                        }
+                        seen(&ask.send())
+                    };
+                    let (there, nobody) = (answer("acme"), answer("nobody"));
+                    assert_eq!(there, nobody, "{method} {path}, way {number}, {credential:?}");
+                    assert_eq!(there.0, 401, "{method} {path}: {there:?}");
+                }
+            }
+        }
+    }
+    assert_eq!(stage.upstream.count(), 0);
+    // Whose credential it is, is told what there is.
+    assert_eq!(stage.ask("GET", "/v9/nowhere").send().refusal(), (404, "routes.no_match".to_owned()));
 }

@@ -81,7 +81,7 @@ async fn each_way_of_naming_the_tenant_leads_to_it_and_contradictions_are_refuse
             notes().header("host", "portal.door-ways.example").header("x-tenant-code", &b.code),
             (400, "tenancy.conflicting_signals"),
         ),
-        (notes().header("host", &host("nobody-here")), (404, "tenancy.unknown")),
+        (notes().header("host", &host("nobody-here")), (401, "keys.invalid")),
         (notes().header("host", "evil.example"), (421, "tenancy.unknown_host")),
     ];
     for (call, expected) in refused {

@@ -36,7 +36,7 @@ async fn at_the_door(house: &House, setting: &Setting, tally: &mut Tally) -> any
             401,
             "identity.ambiguous_credentials",
         ),
-        ("an unknown tenant", stamps().host("nobody").key(&acme.key), 404, "tenancy.unknown"),
+        ("an unknown tenant", stamps().host("nobody").key(&acme.key), 401, "keys.invalid"),
         (
             "host and header disagree",
             stamps().host("acme").header("x-tenant-code", "bolt").key(&acme.key),

@@ -26,7 +26,6 @@ use End::{Malformed, Own, Refused};
 const CONFLICT: End = Refused(400, "tenancy.conflicting_signals");
 const AMBIGUOUS: End = Refused(400, "routes.malformed_request");
 const INVALID: End = Refused(401, "keys.invalid");
-const UNKNOWN: End = Refused(404, "tenancy.unknown");
 
 #[rustfmt::skip]
 const ATTACKS: &[(&str, &str, End)] = &[
@@ -41,10 +40,10 @@ const ATTACKS: &[(&str, &str, End)] = &[
     ("own id, the victim's code", "GET /v1/notes/1 HTTP/1.1\nHost: localhost\nX-Tenant-Id: {AID}\nX-Tenant-Code: {V}\nX-Api-Key: {KEY}\n\n", CONFLICT),
     ("the header twice, own first", "GET /v1/notes/1 HTTP/1.1\nHost: localhost\nX-Tenant-Code: {A}\nX-Tenant-Code: {V}\nX-Api-Key: {KEY}\n\n", CONFLICT),
     ("the header twice, the same", "GET /v1/notes/1 HTTP/1.1\nHost: localhost\nX-Tenant-Code: {A}\nX-Tenant-Code: {A}\nX-Api-Key: {KEY}\n\n", CONFLICT),
-    ("both codes in one header", "GET /v1/notes/1 HTTP/1.1\nHost: localhost\nX-Tenant-Code: {A}, {V}\nX-Api-Key: {KEY}\n\n", UNKNOWN),
+    ("both codes in one header", "GET /v1/notes/1 HTTP/1.1\nHost: localhost\nX-Tenant-Code: {A}, {V}\nX-Api-Key: {KEY}\n\n", INVALID),
     ("own code in capitals, the victim's host", "GET /v1/notes/1 HTTP/1.1\nHost: {V}.LOCALHOST.\nX-Tenant-Code: {A}\nX-Api-Key: {KEY}\n\n", CONFLICT),
     ("a nobody beside oneself", "GET /v1/notes/1 HTTP/1.1\nHost: {A}.localhost\nX-Tenant-Code: nobody-at-all\nX-Api-Key: {KEY}\n\n", CONFLICT),
-    ("a deeper label", "GET /v1/notes/1 HTTP/1.1\nHost: {V}.{A}.localhost\nX-Api-Key: {KEY}\n\n", UNKNOWN),
+    ("a deeper label", "GET /v1/notes/1 HTTP/1.1\nHost: {V}.{A}.localhost\nX-Api-Key: {KEY}\n\n", INVALID),
     ("the victim by X-Forwarded-Host", "GET /v1/notes/1 HTTP/1.1\nHost: {A}.localhost\nX-Forwarded-Host: {V}.localhost\nX-Api-Key: {KEY}\n\n", Own(1)),
     ("the victim by Forwarded", "GET /v1/notes/1 HTTP/1.1\nHost: {A}.localhost\nForwarded: host={V}.localhost\nX-Api-Key: {KEY}\n\n", Own(1)),
     ("the victim by X-Original-URL", "GET /v1/notes/1 HTTP/1.1\nHost: {A}.localhost\nX-Original-URL: /t/{V}/v1/notes/1\nX-Rewrite-URL: /t/{V}/\nX-Api-Key: {KEY}\n\n", Own(1)),
