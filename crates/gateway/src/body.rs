@@ -198,6 +198,8 @@ pub(crate) struct Passing {
     source: Option<AnswerSource>,
     recording: Option<Box<Recording>>,
     until: Instant,
+    /// When it is written next what passed, if it goes on for so long.
+    record_at: Instant,
     /// It broke off; told at the next poll, so that what came before is on its way.
     broken: Option<BodyError>,
 }
@@ -210,7 +212,9 @@ impl AnswerBody {
             AnswerSource::Http2(incoming, _) => incoming.is_end_stream().then(Bytes::new),
         };
         let Some(whole) = whole else {
+            let every = recording.core.shared.config.streams_recorded;
             return AnswerBody::Passing(Box::new(Passing {
+                record_at: Instant::from_std(recording.started + every),
                 source: Some(source),
                 recording: Some(recording),
                 until,
@@ -235,6 +239,14 @@ impl Passing {
         }
     }
 
+    /// It goes on: what passed since the last time is written.
+    fn record(&mut self) {
+        if let Some(recording) = &mut self.recording {
+            recording.streams_on();
+            self.record_at = Instant::now() + recording.core.shared.config.streams_recorded;
+        }
+    }
+
     fn broke_off(
         &mut self,
         error: BodyError,
@@ -253,8 +265,14 @@ impl Passing {
         let Some(source) = &mut self.source else { return Poll::Ready(self.broken.take().map(Err)) };
         match source.poll_frame(cx) {
             Poll::Pending => {
-                std::task::ready!(source.poll_alarm(self.until, cx));
-                self.broke_off(BodyError::TimedOut, cx)
+                std::task::ready!(source.poll_alarm(self.until.min(self.record_at), cx));
+                if self.until <= self.record_at {
+                    return self.broke_off(BodyError::TimedOut, cx);
+                }
+                self.record();
+                // Armed for the next time.
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
             Poll::Ready(None) => {
                 self.complete();

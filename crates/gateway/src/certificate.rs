@@ -5,6 +5,10 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderName};
+
 use rowhouse_domain::directory::Tenant;
 use rowhouse_domain::id::TenantId;
 use rowhouse_domain::identity::certificate::{CertificateFault, Certified, TenantAuthorities, fingerprint};
@@ -20,6 +24,8 @@ use tokio_rustls::rustls::{
 
 /// All certificates of one chain may have this many bytes: what is shown is kept with the connection, and in its tickets.
 const CHAIN_BYTES_MAX: usize = 16 * 1024;
+pub(crate) static CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+static CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
 /// How long what was found is believed without looking at the times again.
 const BELIEVED_US: i64 = 1_000_000;
 
@@ -59,6 +65,43 @@ impl ShownCertificate {
         Some(ShownCertificate { fingerprint: fingerprint(&chain[0]), chain, found: RefCell::default() })
     }
 
+    /// What a proxy says that it was shown (RFC 9440 §2): the bearer's own certificate, then the rest of the chain. `None` if it says
+    /// nothing.
+    ///
+    /// # Errors
+    /// If what it says is not of the form, or larger than a chain may be.
+    pub(crate) fn of_proxy(headers: &HeaderMap) -> Result<Option<Self>, Malformed> {
+        let (own, rest) = (headers.get_all(&CLIENT_CERT), headers.get_all(&CLIENT_CERT_CHAIN));
+        let mut values = own.iter();
+        let (own, more) = (values.next(), values.next());
+        let mut rest = rest.iter().peekable();
+        let Some(own) = own.filter(|_| more.is_none()) else {
+            // Twice, or a chain of nobody's.
+            return if own.is_none() && rest.peek().is_none() { Ok(None) } else { Err(Malformed) };
+        };
+        let mut chain = vec![binary(own.to_str().map_err(|_| Malformed)?)?];
+        for value in rest {
+            for item in value.to_str().map_err(|_| Malformed)?.split(',') {
+                chain.push(binary(item)?);
+            }
+        }
+        if chain.iter().map(|one| one.len()).sum::<usize>() > CHAIN_BYTES_MAX {
+            return Err(Malformed);
+        }
+        Ok(ShownCertificate::new(Some(&chain)))
+    }
+
+    /// How a service is told of it (RFC 9440 §2): header and value.
+    pub(crate) fn each(&self, tell: &mut impl FnMut(&HeaderName, &[u8])) {
+        let text = |one: &CertificateDer<'_>| format!(":{}:", STANDARD.encode(one));
+        let Some((own, rest)) = self.chain.split_first() else { return };
+        tell(&CLIENT_CERT, text(own).as_bytes());
+        if !rest.is_empty() {
+            let rest: Vec<String> = rest.iter().map(text).collect();
+            tell(&CLIENT_CERT_CHAIN, rest.join(", ").as_bytes());
+        }
+    }
+
     /// SHA-256 of its bearer's own certificate.
     pub(crate) fn fingerprint(&self) -> &[u8; 32] {
         &self.fingerprint
@@ -77,6 +120,17 @@ impl ShownCertificate {
         *found = Some(Found { tenant: tenant.id, authorities, at_us: now_us, verdict });
         verdict
     }
+}
+
+/// What a proxy says of a certificate is not of the form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Malformed;
+
+/// A byte sequence of structured fields (RFC 9651 §3.3.5), without parameters: none are defined here.
+fn binary(text: &str) -> Result<CertificateDer<'static>, Malformed> {
+    let inner = text.trim().strip_prefix(':').and_then(|text| text.strip_suffix(':')).ok_or(Malformed)?;
+    let bytes = STANDARD.decode(inner).map_err(|_| Malformed)?;
+    if bytes.is_empty() { Err(Malformed) } else { Ok(bytes.into()) }
 }
 
 /// Asks for a certificate without insisting, and has its bearer prove that it holds the key. Which authorities a tenant believes

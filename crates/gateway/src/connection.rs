@@ -51,6 +51,8 @@ pub(crate) struct Peer {
     pub(crate) address_text: HeaderValue,
     /// Whether what it says about addresses before it is believed.
     pub(crate) trusted: bool,
+    /// Whether it says which certificate it was shown, and is believed.
+    pub(crate) tells_certificates: bool,
     /// `https` or `http`, as it came in here.
     pub(crate) scheme: &'static str,
     /// What it has shown in its handshake, if TLS is spoken.
@@ -354,10 +356,12 @@ impl Patience {
 
 fn peer_of(core: &Core, peer: SocketAddr, is_tls: bool, (shown, heard): (Shown, Heard)) -> Peer {
     let address = peer.ip().to_canonical();
+    let trusted = core.shared.config.trusted_proxies.contains(&address);
     Peer {
         address,
         address_text: HeaderValue::try_from(address.to_string()).expect("addresses are visible ASCII"),
-        trusted: core.shared.config.trusted_proxies.contains(&address),
+        trusted,
+        tells_certificates: trusted && core.shared.config.proxied_certificates,
         scheme: if is_tls { "https" } else { "http" },
         shown,
         heard,

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ pub struct GatewayConfig {
     pub docs_url: String,
     /// Peers whose `X-Forwarded-For` is believed. Empty: nobody's.
     pub trusted_proxies: Vec<IpAddr>,
+    /// Whether they say which client certificate they were shown (`Client-Cert`, RFC 9440).
+    pub proxied_certificates: bool,
     /// Counters of limits kept at once, 32 bytes each.
     pub limit_slots: usize,
     /// Time for a client to send its headers, and to stay idle on HTTP/1.
@@ -59,9 +61,9 @@ pub struct GatewayConfig {
     pub resolvers: Vec<SocketAddr>,
     /// The folder of certificates that are shown to upstreams: PEM, each `NAME.crt` (the chain, its own first) with `NAME.key`.
     pub upstream_certificates: PathBuf,
-    /// How often it is recorded what passed over a WebSocket that stays open, in whole seconds.
-    pub websocket_recorded: Duration,
-    /// Whether the directory is young enough to decide from.
+    /// How often it is recorded what passed in an answer that goes on and over a WebSocket that stays open, in whole seconds.
+    pub streams_recorded: Duration,
+    /// Whether requests can be decided and recorded at all.
     pub freshness: Freshness,
     /// Where it is told what is seen of upstreams.
     pub board: SeenBoard,
@@ -77,6 +79,7 @@ impl GatewayConfig {
             cores: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
             docs_url: "https://rowhouse.dev".to_owned(),
             trusted_proxies: Vec::new(),
+            proxied_certificates: false,
             limit_slots: 1 << 20,
             header_timeout: Duration::from_secs(60),
             whole_timeout: Duration::from_secs(300),
@@ -86,26 +89,48 @@ impl GatewayConfig {
             limit_store: None,
             resolvers: Vec::new(),
             upstream_certificates: PathBuf::from("upstream-certificates"),
-            websocket_recorded: Duration::from_secs(60),
+            streams_recorded: Duration::from_secs(60),
             freshness: Freshness::default(),
             board: SeenBoard::default(),
         }
     }
 }
 
-/// Whether the directory is young enough to decide from: who follows the control plane says so. It is, unless told otherwise.
+/// Whether requests can be decided and recorded: who follows the control plane says that the directory is young enough, and who looks
+/// after the journal that it has room. They can, unless told otherwise.
 #[derive(Debug, Clone, Default)]
-pub struct Freshness(Arc<AtomicBool>);
+pub struct Freshness(Arc<AtomicU8>);
+
+/// Bits of [`Freshness`].
+const STALE: u8 = 1;
+const UNRECORDED: u8 = 2;
 
 impl Freshness {
     /// Says that the directory is too old, or is not any more.
     pub fn set_stale(&self, stale: bool) {
-        self.0.store(stale, Ordering::Relaxed);
+        self.set(STALE, stale);
     }
 
-    /// Whether it is too old.
-    pub fn is_stale(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// Says that requests could not be recorded and therefore are refused, or are not any more.
+    pub fn set_unrecorded(&self, unrecorded: bool) {
+        self.set(UNRECORDED, unrecorded);
+    }
+
+    fn set(&self, bit: u8, on: bool) {
+        match on {
+            true => self.0.fetch_or(bit, Ordering::Relaxed),
+            false => self.0.fetch_and(!bit, Ordering::Relaxed),
+        };
+    }
+
+    /// Whether neither was said.
+    pub(crate) fn serves(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+
+    /// Whether the directory is too old.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & STALE != 0
     }
 }
 

@@ -90,7 +90,7 @@ pub(super) async fn refused(stop: Stop, mut recording: Box<Recording>) -> Respon
     answer(&stop, body, &recording)
 }
 
-/// Answers a caller who waits no longer for a service that works; the record waits for it.
+/// Answers a caller who waits no longer for a service that works, or whose request broke off; the record waits for the service.
 pub(super) fn called_off(stop: &Stop, recording: &Recording) -> Response<AnswerBody> {
     answer(stop, problem(&stop.refusal, recording), recording)
 }

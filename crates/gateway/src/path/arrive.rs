@@ -19,14 +19,24 @@ pub(crate) struct Arrived<'r> {
     pub(crate) parts: &'r Parts,
 }
 
-/// Refuses while nobody knows what has changed since the directory was made.
+/// Refuses while nobody knows what has changed since the directory was made, and while nothing more can be recorded, if that is to stop
+/// requests.
 pub(crate) fn is_fresh(core: &Core) -> Result<(), Stop> {
-    match core.shared.config.freshness.is_stale() {
-        false => Ok(()),
-        true => Err(Stop::new(
+    let freshness = &core.shared.config.freshness;
+    match freshness.serves() {
+        true => Ok(()),
+        false => Err(halted(freshness.is_stale())),
+    }
+}
+
+#[cold]
+fn halted(is_stale: bool) -> Stop {
+    match is_stale {
+        true => Stop::new(
             &kind::DIRECTORY_STALE,
             "This gateway has not heard from the control plane for too long.",
-        )),
+        ),
+        false => Stop::new(&kind::JOURNAL_UNAVAILABLE, "Requests cannot be recorded now."),
     }
 }
 

@@ -165,8 +165,8 @@ struct Waiting<'f> {
     measures: bool,
 }
 
-/// A request that the client waits for. If the client goes before there is an answer, or waits no longer, it is left behind, unless
-/// nothing of it was sent.
+/// A request that the client waits for. If the client goes before there is an answer, breaks its body off, or waits no longer, it is left
+/// behind, unless nothing of it was sent.
 struct Awaited<'w> {
     sending: Option<Sending>,
     upstream: &'w Rc<Upstream>,
@@ -174,20 +174,31 @@ struct Awaited<'w> {
     recording: &'w mut Recording,
 }
 
+/// What came of waiting.
+enum Heard {
+    Answer(Result<(Response<()>, AnswerSource), SendError>),
+    /// The client's body ended before its end, or beyond what the route takes.
+    BrokenOff,
+    Late,
+}
+
 impl Awaited<'_> {
-    /// The head of the answer; `None` when the time is over.
-    async fn head(&mut self) -> Option<Result<(Response<()>, AnswerSource), SendError>> {
+    /// Waits for the head of the answer.
+    async fn head(&mut self) -> Heard {
         let Waiting { sent, first_byte_timeout, until, .. } = self.waiting;
         let mut at = (sent + first_byte_timeout).min(until);
-        let sending = self.sending.as_mut()?;
+        let Some(sending) = self.sending.as_mut() else { return Heard::Late };
         let outcome = poll_fn(|cx| {
             if let Poll::Ready(outcome) = sending.poll(cx, self.upstream) {
-                return Poll::Ready(Some(outcome));
+                return Poll::Ready(Heard::Answer(outcome));
+            }
+            if self.recording.request_body_broke_off() {
+                return Poll::Ready(Heard::BrokenOff);
             }
             while sending.poll_alarm(at.into(), cx).is_ready() {
                 let now = Instant::now();
                 if self.recording.request_body_is_over() || now >= until {
-                    return Poll::Ready(None);
+                    return Poll::Ready(Heard::Late);
                 }
                 // The upstream cannot answer while the client still sends.
                 at = (now + first_byte_timeout).min(until);
@@ -196,8 +207,10 @@ impl Awaited<'_> {
         });
         let outcome = outcome.await;
         let called_off = until < self.waiting.over && Instant::now() >= until;
-        if outcome.is_some() || !called_off {
-            self.sending = None;
+        match outcome {
+            Heard::BrokenOff => {}
+            Heard::Late if called_off => {}
+            Heard::Answer(_) | Heard::Late => self.sending = None,
         }
         outcome
     }
@@ -238,22 +251,25 @@ async fn wait(
     drop(awaited);
     recording.upstream_us = Some(u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX));
     match outcome {
-        Some(Ok((response, _)))
+        Heard::Answer(Ok((response, _)))
             if response.status() == StatusCode::SWITCHING_PROTOCOLS
                 && !(recording.websocket.is_some() && websocket::is_granted(response.headers())) =>
         {
             let stop = Stop::new(&kind::UPSTREAM_FAILED, "The service changed the protocol unasked.");
             Err(Failure::Broken(None, stop))
         }
-        Some(Ok(answer)) => {
+        Heard::Answer(Ok(answer)) => {
             recording.upstream_status = Some(answer.0.status().as_u16());
             Ok(answer)
         }
-        Some(Err(SendError::NotSent(message))) => Err(Failure::NotSent(message)),
-        Some(Err(SendError::Failed(error, again))) => {
+        Heard::Answer(Err(SendError::NotSent(message))) => Err(Failure::NotSent(message)),
+        Heard::Answer(Err(SendError::Failed(error, again))) => {
+            // Over HTTP/2 the rest of it was taken back with the request: what the service made of it will not be known.
+            recording.unheard |= recording.request_body_broke_off();
             Err(Failure::Broken(again, failed(&error, max_bytes, recording)))
         }
-        None => Err(Failure::Broken(None, too_late())),
+        Heard::BrokenOff => Err(Failure::Broken(None, broken_off(max_bytes, recording))),
+        Heard::Late => Err(Failure::Broken(None, too_late())),
     }
 }
 
@@ -262,14 +278,20 @@ fn too_late() -> Stop {
     Stop::new(&kind::UPSTREAM_TIMEOUT, "The service did not answer in time.")
 }
 
+#[cold]
+fn broken_off(max_bytes: u64, recording: &Recording) -> Stop {
+    match recording.body.as_ref().map(|body| body.fate.get()) {
+        Some(BodyFate::TooLarge) => too_large(max_bytes),
+        _ => Stop::malformed("The body broke off or is framed wrongly."),
+    }
+}
+
 /// Whose fault it was: the body's, if it ended badly, else the upstream's.
 #[cold]
 fn failed(error: &ExchangeError, max_bytes: u64, recording: &Recording) -> Stop {
-    match (recording.body.as_ref().map(|body| body.fate.get()), error) {
-        (Some(BodyFate::TooLarge), _) => too_large(max_bytes),
-        (Some(BodyFate::Broken), _) | (_, ExchangeError::Body(BodyError::OtherLength)) => {
-            Stop::malformed("The body broke off or is framed wrongly.")
-        }
+    match error {
+        _ if recording.request_body_broke_off() => broken_off(max_bytes, recording),
+        ExchangeError::Body(BodyError::OtherLength) => broken_off(max_bytes, recording),
         _ => {
             let upstream = recording.upstream.as_ref().map_or("", |upstream| &upstream.address);
             tracing::warn!(upstream, %error, "an upstream did not answer properly");

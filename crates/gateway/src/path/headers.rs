@@ -48,7 +48,7 @@ pub(super) fn ours(name: &str) -> bool {
         let same = |(byte, own): (u8, u8)| byte == own || (byte == b'_' && own == b'-');
         name.len() >= ours.len() && name.bytes().zip(ours.bytes()).all(same)
     };
-    let told = ["x-forwarded-", "x-request-id", "x-api-key"];
+    let told = ["x-forwarded-", "x-request-id", "x-api-key", "client-cert"];
     begins("rowhouse-") || begins("x-tenant-") || (name.contains('_') && told.into_iter().any(begins))
 }
 

@@ -1,7 +1,8 @@
-//! What a client has left behind: it went away, or its own deadline (gRPC) passed, after the service had got its request and before
-//! there was an answer. The service may have done its work, so its answer is heard out, by a task of its own and for as long as the client could have waited for it; the
+//! What a client has left behind: it went away, broke its body off, or its own deadline (gRPC) passed, after the service had got its
+//! request, or a part of it, and before there was an answer. The service may have done its work, so its answer is heard out, by a task of its own and for as long as the client could have waited for it; the
 //! request then counts as if the client had stayed. Where that is not possible, because too many were left behind already or the
-//! gateway ends, nobody knows how it ended, and it counts as used.
+//! gateway ends, nobody knows how it ended, and it counts as used. So does a request that its sender broke off and the service did not answer:
+//! nobody can say what it would have come to, and that is its sender's doing.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -16,7 +17,7 @@ use super::Recording;
 use super::forward::is_failure;
 use super::usage::reported;
 use crate::body::AnswerSource;
-use crate::upstream::{Care, ExchangeError, SendError, Sending, Upstream};
+use crate::upstream::{Care, SendError, Sending, Upstream};
 
 /// Answers heard out at once, per thread.
 const LEFT_MAX: u32 = 1_024;
@@ -116,8 +117,8 @@ impl Left {
         let trouble = match outcome {
             Some(Ok((response, source))) => self.answered(&response, source, &mut recording),
             Some(Err(SendError::NotSent(_))) => return,
-            // Half a request was taken back, as HTTP/2 can: that is all that will be known.
-            Some(Err(SendError::Failed(ExchangeError::Http2(_), _))) if !recording.request_body_is_over() => {
+            // Half a request, without an answer: that is all that will be known.
+            Some(Err(SendError::Failed(..))) | None if !recording.request_body_is_over() => {
                 recording.unheard = true;
                 return;
             }

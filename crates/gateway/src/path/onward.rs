@@ -10,6 +10,7 @@ use super::authenticate::is_bearer;
 use super::headers::{named_by_connection, of_the_hop, ours};
 use super::prepare::REQUEST_ID;
 use super::traceparent::TRACEPARENT;
+use crate::certificate::CLIENT_CERT;
 use crate::connection::Peer;
 use crate::context::Told;
 use crate::edits::HeaderEdits;
@@ -71,6 +72,11 @@ impl Onward<'_> {
         if let Some(trace) = &self.trace {
             tell(&TRACEPARENT, trace);
         }
+        if let Some(certificate) = &self.peer.shown.certificate
+            && !(self.peer.tells_certificates && self.headers.contains_key(&CLIENT_CERT))
+        {
+            certificate.each(&mut tell);
+        }
         tell(&REQUEST_ID, self.request_id.as_bytes());
         if let Some(told) = self.told {
             tell(&CONTEXT, told.context());
@@ -86,6 +92,8 @@ impl Onward<'_> {
         let text = name.as_str();
         match text {
             "host" | "content-length" | "connection" | "x-api-key" | "x-request-id" => false,
+            // Whoever says it and is believed has been judged by it.
+            "client-cert" | "client-cert-chain" => self.peer.tells_certificates,
             "traceparent" | "tracestate" => self.trace.is_none(),
             "cookie" => !self.joins_cookies,
             "x-forwarded-for" => false,

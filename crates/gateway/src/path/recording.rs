@@ -64,6 +64,8 @@ pub(crate) struct Recording {
     pub(super) left: Option<Box<Left>>,
     /// The service has the request, and what it answers will not be known.
     pub(super) unheard: bool,
+    /// What the client was told that broke its request off; the record waits for the service.
+    pub(super) told_instead: Option<&'static Kind>,
     /// Whether usage counts at all: a test key's does not.
     pub(crate) counts: bool,
     pub(crate) body: Option<Rc<BodyWatch>>,
@@ -141,6 +143,7 @@ impl Recording {
             reported: Vec::new(),
             left: None,
             unheard: false,
+            told_instead: None,
             counts: true,
             body: None,
             bytes_out: 0,
@@ -233,6 +236,13 @@ impl Recording {
         self.body.as_ref().is_none_or(|body| body.fate.get() == BodyFate::Complete)
     }
 
+    /// Whether the client's body ended badly.
+    pub(crate) fn request_body_broke_off(&self) -> bool {
+        let broke_off =
+            |body: &Rc<BodyWatch>| matches!(body.fate.get(), BodyFate::Broken | BodyFate::TooLarge);
+        self.body.as_ref().is_some_and(broke_off)
+    }
+
     /// The answer is complete: its last frame is about to leave.
     pub(crate) fn served(mut self: Box<Self>) {
         let _ = self.write(&End { outcome: Outcome::Served, status: None, refusal: None, continues: false });
@@ -265,6 +275,13 @@ impl Recording {
         let (bytes_out, messages) = (self.bytes_out, self.messages);
         self.told = Some(Told { at_us, at: Instant::now(), bytes_in, bytes_out, messages });
         self.event = None;
+    }
+
+    /// A stream goes on: once in a while it is written what passed.
+    pub(crate) fn streams_on(&mut self) {
+        if self.told.is_none() || self.has_news() {
+            self.goes_on();
+        }
     }
 
     /// Nothing is written of it.
@@ -301,7 +318,8 @@ impl Recording {
 
     fn write(&mut self, end: &End) -> Result<u64, AppendError> {
         self.written = true;
-        let status = end.status.or(self.upstream_status).unwrap_or(CLIENT_GONE);
+        let told = || self.told_instead.map_or(CLIENT_GONE, |kind| kind.status);
+        let status = end.status.or(self.upstream_status).unwrap_or_else(told);
         let duration_us = micros(self.started.elapsed());
         let bytes_in = self.body.as_ref().map_or(0, |body| body.bytes.get());
         self.core.metrics.count(&Counted {
@@ -471,7 +489,7 @@ impl Drop for Recording {
             let _ = self.write(&End {
                 outcome: Outcome::ClientAborted,
                 status: None,
-                refusal: None,
+                refusal: self.told_instead,
                 continues: false,
             });
         }

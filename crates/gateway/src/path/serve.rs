@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use rowhouse_domain::refusal::Fault;
 
 use super::answer::{called_off, forwarded, refused};
 use super::arrive::{arrive, is_fresh};
@@ -35,7 +36,10 @@ pub(crate) async fn serve(
     let mut story = Story::of(Recording::begin(&core, &peer, &request));
     match pass(&core, &peer, request, &mut story).await {
         Ok(answered) => forwarded(answered, story.told()),
-        Err(stop) if story.left.is_some() => called_off(&stop, &story),
+        Err(stop) if story.left.is_some() => {
+            story.told_instead = Some(stop.refusal.kind()).filter(|kind| kind.fault == Fault::Caller);
+            called_off(&stop, &story)
+        }
         Err(stop) => refused(stop, story.told()).await,
     }
 }

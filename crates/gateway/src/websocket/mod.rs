@@ -100,7 +100,7 @@ pub(crate) async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
         up: Way::default(),
         down: Way::beginning(&arrived),
         look,
-        looks_per_record: u32::try_from(core.shared.config.websocket_recorded.as_secs())
+        looks_per_record: u32::try_from(core.shared.config.streams_recorded.as_secs())
             .unwrap_or(u32::MAX)
             .max(1),
         looks_unrecorded: 0,

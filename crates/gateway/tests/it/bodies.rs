@@ -47,7 +47,7 @@ fn a_body_beyond_the_routes_bound_is_refused() {
 
 #[test]
 fn a_body_that_is_framed_wrongly_is_the_clients_fault() {
-    let stage = Stage::start();
+    let stage = Stage::with(|plan| plan.services[0].first_byte_timeout_ms = 50);
     let mut wire = stage.wire();
     wire.write(format!(
         "POST /v1/work/a HTTP/1.1\r\nHost: acme.example.test\r\nAuthorization: Bearer {}\r\n\

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     IsCa, KeyPair, KeyUsagePurpose, SanType,
@@ -358,4 +358,79 @@ fn pem(machine: &Machine) -> String {
     use base64::engine::general_purpose::STANDARD;
     let body = STANDARD.encode(&machine.certificate);
     format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n{}", machine.key.serialize_pem())
+}
+
+/// As RFC 9440 §2 writes it.
+fn field(certificate: &CertificateDer<'_>) -> String {
+    format!(":{}:", STANDARD.encode(certificate))
+}
+
+#[test]
+fn a_proxy_that_is_believed_says_whom_it_was_shown_and_nobody_else_does() {
+    let (acme, bolt) = (issuer(), issuer());
+    let (robot, stranger) = (machine(&acme, ROBOT), machine(&bolt, ROBOT));
+    let behind = |trusted: bool, says: bool| {
+        Stage::configured(
+            |config| {
+                config.trusted_proxies = if trusted { vec!["127.0.0.1".parse().unwrap()] } else { vec![] };
+                config.proxied_certificates = says;
+            },
+            |plan| plan.tenant_mut(ACME).authorities = believed(&acme, 9, vec![]),
+        )
+    };
+    let own = field(&robot.certificate);
+    let ask = |stage: &Stage, value: &str| {
+        let ask = stage.bare("GET", "/v1/stamps").host(ACME_HOST).header("Client-Cert", value);
+        ask.send().refusal()
+    };
+    let stage = behind(true, true);
+    assert_eq!(ask(&stage, &own), told(403, "access.denied"), "known, and may do nothing");
+    assert_eq!(stage.records(1)[0].record().principal, Some(9));
+    assert_eq!(ask(&stage, &field(&stranger.certificate)), told(401, "identity.certificate_invalid"));
+    for bad in ["", "::", ":e30", "e30=", ":?:", ":e30=: ;a", &format!("{own}, {own}")] {
+        assert_eq!(ask(&stage, bad), told(400, "routes.malformed_request"), "{bad}");
+    }
+    let with_chain = |chain: &str| {
+        let ask = stage.bare("GET", "/v1/stamps").host(ACME_HOST).header("Client-Cert", &own);
+        ask.header("Client-Cert-Chain", chain).send().refusal()
+    };
+    assert_eq!(with_chain(&format!("{0}, {0}", field(acme.der()))), told(403, "access.denied"));
+    assert_eq!(with_chain(":nonsense"), told(400, "routes.malformed_request"));
+    assert_eq!(
+        with_chain(&format!(":{}:", STANDARD.encode([7; 20_000]))),
+        told(400, "routes.malformed_request")
+    );
+    let twice = stage.bare("GET", "/v1/stamps").host(ACME_HOST).header("Client-Cert", &own);
+    assert_eq!(twice.header("Client-Cert", &own).send().refusal(), told(400, "routes.malformed_request"));
+    let key = stage.ask("GET", "/v1/stamps").header("Client-Cert", &own).send();
+    assert_eq!(key.refusal(), told(401, "identity.ambiguous_credentials"));
+    // From who is not believed, or where it is not declared, it is nothing, and goes nowhere.
+    for (trusted, says) in [(false, true), (true, false)] {
+        let stage = behind(trusted, says);
+        assert_eq!(ask(&stage, &own), told(401, "identity.no_credentials"));
+        let seen =
+            stage.ask("GET", "/v1/stamps").header("Client-Cert", &own).header("client_cert", &own).send();
+        assert_eq!(seen.status, 200);
+        let headers = seen.json()["headers"].to_string();
+        assert!(!headers.contains("client-cert") && !headers.contains("client_cert"), "{headers}");
+    }
+}
+
+#[test]
+fn a_service_is_told_which_certificate_was_shown() {
+    let acme = issuer();
+    let door = Door::new("told", &[(ACME, believed(&acme, 9, vec![]))]);
+    let robot = machine(&acme, ROBOT);
+    let mut line = door.open(&door.as_machine(&robot), ACME_HOST).0;
+    let request = format!(
+        "GET /open/x HTTP/1.1\r\nHost: {ACME_HOST}\r\nClient-Cert: :e30=:\r\nConnection: close\r\n\r\n"
+    );
+    line.write_all(request.as_bytes()).unwrap();
+    let mut seen = Vec::new();
+    // The end of a connection may be told in no good order.
+    let _ = line.read_to_end(&mut seen);
+    let seen = String::from_utf8(seen).unwrap();
+    assert!(seen.starts_with("HTTP/1.1 200"), "{seen}");
+    let wanted = format!("[\"client-cert\",\"{}\"]", field(&robot.certificate));
+    assert!(seen.contains(&wanted) && !seen.contains("e30="), "{seen}");
 }

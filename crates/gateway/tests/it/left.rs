@@ -140,3 +140,71 @@ fn who_sets_a_deadline_of_his_own_pays_for_the_work_all_the_same() {
     };
     assert_eq!(units / SCALE, 1);
 }
+
+/// Sends half a body, waits until the service has the request, and ends it so.
+fn break_off(stage: &Stage, path: &str, headers: &str, ending: Option<&str>) -> Option<(u16, String)> {
+    let before = stage.upstream.count();
+    let mut wire = stage.wire();
+    wire.write(format!(
+        "POST {path} HTTP/1.1\r\nHost: acme.example.test\r\nAuthorization: Bearer {}\r\n{headers}\
+         Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        stage.acme
+    ));
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while stage.upstream.count() == before {
+        assert!(std::time::Instant::now() < until, "the service has not got it");
+        std::thread::yield_now();
+    }
+    let told = ending.map(|ending| wire.write(ending).answer().refusal());
+    drop(wire);
+    stage.until_all_have_gone();
+    told
+}
+
+#[test]
+fn a_body_that_its_sender_breaks_off_is_charged() {
+    // The sender goes, frames it wrongly, or sends more than the route takes.
+    let too_large = format!("{:x}\r\n{}\r\n", 99_996, "x".repeat(99_996));
+    let endings = [
+        (None, 0, ""),
+        (Some("nonsense\r\n"), 400, "routes.malformed_request"),
+        (Some(too_large.as_str()), 413, "routes.body_too_large"),
+    ];
+    for (ending, status, code) in endings {
+        for when in [CountWhen::AnsweredBelow500, CountWhen::Success, CountWhen::Always] {
+            let mut stage = stage(2, when);
+            stage.publish(|plan| plan.services[0].first_byte_timeout_ms = 50);
+            for number in 1..=2 {
+                let told = break_off(&stage, "/v1/work/a", "", ending);
+                assert_eq!(told, ending.map(|_| (status, code.to_owned())));
+                assert_eq!(used(&stage, number), number as i128, "{code} {when:?}");
+            }
+            let record = stage.records(2)[1].clone();
+            if ending.is_some() {
+                assert_eq!((record.record().status, record.record().refusal), (status, code));
+            }
+            let refused = stage.ask("POST", "/v1/work/other").send();
+            assert_eq!(refused.refusal(), (429, "resources.quota_exceeded".to_owned()), "{code} {when:?}");
+        }
+    }
+}
+
+#[test]
+fn what_the_service_says_of_half_a_body_counts() {
+    for (headers, expected, status) in [
+        ("X-Answer-Rowhouse-Usage: stamps_created=7\r\n", 7, 200),
+        ("X-Answer-Rowhouse-Usage: stamps_created=7\r\nX-Answer-Status: 422\r\n", 7, 422),
+    ] {
+        let stage = stage(10, CountWhen::Reported);
+        let told = break_off(&stage, "/v1/work/unread", headers, Some("nonsense\r\n"));
+        assert_eq!(told, Some((400, "routes.malformed_request".to_owned())));
+        stage.upstream.gate.notify_one();
+        assert_eq!(used(&stage, 1), expected, "{headers}");
+        assert_eq!(stage.records(1)[0].record().status, status, "what the service answered");
+    }
+    // One that fails by itself is not charged.
+    let stage = stage(10, CountWhen::AnsweredBelow500);
+    break_off(&stage, "/v1/work/unread", "X-Answer-Status: 500\r\n", None);
+    stage.upstream.gate.notify_one();
+    assert_eq!(used(&stage, 1), 0);
+}

@@ -26,6 +26,7 @@ mod redis_server;
 mod releases;
 mod seen;
 mod stage;
+mod streams;
 mod tenants;
 mod tls;
 mod together;

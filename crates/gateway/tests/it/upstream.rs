@@ -84,9 +84,14 @@ async fn answer(request: Request<Incoming>, manner: Manner) -> Result<Response<T
     if path.ends_with("/early") {
         return Ok(Response::builder().status(403).body(Told::Whole(Some(Bytes::from("no")))).unwrap());
     }
-    let body = match body.collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(_) => Bytes::new(),
+    let unread = path.ends_with("/unread");
+    if unread {
+        manner.arrived.notify_one();
+        manner.gate.notified().await;
+    }
+    let body = match unread {
+        false => body.collect().await.map(|body| body.to_bytes()).unwrap_or_default(),
+        true => Bytes::new(),
     };
     let headers: Vec<_> = parts
         .headers
@@ -118,6 +123,10 @@ async fn answer(request: Request<Incoming>, manner: Manner) -> Result<Response<T
         Some("chunked") => Told::Pieces(vec![whole.slice(10..), whole.slice(..10)]),
         Some("broken") => Told::Broken(2),
         Some("endless") => Told::Endless,
+        Some("gated") => {
+            let gate = manner.gate.clone();
+            Told::Gated(0, Box::pin(async move { gate.notified().await }))
+        }
         Some("large") => Told::Pieces(vec![Bytes::from(vec![b'x'; 1 << 20]); 8]),
         _ => Told::Whole(Some(whole)),
     };
@@ -133,6 +142,8 @@ pub enum Told {
     Broken(u32),
     /// Goes on for ever.
     Endless,
+    /// A piece, and the rest once the gate is opened.
+    Gated(u32, Pin<Box<dyn Future<Output = ()> + Send>>),
 }
 
 impl Body for Told {
@@ -158,6 +169,16 @@ impl Body for Told {
                 Some(Bytes::from_static(b"piece"))
             }
             Told::Endless => Some(Bytes::from_static(&[b'x'; 4096])),
+            Told::Gated(told @ 0, _) => {
+                *told = 1;
+                Some(Bytes::from_static(b"piece"))
+            }
+            Told::Gated(told @ 1, gate) => {
+                std::task::ready!(gate.as_mut().poll(cx));
+                *told = 2;
+                Some(Bytes::from_static(b"rest"))
+            }
+            Told::Gated(..) => None,
         };
         Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
     }

@@ -101,7 +101,7 @@ fn messages_pass_both_ways_and_are_counted_in_the_records() {
 
 #[test]
 fn what_passes_is_recorded_while_it_lasts_and_each_message_once() {
-    let (_server, stage) = stage_with(|config| config.websocket_recorded = Duration::from_secs(1), counted);
+    let (_server, stage) = stage_with(|config| config.streams_recorded = Duration::from_secs(1), counted);
     let mut peer = client(&stage, "wait");
     assert_eq!(peer.line(), "open");
     let messages = |stage: &Stage| -> (usize, i128) {

@@ -27,6 +27,13 @@ pub(crate) enum ExchangeError {
     Body(#[from] BodyError),
 }
 
+impl ExchangeError {
+    /// Whether whoever sends the request has ended it, badly: nothing is wrong with the connection, and the service may answer.
+    fn is_senders(&self) -> bool {
+        matches!(self, ExchangeError::Body(BodyError::Read(_) | BodyError::TooLarge))
+    }
+}
+
 /// A connection with a request on it.
 pub(crate) struct Exchange {
     pub(crate) wire: Wire,
@@ -36,7 +43,8 @@ pub(crate) struct Exchange {
     answer: Answer,
     /// Whether the connection can be used again, as far as is known.
     reusable: bool,
-    /// The client is gone. A request that breaks off is not sent on then, and not ended either: it is only listened.
+    /// The client is gone. A request that breaks off is not sent on, and not ended either, so that no service takes half of it for the
+    /// whole: it is only listened. That is so, too, where the sender has broken it off and is there.
     pub(crate) left: bool,
     broke_off: bool,
 }
@@ -115,7 +123,9 @@ impl Exchange {
             match self.wire.poll_read(cx) {
                 Poll::Pending => {
                     return match sending {
-                        Poll::Ready(Err(error)) if !self.left => Poll::Ready(Err(error)),
+                        Poll::Ready(Err(error)) if !self.left && !error.is_senders() => {
+                            Poll::Ready(Err(error))
+                        }
                         _ => Poll::Pending,
                     };
                 }
