@@ -25,3 +25,15 @@ CREATE TABLE deploy.nodes (
     CONSTRAINT nodes_keys_check CHECK ((node_key IS NULL) = (enrolled_at IS NULL) AND (node_key IS NULL) = (context_key IS NULL))
 );
 GRANT SELECT, INSERT, UPDATE ON deploy.nodes TO rowhouse_app;
+
+-- A node can be asked to take no more requests, until it is asked back. Askings are numbered, so that word of the end of one is
+-- not taken for the end of another.
+ALTER TABLE deploy.nodes
+    ADD COLUMN drains bigint NOT NULL DEFAULT 0,
+    ADD COLUMN drain_asked_at timestamptz,
+    ADD COLUMN drain_asked_by text,
+    -- Everything that it served has ended, and what it recorded has arrived.
+    ADD COLUMN drained_at timestamptz,
+    ADD CONSTRAINT nodes_drain_check CHECK (
+        (drain_asked_at IS NULL) = (drain_asked_by IS NULL) AND (drained_at IS NULL OR drain_asked_at IS NOT NULL)
+    );

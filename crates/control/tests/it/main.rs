@@ -31,6 +31,7 @@ mod limits;
 mod messages;
 mod metering;
 mod narrowed;
+mod node_client;
 mod nodes;
 mod organisation;
 mod passkeys;

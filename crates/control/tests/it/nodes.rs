@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use rowhouse_control::deploy::nodes::link::{Link, LinkError};
-use rowhouse_control::deploy::nodes::wire::{
-    BATCH_BYTES, BATCH_FRAMES, Enrolment, FORMAT, Follow, Message, Shipment, TokenText, hex,
-};
+use rowhouse_control::deploy::nodes::link::{Link, LinkError, Messages};
+use rowhouse_control::deploy::nodes::wire::{Follow, Message, Shipment};
 use rowhouse_control::deploy::nodes::{self, NodeKey, Told};
-use rowhouse_domain::context::ContextSigner;
 use rowhouse_domain::directory::Directory;
-use rowhouse_journal::{Batch, Class, Journal, Kind, Options, RequestRecord, UsagePairs};
+use rowhouse_journal::{Batch, Class, Kind};
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -18,6 +16,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::house::House;
+use crate::node_client::{asked, code, process, recorded, start_of};
 use crate::platform::{PATIENCE, START_US};
 
 /// A control plane with a door.
@@ -73,28 +72,6 @@ impl Open {
     }
 }
 
-fn asked(name: &str, token: &str) -> Enrolment {
-    let secret = hex(&TokenText::parse(token).expect("a token").secret);
-    let context_key = hex(ContextSigner::new("n", &[4; 32]).verifier().as_bytes());
-    Enrolment { name: name.to_owned(), secret, context_key }
-}
-
-fn process(number: u128) -> Uuid {
-    Uuid::from_u128(number)
-}
-
-fn start_of(boot: u64, number: u128) -> Follow {
-    let (life, version) = (None, None);
-    Follow { format: FORMAT, boot, process: process(number), release: "1".to_owned(), life, version }
-}
-
-fn code<T>(answer: Result<T, LinkError>) -> String {
-    match answer {
-        Ok(_) => "in".to_owned(),
-        Err(error) => error.code().to_owned(),
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_comes_back_is_told_what_changed_and_a_revoked_one_that_it_is() {
     let open = Open::start().await;
@@ -109,7 +86,7 @@ async fn a_node_that_comes_back_is_told_what_changed_and_a_revoked_one_that_it_i
             Message::Welcome(welcome) => *life = Some(welcome.life),
             Message::Change(change) => here.apply(*change).expect("it follows"),
             Message::Beat { version } if version == here.version => return false,
-            Message::Beat { .. } => {}
+            Message::Beat { .. } | Message::Drain { .. } => {}
             Message::Revoked => return true,
         }
     };
@@ -220,9 +197,139 @@ async fn strangers_with_keys_of_their_own_keep_no_node_from_enrolling() {
     drop(strangers);
 }
 
+/// What the node is told next of being drained.
+async fn told_of_drain(messages: &mut Messages) -> Option<i64> {
+    let told = async {
+        loop {
+            let (message, _) = messages.next().await.expect("whole").expect("it goes on");
+            if let Message::Drain { drain } = message {
+                return drain;
+            }
+        }
+    };
+    timeout(PATIENCE, told).await.expect("it is told")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_is_one_until_it_is_taken_back() {
+    let open = Open::start().await;
+    let (key, platform) = (NodeKey::new(&[2; 32]).expect("a key"), &open.house.platform);
+    let link = open.enrolled("east", &key).await;
+    let mut messages = link.follow(&start_of(1, 1)).await.expect("it is let in");
+    assert_eq!(told_of_drain(&mut messages).await, None, "told first of all");
+    let ask = async |what: &str| {
+        let (status, node) =
+            platform.call(&open.house.root, "POST", &format!("/v1/nodes/east/{what}"), None).await;
+        assert_eq!(status, 200, "{node}");
+        node["drain"].clone()
+    };
+    let state = async || {
+        let (_, all) = platform.call(&open.house.root, "GET", "/v1/nodes", None).await;
+        all["items"][0]["drain"]["state"].clone()
+    };
+    assert_eq!(ask("drain").await["state"], "asked");
+    assert_eq!(told_of_drain(&mut messages).await, Some(1));
+    assert_eq!(ask("drain").await["state"], "asked", "twice is once");
+    // Another process of the node, and word of another drain, are not believed.
+    assert_eq!(code(link.tell_drained(process(2), 1).await), "deploy.journal_replaced");
+    assert_eq!(code(link.tell_drained(process(1), 2).await), "in");
+    assert_eq!(state().await, "asked");
+    for _ in 0..2 {
+        assert_eq!(code(link.tell_drained(process(1), 1).await), "in");
+        assert_eq!(state().await, "drained");
+    }
+    assert_eq!(ask("drain").await["state"], "drained", "asked again it stays what it is");
+    for _ in 0..2 {
+        assert_eq!(ask("resume").await, json!(null));
+    }
+    assert_eq!(told_of_drain(&mut messages).await, None);
+    // Word of the first that was late says nothing of the second.
+    assert_eq!(ask("drain").await["state"], "asked");
+    assert_eq!(told_of_drain(&mut messages).await, Some(2));
+    assert_eq!(code(link.tell_drained(process(1), 1).await), "in");
+    assert_eq!(state().await, "asked");
+    let mut anew = link.follow(&start_of(2, 9)).await.expect("it is let in");
+    assert_eq!(told_of_drain(&mut anew).await, Some(2), "a new process is told first of all");
+}
+
+/// Waits for three more beats: its stream goes on.
+async fn beats(messages: &mut Messages) {
+    let three = async {
+        let mut heard = 0;
+        while heard < 3 {
+            let (message, _) = messages.next().await.expect("whole").expect("it goes on");
+            heard += u32::from(matches!(message, Message::Beat { .. }));
+        }
+    };
+    timeout(PATIENCE, three).await.expect("it beats");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_one_nodes_key_takes_no_place_of_another() {
+    let open = Open::start().await;
+    let (east, west) = (NodeKey::new(&[2; 32]).expect("a key"), NodeKey::new(&[3; 32]).expect("a key"));
+    let other = open.enrolled("west", &west).await;
+    let mut others = other.follow(&start_of(1, 1)).await.expect("it is let in");
+    let first = open.enrolled("east", &east).await;
+    let mut firsts = first.follow(&start_of(1, 1)).await.expect("it is let in");
+    // Many more than one node gets: its own oldest go.
+    let mut many = Vec::new();
+    for _ in 0..40 {
+        many.push(open.link(&east).await);
+        let own = many.last().expect("just made").positions().await;
+        assert!(own.is_ok() || matches!(own, Err(LinkError::Away(_))), "its own newer ones end it at most");
+    }
+    let ended = async { while let Ok(Some(_)) = firsts.next().await {} };
+    timeout(PATIENCE, ended).await.expect("its oldest is over");
+    beats(&mut others).await;
+    let last = open.link(&east).await;
+    assert!(last.positions().await.is_ok(), "its newest is served");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_from_many_addresses_leaves_enrolled_nodes_alone() {
+    open_many_files();
+    let open = Open::start().await;
+    let (east, west) = (NodeKey::new(&[2; 32]).expect("a key"), NodeKey::new(&[3; 32]).expect("a key"));
+    let link = open.enrolled("east", &east).await;
+    let mut stream = link.follow(&start_of(1, 1)).await.expect("it is let in");
+    // Greetings that do not end, of 700 addresses, and handshakes of strangers, more than all places together.
+    let address: std::net::SocketAddr = open.address.parse().expect("an address");
+    let mut flood = Vec::new();
+    for number in 0..1_400_u16 {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        let from = [127, 9, (number % 700 >> 8) as u8, (number % 700) as u8];
+        socket.bind((from, 0).into()).expect("loopback has them all");
+        let mut one = socket.connect(address).await.expect("it is accepted");
+        // The head of a greeting, and nothing more.
+        let _ = one.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00]).await;
+        flood.push(one);
+        if number % 20 == 0 {
+            let mut secret = [200; 32];
+            secret[..2].copy_from_slice(&number.to_le_bytes());
+            let stranger = NodeKey::new(&secret).expect("a key");
+            let _ = Link::connect(&open.address, &stranger, open.door).await;
+        }
+    }
+    beats(&mut stream).await;
+    // Who comes back, and who is new, gets in.
+    let back = async {
+        loop {
+            if let Ok(link) = Link::connect(&open.address, &east, open.door).await
+                && link.positions().await.is_ok()
+            {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, back).await.expect("it comes back");
+    open.enrolled("west", &west).await;
+    drop(flood);
+}
+
 #[test]
 fn a_shipment_is_read_as_it_was_written_and_nothing_else_is() {
-    let (_folder, mut batch) = recorded(7, 5);
+    let (_folder, mut batch) = recorded((7, 5), "api_calls", START_US);
     batch.gap = None;
     let shipment = Shipment { from: 0, batch, end: 99, complete_to_us: Some(-5) };
     let bytes = shipment.encode();
@@ -240,40 +347,4 @@ fn a_shipment_is_read_as_it_was_written_and_nothing_else_is() {
     swapped.append(7, Class::R, Kind::LaneStop, &[]).expect("later");
     swapped.next_sequence = 8;
     assert!(swapped.check(5).is_err(), "6 is missing");
-}
-
-/// What a gateway of its own has recorded: the start of a lane and so many calls.
-fn recorded(tenant: u128, calls: u64) -> (Folder, Batch) {
-    let folder = Folder(std::env::temp_dir().join(format!("rowhouse-far-{}-{tenant:x}", std::process::id())));
-    let options = Options { segment_bytes: 1 << 20, keep: Duration::ZERO, ..Options::new("east") };
-    let (journal, _) = Journal::open(&folder.0, options).expect("a journal");
-    let mut lane = journal.lane("gateway-0").expect("a lane");
-    for number in 0..calls {
-        let mut usage = UsagePairs::default();
-        usage.push("api_calls", 1_000_000_000_000).expect("room");
-        let at_us = START_US + number as i64;
-        let record = RequestRecord {
-            request_id: u128::from(number) + 1,
-            started_at_us: at_us,
-            tenant: Some(tenant),
-            endpoint: "GET /v1/notes",
-            status: 200,
-            usage,
-            ..RequestRecord::default()
-        };
-        lane.append_record(Class::R, &record).expect("room");
-    }
-    journal.synchronise();
-    let mut tail = journal.reader().tail("gateway-0", 0);
-    let batch = tail.next_batch(BATCH_FRAMES, BATCH_BYTES).expect("it is readable");
-    drop(lane);
-    (folder, batch)
-}
-
-struct Folder(std::path::PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

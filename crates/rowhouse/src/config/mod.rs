@@ -95,6 +95,8 @@ pub struct Server {
     pub gateway_threads: Option<usize>,
     /// Proxies in front, by address, whose word about the client's address is believed.
     pub trusted_proxies: Vec<IpAddr>,
+    /// Whether they say which client certificate they were shown.
+    pub proxied_certificates: bool,
     /// How long open requests may finish after SIGTERM.
     pub drain: Span,
 }
@@ -119,6 +121,7 @@ impl Default for Server {
             node: "node1".to_owned(),
             gateway_threads: None,
             trusted_proxies: Vec::new(),
+            proxied_certificates: false,
             drain: Span::seconds(30),
         }
     }
@@ -182,11 +185,25 @@ pub struct Journal {
     pub segment_mib: u32,
     /// Most MiB that the journal takes.
     pub size_mib_max: Option<u64>,
+    /// What is done when it has no room.
+    pub when_full: WhenFull,
+}
+
+/// Of requests that could not be recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// They are served, and counted as not recorded.
+    #[default]
+    Serve,
+    /// They are refused.
+    Refuse,
 }
 
 impl Default for Journal {
     fn default() -> Self {
-        Journal { keep: Span::seconds(24 * 3600), segment_mib: 64, size_mib_max: None }
+        let when_full = WhenFull::Serve;
+        Journal { keep: Span::seconds(24 * 3600), segment_mib: 64, size_mib_max: None, when_full }
     }
 }
 

@@ -61,6 +61,10 @@ pub static SETTINGS: &[Setting] = &[
         "server.trusted_proxies",
         "Addresses of proxies in front whose word about the client's address is believed (`X-Forwarded-For`); nobody's if empty.",
     ),
+    setting(
+        "server.proxied_certificates",
+        "Whether those proxies say which client certificate they were shown (`Client-Cert`, RFC 9440). Each of them must remove what clients send by that name.",
+    ),
     setting("server.drain", "How long open requests may finish after SIGTERM."),
     setting(
         "database.url",
@@ -93,7 +97,11 @@ pub static SETTINGS: &[Setting] = &[
     setting("journal.segment_mib", "Size of a segment, in MiB, 1 to 1,024."),
     setting(
         "journal.size_mib_max",
-        "Most MiB that the journal takes, up to one segment for each lane more; what does not fit is counted as lost, and requests go on. Of a gateway of its own 16,384 if not set, else the disk's size.",
+        "Most MiB that the journal takes, up to one segment for each lane more. Of a gateway of its own 16,384 if not set, else the disk's size. What was read goes before its time if room is needed; what was not stays.",
+    ),
+    setting(
+        "journal.when_full",
+        "What happens when it takes no more: `serve` (what is not recorded is counted) or `refuse` (503 `journal.unavailable`). Health says so either way.",
     ),
     setting("tenancy.base_domains", "More base domains beside `server.base_domain`."),
     setting("tenancy.platform_hosts", "Hosts that name no tenant and are served all the same."),

@@ -14,7 +14,9 @@ use rowhouse_control::{
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::OPERATOR_TENANT;
 use rowhouse_domain::routes::UpstreamTls;
-use rowhouse_gateway::{Collaborators, Doors, Gateway, GatewayConfig, GatewayHandle, StoreConfig, TlsListen};
+use rowhouse_gateway::{
+    Collaborators, Doors, Freshness, Gateway, GatewayConfig, GatewayHandle, StoreConfig, TlsListen,
+};
 use rowhouse_journal::Journal;
 use rowhouse_store::server::PrivateServer;
 use rowhouse_store::{Change, Notice};
@@ -24,8 +26,9 @@ use tokio::task::JoinSet;
 
 use super::Role;
 use super::admin::{self, Admin};
-use super::handover::{self, AllDoors};
-use crate::config::{Config, Limits};
+use super::handover::{self, AllDoors, Offered};
+use super::room::watch_room;
+use crate::config::{Config, Limits, WhenFull};
 
 /// Longest wait for the projections before the first directory is made without them.
 const CATCH_UP: Duration = Duration::from_secs(20);
@@ -75,7 +78,14 @@ impl House {
         }
         let gateway = match role {
             Role::Control => None,
-            _ => Some(start_gateway(config, data_dir, &control, &journal, doors.gateway)?),
+            _ => {
+                let freshness = Freshness::default();
+                if config.journal.when_full == WhenFull::Refuse {
+                    work.spawn(watch_room(journal.clone(), freshness.clone(), stop.clone()));
+                }
+                let how = (gateway_config(config, data_dir)?, freshness);
+                Some(start_gateway(how, &control, &journal, doors.gateway)?)
+            }
         };
         let admin = Admin {
             gateway: gateway.as_ref().map(GatewayHandle::metrics_reader),
@@ -98,7 +108,7 @@ impl House {
         let mut successor = JoinSet::new();
         let socket = handover::socket(data_dir);
         std::fs::create_dir_all(data_dir.join("run"))?;
-        successor.spawn(async move { handover::asked(&socket, doors).await });
+        successor.spawn(async move { handover::asked(&socket, Offered::new(doors)).await });
         Ok(House { successor, gateway, work, stopping, server, _supervision: supervision, _journal: journal })
     }
 
@@ -237,6 +247,7 @@ pub fn gateway_config(config: &Config, data_dir: &Path) -> anyhow::Result<Gatewa
     settings.drain_timeout = config.server.drain.duration();
     let proxies = config.server.trusted_proxies.iter();
     settings.trusted_proxies = proxies.map(std::net::IpAddr::to_canonical).collect();
+    settings.proxied_certificates = config.server.proxied_certificates;
     settings.limit_store = limit_store(&config.limits)?;
     settings.resolvers = config.server.resolvers.clone();
     settings.upstream_certificates = config.server.upstream_certificates(data_dir);
@@ -264,13 +275,12 @@ fn limit_store(config: &Limits) -> anyhow::Result<Option<StoreConfig>> {
 }
 
 fn start_gateway(
-    config: &Config,
-    data_dir: &Path,
+    (mut settings, freshness): (GatewayConfig, Freshness),
     control: &Shared,
     journal: &Journal,
     doors: Doors,
 ) -> anyhow::Result<GatewayHandle> {
-    let mut settings = gateway_config(config, data_dir)?;
+    settings.freshness = freshness;
     settings.board = control.upstreams.board();
     let collaborators = Collaborators {
         directory: control.directory.clone(),

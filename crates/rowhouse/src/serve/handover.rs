@@ -9,6 +9,7 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use rowhouse_gateway::Doors;
@@ -34,13 +35,33 @@ pub struct AllDoors {
     pub node: Option<TcpListener>,
 }
 
+/// What there is to hand over now.
+#[derive(Debug, Clone, Default)]
+pub struct Offered(Arc<Mutex<AllDoors>>);
+
+impl Offered {
+    /// These doors.
+    pub fn new(doors: AllDoors) -> Self {
+        Offered(Arc::new(Mutex::new(doors)))
+    }
+
+    /// From now on these are the gateway's. Those before are closed, as far as they are ours.
+    pub fn set_gateway(&self, doors: Doors) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).gateway = doors;
+    }
+
+    fn give(&self, stream: &UnixStream) -> io::Result<()> {
+        give(stream, &self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// Where the running process is asked.
 pub fn socket(data_dir: &Path) -> PathBuf {
     data_dir.join("run/handover.sock")
 }
 
 /// Waits until a successor asks for the doors, and hands them over. Only processes of the same user can ask.
-pub async fn asked(socket: &Path, doors: AllDoors) -> anyhow::Result<()> {
+pub async fn asked(socket: &Path, doors: Offered) -> anyhow::Result<()> {
     // What a process left that was killed.
     match std::fs::remove_file(socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
@@ -56,7 +77,7 @@ pub async fn asked(socket: &Path, doors: AllDoors) -> anyhow::Result<()> {
         }
         let stream = stream.into_std()?;
         stream.set_nonblocking(false)?;
-        match give(&stream, &doors) {
+        match doors.give(&stream) {
             Ok(()) => {
                 tracing::info!("a successor has taken the doors");
                 let _ = std::fs::remove_file(socket);

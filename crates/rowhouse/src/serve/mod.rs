@@ -12,6 +12,7 @@ mod first_start;
 mod handover;
 mod mail;
 mod metrics;
+mod room;
 mod telemetry;
 
 use std::path::Path;

@@ -107,14 +107,24 @@ impl Platform {
 
     /// Starts the process and waits until it is ready.
     pub async fn run(&self) {
-        let child = self.spawn(&["serve"]);
+        self.run_as(&["serve"]).await;
+    }
+
+    /// The same with these words of the command line.
+    pub async fn run_as(&self, arguments: &[&str]) {
+        let child = self.spawn(arguments);
         *self.child.lock().expect("no panic while held") = Some(child);
         self.ready().await;
     }
 
     /// Starts another process that takes over from the one that runs, waits until that one has ended and the other is ready.
     pub async fn upgrade(&self) {
-        let child = self.spawn(&["serve", "--take-over"]);
+        self.upgrade_as(&["serve", "--take-over"]).await;
+    }
+
+    /// The same with these words of the command line.
+    pub async fn upgrade_as(&self, arguments: &[&str]) {
+        let child = self.spawn(arguments);
         let before = self.child.lock().expect("no panic while held").replace(child);
         let ended = timeout(PATIENCE, before.expect("it runs").wait_with_output()).await;
         assert!(ended.expect("it ends in time").expect("it ran").status.success(), "{}", self.log());

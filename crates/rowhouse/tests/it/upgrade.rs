@@ -17,7 +17,7 @@ use crate::platform::{Call, Platform, Tenant, text};
 
 /// What clients have seen.
 #[derive(Default)]
-struct Seen {
+pub struct Seen {
     answered: AtomicU64,
     /// Closed before anything of an answer came.
     closed: AtomicU64,
@@ -26,12 +26,12 @@ struct Seen {
 }
 
 impl Seen {
-    fn answered(&self) -> u64 {
+    pub fn answered(&self) -> u64 {
         self.answered.load(Ordering::Relaxed)
     }
 
     /// Waits until so many more requests were answered.
-    async fn more(&self, count: u64) {
+    pub async fn more(&self, count: u64) {
         let goal = self.answered() + count;
         let begun = tokio::time::Instant::now();
         let mut beat = interval(Duration::from_millis(20));
@@ -92,7 +92,8 @@ async fn ask(kept: &mut Option<Connection>, port: u16, tenant: &Tenant) -> Resul
     if status == 200 { Ok(()) } else { Err(Failure::Other(format!("answered {status}"))) }
 }
 
-async fn client(seen: Arc<Seen>, port: u16, tenant: Tenant, keeps: bool) {
+/// Asks again and again, until it is enough.
+pub async fn client(seen: Arc<Seen>, port: u16, tenant: Tenant, keeps: bool) {
     let mut kept = None;
     let mut beat = interval(Duration::from_millis(500));
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -124,21 +125,35 @@ async fn the_binary_is_replaced_and_no_request_fails() {
         platform.upgrade().await;
     }
     seen.more(20).await;
-    seen.enough.store(true, Ordering::Relaxed);
-    for client in clients {
-        client.await.expect("no panic");
-    }
-    let failures = seen.failures.lock().expect("no panic while held").clone();
-    assert!(failures.is_empty(), "{} of {} failed: {failures:?}", failures.len(), seen.answered());
+    seen.ends(clients).await;
     assert_ne!(platform.pid(), first);
-    // Nothing that was served is lost from the count, and nothing is in it twice.
-    let answered = seen.answered();
-    let asked = platform.gateway(Call::get("/v1/notes/7").tenant(&tenant)).await;
-    assert_eq!(asked.status, 200);
-    let closed = seen.closed.load(Ordering::Relaxed);
-    println!("{answered} requests answered over two upgrades; asked again: {closed}");
-    // Three were asked besides. What was closed before its answer may have been served all the same.
-    let (least, most) = (answered + 3, answered + 3 + closed);
+    assert_eq!(platform.gateway(Call::get("/v1/notes/7").tenant(&tenant)).await.status, 200);
+    // Three were asked besides.
+    seen.is_counted(&platform, &tenant, 3).await;
+}
+
+impl Seen {
+    /// Ends the clients; none of them may have failed.
+    pub async fn ends(&self, clients: Vec<tokio::task::JoinHandle<()>>) {
+        self.enough.store(true, Ordering::Relaxed);
+        for client in clients {
+            client.await.expect("no panic");
+        }
+        let failures = self.failures.lock().expect("no panic while held").clone();
+        assert!(failures.is_empty(), "{} of {} failed: {failures:?}", failures.len(), self.answered());
+    }
+
+    /// Nothing that was served is lost from the count, and nothing is in it twice. So many were asked besides.
+    pub async fn is_counted(&self, platform: &Platform, tenant: &Tenant, besides: u64) {
+        let (answered, closed) = (self.answered(), self.closed.load(Ordering::Relaxed));
+        println!("{answered} requests answered over upgrades; asked again: {closed}");
+        // What was closed before its answer may have been served all the same.
+        let (least, most) = (answered + besides, answered + besides + closed);
+        counted_between(platform, tenant, (least, most)).await;
+    }
+}
+
+async fn counted_between(platform: &Platform, tenant: &Tenant, (least, most): (u64, u64)) {
     let begun = tokio::time::Instant::now();
     let mut beat = interval(Duration::from_millis(200));
     loop {

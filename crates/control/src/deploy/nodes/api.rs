@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use jiff::Timestamp;
+use rowhouse_domain::access::Permit;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -13,14 +14,18 @@ use utoipa_axum::routes;
 
 use super::known::Following;
 use super::queries::{self, NodeRow};
-use super::{enrol, wire};
+use super::{drain, enrol, wire};
 use crate::Shared;
 use crate::api::{Answer, Body, Caller, List, Page, Parameters, cursor};
 use crate::projection;
 
 /// The routes of nodes.
 pub fn routes() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new().routes(routes!(list_nodes, admit_node)).routes(routes!(revoke_node))
+    OpenApiRouter::new()
+        .routes(routes!(list_nodes, admit_node))
+        .routes(routes!(revoke_node))
+        .routes(routes!(drain_node))
+        .routes(routes!(resume_node))
 }
 
 /// A gateway of its own.
@@ -48,6 +53,8 @@ struct Node {
     complete_to: Option<String>,
     /// When it was last heard of, to the minute.
     seen_at: Option<String>,
+    /// That it was asked to take no requests, until it is asked back.
+    drain: Option<Drain>,
     /// When its token was made.
     created_at: String,
     /// By whom.
@@ -58,6 +65,31 @@ struct Node {
     enrolled_at: Option<String>,
     /// When it was revoked.
     revoked_at: Option<String>,
+}
+
+/// What was asked of a node, and how far it is.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+struct Drain {
+    /// `asked`, or `drained`: what it served has ended, and what it recorded has arrived.
+    state: &'static str,
+    /// When it was asked.
+    asked_at: String,
+    /// By whom.
+    asked_by: String,
+    /// When the node said that it has ended.
+    drained_at: Option<String>,
+}
+
+impl Drain {
+    fn of(row: &NodeRow) -> Option<Drain> {
+        let (asked_at, asked_by) = row.drain_asked_at.zip(row.drain_asked_by.clone())?;
+        Some(Drain {
+            state: if row.drained_at.is_some() { "drained" } else { "asked" },
+            asked_at: asked_at.to_string(),
+            asked_by,
+            drained_at: row.drained_at.map(|at| at.to_string()),
+        })
+    }
 }
 
 impl Node {
@@ -73,6 +105,7 @@ impl Node {
             let position = positions.iter().find(|(own, _)| own == lane).map_or(1, |(_, at)| (*at).max(1));
             (lane.clone(), end.saturating_sub(u64::try_from(position).unwrap_or(0)))
         };
+        let drain = Drain::of(&row);
         Node {
             state,
             key: row.node_key.as_deref().map(wire::hex),
@@ -83,6 +116,7 @@ impl Node {
             current_version: version,
             behind: following.into_iter().flat_map(|own| own.lanes.iter().map(behind)).collect(),
             complete_to: text(row.complete_to),
+            drain,
             seen_at: text(row.seen_at),
             created_at: row.created_at.to_string(),
             created_by: row.created_by,
@@ -118,6 +152,42 @@ async fn list_nodes(
     }
     transaction.finish().await?;
     Ok(Json(List { items, next_cursor }))
+}
+
+/// One node as it stands after a change.
+async fn shown(control: &Shared, row: NodeRow) -> Answer<Json<Node>> {
+    let permit = Permit::for_system(None, "where a node's lanes stand");
+    let transaction = control.store.read(&permit).await?;
+    let positions = queries::positions(&transaction, &row.name, &projection::ALL).await?;
+    transaction.finish().await?;
+    let following = control.nodes.following();
+    let own = following.get(&row.name);
+    Ok(Json(Node::of(row, own, &positions, control.directory.version())))
+}
+
+/// Asks a node to take no more requests: its health says so, it takes no new connections, finishes what runs, sends what it recorded
+/// and says that it has; `drain` tells how far it is. It stays so, over restarts too, until it is asked back. Twice is once. For the operator.
+#[utoipa::path(post, path = "/v1/nodes/{name}/drain", operation_id = "deploy.drain_node", tag = "deploy",
+    params(("name" = String, Path, description = "Its name")), responses((status = 200, body = Node)))]
+async fn drain_node(
+    State(control): State<Shared>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Answer<Json<Node>> {
+    let row = drain::ask(&control, &caller, &name).await?;
+    shown(&control, row).await
+}
+
+/// Asks a node back that was asked to take no more requests. Twice is once. For the operator.
+#[utoipa::path(post, path = "/v1/nodes/{name}/resume", operation_id = "deploy.resume_node", tag = "deploy",
+    params(("name" = String, Path, description = "Its name")), responses((status = 200, body = Node)))]
+async fn resume_node(
+    State(control): State<Shared>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Answer<Json<Node>> {
+    let row = drain::resume(&control, &caller, &name).await?;
+    shown(&control, row).await
 }
 
 /// A node to be.

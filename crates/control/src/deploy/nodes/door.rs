@@ -28,16 +28,18 @@ use uuid::Uuid;
 
 use super::follow::{self, Stream};
 use super::intake::Intake;
-use super::lobby::{Lobby, Seat};
-use super::queries::{self, NodeRow};
+use super::lobby::{Lobby, Network, Seat, network};
+use super::queries::{self, NodeRow, Wanted};
 use super::raw_keys::{NodeKey, PublicKey, accept_with, public_of};
-use super::wire::{BODY_MAX, Enrolment, Follow, SEEN_BYTES, Shipment, Welcome, hex};
-use super::{DIRECTORY_PATH, ENROL_PATH, JOURNAL_PATH, UPSTREAMS_PATH, enrol};
+use super::wire::{BODY_MAX, Drained, Enrolment, Follow, SEEN_BYTES, Shipment, Welcome, hex};
+use super::{DIRECTORY_PATH, DRAINED_PATH, ENROL_PATH, JOURNAL_PATH, UPSTREAMS_PATH, drain, enrol};
 use crate::Shared;
 use crate::projection::{ALL, Source};
 
-/// Connections of nodes at once.
+/// Connections of nodes at once, and of one node: it has one, and for a moment another when it comes back. When it has more, its oldest
+/// go, so that who has one node's key takes no place of another.
 const NODES_MAX: usize = 1_024;
+const NODES_OF_ONE_MAX: usize = 4;
 /// Connections at once whose key is not known yet, and of one address. When there are more, the oldest go.
 const GREETED_MAX: usize = 512;
 const GREETED_OF_ONE_MAX: usize = 256;
@@ -71,10 +73,10 @@ pub(super) struct Door {
     pub(super) control: Shared,
     pub(super) stop: watch::Receiver<bool>,
     intake: Intake,
-    greeted: Arc<Lobby>,
+    greeted: Arc<Lobby<Network>>,
     looks: Semaphore,
-    strangers: Arc<Lobby>,
-    nodes: Semaphore,
+    strangers: Arc<Lobby<Network>>,
+    nodes: Arc<Lobby<PublicKey>>,
     life: Uuid,
     peppers: Vec<(u32, String)>,
 }
@@ -85,13 +87,13 @@ impl Door {
         Welcome { node: node.to_owned(), life: self.life, peppers: self.peppers.clone(), docs_url }
     }
 
-    /// Whether a node is revoked; `None` if that cannot be asked now.
-    pub(super) async fn is_revoked(&self, name: &str) -> Option<bool> {
-        let permit = Permit::for_system(None, "whether a node is revoked");
+    /// What is wanted of a node; `None` if that cannot be asked now.
+    pub(super) async fn wanted(&self, name: &str) -> Option<Wanted> {
+        let permit = Permit::for_system(None, "what is wanted of a node");
         let transaction = self.control.store.read(&permit).await.ok()?;
-        let rows = queries::is_revoked(&transaction, name).await.ok()?;
+        let wanted = queries::wanted(&transaction, name).await.ok()?;
         transaction.finish().await.ok()?;
-        Some(rows)
+        Some(wanted)
     }
 
     /// The node of this key.
@@ -132,7 +134,7 @@ pub async fn run(
         greeted: Lobby::new(GREETED_MAX, GREETED_OF_ONE_MAX),
         looks: Semaphore::new(LOOKS_MAX),
         strangers: Lobby::new(STRANGERS_MAX, STRANGERS_OF_ONE_MAX),
-        nodes: Semaphore::new(NODES_MAX),
+        nodes: Lobby::new(NODES_MAX, NODES_OF_ONE_MAX),
         life,
         peppers,
     });
@@ -145,7 +147,7 @@ pub async fn run(
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     // Taken before the task begins: who is in its way goes now.
-                    let seat = door.greeted.enter(peer.ip());
+                    let seat = door.greeted.enter(network(peer.ip()));
                     open.spawn(serve(acceptor.clone(), (stream, peer), seat, door.clone()));
                 }
                 Err(error) => {
@@ -187,7 +189,7 @@ async fn seed_progress(control: &Shared) {
 async fn serve(
     acceptor: TlsAcceptor,
     (stream, peer): (TcpStream, SocketAddr),
-    mut seat: Seat,
+    mut seat: Seat<Network>,
     door: Arc<Door>,
 ) {
     let greeted = tokio::select! {
@@ -197,10 +199,13 @@ async fn serve(
     let Some((stream, key, is_node)) = greeted else { return };
     drop(seat);
     if is_node {
-        let Ok(_place) = door.nodes.try_acquire() else { return };
-        return converse(stream, key, peer, door.clone()).await;
+        let Some(mut place) = door.nodes.enter_if_free(key) else { return };
+        return tokio::select! {
+            () = converse(stream, key, peer, door.clone()) => {}
+            () = place.lost() => tracing::warn!(%peer, "a node has too many connections: its oldest ends"),
+        };
     }
-    let mut seat = door.strangers.enter(peer.ip());
+    let mut seat = door.strangers.enter(network(peer.ip()));
     let conversation = tokio::time::timeout(STRANGER, converse(stream, key, peer, door.clone()));
     tokio::select! {
         _ = conversation => {}
@@ -240,6 +245,7 @@ fn router(door: Arc<Door>) -> Router {
         .route(ENROL_PATH, post(enrol_node))
         .route(DIRECTORY_PATH, post(follow_directory))
         .route(UPSTREAMS_PATH, post(take_upstreams))
+        .route(DRAINED_PATH, post(note_drained))
         .route(JOURNAL_PATH, get(journal_positions))
         .route(&format!("{JOURNAL_PATH}/{{lane}}"), post(take_journal))
         .with_state(door)
@@ -336,6 +342,19 @@ async fn take_upstreams(
     refuse_other_process(&row, &headers)?;
     let seen: Vec<Seen> = words_within(body, SEEN_BYTES).await?;
     door.control.upstreams.told(&row.name, door.control.clock().now_us(), seen);
+    Ok(Json(json!({})).into_response())
+}
+
+async fn note_drained(
+    State(door): State<Arc<Door>>,
+    Extension(key): Extension<PublicKey>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, No> {
+    let row = door.node(&key).await?;
+    refuse_other_process(&row, &headers)?;
+    let told: Drained = words(body).await?;
+    drain::ended(&door.control, &row, told.drain).await?;
     Ok(Json(json!({})).into_response())
 }
 

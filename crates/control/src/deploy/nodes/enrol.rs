@@ -112,7 +112,7 @@ pub(super) async fn revoke(control: &Shared, caller: &Caller, name: &str) -> Res
         .request(caller.request_id)
         .notify(Notice::other("nodes"));
     transaction.commit(change).await?;
-    control.nodes.revoked();
+    control.nodes.wanted_changed();
     control.projections.forget_node(name);
     Ok(())
 }

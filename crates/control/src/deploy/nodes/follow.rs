@@ -21,7 +21,7 @@ use super::wire::{FORMAT, Follow, Message};
 const ENTRIES_MAX: usize = 2_000;
 /// How often the node hears that nothing is new.
 const BEAT: Duration = Duration::from_secs(1);
-/// Every so many beats the database is asked whether the node is revoked, as another process may have done.
+/// Every so many beats the database is asked what is wanted of the node, as another process may have changed it.
 const BEATS_BETWEEN_LOOKS: u32 = 5;
 
 /// Lets a process of a node begin. Of one journal there is one process, and it does not go back.
@@ -49,7 +49,7 @@ pub(super) async fn meet(door: &Door, row: &NodeRow, asked: &Follow) -> Result<(
 /// What a stream wakes for.
 enum Woken {
     Stop,
-    Revocation,
+    Wanted,
     Version,
     Beat,
 }
@@ -63,7 +63,9 @@ pub(super) struct Stream {
     told: Option<Arc<Directory>>,
     queue: VecDeque<Message>,
     published: watch::Receiver<u64>,
-    revoked: watch::Receiver<u64>,
+    wanted: watch::Receiver<u64>,
+    /// What the node was told of being drained.
+    drain: Option<i64>,
     stop: watch::Receiver<bool>,
     beat: Interval,
     beats: u32,
@@ -82,10 +84,14 @@ impl Stream {
         Stream {
             number: nodes.begin(&row.name, address),
             name: row.name.clone(),
-            queue: VecDeque::from([Message::Welcome(door.welcome(&row.name))]),
+            queue: VecDeque::from([
+                Message::Welcome(door.welcome(&row.name)),
+                Message::Drain { drain: row.drain() },
+            ]),
             told,
             published,
-            revoked: nodes.revocations(),
+            wanted: nodes.wanted(),
+            drain: row.drain(),
             stop: door.stop.clone(),
             beat,
             beats: 0,
@@ -105,7 +111,7 @@ impl Stream {
             }
             match self.woken().await {
                 Woken::Stop => return None,
-                Woken::Revocation => self.look_whether_revoked().await,
+                Woken::Wanted => self.look_what_is_wanted().await,
                 Woken::Version => self.queue_changes(),
                 Woken::Beat => self.note_beat().await,
             }
@@ -116,7 +122,7 @@ impl Stream {
         tokio::select! {
             // An error means that the process ends.
             _ = self.stop.wait_for(|stopping| *stopping) => Woken::Stop,
-            changed = self.revoked.changed() => changed.map_or(Woken::Stop, |()| Woken::Revocation),
+            changed = self.wanted.changed() => changed.map_or(Woken::Stop, |()| Woken::Wanted),
             changed = self.published.changed() => changed.map_or(Woken::Stop, |()| Woken::Version),
             _ = self.beat.tick() => Woken::Beat,
         }
@@ -143,16 +149,20 @@ impl Stream {
         }
         self.beats += 1;
         if self.beats.is_multiple_of(BEATS_BETWEEN_LOOKS) {
-            self.look_whether_revoked().await;
+            self.look_what_is_wanted().await;
         }
         self.queue.push_back(Message::Beat { version });
     }
 
     /// What cannot be asked now is asked again later.
-    async fn look_whether_revoked(&mut self) {
-        if self.door.is_revoked(&self.name).await == Some(true) {
+    async fn look_what_is_wanted(&mut self) {
+        let Some(wanted) = self.door.wanted(&self.name).await else { return };
+        if wanted.revoked {
             self.queue = VecDeque::from([Message::Revoked]);
             self.is_over = true;
+        } else if wanted.drain != self.drain {
+            self.drain = wanted.drain;
+            self.queue.push_back(Message::Drain { drain: wanted.drain });
         }
     }
 }

@@ -20,7 +20,7 @@ const VERSIONS: usize = 32;
 /// What nodes share in this process.
 pub struct Nodes {
     published: watch::Sender<u64>,
-    revoked: watch::Sender<u64>,
+    wanted: watch::Sender<u64>,
     state: Mutex<State>,
 }
 
@@ -52,7 +52,7 @@ pub struct Following {
 
 impl Default for Nodes {
     fn default() -> Self {
-        Nodes { published: watch::Sender::new(0), revoked: watch::Sender::new(0), state: Mutex::default() }
+        Nodes { published: watch::Sender::new(0), wanted: watch::Sender::new(0), state: Mutex::default() }
     }
 }
 
@@ -70,9 +70,9 @@ impl Nodes {
         self.published.send_modify(|count| *count += 1);
     }
 
-    /// Somebody was revoked: streams look whether it is theirs.
-    pub fn revoked(&self) {
-        self.revoked.send_modify(|count| *count += 1);
+    /// Something else is wanted of a node: streams look whether it is theirs.
+    pub fn wanted_changed(&self) {
+        self.wanted.send_modify(|count| *count += 1);
     }
 
     pub(super) fn open(&self, life: Uuid, door: PublicKey) {
@@ -93,8 +93,8 @@ impl Nodes {
         self.published.subscribe()
     }
 
-    pub(super) fn revocations(&self) -> watch::Receiver<u64> {
-        self.revoked.subscribe()
+    pub(super) fn wanted(&self) -> watch::Receiver<u64> {
+        self.wanted.subscribe()
     }
 
     /// The version of this number, if it is one of the last.

@@ -20,8 +20,8 @@ use uuid::Uuid;
 
 use super::door::PROCESS_HEADER;
 use super::raw_keys::{NodeKey, PublicKey, connect_with};
-use super::wire::{Enrolment, Follow, MESSAGE_MAX, Message, Position, Shipment, Welcome, WireError};
-use super::{DIRECTORY_PATH, ENROL_PATH, JOURNAL_PATH, UPSTREAMS_PATH};
+use super::wire::{Drained, Enrolment, Follow, MESSAGE_MAX, Message, Position, Shipment, Welcome, WireError};
+use super::{DIRECTORY_PATH, DRAINED_PATH, ENROL_PATH, JOURNAL_PATH, UPSTREAMS_PATH};
 
 /// Time to connect, and for each call that answers at once.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -138,6 +138,17 @@ impl Link {
     pub async fn tell_upstreams(&self, process: Uuid, seen: &[Seen]) -> Result<(), LinkError> {
         let how = (PATIENCE, Some(process));
         let _: serde_json::Value = self.call(Method::POST, UPSTREAMS_PATH, words(&seen), how).await?;
+        Ok(())
+    }
+
+    /// Says, as this process, that the drain of this number has ended.
+    ///
+    /// # Errors
+    /// If it is refused.
+    pub async fn tell_drained(&self, process: Uuid, drain: i64) -> Result<(), LinkError> {
+        let how = (PATIENCE, Some(process));
+        let _: serde_json::Value =
+            self.call(Method::POST, DRAINED_PATH, words(&Drained { drain }), how).await?;
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Who waits at the nodes' door and is not known yet. There are so many places, and so many for one address; when they are taken, the
 //! guest that has waited longest goes, of the newcomer's own address first. So who holds places without a word keeps nobody out: a
-//! newcomer always gets one, and needs it for as long as a handshake takes.
+//! newcomer always gets one, and needs it for as long as a handshake takes. Who is known to be a node has a place of another kind, counted by
+//! the node's key: there the node's own oldest goes, and nobody else's.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -10,63 +11,81 @@ use tokio::sync::oneshot;
 
 /// Places for guests that are not known.
 #[derive(Debug)]
-pub(super) struct Lobby {
+pub(super) struct Lobby<K> {
     most: usize,
     most_of_one: usize,
-    guests: Mutex<Guests>,
-}
-
-#[derive(Debug, Default)]
-struct Guests {
-    next: u64,
-    /// Oldest first.
-    by_number: BTreeMap<u64, Guest>,
+    guests: Mutex<Guests<K>>,
 }
 
 #[derive(Debug)]
-struct Guest {
-    from: Ipv6Addr,
+struct Guests<K> {
+    next: u64,
+    /// Oldest first.
+    by_number: BTreeMap<u64, Guest<K>>,
+}
+
+#[derive(Debug)]
+struct Guest<K> {
+    from: K,
     _stays: oneshot::Sender<()>,
 }
 
 /// A place in the lobby, until it is dropped or lost.
 #[derive(Debug)]
-pub(super) struct Seat {
-    lobby: Arc<Lobby>,
+pub(super) struct Seat<K> {
+    lobby: Arc<Lobby<K>>,
     number: u64,
     lost: oneshot::Receiver<()>,
 }
 
-impl Lobby {
-    /// A lobby with `most` places, of which one address gets `most_of_one`; both at least 1.
+impl<K: PartialEq> Lobby<K> {
+    /// A lobby with `most` places, of which one guest gets `most_of_one`; both at least 1.
     pub(super) fn new(most: usize, most_of_one: usize) -> Arc<Self> {
-        Arc::new(Lobby { most, most_of_one, guests: Mutex::default() })
+        let guests = Guests { next: 0, by_number: BTreeMap::new() };
+        Arc::new(Lobby { most, most_of_one, guests: Mutex::new(guests) })
     }
 
-    /// A place for a guest from `address`; somebody else's if there is none free.
-    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Seat {
-        let (from, (stays, lost)) = (network(address), oneshot::channel());
+    /// A place for a guest; its own oldest if it has as many as one gets, and somebody else's if there is none free.
+    pub(super) fn enter(self: &Arc<Self>, from: K) -> Seat<K> {
         let mut guests = self.lock();
+        let goes = match self.oldest_of(&guests, &from) {
+            None if guests.by_number.len() >= self.most => guests.by_number.keys().next().copied(),
+            own => own,
+        };
+        self.seat(&mut guests, from, goes)
+    }
+
+    /// A place for a guest; its own oldest if it has as many as one gets. None if the others have taken all.
+    pub(super) fn enter_if_free(self: &Arc<Self>, from: K) -> Option<Seat<K>> {
+        let mut guests = self.lock();
+        let goes = self.oldest_of(&guests, &from);
+        let is_free = goes.is_some() || guests.by_number.len() < self.most;
+        is_free.then(|| self.seat(&mut guests, from, goes))
+    }
+
+    /// Which of its own goes, if it has as many as one gets.
+    fn oldest_of(&self, guests: &Guests<K>, from: &K) -> Option<u64> {
+        let own = || guests.by_number.iter().filter(|(_, guest)| guest.from == *from);
+        (own().count() >= self.most_of_one).then(|| own().next().map(|(number, _)| *number))?
+    }
+
+    fn seat(self: &Arc<Self>, guests: &mut Guests<K>, from: K, goes: Option<u64>) -> Seat<K> {
+        let (stays, lost) = oneshot::channel();
         let number = guests.next;
         guests.next += 1;
-        let of_same = || guests.by_number.iter().filter(|(_, guest)| guest.from == from);
-        let goes = match of_same().count() >= self.most_of_one {
-            true => of_same().next().map(|(number, _)| *number),
-            false if guests.by_number.len() >= self.most => guests.by_number.keys().next().copied(),
-            false => None,
-        };
         goes.map(|goes| guests.by_number.remove(&goes));
         guests.by_number.insert(number, Guest { from, _stays: stays });
-        drop(guests);
         Seat { lobby: self.clone(), number, lost }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Guests> {
+impl<K> Lobby<K> {
+    fn lock(&self) -> MutexGuard<'_, Guests<K>> {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Seat {
+impl<K> Seat<K> {
     /// Returns when the place was given to another.
     pub(super) async fn lost(&mut self) {
         // Nothing is ever sent: an error is the loss.
@@ -74,29 +93,33 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl<K> Drop for Seat<K> {
     fn drop(&mut self) {
         self.lobby.lock().by_number.remove(&self.number);
     }
 }
 
+/// Where somebody comes from who is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Network(Ipv6Addr);
+
 /// What an address counts as: an IPv4 address by itself, an IPv6 address by its /64, which is what one guest is given.
-fn network(address: IpAddr) -> Ipv6Addr {
-    match address.to_canonical() {
+pub(super) fn network(address: IpAddr) -> Network {
+    Network(match address.to_canonical() {
         IpAddr::V4(address) => address.to_ipv6_mapped(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64),
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn enter(lobby: &Arc<Lobby>, address: &str) -> Seat {
-        lobby.enter(address.parse().expect("an address"))
+    fn enter(lobby: &Arc<Lobby<Network>>, address: &str) -> Seat<Network> {
+        lobby.enter(network(address.parse().expect("an address")))
     }
 
-    fn is_lost(seat: &mut Seat) -> bool {
+    fn is_lost<K>(seat: &mut Seat<K>) -> bool {
         matches!(seat.lost.try_recv(), Err(oneshot::error::TryRecvError::Closed))
     }
 
@@ -119,6 +142,19 @@ mod tests {
         drop(second);
         let mut fourth = enter(&lobby, "2001:db8:0:3::1");
         assert_eq!([&mut third, &mut fourth].map(is_lost), [false, false], "who goes by himself makes room");
+    }
+
+    #[test]
+    fn a_node_takes_its_own_places_and_no_others() {
+        let lobby = Lobby::new(3, 2);
+        let mut own = [0; 4].map(|_| lobby.enter_if_free("east").expect("its own makes room"));
+        assert_eq!(own.each_mut().map(is_lost), [true, true, false, false]);
+        let mut other = lobby.enter_if_free("west").expect("there is a place");
+        assert!(lobby.enter_if_free("north").is_none() && !is_lost(&mut other), "nobody is put out");
+        let mut again = lobby.enter_if_free("east").expect("its own makes room");
+        assert_eq!([&mut other, &mut again].map(is_lost), [false, false]);
+        drop(own);
+        assert!(lobby.enter_if_free("north").is_some(), "who has gone makes room");
     }
 
     #[test]

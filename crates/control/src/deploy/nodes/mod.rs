@@ -11,6 +11,7 @@
 //!   ├── POST /node/v1/journal/{lane}  frames ──────────────►│   effect and position in one transaction
 //!   │◄──────────── the position
 //!   ├── POST /node/v1/upstreams   what it sees of them ────►│   every few seconds, kept in memory
+//!   ├── POST /node/v1/drained     asked to, it has ended ──►│   once all that it recorded is there
 //! ```
 //!
 //! The keys are raw public keys (RFC 7250): no authority signs them and none can be made to sign others. The token holds the
@@ -23,6 +24,7 @@
 
 mod api;
 mod door;
+mod drain;
 mod enrol;
 mod follow;
 mod intake;
@@ -45,5 +47,7 @@ pub const ENROL_PATH: &str = "/node/v1/enrol";
 pub const DIRECTORY_PATH: &str = "/node/v1/directory";
 /// Where it is told how upstreams stand.
 pub const UPSTREAMS_PATH: &str = "/node/v1/upstreams";
+/// Where it says that it is drained.
+pub const DRAINED_PATH: &str = "/node/v1/drained";
 /// Where the journal goes.
 pub const JOURNAL_PATH: &str = "/node/v1/journal";

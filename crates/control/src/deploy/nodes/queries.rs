@@ -25,6 +25,17 @@ pub(super) struct NodeRow {
     pub release: String,
     pub seen_at: Option<Timestamp>,
     pub complete_to: Option<Timestamp>,
+    pub drains: i64,
+    pub drain_asked_at: Option<Timestamp>,
+    pub drain_asked_by: Option<String>,
+    pub drained_at: Option<Timestamp>,
+}
+
+impl NodeRow {
+    /// The number of the drain that is asked of it.
+    pub(super) fn drain(&self) -> Option<i64> {
+        self.drain_asked_at.map(|_| self.drains)
+    }
 }
 
 impl From<&Row> for NodeRow {
@@ -44,6 +55,10 @@ impl From<&Row> for NodeRow {
             release: row.get(11),
             seen_at: row.get(12),
             complete_to: row.get(13),
+            drains: row.get(14),
+            drain_asked_at: row.get(15),
+            drain_asked_by: row.get(16),
+            drained_at: row.get(17),
         }
     }
 }
@@ -55,7 +70,8 @@ pub(super) async fn list(
     limit: i64,
 ) -> Result<Vec<NodeRow>, StoreError> {
     let sql = "SELECT name, created_at, created_by, token_digest, token_expires_at, node_key, context_key, enrolled_at, \
-             revoked_at, boot, process, release, seen_at, complete_to FROM deploy.nodes \
+             revoked_at, boot, process, release, seen_at, complete_to, drains, drain_asked_at, drain_asked_by, drained_at \
+         FROM deploy.nodes \
          WHERE name > $1 ORDER BY name LIMIT $2";
     Ok(transaction.query(sql, &[&after, &limit]).await?.iter().map(NodeRow::from).collect())
 }
@@ -63,7 +79,8 @@ pub(super) async fn list(
 /// One node, locked until the transaction ends.
 pub(super) async fn lock(transaction: &Transaction, name: &str) -> Result<Option<NodeRow>, StoreError> {
     let sql = "SELECT name, created_at, created_by, token_digest, token_expires_at, node_key, context_key, enrolled_at, \
-             revoked_at, boot, process, release, seen_at, complete_to FROM deploy.nodes WHERE name = $1 FOR UPDATE";
+             revoked_at, boot, process, release, seen_at, complete_to, drains, drain_asked_at, drain_asked_by, drained_at \
+         FROM deploy.nodes WHERE name = $1 FOR UPDATE";
     Ok(transaction.query_opt(sql, &[&name]).await?.as_ref().map(NodeRow::from))
 }
 
@@ -73,7 +90,8 @@ pub(super) async fn by_key(
     key: &PublicKey,
 ) -> Result<Option<NodeRow>, StoreError> {
     let sql = "SELECT name, created_at, created_by, token_digest, token_expires_at, node_key, context_key, enrolled_at, \
-             revoked_at, boot, process, release, seen_at, complete_to FROM deploy.nodes WHERE node_key = $1";
+             revoked_at, boot, process, release, seen_at, complete_to, drains, drain_asked_at, drain_asked_by, drained_at \
+         FROM deploy.nodes WHERE node_key = $1";
     Ok(transaction.query_opt(sql, &[&key.as_slice()]).await?.as_ref().map(NodeRow::from))
 }
 
@@ -175,8 +193,48 @@ pub(super) async fn positions(
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-/// Whether a node is revoked; who is not there is.
-pub(super) async fn is_revoked(transaction: &Transaction, name: &str) -> Result<bool, StoreError> {
-    let sql = "SELECT revoked_at IS NULL FROM deploy.nodes WHERE name = $1";
-    Ok(!transaction.query_opt(sql, &[&name]).await?.is_some_and(|row| row.get(0)))
+/// What is wanted of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// That it ends. Of who is not there it is wanted, too.
+    pub revoked: bool,
+    /// That it takes no more requests: the number of the asking.
+    pub drain: Option<i64>,
+}
+
+pub(super) async fn wanted(transaction: &Transaction, name: &str) -> Result<Wanted, StoreError> {
+    let sql = "SELECT revoked_at IS NOT NULL, CASE WHEN drain_asked_at IS NOT NULL THEN drains END \
+         FROM deploy.nodes WHERE name = $1";
+    let row = transaction.query_opt(sql, &[&name]).await?;
+    let wanted = |row: Row| Wanted { revoked: row.get(0), drain: row.get(1) };
+    Ok(row.map_or(Wanted { revoked: true, drain: None }, wanted))
+}
+
+/// Asks a node to take no more requests; the number of the asking. None if it is asked already, or revoked.
+pub(super) async fn ask_to_drain(
+    transaction: &Transaction,
+    (name, by): (&str, &str),
+    now: Timestamp,
+) -> Result<Option<i64>, StoreError> {
+    let sql = "UPDATE deploy.nodes SET drains = drains + 1, drain_asked_at = $2, drain_asked_by = $3 \
+         WHERE name = $1 AND drain_asked_at IS NULL AND revoked_at IS NULL RETURNING drains";
+    Ok(transaction.query_opt(sql, &[&name, &now, &by]).await?.map(|row| row.get(0)))
+}
+
+/// Asks it back. Whether it was asked to drain.
+pub(super) async fn resume(transaction: &Transaction, name: &str) -> Result<bool, StoreError> {
+    let sql = "UPDATE deploy.nodes SET drain_asked_at = NULL, drain_asked_by = NULL, drained_at = NULL \
+         WHERE name = $1 AND drain_asked_at IS NOT NULL AND revoked_at IS NULL";
+    Ok(transaction.execute(sql, &[&name]).await? == 1)
+}
+
+/// The node says that this drain of it has ended. Whether that is news, and still asked.
+pub(super) async fn drained(
+    transaction: &Transaction,
+    (name, drain): (&str, i64),
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let sql = "UPDATE deploy.nodes SET drained_at = $3 \
+         WHERE name = $1 AND drains = $2 AND drain_asked_at IS NOT NULL AND drained_at IS NULL";
+    Ok(transaction.execute(sql, &[&name, &drain, &now]).await? == 1)
 }

@@ -76,6 +76,11 @@ pub enum Message {
         /// The version in force.
         version: u64,
     },
+    /// Whether it is to take requests; told first of all, and whenever it changes.
+    Drain {
+        /// That it is not: the number of the asking.
+        drain: Option<i64>,
+    },
     /// The node is revoked: it must forget what it was told.
     Revoked,
 }
@@ -115,6 +120,14 @@ impl Message {
         let json = zstd::stream::decode_all(bytes).map_err(WireError::Packed)?;
         serde_json::from_slice(&json).map_err(WireError::Unknown)
     }
+}
+
+/// Word of a node that it takes no requests, and that all it recorded has arrived.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drained {
+    /// The number of the asking.
+    pub drain: i64,
 }
 
 /// What a node sends of a lane.

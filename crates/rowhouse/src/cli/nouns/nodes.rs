@@ -1,8 +1,11 @@
 //! Gateways that run on their own.
 
+use std::time::Duration;
+
+use anyhow::bail;
 use clap::Subcommand;
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Client;
 use super::ask::{Page, escape};
@@ -24,6 +27,19 @@ pub enum NodeVerb {
         #[arg(long, default_value_t = 60)]
         minutes: i64,
     },
+    /// Ask a node to finish what runs and send what it recorded. It takes no requests until it is asked back.
+    Drain {
+        /// Its name.
+        name: String,
+        /// Return when it is drained, or fail after so many seconds.
+        #[arg(long, value_name = "SECONDS")]
+        wait: Option<u64>,
+    },
+    /// Ask a drained node back.
+    Resume {
+        /// Its name.
+        name: String,
+    },
     /// End a node for ever. What it has not sent is lost: look at `behind` first.
     Revoke {
         /// Its name.
@@ -43,6 +59,7 @@ pub async fn node(client: &Client, verb: NodeVerb, json: bool) -> anyhow::Result
                 "release",
                 "directory_version",
                 "behind",
+                "drain.state",
                 "complete_to",
                 "seen_at",
             ];
@@ -60,10 +77,38 @@ pub async fn node(client: &Client, verb: NodeVerb, json: bool) -> anyhow::Result
                 );
             }
         }
+        NodeVerb::Drain { name, wait } => {
+            let mut answer = client.post(&format!("/v1/nodes/{}/drain", escape(&name)), json!({})).await?;
+            if let Some(seconds) = wait {
+                answer = drained(client, &name, answer, Duration::from_secs(seconds)).await?;
+            }
+            show(&answer, &[], json);
+        }
+        NodeVerb::Resume { name } => {
+            let answer = client.post(&format!("/v1/nodes/{}/resume", escape(&name)), json!({})).await?;
+            show(&answer, &[], json);
+        }
         NodeVerb::Revoke { name } => {
             client.json(Method::DELETE, &format!("/v1/nodes/{}", escape(&name)), None).await?;
             eprintln!("revoked");
         }
     }
     Ok(())
+}
+
+/// How often it is asked whether a node is drained.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The node once it is drained. Asking twice is asking once, and the answer says how far it is.
+async fn drained(client: &Client, name: &str, first: Value, most: Duration) -> anyhow::Result<Value> {
+    let mut node = first;
+    let until = tokio::time::Instant::now() + most;
+    while node["drain"]["state"] != "drained" {
+        if tokio::time::Instant::now() >= until {
+            bail!("`{name}` is not drained yet ({}); it goes on", node["state"].as_str().unwrap_or("away"));
+        }
+        tokio::time::sleep(LOOK).await;
+        node = client.post(&format!("/v1/nodes/{}/drain", escape(name)), json!({})).await?;
+    }
+    Ok(node)
 }

@@ -1,7 +1,7 @@
 //! The admin listener of a gateway of its own: health, with the age of what it decides from, and metrics.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::State;
@@ -21,8 +21,8 @@ use super::standing::Standing;
 
 /// What health and metrics are read from.
 pub struct Admin {
-    /// The gateway's numbers, once it is open.
-    pub gateway: Arc<OnceLock<MetricsReader>>,
+    /// The gateway's numbers, while it is open.
+    pub gateway: watch::Receiver<Option<MetricsReader>>,
     pub journal: Arc<Journal>,
     pub directory: DirectoryWatch,
     pub standing: Arc<Standing>,
@@ -46,7 +46,7 @@ pub fn router(admin: Admin) -> Router {
 async fn page(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     let directory = admin.directory.current();
     let text = metrics::render(&metrics::Readings {
-        gateway: admin.gateway.get().map(MetricsReader::snapshot).unwrap_or_default(),
+        gateway: admin.gateway.borrow().as_ref().map(MetricsReader::snapshot).unwrap_or_default(),
         journal: admin.journal.status(),
         lags: Vec::new(),
         directory_version: directory.version,
@@ -78,9 +78,13 @@ async fn ready(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     let directory = json!({"version": admin.directory.version(), "age_seconds": admin.age_s()});
     (
         status,
-        axum::Json(
-            json!({"ready": serves, "connected": admin.standing.is_connected(), "directory": directory, "reasons": listed}),
-        ),
+        axum::Json(json!({
+            "ready": serves,
+            "connected": admin.standing.is_connected(),
+            "drain": admin.standing.drain.borrow().as_str(),
+            "directory": directory,
+            "reasons": listed,
+        })),
     )
 }
 
@@ -97,7 +101,9 @@ impl Admin {
         }
         if self.standing.is_revoked() {
             reasons.push(("node", "revoked".to_owned(), true));
-        } else if self.directory.version() == 0 || self.gateway.get().is_none() {
+        } else if let Some(drain) = self.standing.drain.borrow().as_str() {
+            reasons.push(("node", format!("asked to take no requests: {drain}"), true));
+        } else if self.directory.version() == 0 || self.gateway.borrow().is_none() {
             reasons.push(("directory", "no version yet".to_owned(), true));
         } else if self.standing.is_stale() {
             reasons.push((

@@ -111,7 +111,7 @@ impl Copy {
                     }
                     if is_last { whole = Some(next) } else { partial = Some(next) }
                 }
-                Message::Beat { .. } | Message::Revoked => {}
+                Message::Beat { .. } | Message::Drain { .. } | Message::Revoked => {}
             }
         }
         let (welcome, directory) = welcome.zip(whole)?;

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::copy::Copy;
+use super::drain::Asked;
 use super::identity::Identity;
 use super::ship::Shipper;
 use super::standing::{About, Standing};
@@ -41,6 +42,8 @@ pub struct Follower {
     pub welcome: watch::Sender<Option<Welcome>>,
     /// What the gateway sees of upstreams.
     pub board: SeenBoard,
+    /// Whether it is to take requests.
+    pub asked: Asked,
     copy: Copy,
     /// Parts of a version of which some are to come.
     partial: Option<Directory>,
@@ -76,7 +79,7 @@ impl Follower {
         data_dir: &Path,
         (standing, directory): (Arc<Standing>, DirectoryWatch),
         (clock, entropy): (Clock, Entropy),
-        (boot, board): (u64, SeenBoard),
+        (boot, board, asked): (u64, SeenBoard, Asked),
     ) -> std::io::Result<Follower> {
         let process = Uuid::from_u128(u128::from_le_bytes(entropy.bytes()));
         let (copy, read) = Copy::open(data_dir, &identity.seal, entropy)?;
@@ -98,6 +101,7 @@ impl Follower {
             boot,
             welcome,
             board,
+            asked,
             copy,
             partial,
             noted_us,
@@ -190,6 +194,7 @@ impl Follower {
                 }
                 Message::Beat { version } if version == self.directory.version() => self.heard(),
                 Message::Beat { .. } => {}
+                Message::Drain { drain } => self.asked(drain),
                 Message::Revoked => return End::Revoked,
             }
         }
@@ -201,6 +206,12 @@ impl Follower {
             tracing::error!("the peppers of API keys are others now: this gateway must be started anew");
         }
         self.welcome.send_replace(Some(welcome));
+    }
+
+    fn asked(&self, drain: Option<i64>) {
+        if let Err(error) = self.asked.heard(drain) {
+            tracing::error!(%error, "what is asked of this node cannot be kept: a restart would not know of it");
+        }
     }
 
     /// Takes a change in: first in force, then on the disk.

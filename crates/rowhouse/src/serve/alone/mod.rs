@@ -2,16 +2,19 @@
 //! directory, keeps it on its disk, decides from it, and sends its journal.
 //!
 //! who it is → journal → the directory of the last run, in force at once → connection → gateway → ready. Without the control
-//! plane everything but the connection is the same. On SIGTERM: not ready, drained, the last records sent, ended.
+//! plane everything but the connection is the same. On SIGTERM: not ready, drained, the last records sent, ended. Asked to by the control
+//! plane it does the same but for the end, and opens its doors again when it is asked back.
 
 mod admin;
 mod copy;
+mod drain;
 mod follow;
 mod identity;
 mod ship;
 mod standing;
 
-use std::sync::{Arc, OnceLock};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -20,20 +23,24 @@ use rowhouse_domain::clock::Clock;
 use rowhouse_domain::directory::DirectoryWatch;
 use rowhouse_domain::keys::{Pepper, Peppers};
 use rowhouse_domain::routes::SeenBoard;
-use rowhouse_gateway::{Collaborators, Freshness, Gateway, GatewayHandle};
+use rowhouse_gateway::{
+    Collaborators, Doors, Freshness, Gateway, GatewayConfig, GatewayHandle, MetricsReader,
+};
 use rowhouse_journal::Journal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::admin::Admin;
+use self::drain::{Asked, Drain};
 use self::follow::Follower;
 use self::identity::Identity;
 use self::ship::Shipper;
 use self::standing::Standing;
 use super::assemble::{gateway_config, listen, open};
-use super::handover::{self, AllDoors};
-use crate::config::{Config, WhenStale};
+use super::handover::{self, AllDoors, Offered};
+use super::room::watch_room;
+use crate::config::{Config, WhenFull, WhenStale};
 
 /// What a gateway's own journal takes on the disk at most, if nothing else is set: 16 GiB.
 const JOURNAL_MIB: u64 = 16_384;
@@ -50,11 +57,14 @@ pub async fn serve(config: Config, doors: AllDoors) -> anyhow::Result<()> {
         _ = terminate.recv() => return Ok(()),
         result = tokio::signal::ctrl_c() => return Ok(result?),
     };
-    tracing::info!(gateway = %house.gateway.address(), admin = %config.server.admin_listen, "ready");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        result = tokio::signal::ctrl_c() => result?,
-        () = house.succeeded() => {}
+    tracing::info!(gateway = ?house.address(), admin = %config.server.admin_listen, "ready");
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            result = tokio::signal::ctrl_c() => break result?,
+            () = succeeded(&mut house.successor) => break,
+            asked = told(&mut house.asked) => house.follow(asked).await?,
+        }
     }
     tracing::info!("stopping");
     house.stop().await;
@@ -63,14 +73,21 @@ pub async fn serve(config: Config, doors: AllDoors) -> anyhow::Result<()> {
 
 /// Everything that runs.
 struct House {
-    gateway: GatewayHandle,
+    /// None while the node takes no requests.
+    gateway: Option<GatewayHandle>,
+    metrics: watch::Sender<Option<MetricsReader>>,
+    settings: GatewayConfig,
+    collaborators: Collaborators,
+    offered: Offered,
+    /// The number of the drain that is asked for.
+    asked: watch::Receiver<Option<i64>>,
     successor: JoinSet<anyhow::Result<()>>,
     work: JoinSet<()>,
     stopping: watch::Sender<bool>,
     last: watch::Sender<bool>,
     done: watch::Receiver<bool>,
     standing: Arc<Standing>,
-    _journal: Arc<Journal>,
+    journal: Arc<Journal>,
 }
 
 async fn start(config: &Config, doors: AllDoors) -> anyhow::Result<House> {
@@ -87,6 +104,7 @@ async fn start(config: &Config, doors: AllDoors) -> anyhow::Result<House> {
     let standing = Arc::new(Standing::default());
     let directory = DirectoryWatch::default();
     let board = SeenBoard::default();
+    let asked = Asked::open(&data_dir).context("cannot read what was asked of this node")?;
     let whom = (identity.clone(), config.gateway.control.clone());
     let known = (standing.clone(), directory.clone());
     let follower = Follower::open(
@@ -94,7 +112,7 @@ async fn start(config: &Config, doors: AllDoors) -> anyhow::Result<House> {
         &data_dir,
         known,
         (clock.clone(), entropy.clone()),
-        (journal.boot(), board.clone()),
+        (journal.boot(), board.clone(), asked.clone()),
     )?;
     let (stopping, stop) = watch::channel(false);
     let (last, last_heard) = watch::channel(false);
@@ -102,9 +120,12 @@ async fn start(config: &Config, doors: AllDoors) -> anyhow::Result<House> {
     let mut work = JoinSet::new();
     let freshness = Freshness::default();
     work.spawn(watch_age(config.clone(), (standing.clone(), freshness.clone()), clock.clone(), stop.clone()));
-    let metrics = Arc::new(OnceLock::new());
+    if config.journal.when_full == WhenFull::Refuse {
+        work.spawn(watch_room(journal.clone(), freshness.clone(), stop.clone()));
+    }
+    let (metrics, shown) = watch::channel(None);
     let admin = Admin {
-        gateway: metrics.clone(),
+        gateway: shown,
         journal: journal.clone(),
         directory: directory.clone(),
         standing: standing.clone(),
@@ -134,14 +155,32 @@ async fn start(config: &Config, doors: AllDoors) -> anyhow::Result<House> {
     }
     let signer = identity.signer.clone();
     let collaborators = Collaborators { directory, peppers, signer, clock, entropy };
-    let gateway = Gateway::start_behind(doors.gateway, settings, collaborators, &journal)?;
-    let _ = metrics.set(gateway.metrics_reader());
-    let doors = AllDoors { gateway: gateway.doors()?, control: None, admin: Some(admin_door), node: None };
-    let mut successor = JoinSet::new();
+    let offered = Offered::new(AllDoors { admin: Some(admin_door), ..AllDoors::default() });
+    let mut house = House {
+        gateway: None,
+        metrics,
+        settings,
+        collaborators,
+        offered: offered.clone(),
+        asked: asked.number(),
+        successor: JoinSet::new(),
+        work,
+        stopping,
+        last,
+        done,
+        standing,
+        journal,
+    };
+    let drain = *house.asked.borrow_and_update();
+    match drain {
+        None => house.open(doors.gateway)?,
+        // Nothing was recorded by this process, and what the one before left is sent.
+        Some(number) => drop(house.standing.drain.send_replace(Drain::Sending(number))),
+    }
     let socket = handover::socket(&data_dir);
     std::fs::create_dir_all(data_dir.join("run"))?;
-    successor.spawn(async move { handover::asked(&socket, doors).await });
-    Ok(House { gateway, successor, work, stopping, last, done, standing, _journal: journal })
+    house.successor.spawn(async move { handover::asked(&socket, offered).await });
+    Ok(house)
 }
 
 /// Waits until there is something to decide from, and what keys are checked with.
@@ -188,24 +227,76 @@ async fn watch_age(
     }
 }
 
-impl House {
-    /// Waits until another process has taken the doors.
-    async fn succeeded(&mut self) {
-        match self.successor.join_next().await {
-            Some(Ok(Ok(()))) => {}
-            Some(Ok(Err(error))) => {
-                tracing::error!(%error, "no other process can take over from this one");
-                std::future::pending().await
-            }
-            _ => std::future::pending().await,
+/// Waits until another process has taken the doors.
+async fn succeeded(successor: &mut JoinSet<anyhow::Result<()>>) {
+    match successor.join_next().await {
+        Some(Ok(Ok(()))) => {}
+        Some(Ok(Err(error))) => {
+            tracing::error!(%error, "no other process can take over from this one");
+            std::future::pending().await
         }
+        _ => std::future::pending().await,
+    }
+}
+
+/// Waits until something else is asked of the node, and says what.
+async fn told(asked: &mut watch::Receiver<Option<i64>>) -> Option<i64> {
+    // Who asks lives as long as the process.
+    if asked.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    *asked.borrow_and_update()
+}
+
+impl House {
+    /// Where requests are taken, if they are.
+    fn address(&self) -> Option<SocketAddr> {
+        self.gateway.as_ref().map(GatewayHandle::address)
+    }
+
+    /// Does what is asked: takes requests, or takes none. A drain that took the place of another is the same one with a later number.
+    async fn follow(&mut self, asked: Option<i64>) -> anyhow::Result<()> {
+        match asked {
+            None if self.gateway.is_none() => {
+                tracing::info!("asked back: requests are taken");
+                self.open(Doors::default())
+            }
+            None => Ok(()),
+            Some(number) => {
+                tracing::info!(number, "asked to take no more requests");
+                self.close(number).await;
+                Ok(())
+            }
+        }
+    }
+
+    fn open(&mut self, doors: Doors) -> anyhow::Result<()> {
+        let (settings, collaborators) = (self.settings.clone(), self.collaborators.clone());
+        let gateway = Gateway::start_behind(doors, settings, collaborators, &self.journal)?;
+        self.offered.set_gateway(gateway.doors()?);
+        self.metrics.send_replace(Some(gateway.metrics_reader()));
+        self.gateway = Some(gateway);
+        self.standing.drain.send_replace(Drain::Serving);
+        Ok(())
+    }
+
+    /// Not ready, no new connections, what runs ends; the rest is the shipper's.
+    async fn close(&mut self, number: i64) {
+        if let Some(gateway) = self.gateway.take() {
+            self.standing.drain.send_replace(Drain::Finishing);
+            self.offered.set_gateway(Doors::default());
+            gateway.drain().await;
+        }
+        self.standing.drain.send_replace(Drain::Sending(number));
     }
 
     /// Ends in order: doors, open requests, the last records, everything.
     async fn stop(mut self) {
         self.stopping.send_replace(true);
         self.successor.shutdown().await;
-        self.gateway.drain().await;
+        if let Some(gateway) = self.gateway.take() {
+            gateway.drain().await;
+        }
         self.last.send_replace(true);
         let is_there = self.standing.is_connected();
         if is_there {

@@ -14,6 +14,7 @@ use rowhouse_journal::{Batch, Journal, Tail};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::drain::Drain;
 use super::standing::{About, Standing};
 
 /// Without news of the journal it is looked at this often, and the control plane hears to when it has everything.
@@ -65,10 +66,15 @@ impl Shipper {
         let positions = link.positions().await.map_err(words)?;
         let mut lanes: BTreeMap<String, Lane> = BTreeMap::new();
         let mut appended = self.journal.appended();
+        let mut drain = self.standing.drain.subscribe();
         loop {
             appended.borrow_and_update();
             let is_last = *self.last.borrow();
-            if is_last {
+            let ended = match *drain.borrow_and_update() {
+                Drain::Sending(number) => Some(number),
+                _ => None,
+            };
+            if is_last || ended.is_some() {
                 self.journal.synchronise();
             }
             self.find_lanes(&positions, &mut lanes)?;
@@ -84,8 +90,17 @@ impl Shipper {
                 self.done.send_replace(true);
                 return Ok(());
             }
+            if let Some(number) = ended {
+                link.tell_drained(process, number).await.map_err(words)?;
+                self.standing.drain.send_if_modified(|drain| {
+                    let is_this = *drain == Drain::Sending(number);
+                    *drain = if is_this { Drain::Drained } else { *drain };
+                    is_this
+                });
+            }
             tokio::select! {
                 _ = appended.changed() => {}
+                _ = drain.changed() => {}
                 _ = self.last.changed() => {}
                 () = tokio::time::sleep(BEAT) => {}
             }

@@ -3,6 +3,10 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use tokio::sync::watch;
+
+use super::drain::Drain;
+
 /// Seconds without word after which health says that the control plane is away.
 const AWAY_S: i64 = 10;
 
@@ -17,6 +21,8 @@ pub struct Standing {
     connected: AtomicBool,
     revoked: AtomicBool,
     stale: AtomicBool,
+    /// How far the node is with being drained.
+    pub drain: watch::Sender<Drain>,
     problems: Mutex<[Option<String>; 3]>,
 }
 

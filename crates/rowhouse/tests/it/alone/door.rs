@@ -1,17 +1,12 @@
 //! The door for nodes, as one that is not well-behaved meets it: keys, tokens, journals and batches that are not right.
 
-use std::time::Duration;
-
 use rowhouse_control::deploy::nodes::NodeKey;
 use rowhouse_control::deploy::nodes::link::{Link, LinkError};
-use rowhouse_control::deploy::nodes::wire::{
-    BATCH_BYTES, BATCH_FRAMES, Enrolment, FORMAT, Follow, Shipment, TokenText, hex,
-};
-use rowhouse_domain::context::ContextSigner;
+use rowhouse_control::deploy::nodes::wire::{Shipment, TokenText};
 use rowhouse_domain::id::TenantId;
-use rowhouse_journal::{Batch, Class, Gap, GapCause, Journal, Kind, Options, RequestRecord, UsagePairs};
-use uuid::Uuid;
+use rowhouse_journal::{Batch, Class, Gap, GapCause, Kind};
 
+use super::node_client::{asked, code, process, recorded, start_of};
 use super::{admit, listed, platform};
 
 /// 2026-11-21T10:00:00Z, µs since 1970.
@@ -20,28 +15,6 @@ const AT_US: i64 = 1_795_255_200_000_000;
 async fn link(port: u16, key: &NodeKey, token: &str) -> Link {
     let door = TokenText::parse(token).expect("a token").door;
     Link::connect(&format!("127.0.0.1:{port}"), key, door).await.expect("the door is open")
-}
-
-fn asked(name: &str, token: &str) -> Enrolment {
-    let secret = hex(&TokenText::parse(token).expect("a token").secret);
-    let context_key = hex(ContextSigner::new("n", &[4; 32]).verifier().as_bytes());
-    Enrolment { name: name.to_owned(), secret, context_key }
-}
-
-fn process(number: u128) -> Uuid {
-    Uuid::from_u128(number)
-}
-
-fn start_of(boot: u64, number: u128) -> Follow {
-    let (life, version) = (None, None);
-    Follow { format: FORMAT, boot, process: process(number), release: "1".to_owned(), life, version }
-}
-
-fn code<T>(answer: Result<T, LinkError>) -> String {
-    match answer {
-        Ok(_) => "in".to_owned(),
-        Err(error) => error.code().to_owned(),
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -104,7 +77,8 @@ async fn what_is_shipped_twice_or_in_pieces_counts_once() {
     first.enrol(&asked("east", &token)).await.expect("the token is good");
     let link = link(port, &key, &token).await;
     let _stream = link.follow(&start_of(1, 1)).await.expect("it is let in");
-    let (_folder, batch) = recorded(tenant.id.parse::<TenantId>().expect("an id").as_u128(), 10);
+    let (_folder, batch) =
+        recorded((tenant.id.parse::<TenantId>().expect("an id").as_u128(), 10), "transactions", AT_US);
     let (end, wanted) = (batch.next_sequence, batch.next_sequence);
     let ship = async |from: u64, batch: Batch| {
         let shipment = Shipment { from, batch, end, complete_to_us: Some(AT_US) };
@@ -131,40 +105,4 @@ async fn what_is_shipped_twice_or_in_pieces_counts_once() {
     platform.counted(&tenant.code, "transactions", 10).await;
     let shown = listed(&platform, "east").await;
     assert_eq!((&shown["behind"]["gateway-0"], &shown["boot"]), (&0.into(), &1.into()), "{shown}");
-}
-
-/// What a gateway of its own has recorded: the start of a lane and so many calls.
-fn recorded(tenant: u128, calls: u64) -> (Folder, Batch) {
-    let folder = Folder(std::env::temp_dir().join(format!("rowhouse-far-{}-{tenant:x}", std::process::id())));
-    let options = Options { segment_bytes: 1 << 20, keep: Duration::ZERO, ..Options::new("east") };
-    let (journal, _) = Journal::open(&folder.0, options).expect("a journal");
-    let mut lane = journal.lane("gateway-0").expect("a lane");
-    for number in 0..calls {
-        let mut usage = UsagePairs::default();
-        usage.push("transactions", 1_000_000_000_000).expect("room");
-        let at_us = AT_US + number as i64;
-        let record = RequestRecord {
-            request_id: u128::from(number) + 1,
-            started_at_us: at_us,
-            tenant: Some(tenant),
-            endpoint: "GET /v1/notes",
-            status: 200,
-            usage,
-            ..RequestRecord::default()
-        };
-        lane.append_record(Class::R, &record).expect("room");
-    }
-    journal.synchronise();
-    let mut tail = journal.reader().tail("gateway-0", 0);
-    let batch = tail.next_batch(BATCH_FRAMES, BATCH_BYTES).expect("it is readable");
-    drop(lane);
-    (folder, batch)
-}
-
-struct Folder(std::path::PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

@@ -4,6 +4,11 @@ mod admission;
 mod away;
 mod counts;
 mod door;
+mod drained;
+mod full;
+#[path = "../../../../control/tests/it/node_client.rs"]
+mod node_client;
+mod roles;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -66,10 +71,29 @@ impl Node {
     }
 
     fn start(&mut self) {
+        self.child = Some(self.spawn(&["serve", "--role", "gateway"]));
+    }
+
+    /// Starts another process that takes over, and waits until the first has ended and the other serves.
+    async fn upgrade(&mut self) {
+        let next = self.spawn(&["serve", "--role", "gateway", "--take-over"]);
+        assert!(self.ends().await, "{}", self.log());
+        self.child = Some(next);
+        self.ready().await;
+    }
+
+    /// The same for one that takes no requests.
+    async fn upgrade_closed(&mut self) {
+        let next = self.spawn(&["serve", "--role", "gateway", "--take-over"]);
+        assert!(self.ends().await, "{}", self.log());
+        self.child = Some(next);
+    }
+
+    fn spawn(&self, arguments: &[&str]) -> Child {
         let log = std::fs::File::options().create(true).append(true).open(self.data_dir.join("log"));
         let log = log.expect("a log");
         let child = Command::new(env!("CARGO_BIN_EXE_rowhouse"))
-            .args(["serve", "--role", "gateway"])
+            .args(arguments)
             .env("ROWHOUSE_SERVER__DATA_DIR", &self.data_dir)
             .env("ROWHOUSE_SERVER__NODE", &self.name)
             .env("ROWHOUSE_SERVER__GATEWAY_LISTEN", format!("127.0.0.1:{}", self.gateway))
@@ -85,7 +109,7 @@ impl Node {
             .spawn()
             .expect("the binary runs");
         follow_into_death(child.id().expect("it runs"), &self.data_dir);
-        self.child = Some(child);
+        child
     }
 
     /// Waits until it serves.
