@@ -120,13 +120,16 @@ pub fn take(data_dir: &Path) -> anyhow::Result<AllDoors> {
         Err(error) => return Err(error).context("the running process cannot be asked for its doors"),
     };
     let peer = rustix::net::sockopt::socket_peercred(&stream)?;
-    let running = pidfd_open(
-        Pid::from_raw(peer.pid.as_raw_nonzero().get()).context("no process")?,
-        PidfdFlags::empty(),
-    )?;
+    let pid = Pid::from_raw(peer.pid.as_raw_nonzero().get()).context("no process")?;
+    let running = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(running) => Some(running),
+        // It had nothing open, and has ended. What it gave waits in the socket.
+        Err(rustix::io::Errno::SRCH) => None,
+        Err(error) => return Err(error.into()),
+    };
     let doors = receive(&stream).context("the running process gave no doors")?;
     tracing::info!(pid = %peer.pid.as_raw_nonzero(), "its doors are ours; it finishes what is open");
-    ended(&running)?;
+    running.as_ref().map_or(Ok(()), ended)?;
     Ok(doors)
 }
 

@@ -27,7 +27,7 @@ pub enum NodeVerb {
         #[arg(long, default_value_t = 60)]
         minutes: i64,
     },
-    /// Ask a node to finish what runs and send what it recorded. It takes no requests until it is asked back.
+    /// Ask a node to take no requests: it finishes what runs and sends what it recorded.
     Drain {
         /// Its name.
         name: String,
