@@ -85,7 +85,8 @@ install_for_tests() {
     install_provider
 }
 
-# The certified provider of identities that the stories of single sign-on sign in at: below target, by its lock file.
+# The certified provider of identities that the stories of single sign-on sign in at, and axe, which looks pages over: below target, by the
+# lock file.
 install_provider() {
     local from=crates/rowhouse/tests/provider home=target/provider
     mkdir -p "$home"

@@ -1,7 +1,9 @@
 //! What a change leaves behind besides its rows: one audit event, and notices of what it touched.
 
+use std::borrow::Cow;
+
 use rowhouse_domain::access::Principal;
-use rowhouse_domain::id::TenantId;
+use rowhouse_domain::id::{ApplicationId, TenantId};
 use serde::{Deserialize, Serialize};
 
 /// Tells those who must look again what was touched. Hints only wake; versions decide.
@@ -86,6 +88,16 @@ impl Change {
         self.details = details;
         self
     }
+    /// The same as done through an application, if it was: the log names the person who let it in, and the application beside.
+    pub(crate) fn through(&self, application: Option<ApplicationId>) -> Cow<'_, Change> {
+        let Some(application) = application else { return Cow::Borrowed(self) };
+        let mut own = self.clone();
+        if let Some(details) = own.details.as_object_mut() {
+            details.insert("application".to_owned(), application.to_string().into());
+        }
+        Cow::Owned(own)
+    }
+
     /// Names the request that caused it.
     pub fn request(mut self, request_id: impl ToString) -> Self {
         self.request_id = Some(request_id.to_string());

@@ -13,7 +13,7 @@ use tokio_postgres::types::{Json, ToSql};
 
 use crate::change::{Change, Notice};
 use crate::pool::{Store, StoreError};
-use crate::turns::Turn;
+use crate::turns::{self, Turn};
 use crate::wake::{Topic, Touched};
 
 const ROLLBACK: &str = "ROLLBACK";
@@ -195,7 +195,8 @@ impl Transaction {
         let new_id = |_| self.store.entropy().uuid_v7(now.as_microsecond());
         let ids: Vec<_> = changes.iter().map(new_id).collect();
         let logs: Vec<_> = changes.iter().map(|change| change.log.0).collect();
-        let drafts: Vec<_> = changes.iter().map(Json).collect();
+        let application = turns::application();
+        let drafts: Vec<_> = changes.iter().map(|change| Json(change.through(application))).collect();
         self.execute(
             "INSERT INTO audit.outbox (event_id, tenant_id, draft, at) \
              SELECT e.id, e.log, e.draft, $4 \

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use rowhouse_domain::id::TenantId;
+use rowhouse_domain::id::{ApplicationId, TenantId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::pool::StoreError;
@@ -28,6 +28,8 @@ tokio::task_local! {
 #[derive(Debug, Default)]
 struct Call {
     tenant: OnceLock<TenantId>,
+    /// Told with what the call changes.
+    application: OnceLock<ApplicationId>,
     turn: Mutex<Weak<Turn>>,
 }
 
@@ -41,6 +43,17 @@ pub async fn within<F: Future>(call: F) -> (F::Output, Option<TenantId>) {
 /// The running call is of `tenant`, and takes its turn from now on. Outside of a call this does nothing.
 pub fn is_of(tenant: TenantId) {
     let _ = CALL.try_with(|call| call.tenant.set(tenant));
+}
+
+/// The running call is made by an application that a person has let in: what it changes is told as done through it. Outside of a call this
+/// does nothing.
+pub fn is_through(application: ApplicationId) {
+    let _ = CALL.try_with(|call| call.application.set(application));
+}
+
+/// The application that makes the running call.
+pub(crate) fn application() -> Option<ApplicationId> {
+    CALL.try_with(|call| call.application.get().copied()).ok().flatten()
 }
 
 /// A place that a call has.

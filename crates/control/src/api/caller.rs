@@ -98,6 +98,11 @@ impl FromRequestParts<Shared> for Caller {
         if !caller.is_operator() {
             turns::is_of(caller.tenant());
         }
+        if let Who::Token(claims) = &caller.who
+            && let Some(application) = claims.application
+        {
+            turns::is_through(application);
+        }
         Ok(caller)
     }
 }

@@ -2,7 +2,7 @@
 
 use rowhouse_domain::audit::canonical::Object;
 use rowhouse_domain::audit::leaf::{Context, EventDraft, Outcome, Party, PartyKind, Target};
-use rowhouse_domain::id::{EventId, KeyId, RequestId, ServiceAccountId, TenantId, UserId};
+use rowhouse_domain::id::{ApplicationId, EventId, KeyId, RequestId, ServiceAccountId, TenantId, UserId};
 use rowhouse_journal::{AuditMark, Outcome as Ended, PrincipalKind, RequestRecord};
 use rowhouse_store::Change;
 use serde_json::json;
@@ -58,7 +58,9 @@ fn try_record(id: EventId, record: &RequestRecord<'_>, mark: &AuditMark<'_>) -> 
         ..Context::default()
     };
     let permission = Some(record.permission).filter(|permission| !permission.is_empty());
-    draft.details = details(&json!({"status": record.status, "permission": permission}))?;
+    let application = mark.application.map(|id| ApplicationId::from_u128(id).to_string());
+    let said = json!({"status": record.status, "permission": permission, "application": application});
+    draft.details = details(&said)?;
     Some(draft)
 }
 

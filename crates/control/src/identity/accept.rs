@@ -36,6 +36,8 @@ pub struct Accepted {
     pub user: UserId,
     pub tenant: TenantId,
     pub tenant_code: String,
+    /// What the tenant calls itself.
+    pub tenant_name: String,
     /// Whether the person is new here.
     pub is_new: bool,
 }
@@ -75,7 +77,13 @@ pub async fn accept(control: &Control, wish: Acceptance, request_id: RequestId) 
     changes.extend(give(&transaction, &row, user).await?);
     let changes = changes.into_iter().map(|change| change.request(request_id)).collect();
     transaction.commit_all(changes).await?;
-    Ok(Accepted { user, tenant: row.tenant, tenant_code: record.tenant.code, is_new })
+    Ok(Accepted {
+        user,
+        tenant: row.tenant,
+        tenant_code: record.tenant.code,
+        tenant_name: record.tenant.company_name,
+        is_new,
+    })
 }
 
 /// Looks at the invitation and hashes the password, before anything is held.

@@ -1,30 +1,23 @@
 //! The page that an invitation's link leads to: a form without scripts. Opening it looks at nothing and uses nothing up, so
-//! that programs which follow links in mail do no harm; only sending the form does.
+//! that programs which follow links in mail do no harm; only sending the form does. The link itself says who may: it needs no cookie.
 
-use axum::Router;
 use axum::extract::{Query, State};
-use axum::http::{HeaderValue, StatusCode, Uri, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::get;
+use axum::{Extension, Router};
 use bytes::Bytes;
-use minijinja::Environment;
-use minijinja::value::Value;
 use rowhouse_domain::id::RequestId;
-use rowhouse_domain::refusal::Refusal;
+use rowhouse_domain::refusal::{Refusal, kind};
 use serde::Deserialize;
 
 use super::accept::{Acceptance, accept};
-use crate::Shared;
-
-const PAGE: &str = include_str!("invitation_page.html");
-/// No scripts, no frames, nothing from elsewhere; and the link is told to nobody.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
-/// Longest form.
-const FORM_MAX: usize = 16 * 1024;
+use super::form;
+use super::pages::Page;
+use crate::{Control, Shared};
 
 /// The page's routes, which are not part of the API.
 pub fn pages() -> Router<Shared> {
-    Router::new().route("/account/invitation", get(form).post(send))
+    Router::new().route("/account/invitation", get(show).post(send))
 }
 
 #[derive(Default, Deserialize)]
@@ -35,7 +28,7 @@ struct Link {
 
 /// What the form holds. An empty field is none.
 #[derive(Default, Deserialize)]
-struct Form {
+struct Sent {
     #[serde(default)]
     token: String,
     #[serde(default)]
@@ -44,85 +37,43 @@ struct Form {
     password: String,
 }
 
-async fn form(Query(link): Query<Link>) -> Response {
-    page(StatusCode::OK, "You are invited", "", &[], Some((&link.token, "")))
+async fn show(State(control): State<Shared>, Query(link): Query<Link>) -> Response {
+    page("You are invited", &link.token, "").send(&control)
+}
+
+fn page(title: &str, token: &str, full_name: &str) -> Page {
+    Page::new("invitation", title, "").with("token", token).with("full_name", full_name)
 }
 
 async fn send(
     State(control): State<Shared>,
-    axum::Extension(request_id): axum::Extension<RequestId>,
+    Extension(request_id): Extension<RequestId>,
     body: Bytes,
 ) -> Response {
-    let Some(form) = read(&body) else {
-        return page(StatusCode::BAD_REQUEST, "Something is wrong", "The form could not be read.", &[], None);
+    let Some(sent) = form::read::<Sent>(&body) else {
+        let refusal = Refusal::new(&kind::INVALID, "The form could not be read.");
+        return Page::new("done", "Something is wrong", "").refused(&refusal).send(&control);
     };
     let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let wish = Acceptance {
-        token: form.token.clone(),
-        full_name: given(&form.full_name),
-        password: given(&form.password),
+        token: sent.token.clone(),
+        full_name: given(&sent.full_name),
+        password: given(&sent.password),
     };
     match accept(&control, wish, request_id).await {
         Ok(done) => {
-            let said = format!("You belong to {} now.", done.tenant_code);
-            page(StatusCode::OK, "Welcome", &said, &[], None)
+            let page = Page::new("invited", "Welcome", "").with("code", form::escape(&done.tenant_code));
+            page.good(&format!("You belong to {} now.", done.tenant_name)).send(&control)
         }
-        Err(refusal) => refused(&refusal, &form),
+        Err(refusal) => refused(&control, &refusal, &sent),
     }
 }
 
-/// A form (`application/x-www-form-urlencoded`) is written as the query of an address is, and read as one.
-fn read(body: &Bytes) -> Option<Form> {
-    let text = std::str::from_utf8(body).ok().filter(|text| text.len() <= FORM_MAX)?;
-    let uri: Uri = format!("/?{text}").parse().ok()?;
-    Query::<Form>::try_from_uri(&uri).ok().map(|form| form.0)
-}
-
-fn refused(refusal: &Refusal, form: &Form) -> Response {
-    let status = StatusCode::from_u16(refusal.status()).expect("the catalogue has real statuses");
-    let reasons: Vec<String> = refusal.errors().iter().map(|error| error.detail.to_string()).collect();
+fn refused(control: &Control, refusal: &Refusal, sent: &Sent) -> Response {
     // A link that is used up is of no use again; everything else can be corrected, or tried later.
-    let again = (status != StatusCode::GONE).then_some((form.token.as_str(), form.full_name.as_str()));
-    page(status, "Not yet", refusal.detail(), &reasons, again)
-}
-
-fn page(
-    status: StatusCode,
-    title: &str,
-    said: &str,
-    reasons: &[String],
-    form: Option<(&str, &str)>,
-) -> Response {
-    let (token, full_name) = form.unwrap_or_default();
-    let values = Value::from_pairs([
-        ("title", Value::from(title)),
-        ("said", Value::from(said)),
-        ("reasons", Value::from(reasons.to_vec())),
-        ("token", Value::from(token)),
-        ("full_name", Value::from(full_name)),
-    ]);
-    let html = Environment::new().render_named_str("page.html", PAGE, values).expect("a test renders it");
-    let mut response = (status, Html(html)).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn forms_are_read_as_browsers_write_them() {
-        let body = Bytes::from_static(b"token=ab12&full_name=Ana+%26+%C3%89va&password=a%2Bb+c");
-        let form = read(&body).expect("a form");
-        assert_eq!(
-            (form.token.as_str(), form.full_name.as_str(), form.password.as_str()),
-            ("ab12", "Ana & Éva", "a+b c")
-        );
-        assert!(read(&Bytes::from_static(b"\xff")).is_none());
-        assert!(read(&Bytes::from(format!("token={}", "a".repeat(FORM_MAX)))).is_none());
-    }
+    let page = match refusal.status() {
+        410 => Page::new("done", "Not yet", ""),
+        _ => page("Not yet", &sent.token, &sent.full_name),
+    };
+    page.refused(refusal).send(control)
 }

@@ -410,6 +410,17 @@ async fn an_application_administers_with_what_it_was_registered_for_alone() {
     let mut bob = Visitor::new(&town.platform);
     bob.sign_in("bob@acme.example", PASSWORD).await;
     assert_eq!(users(&tokens(&town, &mut bob, &reader, all).await).await, 403);
+    // What it does is told as hers, and as done through it.
+    let (maker, _) = registered(&town, "acme", "public", &["group:create"]).await;
+    let makes = tokens(&town, &mut ana, &maker, "group:create").await;
+    let answer = town.as_person(&makes, "POST", "/v1/groups", Some(json!({"name": "made-by-it"}))).await;
+    assert_eq!(answer.0, 201, "{}", answer.1);
+    let own = town.signed_in(MAIL).await;
+    let answer = town.as_person(&own, "POST", "/v1/groups", Some(json!({"name": "made-by-her"}))).await;
+    assert_eq!(answer.0, 201, "{}", answer.1);
+    let told = "SELECT string_agg(draft->>'actor' || ' ' || coalesce(draft->'details'->>'application', '-'), ',' ORDER BY draft->'details'->>'application' IS NULL) \
+                FROM audit.outbox WHERE draft->>'event' = 'access.group_changed'";
+    assert_eq!(town.platform.ask(told).await, format!("{user} {maker},{user} -"));
     // Her own token is as it was.
     assert_eq!(users(&town.signed_in(MAIL).await).await, 200);
 }

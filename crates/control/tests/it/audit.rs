@@ -134,7 +134,8 @@ impl Gateway {
 
     fn write(&mut self, tenant: u128, at_us: i64, record: RequestRecord<'_>, target: (&str, &str)) {
         self.requests += 1;
-        let mark = AuditMark { counter: self.count(tenant), target_kind: target.0, target_id: target.1 };
+        let counter = self.count(tenant);
+        let mark = AuditMark { counter, target_kind: target.0, target_id: target.1, application: None };
         let record = RequestRecord {
             request_id: (at_us as u128) << 40 | (self.requests << 8) | tenant,
             started_at_us: at_us,

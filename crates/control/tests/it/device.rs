@@ -1,5 +1,7 @@
 //! Programs without a browser (RFC 8628): what they get, what they are told, and what a person sees before saying yes.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use crate::people::{Town, refresh, town};
@@ -90,6 +92,36 @@ async fn a_program_is_let_in_once_by_who_types_its_code() {
     assert_eq!((status, &me["email"]), (200, &Value::from(MAIL)), "{me}");
     assert_eq!(town.refreshed(&won.1["refresh_token"]).await.0, 200);
     assert!(ana.get("/account").await.text.contains("Rowhouse (device)"), "it can be ended there");
+}
+
+/// The page says what of the person's rights it may use, and its token is good for that.
+#[tokio::test]
+async fn an_application_is_let_in_for_what_it_was_registered_with() {
+    let town = stage().await;
+    let body = serde_json::json!({"name": "Board", "kind": "public", "redirect_uris": ["https://board.example/back"],
+        "permissions": ["user:read"]});
+    let (status, made) = town.post("/v1/applications?tenant=acme", body).await;
+    assert_eq!(status, 201, "{made}");
+    let id = made["id"].as_str().expect("an id");
+    let (status, begun) = form(&town, "/oauth2/device_authorization", &[("client_id", id)]).await;
+    assert_eq!(status, 200, "{begun}");
+    let shown = begun["user_code"].as_str().expect("a code").to_owned();
+    let mut ana = Visitor::new(&town.platform);
+    ana.sign_in(MAIL, PASSWORD).await;
+    let asks = say(&mut ana, "look", &shown).await;
+    for words in ["<strong>Board</strong>", "<code>user:read</code>", "Nothing else."] {
+        assert!(asks.text.contains(words), "{words}: {}", asks.text);
+    }
+    assert!(!asks.text.contains("all that you may"), "{}", asks.text);
+    say(&mut ana, "yes", &shown).await;
+    let code = begun["device_code"].as_str().expect("a code");
+    let fields = [("grant_type", GRANT), ("client_id", id), ("device_code", code)];
+    let (status, tokens) = form(&town, "/oauth2/token", &fields).await;
+    assert_eq!(status, 200, "{tokens}");
+    let (_, token) = tokens["access_token"].as_str().and_then(|text| text.split_once('.')).expect("a token");
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').next().expect("claims")).expect("base64");
+    let claims: Value = serde_json::from_slice(&claims).expect("JSON");
+    assert_eq!((&claims["scope"], &claims["client_id"]), (&Value::from("user:read"), &Value::from(id)));
 }
 
 #[tokio::test]

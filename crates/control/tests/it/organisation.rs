@@ -14,6 +14,9 @@ const PEOPLE: &str = "/account/organisation/people";
 const ROLES: &str = "/account/organisation/roles";
 const SIGN_IN: &str = "/account/organisation/sign_in";
 const CONNECTIONS: &str = "/account/organisation/connections";
+const GROUPS: &str = "/account/organisation/groups";
+const DOMAINS: &str = "/account/organisation/domains";
+const KEYS: &str = "/account/organisation/keys";
 
 async fn stage() -> Town {
     let town = town().await;
@@ -81,9 +84,23 @@ async fn an_administrator_invites_people_gives_roles_and_removes_somebody() {
     shows(&seen, "Clerk &lt;b&gt;of stamps&lt;&#x2f;b&gt;");
     refresh(&town.platform).await;
     let ana = id_of(&town, "/v1/users", ANA).await;
-    let seen = send(&mut chief, PEOPLE, &[("step", "give"), ("user", &ana), ("role", "stamp-clerk")]).await;
+    let one = format!("{PEOPLE}?one={ana}");
+    let give = [("step", "give"), ("user", ana.as_str()), ("role", "stamp-clerk"), ("until", "2999-12-31")];
+    let seen = send(&mut chief, &one, &give).await;
     shows(&seen, "The role is given.");
     shows(&seen, &format!("Take the role stamp-clerk from {ANA}"));
+    shows(&seen, "3000-01-01, 0:00 UTC");
+    let odd = [("step", "give"), ("user", ana.as_str()), ("role", "stamp-clerk"), ("until", "soon")];
+    assert_eq!(send(&mut chief, &one, &odd).await.status, 422);
+    // Kept out and let in again, unlocked, and a session of hers ended.
+    shows(&send(&mut chief, &one, &[("step", "suspend"), ("user", &ana)]).await, "may not enter");
+    shows(&send(&mut chief, &one, &[("step", "resume"), ("user", &ana)]).await, "They may enter again.");
+    shows(&send(&mut chief, &one, &[("step", "unlock"), ("user", &ana)]).await, "looked at again");
+    let mut own = signed_in(&town, ANA).await;
+    let seen = chief.get(&one).await;
+    let session = seen.hidden("session");
+    shows(&send(&mut chief, &one, &[("step", "end"), ("session", &session)]).await, "The session is over.");
+    assert_eq!(own.get("/account").await.location.as_deref(), Some("/account/sign_in"));
     let kept = send(&mut chief, ROLES, &[("step", "delete"), ("name", "stamp-clerk")]).await;
     assert_eq!(kept.status, 409, "somebody has it: {}", kept.text);
     let gone = send(&mut chief, PEOPLE, &[("step", "remove"), ("user", &ana)]).await;
@@ -104,7 +121,14 @@ async fn who_may_not_sees_nothing_and_other_sites_send_no_forms() {
     let back = stranger.sign_in(CHIEF, PASSWORD).await;
     assert_eq!(back.location.as_deref(), Some(PEOPLE), "signing in leads back");
     let mut ana = signed_in(&town, ANA).await;
-    for page in [ROLES, SIGN_IN, CONNECTIONS] {
+    let account = ana.get("/account").await;
+    assert!(
+        !account.text.contains("Your organisation"),
+        "nothing there is for a plain user: {}",
+        account.text
+    );
+    assert_eq!(ana.get("/account/organisation").await.location.as_deref(), Some("/account"));
+    for page in [PEOPLE, ROLES, SIGN_IN, CONNECTIONS, GROUPS, DOMAINS, KEYS] {
         let seen = ana.get(page).await;
         assert!(!seen.text.contains("client_secret") && !seen.text.contains(CHIEF), "{page}: {}", seen.text);
     }
@@ -113,6 +137,10 @@ async fn who_may_not_sees_nothing_and_other_sites_send_no_forms() {
         (PEOPLE, vec![("step", "invite"), ("email", "dan@acme.example"), ("role", "tenant_admin")]),
         (ROLES, vec![("step", "make"), ("name", "boss"), ("inherits", "tenant_admin")]),
         (CONNECTIONS, vec![("step", "begin"), ("name", "Mine"), ("issuer", "https://login.example")]),
+        (GROUPS, vec![("step", "make"), ("name", "mine")]),
+        (DOMAINS, vec![("step", "claim"), ("name", "mine.example")]),
+        (KEYS, vec![("step", "account"), ("name", "mine")]),
+        (SIGN_IN, vec![("step", "set"), ("policy", "{\"mfa\":\"off\"}"), ("version", "0")]),
     ] {
         let all: Vec<_> = fields.into_iter().chain([("form", form.as_str())]).collect();
         assert_eq!(ana.post(page, &all).await.status, 403, "{page}");
@@ -149,14 +177,251 @@ async fn two_factors_for_everyone_are_looked_at_before_they_are_asked_for() {
     let seen = send(&mut chief, SIGN_IN, &now).await;
     shows(&seen, "It cannot be set like this: You do not meet it yourself.");
     assert!(!seen.text.contains("value=\"set\""), "{}", seen.text);
-    // After a while the page asks who it is before it shows a form, and leads back.
-    town.platform.hand.advance_us(10 * 60 * 1_000_000);
-    let asked = chief.get(SIGN_IN).await;
+}
+
+/// What was typed is done after the proof: once, by who typed it, where they sent it.
+#[tokio::test]
+async fn a_proof_in_the_middle_loses_nothing_that_was_typed() {
+    let (town, provider) = (stage().await, Provider::start().await);
+    let mut chief = signed_in(&town, CHIEF).await;
+    let form = chief.get(CONNECTIONS).await.hidden("form");
+    town.platform.hand.advance_us(11 * 60 * 1_000_000);
+    // Looking needs none.
+    shows(&chief.get(CONNECTIONS).await, "connect a provider");
+    let begin =
+        [("form", form.as_str()), ("step", "begin"), ("name", "Acme & <b>login"), ("issuer", &provider.url)];
+    let asked = chief.post(CONNECTIONS, &begin).await;
     shows(&asked, "Is it still you?");
-    let form = asked.hidden("form");
-    let back = chief.post("/account", &[("form", &form), ("step", "step_up"), ("present", PASSWORD)]).await;
-    assert_eq!(back.location.as_deref(), Some(SIGN_IN), "{}", back.text);
-    shows(&chief.get(SIGN_IN).await, "Show whom it touches");
+    shows(&asked, "What you typed is kept");
+    let draft = asked.hidden("draft");
+    assert!(!asked.text.contains("login"), "what was typed is not to be read: {}", asked.text);
+    // Somebody else's page gets a proof from nobody, and its form is not kept.
+    let foreign = chief.post(CONNECTIONS, &[("form", "x"), ("step", "begin"), ("name", "Evil")]).await;
+    assert!(foreign.status == 403 && !foreign.text.contains("name=\"draft\""), "{}", foreign.text);
+    let proof = |present: &'static str, draft: &str, form: &str| {
+        [("form", form), ("step", "step_up"), ("draft", draft), ("present", present)]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    };
+    let prove = async |visitor: &mut Visitor<'_>, page: &str, present: &'static str, draft: &str| {
+        let form = visitor.get(page).await.hidden("form");
+        let fields = proof(present, draft, &form);
+        let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        visitor.post(page, &fields).await
+    };
+    // A wrong answer keeps it.
+    let again = prove(&mut chief, CONNECTIONS, "not the password", &draft).await;
+    shows(&again, "Is it still you?");
+    assert_eq!((again.status, again.hidden("draft")), (401, draft.clone()));
+    let listed = || town.get("/v1/connections?tenant=acme");
+    assert_eq!(listed().await["items"], json!([]), "nothing was done yet");
+    // Nor does anything come of it on another page, or in another browser of the same person.
+    let mut other = signed_in(&town, CHIEF).await;
+    shows(&prove(&mut other, CONNECTIONS, PASSWORD, &draft).await, "connect a provider");
+    assert_eq!(listed().await["items"], json!([]));
+    let old = chief.cookies.clone();
+    let done = prove(&mut chief, CONNECTIONS, PASSWORD, &draft).await;
+    shows(&done, "The provider was found.");
+    shows(&done, "Acme &amp; &lt;b&gt;login");
+    // Its forms work: they carry the token of the session as it is now.
+    let named = |all: &Value| all["items"].as_array().map(Vec::len);
+    assert_eq!(named(&listed().await), Some(1));
+    let id = done.hidden("connection");
+    let fields = [("form", done.hidden("form")), ("step", "remove".to_owned()), ("connection", id)];
+    let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    shows(&chief.post(CONNECTIONS, &fields).await, "It is gone.");
+    // Once: neither with the new secret nor with the old one.
+    shows(&prove(&mut chief, CONNECTIONS, PASSWORD, &draft).await, "connect a provider");
+    let now = std::mem::replace(&mut chief.cookies, old);
+    assert_eq!(chief.get(CONNECTIONS).await.location.as_deref(), Some("/account/sign_in"));
+    chief.cookies = now;
+    assert_eq!(listed().await["items"], json!([]));
+}
+
+#[tokio::test]
+async fn what_waits_for_a_proof_waits_ten_minutes_and_on_its_page() {
+    let town = stage().await;
+    let mut chief = signed_in(&town, CHIEF).await;
+    town.platform.hand.advance_us(11 * 60 * 1_000_000);
+    let set = [("step", "set"), ("mfa", "required"), ("days", "7"), ("version", "0")];
+    let asked = send(&mut chief, SIGN_IN, &set).await;
+    shows(&asked, "Is it still you?");
+    let mfa = || async { town.get("/v1/sign_in_policy?tenant=acme").await["mfa"].clone() };
+    let fields = |page: &Seen| {
+        [("form", page.hidden("form")), ("draft", page.hidden("draft"))]
+            .into_iter()
+            .chain([("step", "step_up".to_owned()), ("present", PASSWORD.to_owned())])
+            .collect::<Vec<_>>()
+    };
+    let post = async |chief: &mut Visitor<'_>, path: &str, all: Vec<(&str, String)>| {
+        let all: Vec<_> = all.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        chief.post(path, &all).await
+    };
+    // Sent to another page it is not opened there; the secret is another one from then on.
+    assert_eq!(post(&mut chief, PEOPLE, fields(&asked)).await.status, 200);
+    assert_eq!(mfa().await, "optional");
+    town.platform.hand.advance_us(11 * 60 * 1_000_000);
+    let asked = send(&mut chief, SIGN_IN, &set).await;
+    town.platform.hand.advance_us(11 * 60 * 1_000_000);
+    assert_eq!(
+        post(&mut chief, SIGN_IN, fields(&asked)).await.status,
+        200,
+        "too late: only the proof counts"
+    );
+    assert_eq!(mfa().await, "optional");
+    town.platform.hand.advance_us(11 * 60 * 1_000_000);
+    let asked = send(&mut chief, SIGN_IN, &set).await;
+    shows(&post(&mut chief, SIGN_IN, fields(&asked)).await, "It is asked from now on.");
+    assert_eq!(mfa().await, "required");
+    // The account's own page does the same.
+    town.platform.hand.advance_us(11 * 60 * 1_000_000);
+    let form = chief.get("/account").await.hidden("form");
+    let asked = chief.post("/account", &[("form", &form), ("step", "add")]).await;
+    shows(&asked, "Is it still you?");
+    shows(&post(&mut chief, "/account", fields(&asked)).await, "An authenticator program");
+}
+
+#[tokio::test]
+async fn groups_are_made_filled_and_given_roles() {
+    let town = stage().await;
+    let mut chief = signed_in(&town, CHIEF).await;
+    let make = [("step", "make"), ("name", "night-shift"), ("title", "Night <i>shift</i>")];
+    let seen = send(&mut chief, GROUPS, &make).await;
+    shows(&seen, "Nobody is in it yet.");
+    shows(&seen, "Night &lt;i&gt;shift");
+    let listed = town.get("/v1/groups?tenant=acme").await;
+    let group = listed["items"][0]["id"].as_str().expect("an id").to_owned();
+    let ana = id_of(&town, "/v1/users", ANA).await;
+    let (one, member) = (format!("{GROUPS}?one={group}"), format!("user:{ana}"));
+    let add = [("step", "add"), ("group", group.as_str()), ("member", &member), ("until", "2999-12-31")];
+    let seen = send(&mut chief, &one, &add).await;
+    shows(&seen, "They are in the group");
+    shows(&seen, "3000-01-01, 0:00 UTC");
+    let give = [("step", "give"), ("group", group.as_str()), ("role", "developer")];
+    shows(&send(&mut chief, &one, &give).await, "Everybody in the group has the role.");
+    let zoe = format!("user:{}", {
+        let all = town.get("/v1/users?tenant=bolt").await;
+        all["items"][0]["id"].as_str().expect("an id").to_owned()
+    });
+    for odd in [zoe.as_str(), "user:../../x", "operator:x", "user"] {
+        let seen = send(&mut chief, &one, &[("step", "add"), ("group", &group), ("member", odd)]).await;
+        assert!(matches!(seen.status, 404 | 422), "{odd}: {} {}", seen.status, seen.text);
+    }
+    let out = [("step", "out"), ("group", group.as_str()), ("member", &member)];
+    shows(&send(&mut chief, &one, &out).await, "not in the group any more");
+    shows(&send(&mut chief, &one, &[("step", "delete"), ("group", &group)]).await, "The group is gone");
+}
+
+#[tokio::test]
+async fn a_domain_is_claimed_by_the_record_that_the_page_shows() {
+    let town = stage().await;
+    let mut chief = signed_in(&town, CHIEF).await;
+    let seen = send(&mut chief, DOMAINS, &[("step", "claim"), ("name", "Somebody@Portal.Example")]).await;
+    shows(&seen, "Add the record below");
+    shows(&seen, "<code>_rowhouse.portal.example</code>");
+    let claimed = town.get("/v1/hosts?tenant=acme").await;
+    let proof = claimed["items"][0]["proof"]["value"].as_str().expect("text").to_owned();
+    shows(&seen, &proof.replace('/', "&#x2f;"));
+    let host = seen.hidden("host");
+    let looked = send(&mut chief, DOMAINS, &[("step", "verify"), ("host", &host)]).await;
+    shows(&looked, "two resolvers must be set");
+    shows(&looked, "not proven yet");
+    assert_eq!(send(&mut chief, DOMAINS, &[("step", "claim"), ("name", "co.uk")]).await.status, 422);
+    shows(&send(&mut chief, DOMAINS, &[("step", "remove"), ("host", &host)]).await, "given up");
+    assert_eq!(town.get("/v1/hosts?tenant=acme").await["items"], json!([]));
+}
+
+#[tokio::test]
+async fn keys_are_made_shown_once_rotated_and_revoked() {
+    let town = stage().await;
+    let mut chief = signed_in(&town, CHIEF).await;
+    let seen = send(&mut chief, KEYS, &[("step", "account"), ("name", "Reports <&>")]).await;
+    shows(&seen, "Reports &lt;&amp;&gt;");
+    let account = seen.hidden("account");
+    let give = [("step", "give"), ("account", account.as_str()), ("role", "viewer")];
+    shows(&send(&mut chief, KEYS, &give).await, "The role is given.");
+    let make = [
+        ("step", "make"),
+        ("account", account.as_str()),
+        ("name", "nightly"),
+        ("role", "viewer"),
+        ("allowed_ips", "203.0.113.0/24, 198.51.100.7"),
+        // What the form does not have is not taken.
+        ("environment", "test"),
+        ("tenant", "bolt"),
+    ];
+    let seen = send(&mut chief, KEYS, &make).await;
+    shows(&seen, "It is shown now and never again");
+    let text = |seen: &Seen| {
+        let (_, rest) = seen.text.split_once("class=\"secret\"").expect("it is shown");
+        let (_, rest) = rest.split_once("<code>").expect("the key");
+        rest.split('<').next().expect("an end").to_owned()
+    };
+    let first = text(&seen);
+    assert!(!chief.get(KEYS).await.text.contains(&first), "once");
+    let listed = town.get("/v1/keys?tenant=acme").await;
+    let made = &listed["items"][0];
+    assert_eq!((&made["environment"], &made["roles"]), (&json!("live"), &json!(["viewer"])), "{made}");
+    assert_eq!(made["allowed_ips"].as_array().map(Vec::len), Some(2), "{made}");
+    let key = made["id"].as_str().expect("an id").to_owned();
+    let seen = send(&mut chief, KEYS, &[("step", "rotate"), ("key", &key), ("hours", "1")]).await;
+    shows(&seen, "There is a new key in its place.");
+    assert_ne!(text(&seen), first);
+    shows(&send(&mut chief, KEYS, &[("step", "disable"), ("key", &key)]).await, "until you switch it on");
+    shows(&send(&mut chief, KEYS, &[("step", "enable"), ("key", &key)]).await, "The key works again.");
+    let revoke = [("step", "revoke"), ("key", key.as_str()), ("reason", "it leaked")];
+    shows(&send(&mut chief, KEYS, &revoke).await, "for ever");
+    let path = format!("/v1/keys/{key}?tenant=acme");
+    let revoked =
+        town.platform.call(&town.operator, "GET", path.split('?').next().expect("a path"), None).await.1;
+    assert_eq!((&revoked["state"], &revoked["revoked_reason"]), (&json!("revoked"), &json!("it leaked")));
+    // Nobody makes more than they hold, here as anywhere.
+    let more =
+        [("step", "make"), ("account", account.as_str()), ("name", "x"), ("permissions", "system:admin")];
+    assert!(send(&mut chief, KEYS, &more).await.status >= 400);
+}
+
+/// Another organisation's ids do nothing here, and show nothing.
+#[tokio::test]
+async fn ids_of_others_are_nothing_here() {
+    let town = stage().await;
+    town.member("bolt", "boss@bolt.example", &["tenant_admin"]).await;
+    refresh(&town.platform).await;
+    let mut boss = signed_in(&town, "boss@bolt.example").await;
+    send(&mut boss, KEYS, &[("step", "account"), ("name", "bolts")]).await;
+    send(&mut boss, GROUPS, &[("step", "make"), ("name", "bolts")]).await;
+    send(&mut boss, DOMAINS, &[("step", "claim"), ("name", "bolts.example")]).await;
+    let id = async |path: &str| {
+        let all = town.get(&format!("{path}?tenant=bolt")).await;
+        all["items"][0]["id"].as_str().unwrap_or_else(|| panic!("{path}: {all}")).to_owned()
+    };
+    let (zoe, account) = (id("/v1/users").await, id("/v1/service_accounts").await);
+    let (group, host, grant) = (id("/v1/groups").await, id("/v1/hosts").await, id("/v1/grants").await);
+    let mut chief = signed_in(&town, CHIEF).await;
+    let ana = format!("user:{}", id_of(&town, "/v1/users", ANA).await);
+    for (page, fields) in [
+        (PEOPLE, vec![("step", "remove"), ("user", zoe.as_str())]),
+        (PEOPLE, vec![("step", "suspend"), ("user", zoe.as_str())]),
+        (PEOPLE, vec![("step", "reset"), ("user", zoe.as_str())]),
+        (PEOPLE, vec![("step", "give"), ("user", zoe.as_str()), ("role", "tenant_admin")]),
+        (PEOPLE, vec![("step", "take"), ("grant", grant.as_str())]),
+        (GROUPS, vec![("step", "add"), ("group", group.as_str()), ("member", ana.as_str())]),
+        (GROUPS, vec![("step", "give"), ("group", group.as_str()), ("role", "viewer")]),
+        (GROUPS, vec![("step", "delete"), ("group", group.as_str())]),
+        (DOMAINS, vec![("step", "verify"), ("host", host.as_str())]),
+        (DOMAINS, vec![("step", "remove"), ("host", host.as_str())]),
+        (KEYS, vec![("step", "give"), ("account", account.as_str()), ("role", "viewer")]),
+        (KEYS, vec![("step", "make"), ("account", account.as_str()), ("name", "x"), ("role", "viewer")]),
+    ] {
+        let seen = send(&mut chief, page, &fields).await;
+        assert!(matches!(seen.status, 403 | 404 | 422), "{fields:?}: {} {}", seen.status, seen.text);
+    }
+    for (page, one) in [(PEOPLE, &zoe), (GROUPS, &group)] {
+        let seen = chief.get(&format!("{page}?one={one}")).await;
+        assert!(seen.status == 200 && !seen.text.contains("bolt"), "{}", seen.text);
+    }
+    let odd = chief.get(&format!("{PEOPLE}?one=%22%3E%3Cscript%3E")).await;
+    assert!(odd.status == 200 && !odd.text.contains("script"), "{}", odd.text);
+    assert_eq!(town.get("/v1/users?tenant=bolt").await["items"].as_array().map(Vec::len), Some(2));
 }
 
 #[tokio::test]

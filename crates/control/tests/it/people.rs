@@ -490,7 +490,12 @@ async fn the_page_of_an_invitation_is_a_form_that_accepts_it() {
     assert!(page.contains("Ana &lt;b&gt;") && !page.contains("value=\"short\""), "{page}");
     let (status, page) =
         town.platform.page("POST", "/account/invitation", &form("correct+horse+battery+staple")).await;
-    assert!(status == 200 && page.contains("You belong to acme now."), "{page}");
+    assert!(
+        status == 200
+            && page.contains("You belong to acme inc now.")
+            && page.contains("/account/sign_in?tenant=acme"),
+        "{page}"
+    );
     let (status, page) =
         town.platform.page("POST", "/account/invitation", &form("correct+horse+battery+staple")).await;
     assert!(status == 410 && !page.contains(&token), "{page}");

@@ -743,3 +743,58 @@ async fn a_link_makes_nobody_who_is_signed_in_somebody_else() {
     signed_in(&stage.back(&mut nora, &began, claims).await);
     assert_ne!(nora.cookies[SESSION], own);
 }
+
+/// An address says where to go by its domain alone: who exists, who does not and who is suspended are told the same.
+#[tokio::test]
+async fn an_address_of_a_domain_with_a_provider_leads_there_whoever_it_is() {
+    let stage = Stage::set().await;
+    let town = &stage.town;
+    town.member("acme", "ana@acme.example", &["user"]).await;
+    town.member("bolt", "eve@acme.example", &["user"]).await;
+    refresh(&town.platform).await;
+    let start = async |body: Value| {
+        let (status, answer) = town.platform.call_as_nobody("POST", "/v1/sign_in", body).await;
+        assert_eq!(status, 200, "{answer}");
+        (answer["offer"].clone(), answer["redirect"].clone())
+    };
+    let there = json!(format!("http://127.0.0.1:8081{}", stage.begin()));
+    let offered = json!(["password", "passkey", "sso"]);
+    for name in ["ana@acme.example", "nobody@acme.example", "EVE@ACME.EXAMPLE", "chief@acme.example"] {
+        let answer = start(json!({ "identifier": name })).await;
+        assert_eq!(answer, (offered.clone(), there.clone()), "{name}");
+        let answer = start(json!({ "identifier": name, "tenant": "acme" })).await;
+        assert_eq!(answer, (offered.clone(), there.clone()), "{name}");
+    }
+    let plain = (json!(["password", "passkey"]), Value::Null);
+    for body in [
+        json!({ "identifier": "ana@bolt.example" }),
+        json!({ "identifier": "ana@sub.acme.example" }),
+        // Into another tenant that provider does not lead.
+        json!({ "identifier": "eve@acme.example", "tenant": "bolt" }),
+        json!({ "identifier": "ana" }),
+    ] {
+        assert_eq!(start(body.clone()).await, plain, "{body}");
+    }
+    assert_eq!(start(json!({})).await, (json!(["passkey"]), Value::Null));
+
+    // The page's first step is the same.
+    let step = async |name: &str| {
+        let mut visitor = Visitor::new(&town.platform);
+        let form = visitor.get("/account/sign_in").await.hidden("form");
+        let seen = visitor.post("/account/sign_in", &[("form", &form), ("identifier", name)]).await;
+        (seen.status, seen.text.replace(&form, "").replace(name, ""))
+    };
+    let ana = step("ana@acme.example").await;
+    assert!(ana.0 == 200 && ana.1.contains(&stage.begin().replace('/', "&#x2f;")), "{}", ana.1);
+    assert_eq!(step("nobody@acme.example").await, ana);
+    let other = step("ana@bolt.example").await;
+    assert!(other.1.contains("name=\"password\"") && !other.1.contains(&stage.connection), "{}", other.1);
+    // Not from a page of ours: nobody is led anywhere.
+    let mut visitor = Visitor::new(&town.platform);
+    visitor.get("/account/sign_in").await;
+    let sent = visitor.post("/account/sign_in", &[("form", "x"), ("identifier", "ana@acme.example")]).await;
+    assert!(sent.status == 403 && !sent.text.contains(&stage.connection), "{}", sent.text);
+    // Switched off, it leads nowhere.
+    stage.state("off").await;
+    assert_eq!(start(json!({ "identifier": "ana@acme.example" })).await, plain);
+}

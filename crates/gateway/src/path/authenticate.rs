@@ -8,7 +8,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 use rowhouse_domain::access::{Principal, PrincipalKind, PrincipalRights};
 use rowhouse_domain::directory::{Key, Tenant};
-use rowhouse_domain::id::{ServiceAccountId, TenantId};
+use rowhouse_domain::id::{ApplicationId, ServiceAccountId, TenantId};
 use rowhouse_domain::identity::issuer::ForeignClaims;
 use rowhouse_domain::identity::token::{TokenClaims, is_token};
 use rowhouse_domain::keys::{Environment, Presented, SentKey, bearer};
@@ -73,6 +73,16 @@ impl Who<'_> {
                 Some(Principal { kind: PrincipalKind::ServiceAccount, id: claims.account.0 })
             }
             Who::Certified(account) => Some(Principal { kind: PrincipalKind::ServiceAccount, id: account.0 }),
+        }
+    }
+}
+
+impl Who<'_> {
+    /// The application that a person has let in, if it is one that acts.
+    pub(crate) fn application(&self) -> Option<ApplicationId> {
+        match self {
+            Who::Token(claims) => claims.application,
+            _ => None,
         }
     }
 }

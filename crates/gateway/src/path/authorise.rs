@@ -62,6 +62,7 @@ pub(crate) fn authorise<'r, 'v>(
         false => decided(&known, tenant, needed, at),
         true => decided_on(&known, tenant, (needed, matched), at),
     };
+    let decision = within_application(&known.who, || view.directory.permissions.name(needed), decision);
     match decision {
         Ok(permit) => Ok(Permitted { known, permit: Some(permit) }),
         Err(reason) => {
@@ -106,6 +107,20 @@ fn decided(known: &Known<'_, '_>, tenant: &Tenant, needed: PermissionId, at: At<
     }
 }
 
+/// An application may use of the person's rights those that it was given by name, and no other.
+fn within_application<'n>(
+    who: &Who<'_>,
+    permission: impl FnOnce() -> &'n str,
+    decision: Decision,
+) -> Decision {
+    match who {
+        Who::Token(claims) if claims.application.is_some() && !claims.has_scope(permission()) => {
+            decision.and(Err(Reason::KeyScope))
+        }
+        _ => decision,
+    }
+}
+
 /// The same about the one thing that the path names. What it names in no clear way is nobody's.
 fn decided_on(
     known: &Known<'_, '_>,
@@ -132,7 +147,7 @@ fn decided_on(
 #[cold]
 fn denied(permission: &str, reason: Reason) -> Stop {
     let because = match reason {
-        Reason::KeyScope => "its owner holds it, the key does not",
+        Reason::KeyScope => "its owner holds it, the key or application does not",
         Reason::OwnerLacks => "the key holds it, its owner does not",
         Reason::Denied => "it is forbidden by a grant",
         Reason::ContextMissing => "a grant's condition asks for what is not known",

@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use rowhouse_domain::access::{PermissionId, Principal, PrincipalKind};
 use rowhouse_domain::directory::Quota;
-use rowhouse_domain::id::{OPERATOR_TENANT, TenantId};
+use rowhouse_domain::id::{ApplicationId, OPERATOR_TENANT, TenantId};
 use rowhouse_domain::keys::{Presented, PublicId};
 use rowhouse_domain::metering::quantity::Quantity;
 use rowhouse_domain::refusal::{Fault, Kind, Refusal};
@@ -47,6 +47,8 @@ pub(crate) struct Recording {
     pub(crate) client: IpAddr,
     pub(crate) tenant: Option<TenantId>,
     principal: Option<Principal>,
+    /// Through which a person acts.
+    application: Option<ApplicationId>,
     pub(crate) route: Option<usize>,
     pub(crate) permission: Option<PermissionId>,
     /// The limit that refused, or was nearest, and what it had left.
@@ -131,6 +133,7 @@ impl Recording {
             peer: peer.clone(),
             tenant: None,
             principal: None,
+            application: None,
             route: None,
             permission: None,
             limit: None,
@@ -189,6 +192,7 @@ impl Recording {
     /// Notes who acts.
     pub(crate) fn is_by(&mut self, who: &Who<'_>) {
         self.principal = who.principal();
+        self.application = who.application();
     }
 
     /// This record becomes an audit event, unless it is refused for something else.
@@ -391,6 +395,7 @@ impl Recording {
                 counter: self.core.next_audit_counter(self.tenant.unwrap_or(OPERATOR_TENANT)),
                 target_kind: &event.target_kind,
                 target_id: &event.target_id,
+                application: self.application.map(ApplicationId::as_u128),
             }),
         };
         let class = if event.is_some_and(|event| event.denial) { Class::S } else { Class::R };

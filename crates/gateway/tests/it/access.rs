@@ -10,7 +10,7 @@ fn a_key_needs_its_own_right_and_its_owners() {
     let rows: [(&'static [&'static str], u128, &str, Result<(), &str>); 6] = [
         (&["*:*"], 1, "GET", Ok(())),
         (&["stamp:read"], 1, "GET", Ok(())),
-        (&["stamp:create"], 1, "GET", Err("its owner holds it, the key does not")),
+        (&["stamp:create"], 1, "GET", Err("its owner holds it, the key or application does not")),
         (&["*:*"], 2, "GET", Ok(())),
         (&["*:*"], 2, "POST", Err("the key holds it, its owner does not")),
         (&[], 3, "GET", Err("nobody granted it")),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rowhouse_domain::id::{SessionId, TenantId, UserId};
+use rowhouse_domain::id::{ApplicationId, SessionId, TenantId, UserId};
 use rowhouse_domain::identity::token::{
     AUDIENCE_CONTROL, AUDIENCE_GATEWAY, Subject, TokenClaims, TokenKeys, TokenRing,
 };
@@ -74,6 +74,51 @@ fn a_person_is_let_in_by_their_own_rights() {
         records.iter().filter(|recorded| own(&recorded.record())).count()
     };
     assert_eq!([1, 2, 3].map(by), [4, 4, 2]);
+}
+
+/// It may what the person may, of that what it was given by name; the log names both.
+#[test]
+fn an_application_is_let_in_by_the_persons_rights_that_it_was_given() {
+    let stage = stage();
+    let through = ApplicationId::from_u128(77);
+    let given = |user: u128, scope: Option<&str>| TokenClaims {
+        application: Some(through),
+        scope: scope.map(str::to_owned),
+        ..claims(ACME, user)
+    };
+    let ask = |token: &str, method: &str| {
+        let ask = stage.bare(method, "/v1/stamps").host("acme.example.test");
+        ask.header("Authorization", format!("Bearer {token}")).send()
+    };
+    let table = [
+        (1, Some("openid stamp:read"), "GET", 200),
+        (1, Some("openid stamp:read"), "POST", 403),
+        (1, Some("stamp:read stamp:create"), "POST", 200),
+        // What the person may not it may not.
+        (2, Some("stamp:read stamp:create"), "POST", 403),
+        (3, Some("stamp:read"), "GET", 403),
+        // Given nothing: nothing.
+        (1, Some("openid profile"), "GET", 403),
+        (1, None, "GET", 403),
+        // A name is a name, not a beginning or a pattern.
+        (1, Some("stamp stamp:* *:* stamp:read2"), "GET", 403),
+    ];
+    for (user, scope, method, expected) in table {
+        let answer = ask(&signed(&given(user, scope)), method);
+        assert_eq!(answer.status, expected, "{user} {scope:?} {method}: {}", answer.text());
+    }
+    let answer = ask(&signed(&given(1, Some("openid"))), "GET");
+    assert!(answer.text().contains("the key or application does not"), "{}", answer.text());
+    let records = stage.records(table.len() + 1);
+    let told = records.iter().filter_map(|recorded| recorded.record().audit);
+    let told: Vec<_> = told.map(|audit| audit.application).collect();
+    assert!(!told.is_empty() && told.iter().all(|own| *own == Some(77)), "{told:?}");
+    assert!(records.iter().all(|own| matches!(own.record().principal, Some(1..=3))), "by the person");
+    // One's own sign-in is through nobody.
+    ask(&signed(&claims(ACME, 3)), "GET");
+    let records = stage.records(table.len() + 2);
+    let own = records.iter().filter_map(|recorded| recorded.record().audit);
+    assert_eq!(own.filter(|audit| audit.application.is_none()).count(), 1);
 }
 
 #[test]

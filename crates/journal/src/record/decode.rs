@@ -1,7 +1,7 @@
 //! Reading a record: strict, borrowing from the bytes it is given.
 
 use super::encode::{
-    FLAG_AUDIT, FLAG_CLOCK_STEPPED, FLAG_CONTINUES, FLAG_PRINCIPAL, FLAG_TENANT, FLAG_TRACE,
+    FLAG_APPLICATION, FLAG_AUDIT, FLAG_CLOCK_STEPPED, FLAG_CONTINUES, FLAG_PRINCIPAL, FLAG_TENANT, FLAG_TRACE,
 };
 use super::{
     AuditMark, Fault, Outcome, PrincipalKind, Protocol, RECORD_VERSION, RequestRecord, STRINGS, UsagePairs,
@@ -79,7 +79,7 @@ impl<'a> RequestRecord<'a> {
             trace_id,
             region: texts.next("region")?,
             usage,
-            audit: if flags & FLAG_AUDIT != 0 { Some(source.audit()?) } else { None },
+            audit: if flags & FLAG_AUDIT != 0 { Some(source.audit(flags)?) } else { None },
         };
         match source.rest.len() {
             0 => Ok(record),
@@ -139,11 +139,15 @@ impl<'a> Source<'a> {
         Ok(pairs)
     }
 
-    fn audit(&mut self) -> Result<AuditMark<'a>, DecodeError> {
+    fn audit(&mut self, flags: u8) -> Result<AuditMark<'a>, DecodeError> {
         Ok(AuditMark {
             counter: u64::from_le_bytes(self.take("audit")?),
             target_kind: self.text("audit")?,
             target_id: self.text("audit")?,
+            application: match flags & FLAG_APPLICATION {
+                0 => None,
+                _ => Some(u128::from_le_bytes(self.take("application")?)),
+            },
         })
     }
 }

@@ -8,6 +8,7 @@
 //! 154 bytes of the thirteen strings
 //!     usage count u8, then per pair: meter (u16 length, bytes), quantity i128
 //!     if flagged: audit counter u64, target kind and target id (u16 length, bytes)
+//!     if flagged: the application through which it was done, u128; only of what is an audit event
 //! ```
 
 use super::{AuditMark, FIXED_BYTES, NAME_BYTES_MAX, RECORD_VERSION, RequestRecord, STRINGS};
@@ -18,6 +19,7 @@ pub(crate) const FLAG_PRINCIPAL: u8 = 4;
 pub(crate) const FLAG_TRACE: u8 = 8;
 pub(crate) const FLAG_AUDIT: u8 = 16;
 pub(crate) const FLAG_CONTINUES: u8 = 32;
+pub(crate) const FLAG_APPLICATION: u8 = 64;
 
 impl RequestRecord<'_> {
     /// How many bytes [`encode`](Self::encode) will write; at most about 30 KiB.
@@ -49,6 +51,9 @@ impl RequestRecord<'_> {
             sink.put(&audit.counter.to_le_bytes());
             sink.text(cut(audit.target_kind, NAME_BYTES_MAX));
             sink.text(cut(audit.target_id, NAME_BYTES_MAX));
+            if let Some(application) = audit.application {
+                sink.put(&application.to_le_bytes());
+            }
         }
         assert!(sink.rest.is_empty(), "the buffer is exactly encoded_len() bytes");
     }
@@ -86,11 +91,13 @@ impl RequestRecord<'_> {
             | flag(self.trace_id.is_some(), FLAG_TRACE)
             | flag(self.audit.is_some(), FLAG_AUDIT)
             | flag(self.continues, FLAG_CONTINUES)
+            | flag(self.audit.is_some_and(|audit| audit.application.is_some()), FLAG_APPLICATION)
     }
 }
 
 fn audit_len(audit: &AuditMark<'_>) -> usize {
-    8 + 4 + cut(audit.target_kind, NAME_BYTES_MAX).len() + cut(audit.target_id, NAME_BYTES_MAX).len()
+    let texts = cut(audit.target_kind, NAME_BYTES_MAX).len() + cut(audit.target_id, NAME_BYTES_MAX).len();
+    8 + 4 + texts + if audit.application.is_some() { 16 } else { 0 }
 }
 
 /// The longest start of `text` that fits `max` bytes and ends at a character.

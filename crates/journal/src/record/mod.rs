@@ -90,6 +90,8 @@ pub struct AuditMark<'a> {
     /// Kind of the thing acted on, as the route names it.
     pub target_kind: &'a str,
     pub target_id: &'a str,
+    /// The application through which a person acted.
+    pub application: Option<u128>,
 }
 
 impl<'a> RequestRecord<'a> {

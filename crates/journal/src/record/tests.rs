@@ -39,7 +39,7 @@ fn full<'a>() -> RequestRecord<'a> {
         user_agent: "curl/8",
         trace_id: Some(9),
         region: "eu",
-        audit: Some(AuditMark { counter: 3, target_kind: "stamp", target_id: "s-1" }),
+        audit: Some(AuditMark { counter: 3, target_kind: "stamp", target_id: "s-1", application: Some(11) }),
     }
 }
 

@@ -52,7 +52,7 @@ fn record() -> RequestRecord<'static> {
         user_agent: "Zürich/1.0",
         trace_id: Some(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736),
         region: "local",
-        audit: Some(AuditMark { counter: 7, target_kind: "stamp", target_id: "stamp_1" }),
+        audit: Some(AuditMark { counter: 7, target_kind: "stamp", target_id: "stamp_1", application: None }),
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Seen {
     pub ip: String,
     pub agent: String,
     pub created_at: jiff::Timestamp,
+    /// What of the person's rights it may use; none for our own command line, which may all.
+    pub permissions: Option<Vec<String>>,
 }
 
 /// What stands behind a code. Each look is a try.
@@ -51,18 +53,19 @@ pub async fn look(control: &Control, session: &SessionRow, typed: &str) -> Resul
 }
 
 async fn named(transaction: &Transaction, row: &RequestRow, session: &SessionRow) -> Result<Seen, Refusal> {
-    let name = match row.application {
-        None => "The command line of Rowhouse".to_owned(),
+    let (name, permissions) = match row.application {
+        None => ("The command line of Rowhouse".to_owned(), None),
         Some(id) => {
             let own = application::one(transaction, id).await?.ok_or_else(unknown)?;
             if own.tenant != session.tenant && own.tenant != OPERATOR_TENANT {
                 let words = "The application is of another organisation. Sign in there.";
                 return Err(Refusal::new(&kind::ENTRY_REFUSED, words));
             }
-            own.name
+            (own.name, Some(own.permissions))
         }
     };
-    Ok(Seen { name, ip: row.ip.clone(), agent: row.agent.clone(), created_at: row.created_at })
+    let (ip, agent) = (row.ip.clone(), row.agent.clone());
+    Ok(Seen { name, ip, agent, created_at: row.created_at, permissions })
 }
 
 /// Yes or no; once. It is a try, too: else codes of others could be guessed here, and they be signed in as who guesses.

@@ -61,10 +61,11 @@ pub async fn poll(
                 transaction.commit_telemetry().await?;
                 return Ok(Polled::No("access_denied"));
             }
-            let name = match row.application {
-                Some(id) => application::one(&transaction, id).await?.map(|own| own.name).unwrap_or_default(),
-                None => "Rowhouse".to_owned(),
+            let application = match row.application {
+                Some(id) => application::one(&transaction, id).await?,
+                None => None,
             };
+            let name = application.as_ref().map_or_else(|| "Rowhouse".to_owned(), |own| own.name.clone());
             let in_force = policy::in_force(&transaction, allowed.tenant).await?;
             let (ip, agent) = (source.ip(), format!("{name} (device)"));
             let entrance = Entrance {
@@ -75,8 +76,11 @@ pub async fn poll(
                 ip: &ip,
                 agent: &agent,
                 by_cookie: false,
-                // It asks for no scopes: it is told nothing more of the person, and administers nothing.
-                application: row.application.map(|id| ForApplication { id, scope: String::new() }),
+                // It is told nothing more of the person; what it may use the page has said.
+                application: row.application.map(|id| ForApplication {
+                    id,
+                    scope: application.map(|own| own.permissions.join(" ")).unwrap_or_default(),
+                }),
                 request_id,
             };
             let (begun, changes) = session::begin(control, &transaction, entrance).await?;

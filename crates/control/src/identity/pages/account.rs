@@ -12,11 +12,12 @@ use rowhouse_domain::identity::token::Subject;
 use rowhouse_domain::refusal::{Refusal, kind};
 use serde::Deserialize;
 
-use super::agent;
 use super::guard::{self, Browser};
+use super::proof::{self, Answered, Asks, Proof};
 use super::render::{self, Page};
 use super::sign_in::{key_kind, key_page, with_form};
-use crate::identity::account::{self, Shown, Whose};
+use super::{agent, draft, organisation};
+use crate::identity::account::{self, Whose};
 use crate::identity::factor::CredentialBody;
 use crate::identity::session::{self, SessionRow};
 use crate::identity::{email as address, factor, form, queries as people, sign_in, sso};
@@ -91,6 +92,7 @@ async fn overview(control: &Control, browser: &Browser, own: &SessionRow) -> Res
         .with("factors", factors)
         .with("codes_left", left)
         .with("texts", texts)
+        .with("organisation", organisation::first(control, own).unwrap_or_default())
         .with("ways", ways);
     Ok(page)
 }
@@ -128,7 +130,12 @@ struct Sent {
     number: String,
     #[serde(default)]
     email: String,
+    /// What waits for a proof.
+    #[serde(default)]
+    draft: String,
 }
+
+const PAGE: &str = "/account";
 
 pub async fn change(
     State(control): State<Shared>,
@@ -142,27 +149,71 @@ pub async fn change(
         Ok(None) => return Redirect::to("/account/sign_in").into_response(),
         Err(refusal) => return Page::new("done", "Not now", browser.form()).refused(&refusal).send(&control),
     };
-    let whose = Whose { user: session.user, session: session.id, request_id };
-    match changed(&control, &browser, &session, whose, &sent).await {
+    let asks = Asks {
+        control: &control,
+        browser: &browser,
+        session: &session,
+        request_id,
+        page: PAGE,
+        draft: sent.draft.clone(),
+    };
+    if proof::is_answer(&sent.step) {
+        return proven(&asks, &sent).await;
+    }
+    if let Err(refusal) = browser.check(&sent.form) {
+        return refused(&control, &browser, &session, &refusal).await;
+    }
+    match changed(&control, &browser, &session, request_id, &sent).await {
         Ok(response) => response,
         Err(refusal) if refusal.code() == kind::STEP_UP_REQUIRED.code => {
-            step_up_page(&control, &browser, &session, whose, Awaited::Nothing).await
+            Asks { draft: draft::keep(&control, &browser, PAGE, &body), ..asks }.page().await
         }
-        Err(refusal) => match overview(&control, &browser, &session).await {
-            Ok(page) => page.refused(&refusal).send(&control),
-            Err(refusal) => Page::new("done", "Not now", browser.form()).refused(&refusal).send(&control),
-        },
+        Err(refusal) => refused(&control, &browser, &session, &refusal).await,
     }
 }
 
+async fn refused(control: &Control, browser: &Browser, session: &SessionRow, refusal: &Refusal) -> Response {
+    match overview(control, browser, session).await {
+        Ok(page) => page.refused(refusal).send(control),
+        Err(refusal) => Page::new("done", "Not now", browser.form()).refused(&refusal).send(control),
+    }
+}
+
+/// Takes a proof, and does what waited for it; else goes back to where it was asked for.
+async fn proven(asks: &Asks<'_>, sent: &Sent) -> Response {
+    let answered = Answered {
+        step: &sent.step,
+        factor: &sent.factor,
+        code: &sent.code,
+        password: &sent.present,
+        credential: &sent.credential,
+    };
+    let proven = match asks.answered(&sent.form, answered).await {
+        Proof::Page(response) => return response,
+        Proof::Done(proven) => proven,
+    };
+    let (control, browser) = (asks.control, &proven.browser);
+    let waiting = proven.waiting.as_ref().and_then(form::read::<Sent>);
+    let mut response = match waiting.filter(|own| !proof::is_answer(&own.step)) {
+        Some(own) => match changed(control, browser, &proven.session, asks.request_id, &own).await {
+            Ok(response) => response,
+            Err(refusal) => refused(control, browser, &proven.session, &refusal).await,
+        },
+        None => Redirect::to(asks.browser.return_to.as_deref().unwrap_or(PAGE)).into_response(),
+    };
+    proven.set(&mut response);
+    response
+}
+
+/// Does what a form says that was looked at.
 async fn changed(
     control: &Control,
     browser: &Browser,
     session: &SessionRow,
-    whose: Whose,
+    request_id: RequestId,
     sent: &Sent,
 ) -> Result<Response, Refusal> {
-    browser.check(&sent.form)?;
+    let whose = Whose { user: session.user, session: session.id, request_id };
     let malformed = |_| Refusal::new(&kind::INVALID, "The form is not complete.");
     match sent.step.as_str() {
         "sign_out" => {
@@ -172,32 +223,6 @@ async fn changed(
             return Ok(response);
         }
         "end" => end(control, session, &sent.session).await?,
-        "step_up" => {
-            let key = CredentialBody::parse(&sent.credential);
-            let shown = match (&key, sent.factor.as_str()) {
-                (Some(key), _) => Shown::Key(key),
-                (None, "") => Shown::Password(&sent.present),
-                (None, "email_code") => Shown::Mailed(&sent.code),
-                (None, "sms_code") => Shown::Texted(&sent.code),
-                (None, "recovery_code") => Shown::Recovery(&sent.code),
-                (None, id) => Shown::Code(id.parse().map_err(malformed)?, &sent.code),
-            };
-            let (_, cookie) = account::step_up(control, whose, shown).await?;
-            let to = browser.return_to.as_deref().unwrap_or("/account");
-            let mut response = Redirect::to(to).into_response();
-            let cookies =
-                cookie.as_deref().map(guard::session_cookie).into_iter().chain([guard::no_return()]);
-            render::set(&mut response, cookies.collect());
-            return Ok(response);
-        }
-        "mail" => {
-            sign_in::mail_own_code(control, (session.tenant, session.user), session.id).await?;
-            return Ok(step_up_page(control, browser, session, whose, Awaited::Mail).await);
-        }
-        "text" => {
-            sign_in::text_own_code(control, (session.tenant, session.user), session.id).await?;
-            return Ok(step_up_page(control, browser, session, whose, Awaited::Text).await);
-        }
         "email" => {
             address::ask(control, whose, &sent.email).await?;
             let page = Page::new("done", "Look into your new mailbox", browser.form());
@@ -278,54 +303,4 @@ async fn end(control: &Control, own: &SessionRow, id: &str) -> Result<(), Refusa
         transaction.commit(change).await?;
     }
     Ok(())
-}
-
-/// Which code is under way while the page is shown.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Awaited {
-    Nothing,
-    Mail,
-    Text,
-}
-
-pub async fn step_up_page(
-    control: &Control,
-    browser: &Browser,
-    session: &SessionRow,
-    whose: Whose,
-    awaited: Awaited,
-) -> Response {
-    let page = Page::new("step_up", "Is it still you?", browser.form());
-    let page = match overview(control, browser, session).await {
-        Ok(_) => page,
-        Err(refusal) => page.refused(&refusal),
-    };
-    let transaction = control.store.read(&Permit::for_system(None, "factors for a step up")).await;
-    let (factors, codes_left) = match &transaction {
-        Ok(transaction) => (
-            factor::active(transaction, session.user).await.unwrap_or_default(),
-            factor::codes_left(transaction, session.user).await.unwrap_or_default(),
-        ),
-        Err(_) => (Vec::new(), 0),
-    };
-    let owned = match &transaction {
-        Ok(transaction) => factor::owned(transaction, session.user).await.unwrap_or_default(),
-        Err(_) => Default::default(),
-    };
-    let recovers = !factors.is_empty() && codes_left > 0;
-    let factors: Vec<Value> = factors
-        .iter()
-        .filter(|row| row.kind == "totp")
-        .map(|row| Value::from_pairs([("id", row.id.to_string()), ("label", row.label.clone())]))
-        .collect();
-    let mails = account::wants_mailed_code(control, whose).await.unwrap_or_default();
-    let page = page.with("factors", factors).with("recovers", recovers);
-    let page = page.with("mails", mails).with("is_mailed", awaited == Awaited::Mail);
-    let page = page.with("texts", owned.phone).with("is_texted", awaited == Awaited::Text);
-    // Who has no key is asked for what they have.
-    let page = match account::step_up_options(control, whose).await {
-        Ok(options) => page.key(("/account", "step_up", ""), "Use a security key or passkey", &options),
-        Err(_) => page,
-    };
-    page.send(control)
 }

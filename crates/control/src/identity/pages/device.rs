@@ -9,12 +9,11 @@ use rowhouse_domain::id::RequestId;
 use rowhouse_domain::refusal::Refusal;
 use serde::Deserialize;
 
-use super::account::{Awaited, step_up_page};
 use super::agent;
 use super::guard::{self, Browser};
+use super::proof::Asks;
 use super::render::{Page, set};
 use super::sign_in::with_form;
-use crate::identity::account::Whose;
 use crate::identity::session::SessionRow;
 use crate::identity::{device, form};
 use crate::{Control, Shared};
@@ -83,8 +82,9 @@ async fn stepped_up(
     code: &str,
     request_id: RequestId,
 ) -> Response {
-    let whose = Whose { user: session.user, session: session.id, request_id };
-    back_here(step_up_page(control, browser, session, whose, Awaited::Nothing).await, code)
+    // The code stands in the way back, and is only put into the form again.
+    let asks = Asks { control, browser, session, request_id, page: "/account", draft: String::new() };
+    back_here(asks.page().await, code)
 }
 
 pub async fn send(
@@ -127,6 +127,8 @@ async fn done(
                 .with("program", seen.name)
                 .with("ip", seen.ip)
                 .with("agent", agent::name(&seen.agent))
+                .with("is_whole", seen.permissions.is_none())
+                .with("permissions", seen.permissions.unwrap_or_default())
                 .with("since", seen.created_at.strftime("%H:%M UTC").to_string());
             return Ok(page);
         }

@@ -54,10 +54,7 @@ impl FromRequestParts<Shared> for Browser {
         let (session, given) = (cookie(headers, SESSION), cookie(headers, FORM));
         let fresh = given.is_none().then(|| token::make(control, "form").0);
         let form = given.or_else(|| fresh.clone());
-        let bound =
-            format!("{}/{}", form.as_deref().unwrap_or_default(), session.as_deref().unwrap_or_default());
-        let digest =
-            token::digest(control, "form", &bound).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = bound(control, form.as_deref(), session.as_deref());
         Ok(Browser {
             session,
             flow: cookie(headers, FLOW),
@@ -73,6 +70,22 @@ impl FromRequestParts<Shared> for Browser {
 }
 
 impl Browser {
+    /// The same browser once its session has another secret; none for a session that has no cookie.
+    pub fn raised(&self, control: &Control, secret: Option<&str>) -> Browser {
+        let session = secret.map(str::to_owned).or_else(|| self.session.clone());
+        Browser {
+            digest: bound(control, self.form.as_deref(), session.as_deref()),
+            session,
+            flow: self.flow.clone(),
+            device: self.device.clone(),
+            sso: self.sso.clone(),
+            return_to: self.return_to.clone(),
+            form: self.form.clone(),
+            same_site: self.same_site,
+            fresh: self.fresh.clone(),
+        }
+    }
+
     /// What its forms carry.
     pub fn form(&self) -> &str {
         &self.digest
@@ -119,6 +132,12 @@ impl Browser {
         transaction.commit_telemetry().await?;
         Ok(Some(row))
     }
+}
+
+/// What binds a form to the browser and to its session.
+fn bound(control: &Control, form: Option<&str>, session: Option<&str>) -> String {
+    let text = format!("{}/{}", form.unwrap_or_default(), session.unwrap_or_default());
+    token::digest(control, "form", &text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn same_site(headers: &HeaderMap, control: &Control) -> bool {

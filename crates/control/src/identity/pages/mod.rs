@@ -7,9 +7,11 @@
 mod account;
 mod agent;
 mod device;
+mod draft;
 mod guard;
 mod links;
 mod organisation;
+mod proof;
 mod render;
 mod sign_in;
 mod sso;

@@ -25,6 +25,9 @@ use crate::{Control, Shared};
 pub struct Asked {
     #[serde(default)]
     tenant: String,
+    /// `password` to be asked for one at once.
+    #[serde(default)]
+    with: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -33,8 +36,9 @@ struct Entered {
     form: String,
     #[serde(default)]
     identifier: String,
+    /// Not there in the first step, which asks for the address alone.
     #[serde(default)]
-    password: String,
+    password: Option<String>,
     #[serde(default)]
     tenant: String,
     #[serde(default)]
@@ -49,11 +53,12 @@ async fn first(
     control: &Control,
     told: &Told<'_>,
     browser: &Browser,
-    identifier: &str,
-    tenant: &str,
+    (identifier, tenant): (&str, &str),
+    asks_password: bool,
 ) -> Page {
-    let page =
-        Page::new("sign_in", "Sign in", browser.form()).with("identifier", identifier).with("tenant", tenant);
+    let page = Page::new("sign_in", "Sign in", browser.form());
+    let page = page.with("identifier", identifier).with("asks_password", asks_password);
+    let page = page.with("tenant", tenant).with("tenant_escaped", form::escape(tenant));
     let page = with_form(page, browser).with("ways", ways(control, tenant).await);
     let wanted = Some(tenant).filter(|tenant| !tenant.is_empty());
     let Ok(started) = flow::start(control, "", wanted) else { return page };
@@ -96,7 +101,10 @@ pub async fn form(
     let told = Told { flow: "", source: &source, by_cookie: true, trust_device: false, request_id };
     match browser.signed_in(&control).await {
         Ok(Some(_)) => Redirect::to("/account").into_response(),
-        _ => first(&control, &told, &browser, "", &asked.tenant).await.send(&control),
+        _ => {
+            let asks_password = asked.with == "password";
+            first(&control, &told, &browser, ("", asked.tenant.as_str()), asks_password).await.send(&control)
+        }
     }
 }
 
@@ -108,6 +116,9 @@ pub async fn send(
     body: Bytes,
 ) -> Response {
     let entered = form::read::<Entered>(&body).unwrap_or_default();
+    if entered.password.is_none() {
+        return lead(&control, &browser, &source, request_id, &entered).await;
+    }
     match begin(&control, &browser, &source, request_id, &entered).await {
         Ok((text, progress)) => {
             let told =
@@ -116,9 +127,34 @@ pub async fn send(
         }
         Err(refusal) => {
             let told = Told { flow: "", source: &source, by_cookie: true, trust_device: false, request_id };
-            let page = first(&control, &told, &browser, &entered.identifier, &entered.tenant).await;
-            page.refused(&refusal).send(&control)
+            let whom = (entered.identifier.as_str(), entered.tenant.as_str());
+            first(&control, &told, &browser, whom, true).await.refused(&refusal).send(&control)
         }
+    }
+}
+
+/// After the address: to the organisation's own provider where its domain has one, else to the password. Whether somebody has the address is
+/// not looked up.
+async fn lead(
+    control: &Control,
+    browser: &Browser,
+    source: &Source,
+    request_id: RequestId,
+    entered: &Entered,
+) -> Response {
+    let told = Told { flow: "", source, by_cookie: true, trust_device: false, request_id };
+    let whom = (entered.identifier.as_str(), entered.tenant.as_str());
+    let way = match browser.check(&entered.form) {
+        Ok(()) => sso::lead(control, source, whom).await,
+        Err(refusal) => Err(refusal),
+    };
+    match way {
+        Ok(Some(row)) => {
+            let page = Page::new("sso_go", "Single sign-on", browser.form());
+            page.with("provider", row.name.as_str()).with("place", row.start_path()).send(control)
+        }
+        Ok(None) => first(control, &told, browser, whom, true).await.send(control),
+        Err(refusal) => first(control, &told, browser, whom, false).await.refused(&refusal).send(control),
     }
 }
 
@@ -139,7 +175,8 @@ async fn begin(
         trust_device: entered.trust == "yes",
         request_id,
     };
-    let progress = prove_password(control, &told, &entered.password, browser.device.as_deref()).await?;
+    let password = entered.password.as_deref().unwrap_or_default();
+    let progress = prove_password(control, &told, password, browser.device.as_deref()).await?;
     Ok((started.flow, progress))
 }
 
@@ -251,7 +288,7 @@ pub async fn step(
     match taken(&control, &browser, &told, &sent).await {
         Ok(response) => response,
         Err(refusal) if refusal.status() == 410 || refusal.code() == kind::CREDENTIALS_WRONG.code => {
-            first(&control, &told, &browser, "", "").await.refused(&refusal).send(&control)
+            first(&control, &told, &browser, ("", ""), false).await.refused(&refusal).send(&control)
         }
         Err(refusal) if matches!(sent.step.as_str(), "key" | "enrol_key" | "key_made") => {
             let page = Page::new("factor", "One more thing", browser.form());

@@ -62,8 +62,7 @@ async fn found(
     entered: &Entered,
 ) -> Result<sso::ConnectionRow, Refusal> {
     browser.check(&entered.form)?;
-    control.sign_in_sources.admit(source, "", control.clock().now_us())?;
-    let row = sso::by_address(control, &entered.identifier).await?;
+    let row = sso::lead(control, source, (entered.identifier.as_str(), "")).await?;
     row.ok_or_else(|| {
         Refusal::new(&kind::NOT_FOUND, "No provider is connected for addresses of this domain.")
     })

@@ -26,7 +26,7 @@ use crate::identity::application::{Exchange, No, exchange, may_refresh};
 use crate::identity::client::{Client, client_token};
 use crate::identity::device::{self, Polled};
 use crate::identity::form;
-use crate::identity::session;
+use crate::identity::{session, sso};
 
 /// The routes of signing in.
 pub fn routes() -> OpenApiRouter<Shared> {
@@ -62,20 +62,31 @@ struct StartAnswer {
     /// Part of the paths of the next steps. Whoever has it can go on with this sign-in.
     flow: String,
     expires_at: String,
-    /// `password` (of who is named) and `passkey`.
+    /// `passkey`; of who is named `password`, and `sso` where the organisation of the address has a provider of its own.
     offer: Vec<&'static str>,
+    /// Where people of the address's domain sign in: to be opened in a browser. None where their organisation has no provider, or another
+    /// tenant is named.
+    redirect: Option<String>,
 }
 
-/// Begins a sign-in. The answer is the same whether or not the person exists.
+/// Begins a sign-in, and says where it goes on. The answer depends on the domain of the address and never on whether the person exists.
 #[utoipa::path(post, path = "/v1/sign_in", operation_id = "identity.start_sign_in", tag = "identity",
     request_body = StartBody, responses((status = 200, body = StartAnswer)))]
-async fn start(State(control): State<Shared>, body: Body<StartBody>) -> Answer<Json<StartAnswer>> {
-    let started = flow::start(&control, &body.value.identifier, body.value.tenant.as_deref())?;
-    Ok(Json(StartAnswer {
-        flow: started.flow,
-        expires_at: started.until.to_string(),
-        offer: if body.value.identifier.is_empty() { vec!["passkey"] } else { vec!["password", "passkey"] },
-    }))
+async fn start(
+    State(control): State<Shared>,
+    source: Source,
+    body: Body<StartBody>,
+) -> Answer<Json<StartAnswer>> {
+    let StartBody { identifier, tenant } = body.value;
+    let started = flow::start(&control, &identifier, tenant.as_deref())?;
+    let way =
+        sso::lead(&control, &source, (identifier.as_str(), tenant.as_deref().unwrap_or_default())).await?;
+    let mut offer = if identifier.is_empty() { vec!["passkey"] } else { vec!["password", "passkey"] };
+    if way.is_some() {
+        offer.push("sso");
+    }
+    let redirect = way.map(|row| row.start_url(&control));
+    Ok(Json(StartAnswer { flow: started.flow, expires_at: started.until.to_string(), offer, redirect }))
 }
 
 #[derive(Deserialize, ToSchema)]

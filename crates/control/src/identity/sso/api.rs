@@ -87,7 +87,7 @@ impl ConnectionAnswer {
             id: row.id.to_string(),
             tenant: row.tenant.to_string(),
             redirect_uri: row.redirect_uri(control),
-            sign_in_url: format!("{}{}", control.settings.public_url.trim_end_matches('/'), row.start_path()),
+            sign_in_url: row.start_url(control),
             authorization_endpoint: row.discovery.authorization_endpoint,
             token_endpoint: row.discovery.token_endpoint,
             jwks_uri: row.discovery.jwks_uri,

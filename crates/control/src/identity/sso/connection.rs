@@ -81,6 +81,11 @@ impl ConnectionRow {
         format!("/account/sso/{}", self.id)
     }
 
+    /// The same with our own name before it.
+    pub fn start_url(&self, control: &Control) -> String {
+        format!("{}{}", control.settings.public_url.trim_end_matches('/'), self.start_path())
+    }
+
     /// Its keys.
     pub fn keys(&self) -> Vec<IssuerKey> {
         read_keys(self.key_set.as_bytes(), &SigningAlgorithm::ALL).unwrap_or_default()

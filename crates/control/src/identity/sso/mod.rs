@@ -23,4 +23,4 @@ pub(super) use callback::{Answered, Came, Outcome, answered};
 pub(super) use connection::ConnectionRow;
 pub(super) use person::links_of;
 pub(super) use queries::may_enforce;
-pub(super) use route::{by_address, find, of_tenant};
+pub(super) use route::{find, lead, of_tenant};

@@ -6,13 +6,14 @@ use rowhouse_domain::refusal::Refusal;
 
 use super::connection::ConnectionRow;
 use super::queries;
+use crate::identity::sign_in::Source;
 use crate::{Control, tenancy};
 
 /// Where an address leads; the same for everybody of its domain.
 ///
 /// # Errors
 /// If the database fails.
-pub async fn by_address(control: &Control, address: &str) -> Result<Option<ConnectionRow>, Refusal> {
+async fn by_address(control: &Control, address: &str) -> Result<Option<ConnectionRow>, Refusal> {
     let Some((_, domain)) = address.trim().rsplit_once('@') else { return Ok(None) };
     let domain = domain.to_ascii_lowercase();
     if domain.len() > 253 {
@@ -23,6 +24,30 @@ pub async fn by_address(control: &Control, address: &str) -> Result<Option<Conne
     let all = queries::of_domain(&transaction, &domain).await?;
     transaction.finish().await?;
     Ok(all.into_iter().find(|row| Some(row.tenant) == holder))
+}
+
+/// Where whoever enters this address goes first, into the tenant that they name or into any. The same for everybody of a domain, whether
+/// or not they exist.
+///
+/// # Errors
+/// 429 for an address that tries too much.
+pub async fn lead(
+    control: &Control,
+    source: &Source,
+    (address, tenant): (&str, &str),
+) -> Result<Option<ConnectionRow>, Refusal> {
+    if !address.contains('@') {
+        return Ok(None);
+    }
+    control.sign_in_sources.admit(source, "", control.clock().now_us())?;
+    let way = by_address(control, address).await?;
+    let directory = control.directory.current();
+    let is_meant = |row: &ConnectionRow| {
+        tenant.is_empty()
+            || row.tenant.to_string() == tenant
+            || directory.tenant_by_code(tenant).is_some_and(|own| own.id == row.tenant)
+    };
+    Ok(way.filter(is_meant))
 }
 
 /// One connection.

@@ -1,9 +1,12 @@
 //! The organisation's own provider, set up step by step: its address, what it is told of us, what it tells us, a test, and on.
 
-use rowhouse_domain::refusal::Refusal;
+use std::collections::BTreeMap;
+
+use rowhouse_domain::refusal::{Refusal, kind};
 use serde_json::{Value, json};
 
-use super::{Fields, Said, Visit, incomplete, roles};
+use super::fields::Fields;
+use super::{Said, Visit, incomplete, roles};
 use crate::api::own::Call;
 
 const PATH: &str = "/v1/connections";
@@ -26,12 +29,11 @@ pub async fn did(visit: &Visit<'_>, fields: &Fields) -> Result<Said, Refusal> {
             let before = visit.get(&path).await?;
             let secret = fields.text("client_secret");
             let keeps = secret.is_empty() && before["has_secret"] == true;
-            let domains: Vec<&str> =
-                fields.text("domains").split([',', ' ']).filter(|own| !own.is_empty()).collect();
             let mut body = json!({
                 "name": before["name"], "issuer": before["issuer"], "client_id": fields.text("client_id"),
-                "is_public": secret.is_empty() && !keeps, "email_domains": domains, "roles": fields.all("role"),
-                "role_claim": before["role_claim"], "role_map": before["role_map"],
+                "is_public": secret.is_empty() && !keeps, "email_domains": fields.words("domains"), "roles": fields.all("role"),
+                "role_claim": Some(fields.text("role_claim")).filter(|own| !own.is_empty()),
+                "role_map": role_map(fields.text("role_map"))?,
                 "creates_members": fields.text("creates") == "yes", "proves_mfa": fields.text("mfa") == "yes",
                 "assumes_verified": fields.text("verified") == "yes",
             });
@@ -56,11 +58,40 @@ pub async fn did(visit: &Visit<'_>, fields: &Fields) -> Result<Said, Refusal> {
             Ok(Said::good("Nobody comes in by it now."))
         }
         "remove" => {
-            visit.call(Call { method: "DELETE", path: &path, body: None, version: None }).await?;
+            visit.delete(&path).await?;
             Ok(Said::good("It is gone. Who came in by it still belongs to your organisation."))
         }
         _ => Err(incomplete()),
     }
+}
+
+/// Which roles follow a value of the claim: one a line, as in `admins = tenant_admin, developer`.
+fn role_map(text: &str) -> Result<BTreeMap<String, Vec<String>>, Refusal> {
+    let mut map = BTreeMap::<String, Vec<String>>::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let wrong = || {
+            let refusal = Refusal::new(&kind::INVALID, "Groups and roles are not well-formed.");
+            refusal.field("/role_map", "malformed", "a line for each group, as in `admins = tenant_admin`")
+        };
+        let (value, roles) = line.rsplit_once('=').ok_or_else(wrong)?;
+        let roles = roles.split(',').map(str::trim).filter(|role| !role.is_empty()).map(str::to_owned);
+        let roles: Vec<String> = roles.collect();
+        if value.trim().is_empty() || roles.is_empty() {
+            return Err(wrong());
+        }
+        map.entry(value.trim().to_owned()).or_default().extend(roles);
+    }
+    Ok(map)
+}
+
+/// The same as it is typed.
+fn lines(map: &Value) -> String {
+    let roles = |own: &Value| -> Vec<String> {
+        let all = own.as_array().into_iter().flatten().filter_map(Value::as_str);
+        all.map(str::to_owned).collect()
+    };
+    let all = map.as_object().into_iter().flatten();
+    all.map(|(value, own)| format!("{value} = {}", roles(own).join(", "))).collect::<Vec<_>>().join("\n")
 }
 
 pub async fn view(visit: &Visit<'_>, with: &Value) -> Result<Value, Refusal> {
@@ -68,6 +99,7 @@ pub async fn view(visit: &Visit<'_>, with: &Value) -> Result<Value, Refusal> {
     let mut all = listed["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
     for row in &mut all {
         let id = row["id"].as_str().unwrap_or_default().to_owned();
+        row["role_lines"] = json!(lines(&row["role_map"]));
         row["is_draft"] = json!(row["client_id"] == NO_CLIENT);
         let test = visit.get(&format!("{PATH}/{id}/test")).await.unwrap_or_default();
         row["result"] = test["result"].clone();
@@ -76,5 +108,8 @@ pub async fn view(visit: &Visit<'_>, with: &Value) -> Result<Value, Refusal> {
             row["test_url"] = with["url"].clone();
         }
     }
-    Ok(json!({ "connections": all, "roles": roles::all(visit).await? }))
+    let hosts = visit.list("/v1/hosts").await.unwrap_or_default();
+    let is_proven = |host: &&Value| matches!(host["state"].as_str(), Some("verified" | "active" | "failing"));
+    let proven: Vec<&Value> = hosts.iter().filter(is_proven).map(|host| &host["name"]).collect();
+    Ok(json!({ "connections": all, "proven": proven, "roles": roles::all(visit).await.unwrap_or_default() }))
 }

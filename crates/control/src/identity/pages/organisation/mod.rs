@@ -1,47 +1,94 @@
-//! Pages for who administers an organisation: its people, its roles, what it asks at sign-in, its own provider.
+//! Pages for who administers an organisation: its people, groups and roles, what it asks at sign-in, its domains, its own provider, its keys.
 //!
-//! They ask the API as their person ([`OwnApi`]) and show what it answers; there is no right, rule or event here. What needs a fresh proof
-//! asks for it before its form is shown, so that nothing that was typed is lost.
+//! They ask the API as their person ([`OwnApi`]) and show what it answers; there is no right, rule or event here. Which pages are offered is
+//! looked up beforehand; what is refused is refused by the API. What needs a fresh proof asks for it when its form is sent, and goes on with
+//! what was typed.
 
 mod connections;
+mod domains;
+mod fields;
+mod groups;
+mod keys;
 mod people;
 mod roles;
 mod sign_in_policy;
+mod template;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use bytes::Bytes;
-use jiff::SignedDuration;
-use minijinja::Environment;
-use minijinja::value::Value as Shown;
-use rowhouse_domain::access::Permit;
+use rowhouse_domain::access::{Permit, decide};
 use rowhouse_domain::id::RequestId;
+use rowhouse_domain::identity::token::Subject;
 use rowhouse_domain::refusal::{Refusal, kind};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::account::{Awaited, step_up_page};
+use fields::Fields;
+
+use super::draft;
 use super::guard::{self, Browser};
+use super::proof::{self, Answered, Asks, Proof};
 use super::render::{Page, set};
 use crate::api::own::{Call, OwnApi};
-use crate::identity::account::Whose;
 use crate::identity::form;
 use crate::identity::session::{self, SessionRow};
 use crate::{Control, Shared};
 
-const TEMPLATE: &str = include_str!("organisation.html");
-/// A proof must be younger than this for what decides who signs in; a minute less than the API asks for, for the time it takes to type.
-const FRESH: SignedDuration = SignedDuration::from_mins(9);
-/// The pages by their names in addresses.
-const PARTS: [(&str, &str); 4] =
-    [("people", "People"), ("roles", "Roles"), ("sign_in", "Sign-in"), ("connections", "Single sign-on")];
+/// A page: its name in addresses, its title, what is needed to see it and what to change something on it.
+struct Part {
+    name: &'static str,
+    title: &'static str,
+    sees: &'static str,
+    changes: &'static str,
+}
+
+const fn part(name: &'static str, title: &'static str, sees: &'static str, changes: &'static str) -> Part {
+    Part { name, title, sees, changes }
+}
+
+/// The pages, in the order in which somebody new goes through them.
+static PARTS: [Part; 7] = [
+    part("people", "People", "user:read", "invitation:create"),
+    part("roles", "Roles", "role:read", "role:create"),
+    part("groups", "Groups", "group:read", "group:create"),
+    part("sign_in", "Sign-in", "user:read", "tenant:update"),
+    part("domains", "Domains", "host:read", "host:manage"),
+    part("connections", "Single sign-on", "issuer:read", "issuer:manage"),
+    part("keys", "Keys", "api_key:read", "api_key:create"),
+];
 
 pub fn routes(own: OwnApi) -> Router<Shared> {
     Router::new()
-        .route("/account/organisation", get(|| async { Redirect::to("/account/organisation/people") }))
+        .route("/account/organisation", get(lead))
         .route("/account/organisation/{part}", get(show).post(send))
         .layer(Extension(own))
+}
+
+/// Where somebody begins who may see any of it.
+pub fn first(control: &Control, session: &SessionRow) -> Option<String> {
+    let own = PARTS.iter().find(|part| may(control, session, part.sees))?;
+    Some(format!("/account/organisation/{}", own.name))
+}
+
+async fn lead(State(control): State<Shared>, browser: Browser) -> Redirect {
+    let session = browser.signed_in(&control).await.ok().flatten();
+    let first = session.and_then(|session| first(&control, &session));
+    Redirect::to(first.as_deref().unwrap_or("/account"))
+}
+
+/// Whether the person holds a permission on the whole tenant: for what is offered, not for what is done.
+fn may(control: &Control, session: &SessionRow, permission: &str) -> bool {
+    let directory = control.directory.current();
+    let (Some(bit), Some(home)) =
+        (directory.permissions.id(permission), directory.tenants.get(&session.tenant))
+    else {
+        return false;
+    };
+    let who = Subject::User(session.user).principal();
+    decide(&home.access, Some(session.tenant), who, bit, control.clock().now_us()).is_ok()
 }
 
 /// Who looks, and how the API is asked for them.
@@ -49,6 +96,8 @@ pub(super) struct Visit<'a> {
     api: &'a OwnApi,
     token: String,
     request_id: RequestId,
+    /// The one thing that the page is about, if it is about one: an id, and nothing else.
+    one: &'a str,
 }
 
 impl Visit<'_> {
@@ -63,39 +112,27 @@ impl Visit<'_> {
     async fn post(&self, path: &str, body: Value) -> Result<Value, Refusal> {
         self.call(Call::post(path, body)).await
     }
-}
 
-/// What a form said, field by field in its order; a field may come more than once.
-pub(super) struct Fields(Vec<(String, String)>);
-
-impl Fields {
-    fn read(body: &Bytes) -> Self {
-        Fields(form::read(body).unwrap_or_default())
+    async fn delete(&self, path: &str) -> Result<(), Refusal> {
+        self.call(Call { method: "DELETE", path, body: None, version: None }).await.map(drop)
     }
 
-    /// A field without the blanks around it; empty if it is not there.
-    fn text(&self, name: &str) -> &str {
-        self.0.iter().find(|(own, _)| own == name).map_or("", |(_, value)| value.trim())
-    }
-
-    /// All values of a field, but empty ones.
-    fn all(&self, name: &str) -> Vec<&str> {
-        let own = self.0.iter().filter(|(own, _)| own == name).map(|(_, value)| value.trim());
-        own.filter(|value| !value.is_empty()).collect()
-    }
-
-    fn number(&self, name: &str) -> i64 {
-        self.text(name).parse().unwrap_or(0)
-    }
-
-    /// Part of a path; refused if it is more than an id or a name.
-    fn id(&self, name: &str) -> Result<&str, Refusal> {
-        let own = self.text(name);
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-        match !own.is_empty() && own.bytes().all(plain) {
-            true => Ok(own),
-            false => Err(Refusal::new(&kind::INVALID, "The form is not complete.")),
+    /// All things of a list, at most 1,000.
+    async fn list(&self, path: &str) -> Result<Vec<Value>, Refusal> {
+        let mut all = Vec::new();
+        let first = format!("{path}{}limit=200", if path.contains('?') { '&' } else { '?' });
+        let mut next = first.clone();
+        while all.len() < 1_000 {
+            let mut page = self.get(&next).await?;
+            if let Value::Array(items) = page["items"].take() {
+                all.extend(items);
+            }
+            match page["next_cursor"].as_str() {
+                Some(cursor) => next = format!("{first}&cursor={}", form::escape(cursor)),
+                None => break,
+            }
         }
+        Ok(all)
     }
 }
 
@@ -112,15 +149,25 @@ impl Said {
     }
 }
 
+/// `?one=`
+#[derive(Debug, Default, Deserialize)]
+struct About {
+    #[serde(default)]
+    one: String,
+}
+
 async fn show(
     State(control): State<Shared>,
     Extension(api): Extension<OwnApi>,
     Extension(request_id): Extension<RequestId>,
     browser: Browser,
     Path(part): Path<String>,
+    Query(about): Query<About>,
 ) -> Response {
-    let looks = Looks { control: &control, api: &api, request_id, browser: &browser, part: &part };
-    looks.answer(None).await
+    let Some(looks) = Looks::at(&control, &api, request_id, (&part, &about)) else {
+        return Redirect::to("/account/organisation").into_response();
+    };
+    looks.answer(&browser, None).await
 }
 
 async fn send(
@@ -129,84 +176,105 @@ async fn send(
     Extension(request_id): Extension<RequestId>,
     browser: Browser,
     Path(part): Path<String>,
+    Query(about): Query<About>,
     body: Bytes,
 ) -> Response {
-    let looks = Looks { control: &control, api: &api, request_id, browser: &browser, part: &part };
-    looks.answer(Some(Fields::read(&body))).await
+    let Some(looks) = Looks::at(&control, &api, request_id, (&part, &about)) else {
+        return Redirect::to("/account/organisation").into_response();
+    };
+    looks.answer(&browser, Some(&body)).await
 }
 
 struct Looks<'a> {
     control: &'a Control,
     api: &'a OwnApi,
     request_id: RequestId,
-    browser: &'a Browser,
-    part: &'a str,
+    part: &'static Part,
+    one: &'a str,
+    /// Its address.
+    path: String,
 }
 
-impl Looks<'_> {
-    async fn answer(&self, sent: Option<Fields>) -> Response {
-        let session = match self.browser.signed_in(self.control).await {
-            Ok(Some(session)) => session,
-            Ok(None) => return self.back_here(Redirect::to("/account/sign_in").into_response()),
-            Err(refusal) => return self.refused(&refusal),
+impl<'a> Looks<'a> {
+    fn at(
+        control: &'a Control,
+        api: &'a OwnApi,
+        request_id: RequestId,
+        (name, about): (&str, &'a About),
+    ) -> Option<Self> {
+        let part = PARTS.iter().find(|part| part.name == name)?;
+        let one = if fields::is_id(&about.one) { about.one.as_str() } else { "" };
+        let path = match one {
+            "" => format!("/account/organisation/{name}"),
+            one => format!("/account/organisation/{name}?one={one}"),
         };
-        if !PARTS.iter().any(|(name, _)| *name == self.part) {
-            return Redirect::to("/account/organisation/people").into_response();
+        Some(Looks { control, api, request_id, part, one, path })
+    }
+
+    async fn answer(&self, browser: &Browser, body: Option<&Bytes>) -> Response {
+        let session = match browser.signed_in(self.control).await {
+            Ok(Some(session)) => session,
+            Ok(None) => {
+                let mut response = Redirect::to("/account/sign_in").into_response();
+                set(&mut response, vec![guard::return_cookie(&self.path)]);
+                return response;
+            }
+            Err(refusal) => return self.refused(browser, &refusal),
+        };
+        let Some(body) = body else { return self.page(browser, &session, Ok(Said::default())).await };
+        let fields = Fields::read(body);
+        if proof::is_answer(fields.text("step")) {
+            return self.proven(browser, &session, &fields).await;
         }
-        // What decides who signs in is not even begun without a fresh proof.
-        let needs_fresh = matches!(self.part, "sign_in" | "connections");
-        if needs_fresh && self.control.clock().now().duration_since(session.auth_time) > FRESH {
-            return self.step_up(&session).await;
-        }
-        match self.done(&session, sent).await {
-            Err(refusal) if refusal.code() == kind::STEP_UP_REQUIRED.code => self.step_up(&session).await,
-            Ok(response) => response,
-            Err(refusal) => self.refused(&refusal),
+        let did = match browser.check(fields.text("form")) {
+            Ok(()) => self.did(&session, &fields).await,
+            Err(refusal) => Err(refusal),
+        };
+        match did {
+            Err(refusal) if refusal.code() == kind::STEP_UP_REQUIRED.code => {
+                let draft = draft::keep(self.control, browser, &self.path, body);
+                self.asks(browser, &session, draft).page().await
+            }
+            did => self.page(browser, &session, did).await,
         }
     }
 
-    /// With the way back to this page once there is a session that may see it.
-    fn back_here(&self, mut response: Response) -> Response {
-        set(&mut response, vec![guard::return_cookie(&format!("/account/organisation/{}", self.part))]);
+    fn asks<'b>(&'b self, browser: &'b Browser, session: &'b SessionRow, draft: String) -> Asks<'b> {
+        let (control, request_id) = (self.control, self.request_id);
+        Asks { control, browser, session, request_id, page: &self.path, draft }
+    }
+
+    /// Takes a proof, and does what waited for it.
+    async fn proven(&self, browser: &Browser, session: &SessionRow, fields: &Fields) -> Response {
+        let answered = Answered {
+            step: fields.text("step"),
+            factor: fields.text("factor"),
+            code: fields.text("code"),
+            password: fields.as_typed("present"),
+            credential: fields.text("credential"),
+        };
+        let asks = self.asks(browser, session, fields.text("draft").to_owned());
+        let proven = match asks.answered(fields.text("form"), answered).await {
+            Proof::Page(response) => return response,
+            Proof::Done(proven) => proven,
+        };
+        let waiting = proven.waiting.as_ref().map(Fields::read);
+        let did = match waiting.filter(|own| !proof::is_answer(own.text("step"))) {
+            Some(own) => self.did(&proven.session, &own).await,
+            None => Ok(Said::default()),
+        };
+        let mut response = self.page(&proven.browser, &proven.session, did).await;
+        proven.set(&mut response);
         response
     }
 
-    async fn step_up(&self, session: &SessionRow) -> Response {
-        let whose = Whose { user: session.user, session: session.id, request_id: self.request_id };
-        self.back_here(step_up_page(self.control, self.browser, session, whose, Awaited::Nothing).await)
+    fn refused(&self, browser: &Browser, refusal: &Refusal) -> Response {
+        Page::new("done", "Not now", browser.form()).refused(refusal).send(self.control)
     }
 
-    fn refused(&self, refusal: &Refusal) -> Response {
-        Page::new("done", "Not now", self.browser.form()).refused(refusal).send(self.control)
-    }
-
-    async fn done(&self, session: &SessionRow, sent: Option<Fields>) -> Result<Response, Refusal> {
-        let visit = Visit { api: self.api, token: self.token(session).await?, request_id: self.request_id };
-        let did = match &sent {
-            Some(fields) => match self.browser.check(fields.text("form")) {
-                Ok(()) => self.did(&visit, fields).await,
-                Err(refusal) => Err(refusal),
-            },
-            None => Ok(Said::default()),
-        };
-        if let Err(refusal) = &did
-            && refusal.code() == kind::STEP_UP_REQUIRED.code
-        {
-            return Err(refusal.clone());
-        }
-        let (said, refusal) = match did {
-            Ok(said) => (said, None),
-            Err(refusal) => (Said::default(), Some(refusal)),
-        };
-        let mut view = self.view(&visit, &said.with).await?;
-        view["part"] = json!(self.part);
-        view["parts"] = json!(PARTS.map(|(name, title)| json!({ "name": name, "title": title })));
-        view["form"] = json!(self.browser.form());
-        let title = PARTS.iter().find(|(name, _)| *name == self.part).map_or("", |(_, title)| title);
-        let page = Page::new("organisation", title, self.browser.form()).with("inner", rendered(&view));
-        let page = self.browser.form_cookie().into_iter().fold(page, Page::cookie);
-        let page = if said.good.is_empty() { page } else { page.good(said.good) };
-        Ok(refusal.iter().fold(page, |page, refusal| page.refused(refusal)).send(self.control))
+    async fn visit(&self, session: &SessionRow) -> Result<Visit<'_>, Refusal> {
+        let token = self.token(session).await?;
+        Ok(Visit { api: self.api, token, request_id: self.request_id, one: self.one })
     }
 
     /// An access token of the browser's session, which never leaves this process.
@@ -218,61 +286,56 @@ impl Looks<'_> {
         Ok(session::access_token(self.control, &ring, session).0)
     }
 
-    async fn did(&self, visit: &Visit<'_>, fields: &Fields) -> Result<Said, Refusal> {
-        match self.part {
-            "people" => people::did(visit, fields).await,
-            "roles" => roles::did(visit, fields).await,
-            "sign_in" => sign_in_policy::did(visit, fields).await,
-            _ => connections::did(visit, fields).await,
+    async fn did(&self, session: &SessionRow, fields: &Fields) -> Result<Said, Refusal> {
+        let visit = self.visit(session).await?;
+        match self.part.name {
+            "people" => people::did(&visit, fields).await,
+            "roles" => roles::did(&visit, fields).await,
+            "groups" => groups::did(&visit, fields).await,
+            "sign_in" => sign_in_policy::did(&visit, fields).await,
+            "domains" => domains::did(&visit, fields).await,
+            "keys" => keys::did(&visit, fields).await,
+            _ => connections::did(&visit, fields).await,
         }
     }
 
-    async fn view(&self, visit: &Visit<'_>, with: &Value) -> Result<Value, Refusal> {
-        match self.part {
-            "people" => people::view(visit).await,
-            "roles" => roles::view(visit).await,
-            "sign_in" => sign_in_policy::view(visit, with).await,
-            _ => connections::view(visit, with).await,
-        }
+    async fn page(&self, browser: &Browser, session: &SessionRow, did: Result<Said, Refusal>) -> Response {
+        let (said, refusal) = match did {
+            Ok(said) => (said, None),
+            Err(refusal) => (Said::default(), Some(refusal)),
+        };
+        let mut view = match self.view(session, &said.with).await {
+            Ok(view) => view,
+            // What somebody may not see is not shown for having been refused something there.
+            Err(other) => return self.refused(browser, refusal.as_ref().unwrap_or(&other)),
+        };
+        let sees = |part: &&Part| may(self.control, session, part.sees);
+        let parts = PARTS.iter().filter(sees).map(|part| json!({ "name": part.name, "title": part.title }));
+        view["parts"] = parts.collect();
+        view["part"] = json!(self.part.name);
+        view["may"] = json!(may(self.control, session, self.part.changes));
+        view["today"] = json!(self.control.clock().now().strftime("%Y-%m-%d").to_string());
+        let inner = template::rendered(self.part.name, browser.form(), &view);
+        let page = Page::new("organisation", self.part.title, browser.form()).with("inner", inner);
+        let page = browser.form_cookie().into_iter().fold(page, Page::cookie);
+        let page = if said.good.is_empty() { page } else { page.good(said.good) };
+        refusal.iter().fold(page, |page, refusal| page.refused(refusal)).send(self.control)
     }
-}
 
-fn rendered(view: &Value) -> Shown {
-    let html = Environment::new().render_named_str("organisation.html", TEMPLATE, shown(view));
-    Shown::from_safe_string(html.expect("tests render each part"))
-}
-
-/// The template engine's own values, which take no others.
-fn shown(value: &Value) -> Shown {
-    match value {
-        Value::Null => Shown::from(()),
-        Value::Bool(own) => Shown::from(*own),
-        Value::Number(own) => own.as_i64().map_or_else(|| Shown::from(own.as_f64()), Shown::from),
-        Value::String(own) => Shown::from(own.as_str()),
-        Value::Array(own) => own.iter().map(shown).collect(),
-        Value::Object(own) => {
-            Shown::from_pairs(own.iter().map(|(name, value)| (name.as_str(), shown(value))))
+    async fn view(&self, session: &SessionRow, with: &Value) -> Result<Value, Refusal> {
+        let visit = self.visit(session).await?;
+        match self.part.name {
+            "people" => people::view(&visit).await,
+            "roles" => roles::view(&visit).await,
+            "groups" => groups::view(&visit).await,
+            "sign_in" => sign_in_policy::view(&visit, with).await,
+            "domains" => domains::view(&visit).await,
+            "keys" => keys::view(&visit, with).await,
+            _ => connections::view(&visit, with).await,
         }
     }
 }
 
 fn incomplete() -> Refusal {
     Refusal::new(&kind::INVALID, "The form is not complete.")
-}
-
-/// All pages of a list, at most 1,000 things.
-async fn list(visit: &Visit<'_>, path: &str) -> Result<Vec<Value>, Refusal> {
-    let mut all = Vec::new();
-    let mut next = format!("{path}?limit=200");
-    while all.len() < 1_000 {
-        let mut page = visit.get(&next).await?;
-        if let Value::Array(items) = page["items"].take() {
-            all.extend(items);
-        }
-        match page["next_cursor"].as_str() {
-            Some(cursor) => next = format!("{path}?limit=200&cursor={}", form::escape(cursor)),
-            None => break,
-        }
-    }
-    Ok(all)
 }

@@ -3,7 +3,8 @@
 use rowhouse_domain::refusal::Refusal;
 use serde_json::{Value, json};
 
-use super::{Fields, Said, Visit, incomplete};
+use super::fields::Fields;
+use super::{Said, Visit, incomplete};
 use crate::api::own::Call;
 
 pub async fn did(visit: &Visit<'_>, fields: &Fields) -> Result<Said, Refusal> {
@@ -18,9 +19,19 @@ pub async fn did(visit: &Visit<'_>, fields: &Fields) -> Result<Said, Refusal> {
             visit.post("/v1/roles", role).await?;
             Ok(Said::good("The role is made. Give it to somebody on the page of people."))
         }
+        "change" => {
+            let change = json!({
+                "title": fields.text("title"),
+                "permissions": fields.all("permission"),
+                "inherits": fields.all("inherits"),
+            });
+            let path = format!("/v1/roles/{}", fields.id("name")?);
+            visit.call(Call { method: "PATCH", path: &path, body: Some(change), version: None }).await?;
+            Ok(Said::good("The role is changed, for everybody who has it."))
+        }
         "delete" => {
             let path = format!("/v1/roles/{}", fields.id("name")?);
-            visit.call(Call { method: "DELETE", path: &path, body: None, version: None }).await?;
+            visit.delete(&path).await?;
             Ok(Said::good("The role is gone."))
         }
         _ => Err(incomplete()),
@@ -54,5 +65,8 @@ pub async fn view(visit: &Visit<'_>) -> Result<Value, Refusal> {
             choices.push(json!({ "name": kind["name"], "actions": open }));
         }
     }
-    Ok(json!({ "roles": all(visit).await?, "types": choices }))
+    let roles = all(visit).await?;
+    let one = roles.iter().find(|role| role["name"] == visit.one && role["own"] == true);
+    let others: Vec<&Value> = roles.iter().filter(|role| role["name"] != visit.one).collect();
+    Ok(json!({ "one": one, "others": others, "roles": roles, "types": choices }))
 }

@@ -3,25 +3,56 @@
 use rowhouse_domain::refusal::Refusal;
 use serde_json::{Value, json};
 
-use super::{Fields, Said, Visit, incomplete, list};
+use super::fields::Fields;
+use super::{Said, Visit, incomplete};
 use crate::api::own::Call;
 
 const PATH: &str = "/v1/sign_in_policy";
 
-/// The policy as it is, with what the form says.
+/// Numbers that the page shows, by their names in the form and where they stand in the policy.
+const NUMBERS: [(&str, &str); 9] = [
+    ("days", "/mfa_grace_days"),
+    ("length", "/password/length_min"),
+    ("history", "/password/history"),
+    ("attempts", "/lockout/attempts"),
+    ("minutes", "/lockout/minutes"),
+    ("idle", "/session/idle_min"),
+    ("hours", "/session/absolute_hours"),
+    ("step_up", "/step_up_min"),
+    ("trusted", "/trusted_device_days"),
+];
+
+/// The policy as it is, with what the form says; what a form does not have stays.
 async fn wanted(visit: &Visit<'_>, fields: &Fields) -> Result<Value, Refusal> {
     let mut policy = visit.get(PATH).await?;
     if let Some(own) = policy.as_object_mut() {
         own.remove("version");
     }
-    policy["mfa"] = json!(fields.text("mfa"));
-    policy["mfa_grace_days"] = json!(fields.number("days"));
-    policy["single_sign_on"] = json!(fields.text("single_sign_on"));
+    for name in ["mfa", "single_sign_on"] {
+        if fields.has(name) {
+            policy[name] = json!(fields.text(name));
+        }
+    }
+    for (name, at) in NUMBERS {
+        if fields.has(name)
+            && let Some(place) = policy.pointer_mut(at)
+        {
+            *place = json!(fields.text(name).parse::<i64>().map_err(|_| incomplete())?);
+        }
+    }
+    // A list without a tick is not in the form at all.
+    if fields.has("with_factors") {
+        policy["factors"] = json!(fields.all("factors"));
+    }
     Ok(policy)
 }
 
 pub async fn did(visit: &Visit<'_>, fields: &Fields) -> Result<Said, Refusal> {
-    let policy = wanted(visit, fields).await?;
+    // What was looked at is what is set: the page says it back as a whole.
+    let policy = match fields.text("policy") {
+        "" => wanted(visit, fields).await?,
+        text => serde_json::from_str(text).map_err(|_| incomplete())?,
+    };
     match fields.text("step") {
         "preview" => {
             let seen = visit.post("/v1/sign_in_policy/preview", json!({ "policy": policy })).await?;
@@ -44,10 +75,11 @@ pub async fn did(visit: &Visit<'_>, fields: &Fields) -> Result<Said, Refusal> {
 
 pub async fn view(visit: &Visit<'_>, with: &Value) -> Result<Value, Refusal> {
     let policy = visit.get(PATH).await?;
-    let mut view = json!({ "policy": policy, "seen": with["seen"], "wanted": with["wanted"] });
+    let mut view = json!({ "policy": policy, "seen": with["seen"], "wanted": with["wanted"],
+        "wanted_text": with["wanted"].to_string() });
     let locked = with["seen"]["would_lose_entry"].as_array().cloned().unwrap_or_default();
     if !locked.is_empty() {
-        let people = list(visit, "/v1/users").await?;
+        let people = visit.list("/v1/users").await?;
         let theirs: Vec<Value> = people.into_iter().filter(|person| locked.contains(&person["id"])).collect();
         view["locked"] = json!(theirs);
     }
