@@ -245,14 +245,14 @@ pub struct NewTenant {
 }
 
 /// Enters a tenant as `provisioning`; whether its code was free: else the transaction is to be rolled back. The code of one
-/// that failed more than a day ago, and so was never served, is free again; that of one that has left never is.
+/// that failed, and so was never served, is free again; that of one that has left never is.
 pub async fn insert(transaction: &Transaction, new: &NewTenant) -> Result<bool, StoreError> {
     let now = transaction.store().clock().now();
     transaction
         .execute(
             "UPDATE tenancy.tenants SET code = 'failed-' || tenant_id \
-             WHERE code = $1 AND status = 'failed' AND activated_at IS NULL AND updated_at < $2::timestamptz - interval '24 hours'",
-            &[&new.code, &now],
+             WHERE code = $1 AND status = 'failed' AND activated_at IS NULL",
+            &[&new.code],
         )
         .await?;
     let inserted = transaction

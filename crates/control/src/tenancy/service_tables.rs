@@ -11,7 +11,7 @@ use rowhouse_store::{Change, StoreError, Transaction};
 use rowhouse_tenantdb::cell::{SHARED_DATABASE, SHARED_LOGIN};
 use rowhouse_tenantdb::name::schema_of_service;
 use rowhouse_tenantdb::tables::{
-    InstallError, Migration, ServiceTables, TableKind, Target, TryOut, install, try_out,
+    InstallError, Migration, ServiceTables, TableKind, Target, TryOut, install, try_anew, try_out,
 };
 use rowhouse_tenantdb::{Cell, Place};
 use serde_json::json;
@@ -137,6 +137,7 @@ pub async fn put(
     let transaction = control.store.write(permit).await?;
     // One at a time: two versions of one service must not overtake each other.
     transaction.execute("SELECT pg_advisory_xact_lock(7243)", &[]).await?;
+    try_as_for_a_new_tenant(&transaction, tables).await?;
     let mut installed = 0;
     for name in cells::with_shared_tables(&transaction).await? {
         let Some(cell) = cells::get(&transaction, &name).await? else { continue };
@@ -172,6 +173,7 @@ pub async fn put_for_rollout(
     refuse_faults(tables)?;
     let transaction = control.store.write(permit).await?;
     transaction.execute("SELECT pg_advisory_xact_lock(7243)", &[]).await?;
+    try_as_for_a_new_tenant(&transaction, tables).await?;
     if let Some(name) = cells::with_shared_tables(&transaction).await?.first()
         && let Some(cell) = cells::get(&transaction, name).await?
     {
@@ -180,6 +182,16 @@ pub async fn put_for_rollout(
     record(&transaction, manifest, tables).await?;
     super::plane::raise(&transaction).await?;
     Ok(transaction.commit(changed(tables, permit.principal(), request_id)).await?)
+}
+
+/// A tenant that comes later gets all migrations at once, in a place without rows: what does not work there is refused now.
+async fn try_as_for_a_new_tenant(transaction: &Transaction, tables: &ServiceTables) -> Result<(), Refusal> {
+    if let Some(name) = cells::with_shared_tables(transaction).await?.first()
+        && let Some(cell) = cells::get(transaction, name).await?
+    {
+        try_anew(&cell, tables).await.map_err(refusal)?;
+    }
+    Ok(())
 }
 
 /// What installing `tables` in the shared database of `cell` would do.
@@ -363,7 +375,9 @@ pub async fn install_in_place(
         Some(installation) => installation.schema.clone(),
         None => place.schema(&tables.service, before.is_empty()),
     };
-    let done = install(&reachable, &place.target(&schema), tables).await.map_err(refusal)?;
+    let done = install(&reachable, &place.target(&schema), tables)
+        .await
+        .map_err(|error| refusal(error).about(format!("Tables of `{}`", tables.service)))?;
     enter(&transaction, cell, &place.target(&schema), &tables.service, done.version).await?;
     super::plane::raise(&transaction).await?;
     Ok(transaction.commit_telemetry().await?)

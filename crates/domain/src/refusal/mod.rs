@@ -68,6 +68,12 @@ struct Parts {
 }
 
 impl Refusal {
+    /// The same with what it is about in front of its words.
+    pub fn about(mut self, subject: impl std::fmt::Display) -> Self {
+        self.0.detail = format!("{subject}: {}", self.0.detail);
+        self
+    }
+
     /// A refusal of `kind`; `detail` is for people and never carries internals.
     pub fn new(kind: &'static Kind, detail: impl Into<String>) -> Self {
         Refusal(Box::new(Parts {

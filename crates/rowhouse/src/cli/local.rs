@@ -10,6 +10,7 @@ use serde_json::json;
 use super::Global;
 use super::show::line;
 use crate::config::{self, Shown};
+use crate::serve;
 
 /// `rowhouse config …`
 #[derive(Debug, Subcommand)]
@@ -38,7 +39,10 @@ pub fn config(global: &Global, command: ConfigCommand) -> anyhow::Result<ExitCod
     }
     let settings = config::origins(&config, file, std::env::vars());
     match command {
-        ConfigCommand::Check => line("the settings hold"),
+        ConfigCommand::Check => {
+            serve::check(&config)?;
+            line("the settings hold");
+        }
         ConfigCommand::Show { .. } if global.json => {
             line(&json!({"items": settings, "next_cursor": null}).to_string())
         }

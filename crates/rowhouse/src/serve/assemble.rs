@@ -260,7 +260,11 @@ pub fn gateway_config(config: &Config, data_dir: &Path) -> anyhow::Result<Gatewa
     Ok(settings)
 }
 
-fn limit_store(config: &Limits) -> anyhow::Result<Option<StoreConfig>> {
+/// Where limits are counted together, if anywhere.
+///
+/// # Errors
+/// Names the setting that cannot be used.
+pub fn limit_store(config: &Limits) -> anyhow::Result<Option<StoreConfig>> {
     let Some(url) = &config.store_url else { return Ok(None) };
     let read = |file: &PathBuf| {
         std::fs::read_to_string(file)

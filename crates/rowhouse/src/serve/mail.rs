@@ -13,6 +13,11 @@ use crate::config::{MailTls, MailTransport, Messages, SmsFormat};
 
 /// Opens it; connects to nothing.
 pub fn open(settings: &Messages, data_dir: &Path) -> anyhow::Result<Post> {
+    Ok(Post::open(post_settings(settings, data_dir)?)?)
+}
+
+/// What it is opened with.
+pub fn post_settings(settings: &Messages, data_dir: &Path) -> anyhow::Result<PostSettings> {
     let transport = match settings.transport {
         MailTransport::File => {
             TransportSettings::Folder(settings.folder.clone().unwrap_or_else(|| data_dir.join("messages")))
@@ -23,7 +28,7 @@ pub fn open(settings: &Messages, data_dir: &Path) -> anyhow::Result<Post> {
         Address::parse(text).with_context(|| format!("the setting messages.{name}: `{text}` is no address"))
     };
     let operators = settings.operators.iter().map(|text| address("operators", text));
-    Ok(Post::open(PostSettings {
+    Ok(PostSettings {
         transport,
         from: address("from", &settings.from)?,
         reply_to: settings.reply_to.as_deref().map(|text| address("reply_to", text)).transpose()?,
@@ -31,7 +36,7 @@ pub fn open(settings: &Messages, data_dir: &Path) -> anyhow::Result<Post> {
         templates: settings.templates.clone(),
         operators: operators.collect::<anyhow::Result<_>>()?,
         sms: settings.sms_url.as_ref().map(|url| sms(settings, url)).transpose()?,
-    })?)
+    })
 }
 
 fn smtp(settings: &Messages) -> anyhow::Result<SmtpSettings> {

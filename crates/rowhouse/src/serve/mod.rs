@@ -7,6 +7,7 @@
 mod admin;
 mod alone;
 mod assemble;
+mod check;
 mod database;
 mod first_start;
 mod handover;
@@ -32,6 +33,7 @@ use rowhouse_domain::keys::{Pepper, Peppers};
 use rowhouse_journal::{Journal, Options};
 use tokio::signal::unix::{SignalKind, signal};
 
+pub use self::check::check;
 use self::handover::AllDoors;
 use crate::config::{self, Config};
 use crate::secrets::Secrets;
@@ -51,6 +53,7 @@ pub enum Role {
 /// Runs until SIGTERM or Ctrl-C.
 pub fn run(file: Option<&Path>, takes_over: bool, role: Role) -> anyhow::Result<ExitCode> {
     let config = config::load(file, std::env::vars())?;
+    check(&config)?;
     telemetry::start(&config.telemetry)?;
     let doors = if takes_over { handover::take(&config.server.data_dir())? } else { Default::default() };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

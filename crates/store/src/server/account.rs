@@ -37,7 +37,7 @@ pub enum AccountError {
         "PostgreSQL refuses to run as root, and neither OS user `rowhouse` nor `postgres` exists; make one: useradd --system --no-create-home --shell /usr/sbin/nologin rowhouse"
     )]
     OnlyRoot,
-    #[error("PostgreSQL refuses to run as root; name another OS user in deploy.postgres.user")]
+    #[error("PostgreSQL refuses to run as root; name another OS user in database.os_user")]
     RootNamed,
     #[error("only root can run a process as {wanted}; this is {current}")]
     NotRoot { wanted: String, current: String },

@@ -26,7 +26,7 @@ pub struct Binaries {
 #[derive(Debug, thiserror::Error)]
 pub enum BinariesError {
     #[error(
-        "no PostgreSQL server programs on this machine; run: apt-get install postgresql-{OLDEST_MAJOR}, or set deploy.postgres.binaries"
+        "no PostgreSQL server programs on this machine; run: apt-get install postgresql-{OLDEST_MAJOR}, or set database.binaries"
     )]
     NotFound,
     #[error("{} has no PostgreSQL server programs (postgres and initdb)", .0.display())]

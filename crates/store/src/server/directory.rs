@@ -72,7 +72,7 @@ pub enum DirectoryError {
     Foreign { directory: PathBuf, found: String },
     #[error("{} was made by PostgreSQL {found}, and the programs in {} are of {running}; run: apt-get install postgresql-{found}, or upgrade the cluster with pg_upgrade", .directory.display(), .programs.display())]
     OtherMajor { directory: PathBuf, found: String, running: u32, programs: PathBuf },
-    #[error("{} belongs to OS user id {found}, and PostgreSQL is to run as {wanted}; set deploy.postgres.user, or run: chown -R {wanted} {}", .directory.display(), .directory.display())]
+    #[error("{} belongs to OS user id {found}, and PostgreSQL is to run as {wanted}; set database.os_user, or run: chown -R {wanted} {}", .directory.display(), .directory.display())]
     WrongOwner { directory: PathBuf, found: u32, wanted: String },
     #[error("OS user {account} cannot pass {}; run: chmod o+x {}, or keep the data elsewhere", .directory.display(), .directory.display())]
     Barred { directory: PathBuf, account: String },

@@ -35,7 +35,7 @@ pub use directory::DirectoryError;
 pub use memory::shared_buffers_for_this_machine;
 pub use private::{PrivateServer, ServerState, StartError};
 pub use service::{ServiceError, ServiceProcess, ServiceSpec, ServiceState};
-pub use settings::SettingError;
+pub use settings::{SettingError, check_all as check_settings};
 pub use version::{BelowFloor, Version};
 
 /// The role that `initdb` makes: superuser, reachable over the socket alone.

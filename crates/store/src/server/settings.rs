@@ -46,14 +46,14 @@ const OURS: [&str; 13] = [
     "unix_socket_permissions",
 ];
 
-/// Why a line of `[deploy.postgres]` is not passed on.
+/// Why a line of `database.settings` is not passed on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingError {
-    #[error("deploy.postgres: {setting} = {value} could lose data; allowed: {allowed}")]
+    #[error("database.settings: {setting} = {value} could lose data; allowed: {allowed}")]
     LosesData { setting: String, value: String, allowed: String },
-    #[error("deploy.postgres: {setting} is set by Rowhouse itself")]
+    #[error("database.settings: {setting} is set by Rowhouse itself")]
     Ours { setting: String },
-    #[error("deploy.postgres: {line:?} is not of the form name = value on one line")]
+    #[error("database.settings: {line:?} is not of the form name = value on one line")]
     Malformed { line: String },
 }
 
@@ -73,7 +73,7 @@ pub(super) fn postgresql_conf(
     operator: &[String],
 ) -> Result<String, SettingError> {
     let mut text =
-        String::from("# Written by Rowhouse at every start; put your own lines into [deploy.postgres].\n");
+        String::from("# Written by Rowhouse at every start; put your own lines into `database.settings`.\n");
     let settings = layout.settings();
     let ours = [
         ("data_directory", layout.cluster().display().to_string()),
@@ -132,7 +132,10 @@ fn quoted_in_list(element: &str) -> String {
 }
 
 /// Refuses the first of the operator's lines that cannot be passed on.
-pub(super) fn check_all(lines: &[String]) -> Result<(), SettingError> {
+///
+/// # Errors
+/// Names the line and why.
+pub fn check_all(lines: &[String]) -> Result<(), SettingError> {
     lines.iter().try_for_each(|line| check(line))
 }
 

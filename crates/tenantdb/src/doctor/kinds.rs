@@ -40,6 +40,8 @@ pub(super) const KINDS: &[(&str, Severity, &str, &str)] = &[
     ("D32", High, "a trigger fires where the administrator moves rows, with the administrator's rights", "ALTER TABLE … ENABLE TRIGGER, without ALWAYS or REPLICA."),
     ("D33", High, "default privileges open tables that are made later", "ALTER DEFAULT PRIVILEGES: take them back."),
     ("D34", Critical, "an extension that was not reviewed lets tenants do more than compute", "Drop the extension."),
+    ("D35", High, "a foreign key sets tenant_id to NULL together with its other columns, so that every such delete or update fails", "Name the columns: ON DELETE SET NULL (column); no ON UPDATE SET NULL."),
+    ("D36", High, "a tenant table is UNLOGGED: a crash of the server empties it", "Make it an ordinary table: ALTER TABLE … SET LOGGED."),
 ];
 
 /// The SQL of the cure, for an object as the queries name it. It is shown, never run.
@@ -61,6 +63,7 @@ pub(super) fn sql(code: &str, object: &str) -> Option<String> {
         "D30" => format!("DROP FOREIGN TABLE {object}"),
         "D34" => format!("DROP EXTENSION {object}"),
         "D32" => on.map(|(trigger, table)| format!("ALTER TABLE {table} ENABLE TRIGGER {trigger}"))?,
+        "D36" => format!("ALTER TABLE {object} SET LOGGED"),
         "D28" => format!("SELECT pg_drop_replication_slot('{object}')"),
         _ => return None,
     })

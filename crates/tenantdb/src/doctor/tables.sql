@@ -1,4 +1,4 @@
--- D01 to D14, D16, D19 (sequences), D21, D29 to D32 of one schema. $1 schema, $2 login, $3 whether it is shared, $4 its tenant.
+-- D01 to D14, D16, D19 (sequences), D21, D29 to D32, D35, D36 of one schema. $1 schema, $2 login, $3 whether it is shared, $4 its tenant.
 -- Each row is a finding. Texts of policies and checks are made of this schema's alone (OFFSET 0, MATERIALIZED): those of
 -- a schema that is being dropped just now would be an error, and those of two thousand schemas would take long. Tables that the generator has not recorded count as tenant tables.
 WITH t AS (SELECT c.oid, c.oid::regclass::text AS name, c.relrowsecurity AS rls, c.relforcerowsecurity AS forced, c.relispartition AS leaf,
@@ -41,4 +41,7 @@ UNION ALL SELECT 'D29', w.rulename || ' on ' || w.ev_class::regclass FROM pg_rew
 UNION ALL SELECT 'D30', c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind = 'f'
 UNION ALL SELECT 'D31', name FROM t WHERE kind = 'reference' AND tcol IS NOT NULL
 UNION ALL SELECT 'D32', g.tgname || ' on ' || g.tgrelid::regclass FROM pg_trigger g JOIN t ON t.oid = g.tgrelid WHERE NOT g.tgisinternal AND g.tgenabled IN ('A', 'R')
+UNION ALL SELECT 'D35', c.conname || ' on ' || c.conrelid::regclass FROM pg_constraint c JOIN k ON k.oid = c.conrelid WHERE c.contype = 'f' AND c.conparentid = 0 AND k.tcol = ANY (c.conkey)
+             AND (c.confupdtype = 'n' OR (c.confdeltype = 'n' AND (c.confdelsetcols IS NULL OR k.tcol = ANY (c.confdelsetcols))))
+UNION ALL SELECT 'D36', k.name FROM k JOIN pg_class r ON r.oid = k.oid WHERE r.relpersistence = 'u'
 ORDER BY 1, 2

@@ -11,12 +11,14 @@ use tokio_postgres::Transaction;
 use super::generate::{GENERATOR_VERSION, generate, refuse_sequences};
 use super::manifest::hexadecimal;
 use super::owner::{Text, ensure, nothing_pending, owner_of, run_as};
-use super::{PROBE_TABLE, ServiceTables, partition};
-use crate::cell::{Cell, LOCK_CLASS, LOCK_PREPARED};
+use super::{Manifest, PROBE_TABLE, ServiceTables, TableKind, partition};
+use crate::cell::{Cell, LOCK_CLASS, LOCK_PREPARED, SHARED_DATABASE, SHARED_LOGIN};
 use crate::connect::ConnectError;
 use crate::doctor::{self, Finding};
 use crate::name::{NameError, quote};
 
+/// Where [`try_anew`] installs, and what is never committed.
+const TRIED_SCHEMA: &str = "rh_tried";
 /// Most fingerprints that are remembered.
 const PASSED_MAX: usize = 1_000;
 /// Fingerprints of tables of tenants' own that the gate has let pass in this process, by level.
@@ -103,6 +105,11 @@ pub enum InstallError {
     /// A tenant table without the column that says whose the row is.
     #[error("tenant table `{0}` has no column tenant_id of type uuid")]
     NoTenantId(String),
+    /// A migration that puts rows into a tenant table of a place where no tenant has any.
+    #[error(
+        "a migration puts rows into tenant table `{0}`, where a new tenant begins with none; insert them when a tenant comes first, or declare the table `reference`"
+    )]
+    RowsOfNobody(String),
     /// A default that no tenant could compute: rows would be refused one by one in production.
     #[error(
         "column `{column}` of tenant table `{table}` takes its default from a sequence, which tenants may not use; make it GENERATED ALWAYS AS IDENTITY, or a UUID"
@@ -188,6 +195,29 @@ pub struct TryOut {
     pub held_ms: u64,
 }
 
+/// Installs everything in an empty schema of a shared database, as it will be for tenants to come, and rolls it back. What only works
+/// where rows are, or leaves rows behind, is found here and not when the next tenant is made.
+///
+/// # Errors
+/// As [`install`].
+pub async fn try_anew(cell: &Cell, tables: &ServiceTables) -> Result<(), InstallError> {
+    let target = Target {
+        database: SHARED_DATABASE,
+        schema: TRIED_SCHEMA,
+        isolation: Isolation::Shared,
+        login: SHARED_LOGIN,
+        tenant: None,
+    };
+    let mut admin = cell.connect(target.database).await?;
+    ensure(cell, &*admin, &tables.service).await?;
+    let doing = "trying an installation out in an empty schema";
+    let transaction = admin.transaction().await.map_err(server(doing))?;
+    let tried = install_in(&transaction, &target, tables, false).await;
+    transaction.rollback().await.map_err(server(doing))?;
+    admin.close().await;
+    tried.map(drop)
+}
+
 /// Runs an installation and rolls it back.
 ///
 /// # Errors
@@ -264,6 +294,9 @@ async fn install_in(
     let current = before.iter().any(|(number, checksum)| *number == 0 && *checksum == generated);
     if anew || !applied.is_empty() || !current {
         refuse_sequences(transaction, target.schema, &tables.manifest).await?;
+        if reached == 0 {
+            refuse_rows_of_nobody(transaction, target.schema, &tables.manifest).await?;
+        }
         partition::partition(transaction, target, &owner, &tables.manifest).await?;
         generate(transaction, target, &owner, &tables.manifest).await?;
         nothing_pending(transaction, target, &owner).await?;
@@ -304,6 +337,23 @@ async fn pass_gate(transaction: &Transaction<'_>, target: &Target<'_>) -> Result
         )
         .await
         .map_err(server("recording the fingerprint of a schema"))?;
+    Ok(())
+}
+
+/// Rows that say whose they are, where no tenant is yet: on the levels above they would stop every tenant that is made.
+async fn refuse_rows_of_nobody(
+    transaction: &Transaction<'_>,
+    schema: &str,
+    manifest: &Manifest,
+) -> Result<(), InstallError> {
+    let tenants = manifest.tables.iter().filter(|(_, table)| table.kind == TableKind::Tenant);
+    for (table, _) in tenants {
+        let sql = format!("SELECT EXISTS (SELECT FROM {}.{})", quote(schema)?, quote(table)?);
+        let found = transaction.query_one(&sql, &[]).await.map_err(server("looking for rows of nobody"))?;
+        if found.get(0) {
+            return Err(InstallError::RowsOfNobody(table.clone()));
+        }
+    }
     Ok(())
 }
 

@@ -8,7 +8,7 @@ mod manifest;
 mod owner;
 mod partition;
 
-pub use install::{InstallError, Installed, Target, TryOut, install, repair, try_out};
+pub use install::{InstallError, Installed, Target, TryOut, install, repair, try_anew, try_out};
 pub use manifest::{Manifest, ManifestError, Migration, ServiceTables, Subject, Table, TableKind};
 
 /// A table of this kind is in every schema, besides the service's own; `place::verify` writes its probes to it.

@@ -213,6 +213,18 @@ const FAULTS: &[(&str, &str, &str, &str)] = &[
         "ALTER DEFAULT PRIVILEGES FOR ROLE rh_owner REVOKE SELECT ON TABLES FROM PUBLIC",
     ),
     (
+        "D35",
+        SHARED_DATABASE,
+        "ALTER TABLE stamping.notes ADD answers uuid, ADD CONSTRAINT whole FOREIGN KEY (tenant_id, answers) REFERENCES stamping.notes (tenant_id, id) ON DELETE SET NULL",
+        "ALTER TABLE stamping.notes DROP answers",
+    ),
+    (
+        "D36",
+        SHARED_DATABASE,
+        "ALTER TABLE stamping.notes SET UNLOGGED",
+        "ALTER TABLE stamping.notes SET LOGGED",
+    ),
+    (
         "D27",
         SHARED_DATABASE,
         "CREATE INDEX by_hand ON stamping.notes (tenant_id, body)",

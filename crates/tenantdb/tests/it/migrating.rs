@@ -5,7 +5,7 @@
 use futures_util::StreamExt;
 use rowhouse_tenantdb::cell::SHARED_DATABASE;
 use rowhouse_tenantdb::copy::{Loading, Snapshot, Table};
-use rowhouse_tenantdb::tables::{Migration, ServiceTables, install, repair};
+use rowhouse_tenantdb::tables::{Migration, ServiceTables, install, repair, try_anew};
 use rowhouse_tenantdb::{Access, DatabaseError, Databases, Source, place};
 
 use crate::house::{House, MANIFEST, context, service_tables};
@@ -85,6 +85,8 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("a unique expression of all tenants", "CREATE UNIQUE INDEX ON notes (lower(body), tenant_id)", "D09"),
     ("an exclusion of all tenants", "ALTER TABLE notes ADD COLUMN at int4range, ADD CONSTRAINT apart EXCLUDE USING gist (at WITH &&)", "D09"),
     ("a key that points with another column", "ALTER TABLE notes ADD COLUMN other uuid, ADD CONSTRAINT askew FOREIGN KEY (other, stamp) REFERENCES stamps (tenant_id, id)", "D10"),
+    ("a key that takes tenant_id away", "ALTER TABLE notes ADD COLUMN answers uuid, ADD CONSTRAINT whole FOREIGN KEY (tenant_id, answers) REFERENCES notes (tenant_id, id) ON DELETE SET NULL", "D35"),
+    ("a table that a crash empties", "ALTER TABLE notes SET UNLOGGED", "D36"),
     ("a table that nobody declared", "DO $$ BEGIN EXECUTE 'CREATE TABLE loose (id int)'; END $$", "not in the manifest"),
     ("tenant_id of another type", "ALTER TABLE notes DROP CONSTRAINT notes_stamp; ALTER TABLE notes ALTER COLUMN tenant_id TYPE text", "cannot alter type|no column tenant_id|policy"),
     ("a child beside the table", "CREATE TABLE child () INHERITS (notes)", "not in the manifest"),
@@ -175,6 +177,20 @@ async fn a_migration_cannot_hide_what_it_must_not_do() {
         assert_eq!(after, before, "{name}: something stays of it");
     }
     assert!(REFUSED.len() + MADE_SAFE.len() >= 60);
+}
+
+/// On the levels above `shared` such a row would stop every tenant that is made later.
+#[tokio::test]
+async fn rows_of_nobody_are_found_before_the_next_tenant_is_made() {
+    let house = house().await;
+    let before = standing(&house).await;
+    let fills = "INSERT INTO notes (tenant_id, id, stamp, body) SELECT tenant_id, gen_random_uuid(), stamp, body FROM notes";
+    try_anew(&house.cell, &next(fills)).await.expect("a new place has no rows to copy");
+    let rows = "ALTER TABLE notes DROP CONSTRAINT notes_stamp; INSERT INTO notes (tenant_id, id, stamp, body) \
+                VALUES (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'nobody''s')";
+    let refused = try_anew(&house.cell, &next(rows)).await.expect_err("a row of nobody").to_string();
+    assert!(refused.contains("`notes`") && refused.contains("a new tenant begins with none"), "{refused}");
+    assert_eq!(standing(&house).await, before, "something stays of what was tried");
 }
 
 #[tokio::test]

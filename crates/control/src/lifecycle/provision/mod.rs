@@ -112,11 +112,17 @@ pub(in crate::lifecycle) fn tenant_of(run: &Run<'_, Shared>) -> TenantId {
 }
 
 /// A refusal of another feature as the failure of a step: what is our fault may pass.
+/// Most findings of a refusal that the words of a failed step repeat.
+const FIELDS_TOLD: usize = 5;
+
 pub(in crate::lifecycle) fn failure(refusal: Refusal) -> StepError {
-    let detail = match refusal.private_detail() {
-        Some(private) => format!("{} ({private})", refusal.detail()),
-        None => refusal.detail().to_owned(),
-    };
+    let mut detail = refusal.detail().to_owned();
+    for error in refusal.errors().iter().take(FIELDS_TOLD) {
+        detail.push_str(&format!(" {}: {}.", error.pointer, error.detail.trim_end_matches('.')));
+    }
+    if let Some(private) = refusal.private_detail() {
+        detail.push_str(&format!(" ({private})"));
+    }
     match refusal.status() {
         status if status >= 500 => StepError::Again(detail),
         _ => StepError::Never { code: refusal.code(), detail },
