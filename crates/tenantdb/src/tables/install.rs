@@ -346,12 +346,17 @@ async fn refuse_rows_of_nobody(
     schema: &str,
     manifest: &Manifest,
 ) -> Result<(), InstallError> {
-    let tenants = manifest.tables.iter().filter(|(_, table)| table.kind == TableKind::Tenant);
-    for (table, _) in tenants {
-        let sql = format!("SELECT EXISTS (SELECT FROM {}.{})", quote(schema)?, quote(table)?);
-        let found = transaction.query_one(&sql, &[]).await.map_err(server("looking for rows of nobody"))?;
+    let doing = "looking for rows of nobody";
+    let sql = "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') ORDER BY c.relname";
+    let there = transaction.query(sql, &[&schema]).await.map_err(server(doing))?;
+    let is_tenants =
+        |table: &String| manifest.tables.get(table).is_some_and(|own| own.kind == TableKind::Tenant);
+    for table in there.iter().map(|row| row.get(0)).filter(is_tenants) {
+        let sql = format!("SELECT EXISTS (SELECT FROM {}.{})", quote(schema)?, quote(&table)?);
+        let found = transaction.query_one(&sql, &[]).await.map_err(server(doing))?;
         if found.get(0) {
-            return Err(InstallError::RowsOfNobody(table.clone()));
+            return Err(InstallError::RowsOfNobody(table));
         }
     }
     Ok(())
