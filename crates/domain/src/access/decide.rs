@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::condition::{Condition, Facts, Outcome, Subject};
+use super::condition::{Condition, Facts, Outcome, Subject, Work};
 use super::interval::State;
 use super::model::{GrantEffect, ResourceKey};
 use super::permission::{PermissionId, PermissionSet};
@@ -166,11 +166,12 @@ pub(super) struct Asked<'a> {
     pub(super) at: Moment<'a>,
     flagged: &'a Flagged,
     stored: Option<&'a Map<String, Value>>,
+    work: Work,
 }
 
 impl<'a> Asked<'a> {
     pub(super) fn new(at: Moment<'a>, flagged: &'a Flagged, stored: Option<&'a Map<String, Value>>) -> Self {
-        Asked { at, flagged, stored }
+        Asked { at, flagged, stored, work: Work::default() }
     }
 
     #[cold]
@@ -182,7 +183,7 @@ impl<'a> Asked<'a> {
         let mut groups: Vec<uuid::Uuid> = active.map(|(group, _)| *group).collect();
         groups.dedup();
         let subject = Subject { principal: *principal, groups: &groups };
-        condition.evaluate(subject, self.stored, self.at.facts, self.at.now_us)
+        condition.evaluate(subject, self.stored, self.at.facts, (self.at.now_us, &self.work))
     }
 
     /// Whether an allow applies: what cannot be said does not allow.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::condition::{Condition, Outcome, Subject};
+use super::condition::{Condition, Outcome, Subject, Work};
 use super::decide::Moment;
 use super::interval::{Interval, State};
 use super::model::{Grant, GrantEffect, Holder, Model, ResourceKey};
@@ -79,9 +79,10 @@ pub fn explain<'m, 'a>(
     let subject = Subject { principal, groups: &groups };
     let known = |own: &&super::Resource| Some(own.name.key()) == thing && !own.attributes.is_empty();
     let stored = || model.resources.iter().find(known).map(|own| &own.attributes);
+    let work = Work::default();
     for step in steps.iter_mut().filter(|step| step.interval.state(now_us) == State::Active) {
         let condition = step.grant.condition.as_ref().and_then(|_| model.condition(step.grant));
-        step.outcome = condition.map(|own| own.evaluate(subject, stored(), facts, now_us));
+        step.outcome = condition.map(|own| own.evaluate(subject, stored(), facts, (now_us, &work)));
     }
     let found = |effect, state| {
         let fits = |step: &&Step<'_>| {
@@ -142,7 +143,7 @@ impl Model<'_> {
         let Moment { now_us, facts } = at.into();
         let groups = groups(&ways(self, principal), now_us);
         let condition = condition.about(self.permissions.attributes(set).into());
-        condition.evaluate(Subject { principal, groups: &groups }, stored, facts, now_us)
+        condition.evaluate(Subject { principal, groups: &groups }, stored, facts, (now_us, &Work::default()))
     }
 }
 

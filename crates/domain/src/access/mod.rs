@@ -23,8 +23,8 @@ mod tests;
 
 pub use compile::compile;
 pub use condition::{
-    Attribute, AttributeKind, CONDITIONS_MAX, Condition, ConditionFault, Described, Facts, Outcome,
-    attribute_faults,
+    Attribute, AttributeKind, BATCH_MAX, Batch, CONDITIONS_MAX, Condition, ConditionFault, DECISION_MAX,
+    Described, Facts, GIVEN_MAX, MEMBERS_MAX, Outcome, SET_MAX, attribute_faults,
 };
 pub use decide::{
     Decision, Moment, Permit, Reason, decide, decide_key, decide_key_of, decide_on, may, may_on, of_key,

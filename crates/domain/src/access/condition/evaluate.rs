@@ -14,7 +14,8 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::schema::{Attribute, AttributeKind, Described};
-use super::{Condition, Facts, Outcome};
+use super::work::{FLOOR, GIVEN_MAX, Given, TOO_MUCH};
+use super::{Condition, Facts, Outcome, Work};
 use crate::access::Principal;
 
 /// Who is asked about.
@@ -36,21 +37,31 @@ static UNNAMED: LazyLock<EntityUid> = LazyLock::new(|| uid(&THING, ""));
 static NO_ENTITIES: LazyLock<Entities> = LazyLock::new(Entities::empty);
 
 impl Condition {
-    /// Whether it holds at `now_us`.
+    /// Whether it holds at `now_us`. What it can cost is taken from `work` first.
     pub(crate) fn evaluate(
         &self,
         subject: Subject<'_>,
         stored: Option<&Map<String, Value>>,
         facts: &Facts<'_>,
-        now_us: i64,
+        (now_us, work): (i64, &Work),
     ) -> Outcome {
         let Some(expression) = &self.0.expression else {
             return Outcome::Error("the condition cannot be read".to_owned());
         };
-        let (request, entities) = match self.question(subject, stored, facts, now_us) {
-            Ok(question) => question,
+        if !work.spend(FLOOR, facts.batch) {
+            return Outcome::Error(TOO_MUCH.to_owned());
+        }
+        let given = Given::default();
+        let question = self.question((subject, stored), facts, now_us, &given);
+        // What is too long is told first: nothing else was made of it.
+        let (question, (bytes, longest)) = match given.end().and_then(|given| Ok((question?, given))) {
+            Ok(all) => all,
             Err(error) => return Outcome::Error(error),
         };
+        if !work.spend(bytes.saturating_add(self.0.weight.steps(longest)), facts.batch) {
+            return Outcome::Error(TOO_MUCH.to_owned());
+        }
+        let (request, entities) = question;
         let entities = entities.as_ref().unwrap_or(&NO_ENTITIES);
         match eval_expression(&request, entities, expression) {
             Ok(EvalResult::Bool(true)) => Outcome::True,
@@ -70,29 +81,30 @@ impl Condition {
     /// entities.
     fn question(
         &self,
-        subject: Subject<'_>,
-        stored: Option<&Map<String, Value>>,
+        (subject, stored): (Subject<'_>, Option<&Map<String, Value>>),
         facts: &Facts<'_>,
         now_us: i64,
+        given: &Given,
     ) -> Result<(Request, Option<Entities>), String> {
         let mentioned = &self.0.mentioned;
         let principal = named(mentioned.any_principal, &PRINCIPAL, || subject.principal.to_string());
-        let resource =
-            named(mentioned.any_resource, &THING, || facts.thing.map_or("", |(_, id)| id).to_owned());
+        let id = facts.thing.map_or("", |(_, id)| id);
+        let id = if id.len() <= GIVEN_MAX { id } else { "" };
+        let resource = named(mentioned.any_resource, &THING, || id.to_owned());
         let action =
             named(mentioned.any_action, &ACTION, || facts.thing.map_or("", |(kind, _)| kind).to_owned());
         let mut entities = Vec::with_capacity(2);
         if mentioned.any_principal {
-            entities.push(entity(principal.clone(), self.principal(subject, facts))?);
+            entities.push(entity(principal.clone(), self.principal(subject, facts, given))?);
         }
         if mentioned.any_resource {
-            entities.push(entity(resource.clone(), self.resource(stored, facts))?);
+            entities.push(entity(resource.clone(), self.resource(stored, facts, given))?);
         }
         let entities = match entities.is_empty() {
             true => None,
             false => Some(Entities::from_entities(entities, None).map_err(told_error)?),
         };
-        let context = Context::from_pairs(self.context(facts, now_us)).map_err(told_error)?;
+        let context = Context::from_pairs(self.context(facts, now_us, given)).map_err(told_error)?;
         let request = Request::new(principal, action, resource, context, None).map_err(told_error)?;
         Ok((request, entities))
     }
@@ -107,7 +119,7 @@ impl Condition {
         of.iter().find(written).map_or_else(|| name.to_owned(), |of| format!("{of}.{name}"))
     }
 
-    fn context(&self, facts: &Facts<'_>, now_us: i64) -> Pairs {
+    fn context(&self, facts: &Facts<'_>, now_us: i64, given: &Given) -> Pairs {
         let mentioned = &self.0.mentioned;
         let mut pairs = Pairs::new();
         let mut put = |name: &str, value: Option<RestrictedExpression>| {
@@ -118,6 +130,7 @@ impl Condition {
         let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
         for own in mentioned.declared(Described::Context) {
             let value = facts.context.and_then(|all| all.get(&own.name));
+            let value = value.filter(|value| given.value(&own.name, value));
             put(&own.name, value.and_then(|value| typed(own.kind, value)));
         }
         for (name, is_mentioned, value) in [
@@ -127,7 +140,7 @@ impl Condition {
             ("path", mentioned.path, facts.path),
         ] {
             if is_mentioned {
-                put(name, value.map(text));
+                put(name, value.filter(|own| given.text(name, own)).map(text));
             }
         }
         if mentioned.now {
@@ -141,19 +154,20 @@ impl Condition {
             put("mfa_age_s", facts.mfa_age_s.map(RestrictedExpression::new_long));
         }
         if mentioned.action {
-            let own = self.attributes(Described::Action, None, facts.action);
+            let own = self.attributes(Described::Action, None, facts.action, given);
             put("action", RestrictedExpression::new_record(own).ok());
         }
         if mentioned.params {
             let own = self.parameters().iter();
+            let own = own.filter(|(name, value)| given.value(name, value));
             let own = own.filter_map(|(name, value)| Some((name.clone(), natural(value)?)));
             put("params", RestrictedExpression::new_record(own).ok());
         }
         pairs
     }
 
-    fn principal(&self, subject: Subject<'_>, facts: &Facts<'_>) -> Pairs {
-        let mut pairs = self.attributes(Described::Principal, None, facts.principal);
+    fn principal(&self, subject: Subject<'_>, facts: &Facts<'_>, given: &Given) -> Pairs {
+        let mut pairs = self.attributes(Described::Principal, None, facts.principal, given);
         if self.0.mentioned.principal {
             let text = |text: String| RestrictedExpression::new_string(text);
             pairs.push(("kind".to_owned(), text(subject.principal.kind.as_str().to_owned())));
@@ -162,6 +176,7 @@ impl Condition {
             pairs.push(("id".to_owned(), text(name(subject.principal.id, subject.principal.to_string()))));
             if self.0.mentioned.groups {
                 let group = |group: &Uuid| text(name(*group, crate::id::GroupId(*group).to_string()));
+                given.add(64 * subject.groups.len());
                 let groups = RestrictedExpression::new_set(subject.groups.iter().map(group));
                 pairs.push(("groups".to_owned(), groups));
             }
@@ -169,10 +184,11 @@ impl Condition {
         pairs
     }
 
-    fn resource(&self, stored: Option<&Map<String, Value>>, facts: &Facts<'_>) -> Pairs {
-        let mut pairs = self.attributes(Described::Resource, stored, facts.resource);
+    fn resource(&self, stored: Option<&Map<String, Value>>, facts: &Facts<'_>, given: &Given) -> Pairs {
+        let mut pairs = self.attributes(Described::Resource, stored, facts.resource, given);
         if let Some((_, id)) = facts.thing
             && self.0.mentioned.resource
+            && given.text("resource.id", id)
         {
             pairs.push(("id".to_owned(), RestrictedExpression::new_string(id.to_owned())));
         }
@@ -185,9 +201,11 @@ impl Condition {
         of: Described,
         stored: Option<&Map<String, Value>>,
         sent: Option<&Map<String, Value>>,
+        given: &Given,
     ) -> Pairs {
         let value = |own: &Attribute| {
             let value = stored.and_then(|all| all.get(&own.name)).or_else(|| sent?.get(&own.name))?;
+            let value = Some(value).filter(|value| given.value(&own.name, value))?;
             Some((own.name.clone(), typed(own.kind, value)?))
         };
         self.0.mentioned.declared(of).filter_map(value).collect()

@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::Batch;
+
 /// Facts. What is `None` is missing to a condition that asks for it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Facts<'a> {
@@ -35,6 +37,8 @@ pub struct Facts<'a> {
     pub called: Option<&'a BTreeMap<Uuid, String>>,
     /// Whatever else a question's context says; what is declared of it can be asked for.
     pub context: Option<&'a Map<String, Value>>,
+    /// What all questions that are asked together may cost; `None`: it is asked alone.
+    pub batch: Option<&'a Batch>,
 }
 
 impl<'a> Facts<'a> {
@@ -53,6 +57,7 @@ impl<'a> Facts<'a> {
         resource: None,
         called: None,
         context: None,
+        batch: None,
     };
 
     /// What a question's context says. What is of another type than it should be is missing.

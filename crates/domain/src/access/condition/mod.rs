@@ -8,9 +8,11 @@
 mod evaluate;
 mod facts;
 mod mentioned;
+mod scan;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod work;
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -22,7 +24,10 @@ use serde_json::{Map, Value};
 pub(crate) use evaluate::Subject;
 pub use facts::Facts;
 use mentioned::Mentioned;
+use scan::Weight;
 pub use schema::{Attribute, AttributeKind, Described, attribute_faults};
+pub(crate) use work::Work;
+pub use work::{BATCH_MAX, Batch, DECISION_MAX, GIVEN_MAX, MEMBERS_MAX, SET_MAX};
 
 /// At most so many bytes of text.
 pub const TEXT_MAX: usize = 4 * 1024;
@@ -30,11 +35,6 @@ pub const TEXT_MAX: usize = 4 * 1024;
 pub const PARAMETERS_MAX: usize = 1024;
 /// At most so many grants with conditions reach one principal.
 pub const CONDITIONS_MAX: usize = 64;
-/// At most so many brackets within each other: far more than anybody reads.
-const NESTING_MAX: usize = 32;
-/// At most so many operators: a chain of them is as deep as it is long.
-const OPERATORS_MAX: usize = 256;
-
 /// When a grant applies, besides its time. Cheap to clone.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(from = "Written", into = "Written")]
@@ -49,6 +49,8 @@ struct Read {
     mentioned: Mentioned,
     /// `None` for what cannot be read (any more): it errs whenever it is asked.
     expression: Option<Expression>,
+    /// What evaluating it can cost.
+    weight: Weight,
 }
 
 /// As it is stored and sent.
@@ -107,19 +109,20 @@ pub struct ConditionFault {
 impl Condition {
     /// Of its text, with a grant's own parameters. Unchecked: what cannot be read is kept, and is never fulfilled.
     pub fn new(text: &str, parameters: Map<String, Value>) -> Self {
-        let readable = text.len() <= TEXT_MAX && too_deep(text).is_none();
-        let expression = readable.then(|| Expression::from_str(text).ok()).flatten();
+        let weight = (text.len() <= TEXT_MAX).then(|| scan::weigh(text).ok()).flatten();
+        let expression = weight.and_then(|_| Expression::from_str(text).ok());
         let (declared, mentioned) = (Arc::default(), Mentioned::by(text, &[]));
-        Condition(Arc::new(Read { text: text.into(), parameters, declared, mentioned, expression }))
+        let (text, weight) = (text.into(), weight.unwrap_or_default());
+        Condition(Arc::new(Read { text, parameters, declared, mentioned, expression, weight }))
     }
 
     /// The same for a grant about types that declare these attributes.
     #[must_use]
     pub(crate) fn about(&self, declared: Arc<[Attribute]>) -> Self {
-        let Read { text, parameters, expression, .. } = &*self.0;
+        let Read { text, parameters, expression, weight, .. } = &*self.0;
         let (text, parameters, expression) = (text.clone(), parameters.clone(), expression.clone());
         let mentioned = Mentioned::by(&text, &declared);
-        Condition(Arc::new(Read { text, parameters, declared, mentioned, expression }))
+        Condition(Arc::new(Read { text, parameters, declared, mentioned, expression, weight: *weight }))
     }
 
     /// Its text.
@@ -162,28 +165,4 @@ impl std::fmt::Debug for Condition {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "Condition({:?}, {:?})", self.0.text, self.0.parameters)
     }
-}
-
-/// Where brackets are too many within each other, or operators too many: what is read and evaluated by recursion is bounded here.
-fn too_deep(text: &str) -> Option<usize> {
-    let (mut depth, mut operators, mut words) = (0_usize, 0_usize, 0_usize);
-    let (mut quoted, mut escaped) = (false, false);
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            _ if quoted => {}
-            b'(' | b'[' | b'{' => depth += 1,
-            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
-            b'!' | b'&' | b'|' | b'+' | b'-' | b'*' | b'.' | b'<' | b'>' | b'=' => operators += 1,
-            _ => {}
-        }
-        // Words are operators too: `if`, `in`, `has`, `like`, `is`.
-        words += usize::from(byte.is_ascii_whitespace() && !quoted);
-        if depth > NESTING_MAX || operators > OPERATORS_MAX || words > 2 * OPERATORS_MAX {
-            return Some(at);
-        }
-    }
-    None
 }

@@ -9,7 +9,8 @@ use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Condition, ConditionFault, NESTING_MAX, OPERATORS_MAX, PARAMETERS_MAX, TEXT_MAX, too_deep};
+use super::scan::weigh;
+use super::{Condition, ConditionFault, PARAMETERS_MAX, TEXT_MAX};
 
 /// Of which type an attribute is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,7 +134,7 @@ impl Condition {
     /// Reads and checks a condition for a grant about these resource types, with what each declares.
     ///
     /// # Errors
-    /// For what is too long or too deep, cannot be read, asks for what is not declared or might not be there, compares what cannot be
+    /// For what is too long, too deep or too much work, cannot be read, asks for what is not declared or might not be there, compares what cannot be
     /// compared, or is always the same.
     pub fn check(
         text: &str,
@@ -144,11 +145,7 @@ impl Condition {
         if text.trim().is_empty() || text.len() > TEXT_MAX {
             return Err(at_start(format!("a condition has 1 to {TEXT_MAX} bytes")));
         }
-        if let Some(at) = too_deep(text) {
-            let message =
-                format!("at most {NESTING_MAX} brackets within each other and {OPERATORS_MAX} operators");
-            return Err(fault(text, at, message));
-        }
+        weigh(text).map_err(|(at, message)| fault(text, at, message))?;
         let declared = parameters_schema(&parameters).map_err(at_start)?;
         if let Err(errors) = Expression::from_str(text) {
             return Err(told(text, 0, &errors));

@@ -44,7 +44,7 @@ fn asked(text: &str, context: Value, resource: Value) -> Outcome {
     let groups = [Uuid::from_u128(9)];
     let subject = Subject { principal: ANN, groups: &groups };
     // 2026-11-22T12:00:00Z.
-    condition.evaluate(subject, None, &facts, 1_795_348_800_000_000)
+    condition.evaluate(subject, None, &facts, (1_795_348_800_000_000, &Work::default()))
 }
 
 #[test]
@@ -126,9 +126,9 @@ fn what_is_not_known_is_missing_and_what_cannot_be_computed_errs() {
     let facts = Facts::NONE;
     let subject = Subject { principal: ANN, groups: &[] };
     let broken = Condition::new("context.mfa &&", Map::new());
-    assert!(matches!(broken.evaluate(subject, None, &facts, 0), Outcome::Error(_)));
+    assert!(matches!(broken.evaluate(subject, None, &facts, (0, &Work::default())), Outcome::Error(_)));
     let no_bool = Condition::new("1 + 1", Map::new());
-    assert!(matches!(no_bool.evaluate(subject, None, &facts, 0), Outcome::Error(_)));
+    assert!(matches!(no_bool.evaluate(subject, None, &facts, (0, &Work::default())), Outcome::Error(_)));
 }
 
 #[test]
@@ -194,8 +194,80 @@ fn one_is_the_same_after_it_was_sent() {
     assert_eq!(read, condition);
     let context = object(json!({ "risk": 2 }));
     let subject = Subject { principal: ANN, groups: &[] };
-    let outcome = read.evaluate(subject, None, &Facts::of_context(&context), 0);
+    let outcome = read.evaluate(subject, None, &Facts::of_context(&context), (0, &Work::default()));
     assert_eq!(outcome, Outcome::True, "with what is declared and with its parameters");
     let other = Condition::new(condition.text(), object(json!({ "most": 4 })));
     assert_ne!(other, condition);
+}
+
+/// Of what a condition with this text is asked, with this path and these tags.
+fn asked_of(text: &str, path: &str, tags: Value, work: &Work) -> Outcome {
+    let condition = checked(text, json!({})).expect("it is well-formed");
+    let resource = object(json!({ "tags": tags }));
+    let facts = Facts { path: Some(path), resource: Some(&resource), ..Facts::NONE }.on("doc", "7");
+    condition.evaluate(Subject { principal: ANN, groups: &[] }, None, &facts, (0, work))
+}
+
+#[test]
+fn what_is_long_is_not_looked_at_and_errs() {
+    let like = "context.path like \"*b\"";
+    let of_path = |length: usize| asked_of(like, &"a".repeat(length), json!([]), &Work::default());
+    assert_eq!(of_path(GIVEN_MAX), Outcome::False);
+    assert_eq!(of_path(GIVEN_MAX + 1), Outcome::Error("`path` has more than 1024 bytes".to_owned()));
+    let of_tags = |tags: Value| {
+        let text = "resource has tags && resource.tags.contains(\"x\")";
+        asked_of(text, "", tags, &Work::default())
+    };
+    let texts = |count: usize, length: usize| json!(vec!["a".repeat(length); count]);
+    assert_eq!(of_tags(texts(MEMBERS_MAX, 40)), Outcome::False);
+    for too_much in [texts(MEMBERS_MAX + 1, 1), texts(MEMBERS_MAX, 41)] {
+        assert!(matches!(of_tags(too_much), Outcome::Error(_)), "it is not as if it were not there");
+    }
+    let unasked =
+        asked_of("context.now < datetime(\"2027-01-01\")", &"a".repeat(9_999), json!([]), &Work::default());
+    assert_eq!(unasked, Outcome::True, "what is not asked for may be long");
+}
+
+#[test]
+fn one_decision_and_one_batch_have_so_much_work() {
+    let pattern = format!("context.path like \"*{}b\"", "a".repeat(126));
+    let (path, work) = ("a".repeat(GIVEN_MAX), Work::default());
+    // A pattern is looked for from each place: (127 + 2) · 1,024 steps, the path, and what any costs.
+    let each = 129 * 1024 + 1024 + 1_000;
+    for number in 1..=3 {
+        assert_eq!(asked_of(&pattern, &path, json!([]), &work), Outcome::False);
+        assert_eq!(work.left(), DECISION_MAX - number * each);
+    }
+    assert!(
+        matches!(asked_of(&pattern, &path, json!([]), &work), Outcome::Error(_)),
+        "the fourth is too much"
+    );
+    assert!(
+        matches!(asked_of("context.mfa", "", json!([]), &work), Outcome::Error(_)),
+        "and so are all others"
+    );
+
+    let (batch, condition) = (Batch::default(), checked(&pattern, json!({})).expect("it is well-formed"));
+    let facts = Facts { path: Some(&path), batch: Some(&batch), ..Facts::NONE };
+    let subject = Subject { principal: ANN, groups: &[] };
+    let ask = || condition.evaluate(subject, None, &facts, (0, &Work::default()));
+    let asked = (0..10_000).take_while(|_| ask() == Outcome::False).count();
+    assert_eq!(u64::try_from(asked).expect("few"), BATCH_MAX / each);
+    assert!(batch.is_spent());
+}
+
+#[test]
+fn patterns_are_few_and_short() {
+    let like = |length: usize| format!("context.path like \"{}*\"", "a".repeat(length - 1));
+    assert!(checked(&like(128), json!({})).is_ok() && checked(&like(129), json!({})).is_err());
+    let many = |count: usize| {
+        (0..count).map(|own| format!("context.path like \"{own}*\"")).collect::<Vec<_>>().join(" || ")
+    };
+    assert!(checked(&many(8), json!({})).is_ok() && checked(&many(9), json!({})).is_err());
+    // One that is stored already is kept, and never holds.
+    let stored = Condition::new(&many(9), Map::new());
+    let facts = Facts { path: Some("0"), ..Facts::NONE };
+    let outcome =
+        stored.evaluate(Subject { principal: ANN, groups: &[] }, None, &facts, (0, &Work::default()));
+    assert!(matches!(outcome, Outcome::Error(_)));
 }
