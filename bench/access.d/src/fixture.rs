@@ -65,6 +65,7 @@ fn roles(permissions: &Permissions) -> RoleCatalogue {
         title: String::new(),
         permissions: own,
         inherits: inherits.iter().map(|one| (*one).to_owned()).collect(),
+        ..RoleDefinition::default()
     };
     let all = [
         role("viewer", vec!["*:read".into()], &[]),

@@ -114,6 +114,8 @@ ids! {
     GrantId = "grant";
     /// A named set of principals of one tenant.
     GroupId = "group";
+    /// Something that waits for a second person's yes.
+    ApprovalId = "approval";
     /// An audit event.
     EventId = "event";
     /// A long-running change that a client follows.

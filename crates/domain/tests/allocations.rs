@@ -29,6 +29,7 @@ fn table(permissions: &Permissions) -> AccessTable {
         title: String::new(),
         permissions: vec!["*:read".into()],
         inherits: vec![],
+        ..RoleDefinition::default()
     };
     let roles = RoleCatalogue::new(&[reader], permissions).expect("a role");
     let grant = |number, effect, interval, resource| Grant {

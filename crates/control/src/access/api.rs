@@ -17,7 +17,7 @@ use super::explain::{Explanation, Question, explain};
 use super::member::HolderBody;
 use super::queries::{self, Filter, GrantRow};
 use super::resources_api::ThingBody;
-use super::{Authority, NewGrant, grant, take_back};
+use super::{Authority, NewGrant, approval, grant, take_back};
 use crate::Shared;
 use crate::api::idempotency::{Idempotency, Kept};
 use crate::api::{Answer, Body, Caller, List, Page, Parameters, PrincipalBody, TenantParameter};
@@ -29,11 +29,13 @@ pub fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(list_grants, create_grant))
         .routes(routes!(get_grant, delete_grant))
         .routes(routes!(explain_access))
+        .merge(approval::routes())
         .merge(super::authzen::routes())
         .merge(super::conditions_api::routes())
         .merge(super::constraints_api::routes())
         .merge(super::groups_api::routes())
         .merge(super::resources_api::routes())
+        .merge(super::review::routes())
         .merge(super::review_api::routes())
         .merge(super::roles_api::routes())
         .merge(super::simulate::routes())
@@ -146,7 +148,7 @@ impl GrantAnswer {
     }
 }
 
-fn parse(body: GrantBody) -> Result<NewGrant, Refusal> {
+pub(super) fn parse(body: GrantBody) -> Result<NewGrant, Refusal> {
     let wrong = |pointer: &str, detail: &str| {
         Refusal::new(&kind::INVALID, "The grant is not well-formed.").field(pointer, "invalid", detail)
     };
@@ -226,10 +228,12 @@ pub(super) fn thing_of(text: &str) -> Result<ResourceName, Refusal> {
     Ok(ResourceName { kind: kind.to_owned(), id: id.to_owned() })
 }
 
-/// Gives a role or permission to a principal; nobody gives what he does not hold.
+/// Gives a role or permission to a principal; nobody gives what he does not hold. Where the tenant wants two people for what is
+/// sensitive, such a grant waits for the second one's yes.
 #[utoipa::path(
     post, path = "/v1/grants", operation_id = "access.create_grant", tag = "access",
-    params(TenantParameter), request_body = GrantBody, responses((status = 201, body = GrantAnswer))
+    params(TenantParameter), request_body = GrantBody,
+    responses((status = 201, body = GrantAnswer), (status = 202, body = Object, description = "An approval"))
 )]
 async fn create_grant(
     State(control): State<Shared>,
@@ -246,6 +250,10 @@ async fn create_grant(
         return Ok(kept);
     }
     let authority = Authority::of(&caller, tenant);
+    let sent = serde_json::from_slice(&body.bytes).expect("it was read as JSON");
+    if let Some(asked) = approval::wanted(&transaction, tenant, (&new, &sent), &authority).await? {
+        return approval::wait(&control, (&caller, &idempotency), transaction, asked).await;
+    }
     let (row, version, change) = grant(&transaction, tenant, new, &authority).await?;
     let answer = GrantAnswer::new(&row, control.clock().now_us());
     let mut answer = serde_json::to_value(answer).expect("wire types are JSON");

@@ -8,6 +8,7 @@ use rowhouse_domain::access::{
     AccessTable, Attribute, Condition, Described, GrantEffect, Handed, Interval, PermissionSet, Permissions,
     Principal, Reason, ResourceName, RoleCatalogue, RoleDefinition, key_permits, may,
 };
+use rowhouse_domain::directory::Directory;
 use rowhouse_domain::id::TenantId;
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::Transaction;
@@ -54,6 +55,33 @@ impl Authority {
             of_home: caller.tenant() == tenant,
             now_us: caller.now_us(),
         }))
+    }
+
+    /// What a person with their own hands may do in `tenant`, as the directory says.
+    pub(super) fn of_person(
+        directory: &Directory,
+        (home, principal): (TenantId, Principal),
+        (tenant, now_us): (TenantId, i64),
+    ) -> Self {
+        let table = directory.tenants.get(&home).map(|home| home.access.clone()).unwrap_or_default();
+        let permissions = directory.permissions.clone();
+        Authority::holds(table, permissions, (principal, now_us), home == tenant)
+    }
+
+    /// What a person with their own hands may do in their tenant, as the running transaction sees it.
+    pub(super) fn as_stored(rules: &Rules, table: AccessTable, who: (Principal, i64)) -> Self {
+        Authority::holds(Arc::new(table), Arc::new(rules.permissions.clone()), who, true)
+    }
+
+    fn holds(
+        table: Arc<AccessTable>,
+        permissions: Arc<Permissions>,
+        (principal, now_us): (Principal, i64),
+        of_home: bool,
+    ) -> Self {
+        let (permits, is_narrowed) = (None, false);
+        let holding = Holding { table, permissions, principal, permits, is_narrowed, of_home, now_us };
+        Authority::Holds(Box::new(holding))
     }
 
     /// The same for making keys: they are as narrow as the key that makes them, at least.

@@ -1,4 +1,5 @@
-//! `/v1/constraints`: what nobody in a tenant may have together.
+//! `/v1/constraints`: what nobody in a tenant may have together. The operator's people who name no tenant speak of what is kept
+//! apart in all of them.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -11,6 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::constraint::{self, ConstraintRow};
+use super::operator_constraint;
 use crate::Shared;
 use crate::api::idempotency::{Idempotency, Kept};
 use crate::api::{Answer, Body, Caller, List, Parameters, TenantParameter};
@@ -42,7 +44,10 @@ pub struct ConstraintBody {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ConstraintAnswer {
     name: String,
-    tenant: String,
+    /// `tenant`, or `operator` for what is kept apart in every tenant.
+    owner: &'static str,
+    /// Whose, if it is a tenant's own.
+    tenant: Option<String>,
     roles: Vec<String>,
     permissions: Vec<String>,
     at_most: u32,
@@ -55,7 +60,8 @@ impl From<ConstraintRow> for ConstraintAnswer {
         let Constraint { name, roles, permissions, at_most } = row.definition;
         ConstraintAnswer {
             name,
-            tenant: row.tenant.to_string(),
+            owner: if row.tenant.is_some() { "tenant" } else { "operator" },
+            tenant: row.tenant.map(|tenant| tenant.to_string()),
             roles,
             permissions,
             at_most,
@@ -65,7 +71,8 @@ impl From<ConstraintRow> for ConstraintAnswer {
     }
 }
 
-/// What is kept apart, by name; all of it, for there are at most 100 in a tenant.
+/// What is kept apart in a tenant: its own constraints by name, then the operator's; all of it, for there are at most 100 of each.
+/// The operator's alone if its people name no tenant.
 #[utoipa::path(
     get, path = "/v1/constraints", operation_id = "access.list_constraints", tag = "access",
     params(TenantParameter), responses((status = 200, body = List<ConstraintAnswer>))
@@ -75,15 +82,19 @@ async fn list_constraints(
     caller: Caller,
     Parameters(asked): Parameters<TenantParameter>,
 ) -> Answer<Json<List<ConstraintAnswer>>> {
-    let tenant = caller.one_tenant(asked.tenant.as_deref())?;
-    let permit = caller.permit("constraint:read", Some(tenant))?;
+    let scope = caller.scope(asked.tenant.as_deref())?;
+    let permit = caller.permit("constraint:read", scope)?;
     let transaction = control.store.read(&permit).await?;
-    let rows = constraint::load(&transaction, Some(tenant)).await?;
+    let rows = match scope {
+        Some(tenant) => constraint::load(&transaction, tenant).await?,
+        None => operator_constraint::load(&transaction).await?,
+    };
     transaction.finish().await?;
     Ok(Json(List { items: rows.into_iter().map(ConstraintAnswer::from).collect(), next_cursor: None }))
 }
 
-/// Keeps roles or permissions apart. Refused while somebody has too many of them together, or will have.
+/// Keeps roles or permissions apart, in every tenant if the operator's people name none. Refused while somebody has too many of
+/// them together, or will have.
 #[utoipa::path(
     post, path = "/v1/constraints", operation_id = "access.create_constraint", tag = "access",
     params(TenantParameter), request_body = ConstraintBody, responses((status = 201, body = ConstraintAnswer))
@@ -95,15 +106,18 @@ async fn create_constraint(
     Parameters(asked): Parameters<TenantParameter>,
     body: Body<ConstraintBody>,
 ) -> Answer<Kept> {
-    let tenant = caller.one_tenant(asked.tenant.as_deref())?;
-    let permit = caller.permit("constraint:create", Some(tenant))?;
+    let scope = caller.scope(asked.tenant.as_deref())?;
+    let permit = caller.permit("constraint:create", scope)?;
     let transaction = control.store.write(&permit).await?;
     if let Some(kept) = idempotency.begin(&transaction, &body.bytes).await? {
         return Ok(kept);
     }
     let ConstraintBody { name, roles, permissions, at_most } = body.value;
     let definition = Constraint { name, roles, permissions, at_most };
-    let (row, change) = constraint::create(&transaction, tenant, definition).await?;
+    let (row, change) = match scope {
+        Some(tenant) => constraint::create(&transaction, tenant, definition).await?,
+        None => operator_constraint::declare(&transaction, definition).await?,
+    };
     let place = format!("/v1/constraints/{}", row.definition.name);
     let answer = Kept::new(StatusCode::CREATED, &ConstraintAnswer::from(row)).location(place);
     idempotency.keep(&transaction, &answer).await?;
@@ -111,7 +125,7 @@ async fn create_constraint(
     Ok(answer)
 }
 
-/// Keeps them apart no longer.
+/// Keeps them apart no longer. A tenant cannot say so of the operator's.
 #[utoipa::path(
     delete, path = "/v1/constraints/{name}", operation_id = "access.delete_constraint", tag = "access",
     params(TenantParameter, ("name" = String, Path, description = "Its name")), responses((status = 204))
@@ -122,11 +136,15 @@ async fn delete_constraint(
     Path(name): Path<String>,
     Parameters(asked): Parameters<TenantParameter>,
 ) -> Answer<StatusCode> {
-    let tenant = caller.one_tenant(asked.tenant.as_deref())?;
-    let permit = caller.permit("constraint:delete", Some(tenant))?;
+    let scope = caller.scope(asked.tenant.as_deref())?;
+    let permit = caller.permit("constraint:delete", scope)?;
     let transaction = control.store.write(&permit).await?;
-    let none = || Refusal::new(&kind::NOT_FOUND, "The tenant has no constraint of this name.");
-    let change = constraint::remove(&transaction, tenant, &name).await?.ok_or_else(none)?;
+    let none = || Refusal::new(&kind::NOT_FOUND, "There is no constraint of this name.");
+    let change = match scope {
+        Some(tenant) => constraint::remove(&transaction, tenant, &name).await?,
+        None => operator_constraint::withdraw(&transaction, &name).await?,
+    };
+    let change = change.ok_or_else(none)?;
     transaction.commit(change.request(caller.request_id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use rowhouse_domain::access::{
-    Attribute, CONDITIONS_MAX, Condition, ConditionFault, Grant, GrantEffect, GrantTarget, Holder, Interval,
-    PermissionSet, Principal, PrincipalKind, ResourceName,
+    Attribute, CONDITIONS_MAX, Condition, ConditionFault, Grant, GrantEffect, GrantTarget, Handed, Holder,
+    Interval, PermissionSet, Principal, PrincipalKind, ResourceName,
 };
 use rowhouse_domain::id::{GrantId, TenantId};
 use rowhouse_domain::refusal::{Refusal, kind};
@@ -14,9 +14,9 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::administrators::{refuse_unadministered, take};
-use super::constraint::refuse_together;
+use super::constraint::{refuse_breaches, refuse_together};
 use super::queries::{self, GrantRow};
-use super::{Authority, Rules, Stored, load_roles, member, stored, thing};
+use super::{Authority, Rules, Stored, approval, load_roles, member, stored, thing};
 
 /// At most so many grants on the whole tenant for one holder.
 const GRANTS_MAX: i64 = 1_000;
@@ -68,13 +68,38 @@ impl NewGrant {
 /// `access.bad_condition`; 403
 /// `access.escalation` for more than `authority` holds on that and for that long, or for a denial without `grant:deny`; 409
 /// `access.last_admin` for a denial that leaves nobody who administers the tenant; 409 `access.sod_violation` for what would be
-/// together and is kept apart.
+/// together and is kept apart, `access.too_many_members`, `access.missing_prerequisite`; 409 `access.approval_needed` for what
+/// takes two people.
 pub async fn grant(
     transaction: &Transaction,
     tenant: TenantId,
     new: NewGrant,
     authority: &Authority,
 ) -> Result<(GrantRow, i64, Change), Refusal> {
+    let judged = judge(transaction, tenant, new, &[authority]).await?;
+    if judged.handed.effect == GrantEffect::Allow {
+        approval::refuse_alone(transaction, tenant, (authority, &judged.rules), &judged.handed.set).await?;
+    }
+    make(transaction, judged).await
+}
+
+/// A grant that can be made within the transaction that it was judged in.
+pub(super) struct Judged {
+    /// By these.
+    pub rules: Rules,
+    /// What it hands over.
+    pub handed: Handed,
+    row: GrantRow,
+    version: i64,
+}
+
+/// Whether it can be made by each of these authorities. Takes the tenant's access.
+pub(super) async fn judge(
+    transaction: &Transaction,
+    tenant: TenantId,
+    new: NewGrant,
+    authorities: &[&Authority],
+) -> Result<Judged, Refusal> {
     let store = transaction.store();
     let now = store.clock().now();
     check(&new, now)?;
@@ -103,7 +128,10 @@ pub async fn grant(
         GrantEffect::Deny => stored::with_everybody(transaction, tenant, &rules).await?,
         GrantEffect::Allow => stored::of_one(transaction, tenant, &rules).await?,
     };
-    rules.refuse_handing(authority, &[before.model(&rules).handed(&definition)])?;
+    let handed = before.model(&rules).handed(&definition);
+    for authority in authorities {
+        rules.refuse_handing(authority, std::slice::from_ref(&handed))?;
+    }
     member::refuse_unknown(transaction, tenant, definition.holder).await?;
     refuse_too_many(transaction, tenant, &definition).await?;
     let mut after = before.clone();
@@ -129,6 +157,15 @@ pub async fn grant(
         created_at: now,
         removed_at: None,
     };
+    Ok(Judged { rules, handed, row, version })
+}
+
+/// Makes it.
+pub(super) async fn make(
+    transaction: &Transaction,
+    judged: Judged,
+) -> Result<(GrantRow, i64, Change), Refusal> {
+    let Judged { row, version, .. } = judged;
     queries::insert(transaction, &row).await?;
     let change = change(&row, event(&row), "create", transaction.principal(), version);
     Ok((row, version, change))
@@ -274,7 +311,8 @@ fn refuse_too_many_conditions(before: &Stored, after: &Stored, rules: &Rules) ->
 /// Takes a grant back within `transaction`; `None` if there is no such grant, or it was taken back before.
 ///
 /// # Errors
-/// 409 `access.last_admin` for the grant by which the only administrator is one; 403 `access.escalation` for a denial of more than
+/// 409 `access.last_admin` for the grant by which the only administrator is one, `access.missing_prerequisite` for what another role
+/// of the holder's requires; 403 `access.escalation` for a denial of more than
 /// `authority` holds: lifting it gives.
 pub async fn take_back(
     transaction: &Transaction,
@@ -285,12 +323,17 @@ pub async fn take_back(
     let version = take(transaction, row.tenant).await?;
     let rules = Rules::load_for(transaction, row.tenant).await?;
     let before = stored::of_one(transaction, row.tenant, &rules).await?;
+    let authority = authority(row.tenant);
     if row.definition.effect == GrantEffect::Deny {
-        rules.refuse_handing(&authority(row.tenant), &[before.model(&rules).handed(&row.definition)])?;
+        rules.refuse_handing(&authority, &[before.model(&rules).handed(&row.definition)])?;
     } else {
         let mut after = before.clone();
         after.grants.retain(|grant| grant.id != id.0);
         refuse_unadministered(transaction, row.tenant, (&before, &rules), (&after, &rules)).await?;
+        // Who leaves, leaves with everything, one grant after the other.
+        if !matches!(authority, Authority::System) {
+            refuse_breaches(transaction, (&before, &rules), (&after, &rules))?;
+        }
     }
     if !queries::remove(transaction, id, transaction.store().clock().now()).await? {
         return Ok(None);

@@ -9,9 +9,9 @@ use rowhouse_store::{Change, Notice, Transaction};
 use serde_json::json;
 
 use super::administrators::{refuse_unadministered, take};
-use super::constraint::refuse_together;
+use super::constraint::{refuse_breaches, refuse_together};
 use super::group_queries::{self, GroupRow, MemberRow};
-use super::{Authority, Rules, grant, member, stored};
+use super::{Authority, Rules, approval, grant, member, stored};
 
 /// At most so many groups in a tenant.
 const GROUPS_MAX: i64 = 1_000;
@@ -53,7 +53,8 @@ pub(super) async fn create(
 /// Removes a group with its memberships and grants; `None` if there is none.
 ///
 /// # Errors
-/// 403 `access.escalation` if it denies its members more than `authority` holds; 409 `access.last_admin`.
+/// 403 `access.escalation` if it denies its members more than `authority` holds; 409 `access.last_admin`,
+/// `access.missing_prerequisite`.
 pub(super) async fn remove(
     transaction: &Transaction,
     id: GroupId,
@@ -71,6 +72,7 @@ pub(super) async fn remove(
     after.grants.retain(|grant| grant.holder != own);
     after.memberships.retain(|one| one.group != id.0 && one.member != own);
     refuse_unadministered(transaction, row.tenant, (&before, &rules), (&after, &rules)).await?;
+    refuse_breaches(transaction, (&before, &rules), (&after, &rules))?;
     group_queries::remove(transaction, &row, transaction.store().clock().now()).await?;
     let grants: Vec<String> = before
         .grants
@@ -95,7 +97,8 @@ pub(super) struct Joining {
 ///
 /// # Errors
 /// 404 for a group, account or person that the tenant has not; 409 `access.cycle`; 403 `access.escalation`; 422 for a bad
-/// interval or one member too many; 409 `access.last_admin`, `access.sod_violation`.
+/// interval or one member too many; 409 `access.last_admin`, `access.sod_violation`, `access.too_many_members`,
+/// `access.missing_prerequisite`.
 pub(super) async fn add_member(
     transaction: &Transaction,
     joining: Joining,
@@ -129,8 +132,12 @@ pub(super) async fn add_member(
     // For another time than before: what was denied then is lifted, in part or in whole.
     let lifted = was.as_ref().map(|was| denials(model.handed_by(was))).unwrap_or_default();
     let authority = authority(row.tenant);
-    rules.refuse_handing(&authority, &model.handed_by(&membership))?;
+    let handed = model.handed_by(&membership);
+    rules.refuse_handing(&authority, &handed)?;
     rules.refuse_handing(&authority, &lifted)?;
+    for given in handed.iter().filter(|one| one.effect == GrantEffect::Allow) {
+        approval::refuse_alone(transaction, row.tenant, (&authority, &rules), &given.set).await?;
+    }
     let mut after = before.clone();
     after.memberships.retain(|one| !same(&one));
     after.memberships.push(membership);
@@ -151,7 +158,7 @@ pub(super) async fn add_member(
 ///
 /// # Errors
 /// 404 for a group that there is not; 403 `access.escalation` if it denies him more than `authority` holds; 409
-/// `access.last_admin`.
+/// `access.last_admin`, `access.missing_prerequisite`.
 pub(super) async fn remove_member(
     transaction: &Transaction,
     (group, leaving): (GroupId, Holder),
@@ -167,6 +174,7 @@ pub(super) async fn remove_member(
     let mut after = before.clone();
     after.memberships.retain(|one| !same(&one));
     refuse_unadministered(transaction, row.tenant, (&before, &rules), (&after, &rules)).await?;
+    refuse_breaches(transaction, (&before, &rules), (&after, &rules))?;
     group_queries::remove_member(transaction, row.tenant, (group, leaving)).await?;
     let change = change(transaction, &row, "access.member_removed", "delete");
     Ok(Some(member::on(change, leaving).details(json!({ "access_version": version }))))

@@ -5,6 +5,7 @@
 
 mod administrators;
 mod api;
+mod approval;
 mod authority;
 mod authzen;
 mod conditions_api;
@@ -16,9 +17,11 @@ mod group;
 mod group_queries;
 mod groups_api;
 mod member;
+mod operator_constraint;
 mod queries;
 mod resource_queries;
 mod resources_api;
+mod review;
 mod review_api;
 mod role_queries;
 mod roles;
@@ -29,6 +32,7 @@ mod thing;
 
 pub use administrators::{administrators, refuse_last_administrator, take};
 pub use api::routes;
+pub use approval::{expire as expire_approvals, refuse_alone, run};
 pub use authority::{Authority, Rules};
 pub use grant::{NewGrant, grant, remove, take_back};
 pub use group::leave_groups;

@@ -294,15 +294,21 @@ pub(super) async fn remove(tx: &Transaction, id: GrantId, now: Timestamp) -> Res
     Ok(touched == 1)
 }
 
-/// Raises the tenant's access version and returns it.
+/// Raises the tenant's access version and returns it. Until it commits, the operator declares nothing that is kept apart in every
+/// tenant ([`take_all`]): who changes access and who looks at everybody's wait for each other.
 pub(super) async fn raise_version(transaction: &Transaction, tenant: TenantId) -> Result<i64, StoreError> {
     let row = transaction
         .query_one(
             "INSERT INTO access.versions (tenant_id, version) VALUES ($1, 1) \
              ON CONFLICT ON CONSTRAINT versions_pkey DO UPDATE SET version = versions.version + 1 \
-             RETURNING version",
+             RETURNING version, pg_advisory_xact_lock_shared(7241, 25)::text",
             &[&tenant.0],
         )
         .await?;
     Ok(row.get(0))
+}
+
+/// Waits for every running change of anybody's access, and lets none begin until the end of the transaction.
+pub(super) async fn take_all(transaction: &Transaction) -> Result<(), StoreError> {
+    transaction.query_one("SELECT pg_advisory_xact_lock(7241, 25)::text", &[]).await.map(drop)
 }

@@ -30,6 +30,8 @@ fn role(row: &Row) -> RoleRow {
             title: row.get(2),
             permissions: row.get(3),
             inherits: row.get(4),
+            requires: row.get(8),
+            max_members: row.get::<_, Option<i32>>(9).map(i32::unsigned_abs),
         },
         version: row.get(5),
         updated_at: row.get(6),
@@ -45,7 +47,8 @@ pub async fn load_roles(
     let tenant = tenant.map(|tenant| tenant.0);
     let rows = transaction
         .query(
-            "SELECT tenant_id, name, title, permissions, inherits, version, updated_at, role_id FROM access.tenant_roles \
+            "SELECT tenant_id, name, title, permissions, inherits, version, updated_at, role_id, requires, max_members \
+             FROM access.tenant_roles \
              WHERE $1::uuid IS NULL OR tenant_id = $1 ORDER BY tenant_id, name",
             &[&tenant],
         )
@@ -63,11 +66,23 @@ pub(super) async fn put(
     let new = transaction.store().entropy().uuid_v7(now.as_microsecond());
     let row = transaction
         .query_one(
-            "INSERT INTO access.tenant_roles (tenant_id, name, title, permissions, inherits, updated_at, role_id) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7) \
+            "INSERT INTO access.tenant_roles (tenant_id, name, title, permissions, inherits, updated_at, role_id, \
+             requires, max_members) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
              ON CONFLICT ON CONSTRAINT tenant_roles_pkey DO UPDATE SET title = $3, permissions = $4, \
-             inherits = $5, updated_at = $6, version = tenant_roles.version + 1 RETURNING version, role_id",
-            &[&tenant.0, &role.name, &role.title, &role.permissions, &role.inherits, &now, &new],
+             inherits = $5, updated_at = $6, requires = $8, max_members = $9, version = tenant_roles.version + 1 \
+             RETURNING version, role_id",
+            &[
+                &tenant.0,
+                &role.name,
+                &role.title,
+                &role.permissions,
+                &role.inherits,
+                &now,
+                &new,
+                &role.requires,
+                &role.max_members.map(|most| i32::try_from(most).unwrap_or(i32::MAX)),
+            ],
         )
         .await?;
     Ok((row.get(0), row.get(1)))

@@ -11,7 +11,7 @@ use super::administrators::refuse_unadministered;
 use super::constraint::refuse_together;
 use super::role_queries::{self, RoleRow};
 use super::stored::of_one;
-use super::{Authority, Rules, queries};
+use super::{Authority, Rules, approval, queries};
 
 /// At most so many own roles in a tenant.
 const ROLES_MAX: usize = 200;
@@ -21,7 +21,8 @@ const ROLES_MAX: usize = 200;
 ///
 /// # Errors
 /// 422 for a malformed, predefined or too great role, or one of what is unknown or not composable; 409 `access.cycle`; 403
-/// `access.escalation`; 409 `access.last_admin`, `access.sod_violation`.
+/// `access.escalation`; 409 `access.last_admin`, `access.sod_violation`, `access.too_many_members`,
+/// `access.missing_prerequisite`.
 pub(super) async fn put_role(
     transaction: &Transaction,
     tenant: TenantId,
@@ -48,6 +49,11 @@ pub(super) async fn put_role(
     let is = after.role(&role.name)?;
     let (mut changed, mut lost) = (is, was);
     changed.subtract(&was);
+    // A role that is new is nobody's yet.
+    if existed {
+        let gained = after.permissions.closed(&changed);
+        approval::refuse_alone(transaction, tenant, (authority, &after), &gained).await?;
+    }
     lost.subtract(&is);
     changed.extend(&lost);
     if !authority.may("role:escalate") {
@@ -68,7 +74,7 @@ pub(super) async fn put_role(
 /// Removes a role within `transaction`; `None` if there is none.
 ///
 /// # Errors
-/// 409 `access.role_in_use` while it is granted or another role inherits it.
+/// 409 `access.role_in_use` while it is granted or another role inherits or requires it.
 pub(super) async fn remove_role(
     transaction: &Transaction,
     tenant: TenantId,
@@ -84,6 +90,10 @@ pub(super) async fn remove_role(
     let inherits = |other: &&RoleRow| other.definition.inherits.iter().any(|parent| parent == name);
     if let Some(heir) = own.iter().find(inherits) {
         return Err(in_use(format!("`{}` inherits `{name}`.", heir.definition.name)));
+    }
+    let requires = |other: &&RoleRow| other.definition.requires.iter().any(|required| required == name);
+    if let Some(other) = own.iter().find(requires) {
+        return Err(in_use(format!("`{}` requires `{name}`.", other.definition.name)));
     }
     role_queries::remove(transaction, tenant, name).await?;
     Ok(Some(change(transaction, tenant, &role.definition, ("delete", version))))
@@ -107,6 +117,10 @@ fn check(role: &RoleDefinition) -> Result<(), Refusal> {
     if role.inherits.len() > 16 {
         wrong.push(("/inherits", "out_of_bounds", "at most 16"));
     }
+    for (field, detail) in role.bound_faults() {
+        let at = if field == "requires" { "/requires" } else { "/max_members" };
+        wrong.push((at, "out_of_bounds", detail));
+    }
     if wrong.is_empty() {
         return Ok(());
     }
@@ -117,7 +131,7 @@ fn check(role: &RoleDefinition) -> Result<(), Refusal> {
 fn refusal(error: TenantRoleError) -> Refusal {
     let kind = match &error {
         TenantRoleError::Predefined { .. } => &kind::ACCESS_PREDEFINED,
-        TenantRoleError::UnknownRole { .. } => &kind::UNKNOWN_ROLE,
+        TenantRoleError::UnknownRole { .. } | TenantRoleError::UnknownRequired { .. } => &kind::UNKNOWN_ROLE,
         TenantRoleError::UnknownPermission { .. } => &kind::UNKNOWN_PERMISSION,
         TenantRoleError::NotComposable { .. } => &kind::NOT_COMPOSABLE,
         TenantRoleError::Cycle { .. } => &kind::ACCESS_CYCLE,
@@ -135,6 +149,7 @@ fn change(
         .on("role", &role.name)
         .details(json!({
             "access_version": version, "permissions": role.permissions, "inherits": role.inherits,
+            "requires": role.requires, "max_members": role.max_members,
         }))
         .notify(Notice::tenant(tenant))
 }

@@ -37,6 +37,13 @@ pub struct RoleBody {
     /// Roles of the catalogue or of the tenant; at most 16.
     #[serde(default)]
     inherits: Vec<String>,
+    /// Roles that who has it must have besides, for as long and on as much; at most 8.
+    #[serde(default)]
+    requires: Vec<String>,
+    /// At most so many may have it at any one instant, with those who have it through groups and roles that inherit it; 1 to
+    /// 1,000,000, or no bound.
+    #[serde(default)]
+    max_members: Option<u32>,
 }
 
 /// What is to change about a role; what is not said stays.
@@ -49,6 +56,10 @@ pub struct RoleChange {
     permissions: Option<Vec<String>>,
     /// Roles, in place of those that it had.
     inherits: Option<Vec<String>>,
+    /// Roles that it requires, in place of those that it did.
+    requires: Option<Vec<String>>,
+    /// At most so many may have it; 0 takes the bound away.
+    max_members: Option<u32>,
 }
 
 /// A tenant's own role.
@@ -59,6 +70,8 @@ pub struct RoleAnswer {
     title: String,
     permissions: Vec<String>,
     inherits: Vec<String>,
+    requires: Vec<String>,
+    max_members: Option<u32>,
     version: i64,
     updated_at: String,
 }
@@ -71,6 +84,8 @@ impl From<RoleRow> for RoleAnswer {
             title: row.definition.title,
             permissions: row.definition.permissions,
             inherits: row.definition.inherits,
+            requires: row.definition.requires,
+            max_members: row.definition.max_members,
             version: row.version,
             updated_at: row.updated_at.to_string(),
         }
@@ -91,7 +106,7 @@ async fn create_role(
 ) -> Answer<Kept> {
     let tenant = caller.one_tenant(asked.tenant.as_deref())?;
     let permit = caller.permit("role:create", Some(tenant))?;
-    let RoleBody { name, title, permissions, inherits } = body.value;
+    let RoleBody { name, title, permissions, inherits, requires, max_members } = body.value;
     let transaction = control.store.write(&permit).await?;
     if let Some(kept) = idempotency.begin(&transaction, &body.bytes).await? {
         return Ok(kept);
@@ -99,7 +114,7 @@ async fn create_role(
     if load_roles(&transaction, Some(tenant)).await?.iter().any(|row| row.definition.name == name) {
         return Err(Refusal::new(&kind::ROLE_NAME_TAKEN, "There is a role of this name.").into());
     }
-    let role = RoleDefinition { name, title, permissions, inherits };
+    let role = RoleDefinition { name, title, permissions, inherits, requires, max_members };
     let (row, change) = put_role(&transaction, tenant, role, &Authority::of(&caller, tenant)).await?;
     let place = format!("/v1/roles/{}", row.definition.name);
     let answer = Kept::new(StatusCode::CREATED, &RoleAnswer::from(row)).location(place);
@@ -130,12 +145,14 @@ async fn update_role(
     let transaction = control.store.write(&permit).await?;
     let rows = load_roles(&transaction, Some(tenant)).await?;
     let row = rows.into_iter().find(|row| row.definition.name == name).ok_or_else(no_such_role)?;
-    let RoleChange { title, permissions, inherits } = body.value;
+    let RoleChange { title, permissions, inherits, requires, max_members } = body.value;
     let role = RoleDefinition {
         name,
         title: title.unwrap_or(row.definition.title),
         permissions: permissions.unwrap_or(row.definition.permissions),
         inherits: inherits.unwrap_or(row.definition.inherits),
+        requires: requires.unwrap_or(row.definition.requires),
+        max_members: max_members.or(row.definition.max_members).filter(|most| *most != 0),
     };
     let (row, change) = put_role(&transaction, tenant, role, &Authority::of(&caller, tenant)).await?;
     transaction.commit(change.request(caller.request_id)).await?;

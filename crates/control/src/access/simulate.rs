@@ -16,7 +16,8 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Rules, constraint, group_queries, load_roles, stored};
+use super::constraint::{self, ConstraintRow};
+use super::{Rules, group_queries, load_roles, stored};
 use crate::Shared;
 use crate::api::{Answer, Body, Caller, Parameters, TenantParameter};
 use crate::catalog;
@@ -138,9 +139,13 @@ async fn current(
     }
     let groups = group_queries::list(transaction, (Some(tenant), None), i64::from(i32::MAX)).await?;
     world.groups = groups.into_iter().map(|row| row.id.to_string()).collect();
-    let constraints = constraint::load(transaction, Some(tenant)).await?;
-    world.constraints =
-        constraints.into_iter().map(|row| (row.definition.name.clone(), row.definition)).collect();
+    // The operator's stand under names that no tenant's own has.
+    let named = |row: ConstraintRow| match row.tenant {
+        Some(_) => (row.definition.name.clone(), row.definition),
+        None => (format!("operator/{}", row.definition.name), row.definition),
+    };
+    let constraints = constraint::load(transaction, tenant).await?;
+    world.constraints = constraints.into_iter().map(named).collect();
     world.attributes =
         stored.resources.iter().map(|one| (one.name.clone(), one.attributes.clone())).collect();
     world.resources = stored.resources.into_iter().map(|one| (one.name, one.parent)).collect();

@@ -179,6 +179,12 @@ fn resource_type(kind: &ResourceType, known: &Known<'_>, findings: &mut Vec<Find
             && action.as_bytes()[0].is_ascii_lowercase()
             && action.bytes().all(plain)
     };
+    for action in kind.audit.keys().filter(|action| !kind.actions.contains(action)) {
+        find("audit", "unknown", format!("`{action}` is not an action of this type"));
+    }
+    for action in kind.sensitive.iter().filter(|action| !kind.actions.contains(action)) {
+        find("sensitive", "unknown", format!("`{action}` is not an action of this type"));
+    }
     for action in kind.not_composable.iter().filter(|action| !kind.actions.contains(action)) {
         find("not_composable", "unknown", format!("`{action}` is not an action of this type"));
     }
@@ -325,6 +331,14 @@ pub(super) fn roles(roles: &[RoleDefinition], permissions: &Permissions, finding
         for parent in role.inherits.iter().filter(|parent| !names.contains(parent.as_str())) {
             let detail = unknown("role", parent, &names);
             findings.push(Finding::new(Kind::Role, &role.name, "inherits", "unknown").detail(detail));
+        }
+        for required in role.requires.iter().filter(|required| !names.contains(required.as_str())) {
+            let detail = unknown("role", required, &names);
+            findings.push(Finding::new(Kind::Role, &role.name, "requires", "unknown").detail(detail));
+        }
+        for (field, wanted) in role.bound_faults() {
+            let finding = Finding::new(Kind::Role, &role.name, field, "out_of_bounds");
+            findings.push(finding.detail(wanted.to_owned()));
         }
     }
 }

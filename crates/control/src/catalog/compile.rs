@@ -120,7 +120,7 @@ fn permissions(definitions: &Definitions) -> Result<Permissions, Finding> {
 }
 
 fn implied(permissions: Permissions, kind: &ResourceType) -> Result<Permissions, Finding> {
-    let permissions = permissions.with_attributes(&kind.name, &kind.attributes);
+    let permissions = permissions.with_attributes(&kind.name, &kind.attributes).with_audit(kind);
     permissions.with_implies(&kind.name, &kind.implies).map_err(|error| {
         Finding::new(super::Kind::ResourceType, &kind.name, "implies", "invalid").detail(error.to_string())
     })

@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn fields_are_those_of_the_type() {
         let fields = known_fields::<rowhouse_domain::access::RoleDefinition>();
-        assert_eq!(fields, ["name", "title", "permissions", "inherits"]);
+        assert_eq!(fields, ["name", "title", "permissions", "inherits", "requires", "max_members"]);
         assert!(known_fields::<Vec<String>>().is_empty());
     }
 }

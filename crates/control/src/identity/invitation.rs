@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use super::invitation_queries::{self as rows, InvitationRow};
 use super::{queries, token};
 use crate::Control;
-use crate::access::{Authority, Rules};
+use crate::access::{self, Authority, Rules};
 use crate::messages::{self, NewMessage, To};
 
 /// Keeps these tokens apart from others.
@@ -66,7 +66,9 @@ pub async fn invite(
 ) -> Result<(InvitationRow, Change), Refusal> {
     check(&new)?;
     let rules = Rules::load(transaction).await.map_err(Refusal::from)?;
-    rules.refuse_escalation(authority, &rules.union(&new.roles, &[])?)?;
+    let given = rules.union(&new.roles, &[])?;
+    rules.refuse_escalation(authority, &given)?;
+    access::refuse_alone(transaction, new.tenant, (authority, &rules), &given).await?;
     // Nobody else counts or invites until this is over.
     crate::tenancy::lock(transaction, new.tenant).await?;
     refuse_member(transaction, &new).await?;

@@ -173,3 +173,222 @@ async fn a_simulation_keeps_the_tenants_constraints_too() {
         .collect();
     assert_eq!(words, ["ok", KEPT, "ok", "ok", KEPT], "{told:#}");
 }
+
+/// As the operator, who names no tenant.
+async fn declare(office: &Office, method: &str, path: &str, body: Option<Value>) -> (String, Value) {
+    let (status, answer) = office.house.platform.call(&office.house.root, method, path, body).await;
+    let word = answer["code"].as_str().filter(|_| status >= 400).map_or(status.to_string(), str::to_owned);
+    (word, answer)
+}
+
+fn standing() -> Value {
+    json!({ "name": "makers-and-admins", "roles": ["operator", "readonly"], "at_most": 1 })
+}
+
+#[tokio::test]
+async fn what_the_operator_keeps_apart_is_apart_in_every_tenant() {
+    let office = Office::open().await;
+    let apart = json!({ "name": "hands-off", "permissions": ["metadata_stamp:create", "metadata_stamp:update"], "at_most": 1 });
+    let (made, constraint) = declare(&office, "POST", "/v1/constraints", Some(apart.clone())).await;
+    assert_eq!((made.as_str(), &constraint["owner"]), ("201", &json!("operator")), "{constraint}");
+    assert_eq!(declare(&office, "POST", "/v1/constraints", Some(apart)).await.0, "access.name_taken");
+    let ann = account(&office.ann);
+    assert_eq!(office.grant(&ann, "clerk", GOOD).await, "201");
+    assert_eq!(office.grant(&ann, "signer", GOOD).await, KEPT, "a role of the tenant's own making");
+    let cem = account(&office.house.account("bolt", "cem").await);
+    let developer = json!({ "principal": cem, "role": "developer" });
+    let path = "/v1/grants?tenant=bolt";
+    assert_eq!(declare(&office, "POST", path, Some(developer)).await.0, KEPT, "in another tenant, too");
+    // A tenant sees it, is told whose it is, and cannot take it away or shadow it.
+    let admin = office.house.account("acme", "boss").await;
+    let admin = json!({ "kind": "service_account", "id": admin });
+    let role = json!({ "name": "keeper", "permissions": ["constraint:create", "constraint:read", "constraint:delete"] });
+    assert_eq!(office.post("/v1/roles", role).await.0, "201");
+    assert_eq!(office.grant(&admin, "keeper", GOOD).await, "201");
+    let key = json!({ "name": "keeper", "owner": admin, "roles": ["keeper"] });
+    let key = office.house.created(&office.house.root, "/v1/keys?tenant=acme", key).await;
+    office.house.settled().await;
+    let key = key["key"].as_str().expect("a key");
+    let as_tenant = async |method: &str, path: &str, body: Option<Value>| {
+        let (status, answer) = office.house.platform.call(key, method, path, body).await;
+        (outcome(status, &answer), answer)
+    };
+    let (_, seen) = as_tenant("GET", "/v1/constraints", None).await;
+    assert_eq!(
+        (&seen["items"][0]["name"], &seen["items"][0]["owner"]),
+        (&json!("hands-off"), &json!("operator"))
+    );
+    assert_eq!(as_tenant("DELETE", "/v1/constraints/hands-off", None).await.0, "422 access.predefined");
+    let shadow = json!({ "name": "hands-off", "roles": ["clerk", "signer"], "at_most": 1 });
+    assert_eq!(as_tenant("POST", "/v1/constraints", Some(shadow)).await.0, "409 access.name_taken");
+    // A simulation knows it.
+    let steps = json!([{ "op": "put_grant", "value": { "principal": ann, "role": "signer" } }]);
+    let (_, told) = office.post("/v1/access/simulate", json!({ "base": "current", "steps": steps })).await;
+    assert_eq!(told["steps"][0]["code"], KEPT, "{told:#}");
+    assert_eq!(declare(&office, "DELETE", "/v1/constraints/hands-off", None).await.0, "204");
+    assert_eq!(declare(&office, "DELETE", "/v1/constraints/hands-off", None).await.0, "api.not_found");
+    assert_eq!(office.grant(&ann, "signer", GOOD).await, "201");
+}
+
+#[tokio::test]
+async fn what_some_tenant_breaks_already_cannot_be_declared() {
+    let office = Office::open().await;
+    let cem = account(&office.house.account("bolt", "cem").await);
+    for (tenant, who) in [("acme", account(&office.ann)), ("acme", account(&office.ben)), ("bolt", cem)] {
+        let path = format!("/v1/grants?tenant={tenant}");
+        let grant = json!({ "principal": who, "role": "operator" });
+        assert_eq!(declare(&office, "POST", &path, Some(grant)).await.0, "201");
+    }
+    let (refused, told) = declare(&office, "POST", "/v1/constraints", Some(standing())).await;
+    assert_eq!((refused.as_str(), &told["offences_count"]), (KEPT, &json!(3)), "{told:#}");
+    let tenants: std::collections::BTreeSet<&str> = told["offences"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|offence| offence["tenant"].as_str())
+        .collect();
+    assert_eq!(tenants.len(), 2, "{told:#}");
+    let (_, all) = declare(&office, "GET", "/v1/constraints", None).await;
+    assert_eq!(all["items"], json!([]), "nothing was kept");
+    let unknown = json!({ "name": "x", "roles": ["clerk", "signer"], "at_most": 1 });
+    let (word, _) = declare(&office, "POST", "/v1/constraints", Some(unknown)).await;
+    assert_eq!(word, "access.unknown_role", "a tenant's own roles are not the operator's to name");
+}
+
+/// Of a declaration and a grant at once that break it only together, one is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_declaration_and_a_grant_do_not_pass_each_other() {
+    let office = Office::open().await;
+    let apart = json!({ "name": "hands-off", "permissions": ["metadata_stamp:create", "metadata_stamp:update"], "at_most": 1 });
+    for round in 0..5 {
+        let who = account(&office.house.account("acme", &format!("worker-{round}")).await);
+        assert_eq!(office.grant(&who, "clerk", GOOD).await, "201");
+        let (declared, granted) = tokio::join!(
+            declare(&office, "POST", "/v1/constraints", Some(apart.clone())),
+            office.post("/v1/grants", json!({ "principal": who, "role": "signer" })),
+        );
+        let mut both = [declared.0.as_str(), granted.0.as_str()];
+        both.sort_unstable();
+        assert_eq!(both, ["201", KEPT]);
+        match granted.1["id"].as_str() {
+            Some(id) => {
+                assert_eq!(office.call("DELETE", &format!("/v1/grants/{id}"), None).await.0, "204");
+            }
+            None => assert_eq!(declare(&office, "DELETE", "/v1/constraints/hands-off", None).await.0, "204"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_role_has_so_many_members_and_no_more() {
+    let office = Office::open().await;
+    let role = json!({ "name": "keyholder", "permissions": ["metadata_stamp:read"], "max_members": 1 });
+    assert_eq!(office.post("/v1/roles", role).await.1["max_members"], json!(1));
+    let (ann, ben) = (account(&office.ann), account(&office.ben));
+    const FULL: &str = "access.too_many_members";
+    assert_eq!(office.grant(&ann, "keyholder", (None, Some("2026-12-01T00:00:00Z"))).await, "201");
+    assert_eq!(office.grant(&ann, "keyholder", GOOD).await, "201", "the same one");
+    let (refused, told) = office.post("/v1/grants", json!({ "principal": ben, "role": "keyholder" })).await;
+    assert_eq!((refused.as_str(), &told["max_members"]), (FULL, &json!(1)), "{told:#}");
+    assert_eq!(told["members"].as_array().map(Vec::len), Some(2), "{told:#}");
+    assert_eq!(office.grant(&json!({ "kind": "everyone" }), "keyholder", GOOD).await, FULL);
+    // By a role that inherits it, and through a group.
+    assert_eq!(office.post("/v1/roles", json!({ "name": "heir", "inherits": ["keyholder"] })).await.0, "201");
+    assert_eq!(office.grant(&ben, "heir", GOOD).await, FULL);
+    let (_, group) = office.post("/v1/groups", json!({ "name": "holders" })).await;
+    let group_id = group["id"].as_str().expect("an id").to_owned();
+    assert_eq!(office.grant(&json!({ "kind": "group", "id": group_id }), "keyholder", GOOD).await, "201");
+    let join = format!("/v1/groups/{group_id}/members/service_account/{}", office.ben);
+    let (status, answer) =
+        office.house.platform.call(&office.house.root, "PUT", &join, Some(json!({}))).await;
+    assert!(outcome(status, &answer).contains(FULL), "{answer}");
+    // A role that comes to be inherited, or to hold fewer than it has.
+    assert_eq!(office.post("/v1/roles", json!({ "name": "helper", "max_members": 5 })).await.0, "201");
+    for who in [&ann, &ben] {
+        assert_eq!(office.grant(who, "helper", GOOD).await, "201");
+    }
+    let change = |body: Value| async { office.call("PATCH", "/v1/roles/helper", Some(body)).await.0 };
+    assert_eq!(change(json!({ "inherits": ["keyholder"] })).await, FULL);
+    assert_eq!(change(json!({ "max_members": 1 })).await, FULL);
+    assert_eq!(change(json!({ "max_members": 2 })).await, "200");
+    assert_eq!(change(json!({ "max_members": 0 })).await, "200", "no bound");
+    let wrong = json!({ "name": "x", "max_members": 1_000_001 });
+    assert_eq!(office.post("/v1/roles", wrong).await.0, "api.invalid");
+}
+
+/// Of two at once who would be one too many, one is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_place_is_taken_once() {
+    let office = Office::open().await;
+    for round in 0..5 {
+        let name = format!("seat-{round}");
+        assert_eq!(office.post("/v1/roles", json!({ "name": name, "max_members": 1 })).await.0, "201");
+        let (ann, ben) = (account(&office.ann), account(&office.ben));
+        let (first, second) = tokio::join!(office.grant(&ann, &name, GOOD), office.grant(&ben, &name, GOOD));
+        let mut both = [first.as_str(), second.as_str()];
+        both.sort_unstable();
+        assert_eq!(both, ["201", "access.too_many_members"]);
+    }
+}
+
+#[tokio::test]
+async fn what_a_role_requires_comes_before_it_and_goes_after_it() {
+    let office = Office::open().await;
+    const MISSING: &str = "access.missing_prerequisite";
+    let role = |name: &str, requires: &[&str]| json!({ "name": name, "permissions": ["metadata_stamp:read"], "requires": requires });
+    assert_eq!(office.post("/v1/roles", role("pilot", &["clerk"])).await.0, "201");
+    let ann = account(&office.ann);
+    let (refused, told) = office.post("/v1/grants", json!({ "principal": ann, "role": "pilot" })).await;
+    assert_eq!((refused.as_str(), &told["required"]), (MISSING, &json!("clerk")), "{told:#}");
+    let until = Some("2026-12-01T00:00:00Z");
+    let (_, clerk) =
+        office.post("/v1/grants", json!({ "principal": ann, "role": "clerk", "valid_until": until })).await;
+    assert_eq!(office.grant(&ann, "pilot", GOOD).await, MISSING, "it ends before");
+    let (made, pilot) =
+        office.post("/v1/grants", json!({ "principal": ann, "role": "pilot", "valid_until": until })).await;
+    assert_eq!(made, "201");
+    let take_back = |grant: &Value| {
+        let path = format!("/v1/grants/{}", grant["id"].as_str().expect("an id"));
+        let office = &office;
+        async move { declare(office, "DELETE", &path, None).await.0 }
+    };
+    assert_eq!(take_back(&clerk).await, MISSING, "it is in use");
+    assert_eq!(office.call("DELETE", "/v1/roles/clerk", None).await.0, "access.role_in_use");
+    let steps = json!([{ "op": "delete_grant", "id": clerk["id"] }, { "op": "delete_grant", "id": pilot["id"] },
+                       { "op": "delete_grant", "id": clerk["id"] }]);
+    let (_, would) = office.post("/v1/access/simulate", json!({ "base": "current", "steps": steps })).await;
+    let words: Vec<&str> = would["steps"]
+        .as_array()
+        .expect("steps")
+        .iter()
+        .map(|step| step["result"].as_str().expect("a word"))
+        .collect();
+    assert_eq!(
+        (words, &would["steps"][0]["code"]),
+        (vec!["refused", "ok", "ok"], &json!(MISSING)),
+        "{would:#}"
+    );
+    assert_eq!(take_back(&pilot).await, "204");
+    assert_eq!(take_back(&clerk).await, "204");
+    // Through a group, and by a change of the role.
+    let (_, group) = office.post("/v1/groups", json!({ "name": "clerks" })).await;
+    let group_id = group["id"].as_str().expect("an id").to_owned();
+    assert_eq!(office.grant(&json!({ "kind": "group", "id": group_id }), "clerk", GOOD).await, "201");
+    let member = format!("/v1/groups/{group_id}/members/service_account/{}", office.ann);
+    assert!(declare(&office, "PUT", &member, Some(json!({}))).await.0.starts_with("20"));
+    assert_eq!(office.grant(&ann, "pilot", GOOD).await, "201");
+    assert_eq!(declare(&office, "DELETE", &member, None).await.0, MISSING);
+    assert_eq!(declare(&office, "DELETE", &format!("/v1/groups/{group_id}"), None).await.0, MISSING);
+    let more = json!({ "requires": ["clerk", "signer"] });
+    assert_eq!(office.call("PATCH", "/v1/roles/pilot", Some(more)).await.0, MISSING);
+    let circle = json!({ "requires": ["pilot"] });
+    assert_eq!(office.call("PATCH", "/v1/roles/clerk", Some(circle)).await.0, "access.cycle");
+    for (body, code) in [
+        (role("x", &["nobody"]), "access.unknown_role"),
+        (role("x", &["x"]), "api.invalid"),
+        (role("x", &["platform_admin"]), "access.unknown_role"),
+        (role("x", &["clerk", "clerk"]), "api.invalid"),
+    ] {
+        assert_eq!(office.post("/v1/roles", body.clone()).await.0, code, "{body}");
+    }
+}

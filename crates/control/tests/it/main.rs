@@ -3,6 +3,7 @@
 mod access;
 mod address_change;
 mod applications;
+mod approvals;
 mod audit;
 mod authzen;
 mod billing;

@@ -21,9 +21,13 @@ pub struct Town {
 }
 
 pub async fn town() -> Town {
+    town_with(rowhouse_control::catalog::shipped()).await
+}
+
+/// The same with a catalogue of the test's own.
+pub async fn town_with(catalogue: &rowhouse_control::catalog::CatalogFile) -> Town {
     let platform = Platform::start().await;
-    let shipped = rowhouse_control::catalog::shipped();
-    rowhouse_control::catalog::prepare(&platform.control, shipped).await.expect("the catalogue");
+    rowhouse_control::catalog::prepare(&platform.control, catalogue).await.expect("the catalogue");
     let key =
         rowhouse_control::keys::bootstrap_operator(&platform.control).await.expect("made").expect("first");
     let (acme, bolt) = (TenantId::from_u128(7), TenantId::from_u128(8));

@@ -350,9 +350,8 @@ mod tests {
         let permissions = Permissions::new(&BTreeMap::from([("doc".to_owned(), actions)])).expect("few");
         let role = RoleDefinition {
             name: "author".into(),
-            title: String::new(),
             permissions: vec!["doc:*".into()],
-            inherits: vec![],
+            ..RoleDefinition::default()
         };
         let roles = RoleCatalogue::new(&[role], &permissions).expect("roles");
         let table = compile(1, grants, &roles, &permissions);

@@ -124,7 +124,7 @@ impl Model<'_> {
     }
 
     /// Each principal that a holder stands for, and when.
-    fn each(
+    pub(super) fn each(
         &self,
         holder: Holder,
         interval: Interval,
@@ -144,6 +144,23 @@ impl Model<'_> {
                 path.pop();
             }
         }
+    }
+}
+
+impl Model<'_> {
+    /// Each principal that a holder stands for, and when within `interval`; `None` is everyone.
+    pub fn holders(&self, holder: Holder, interval: Interval) -> Vec<(Option<Principal>, Interval)> {
+        let mut found = Vec::new();
+        self.each(holder, interval, &mut Vec::new(), &mut |who, when| found.push((who, when)));
+        found
+    }
+
+    /// Whether `who` is among those whom a holder stands for, now or to come; everybody is among everyone.
+    pub fn is_among(&self, who: Principal, holder: Holder, from_us: i64) -> bool {
+        let mut found = holder == Holder::Everyone;
+        let to_come = Interval { from_us, until_us: i64::MAX };
+        self.each(holder, to_come, &mut Vec::new(), &mut |one, _| found |= one == Some(who));
+        found
     }
 }
 
@@ -176,6 +193,7 @@ mod tests {
             title: String::new(),
             permissions: own(permissions),
             inherits: own(inherits),
+            ..RoleDefinition::default()
         }
     }
 

@@ -3,6 +3,8 @@
 //! Nothing is cached: what a principal may do is computed when a role or grant changes, never on a request.
 //! Deny wins over every allow. Default is deny.
 
+mod audited;
+mod bounds;
 mod compile;
 mod condition;
 mod decide;
@@ -21,6 +23,8 @@ mod tenant_role;
 #[cfg(test)]
 mod tests;
 
+pub use audited::{DecisionAudit, UnknownAudit};
+pub use bounds::{Breach, MEMBERS, REQUIRED_MAX};
 pub use compile::compile;
 pub use condition::{
     Attribute, AttributeKind, BATCH_MAX, Batch, CONDITIONS_MAX, Condition, ConditionFault, DECISION_MAX,

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
+use super::audited::DecisionAudit;
 use super::condition::Attribute;
+use super::resource_type::ResourceType;
 
 /// Words in a set: 512 permissions.
 const WORDS: usize = 8;
@@ -125,6 +127,12 @@ pub struct Permissions {
     /// What conditions may ask for, by resource type.
     #[serde(default)]
     attributes: BTreeMap<Box<str>, Vec<Attribute>>,
+    /// What is not given lightly.
+    #[serde(default)]
+    sensitive: PermissionSet,
+    /// Of each bit whose decisions leave something else in the audit log than others', what they leave.
+    #[serde(default)]
+    audited: BTreeMap<u16, DecisionAudit>,
 }
 
 /// A circle in what actions imply, or an action that is not declared.
@@ -179,6 +187,40 @@ impl Permissions {
             self.attributes.insert(kind.into(), attributes.to_vec());
         }
         self
+    }
+
+    /// Declares which actions of a type are sensitive, and what is recorded of decisions about them.
+    #[must_use]
+    pub fn with_audit(mut self, kind: &ResourceType) -> Self {
+        let named = |all: &Permissions, action: &String| all.id(&format!("{}:{action}", kind.name));
+        for bit in kind.sensitive.iter().filter_map(|action| named(&self, action)).collect::<Vec<_>>() {
+            self.sensitive.insert(bit);
+        }
+        for (action, audit) in &kind.audit {
+            if let Some(bit) = named(&self, action) {
+                self.audited.insert(bit.0, *audit);
+            }
+        }
+        self
+    }
+
+    /// What is not given lightly.
+    pub fn sensitive(&self) -> &PermissionSet {
+        &self.sensitive
+    }
+
+    /// Whether a request that is allowed by the permission becomes an audit event; `chance` is a number that nobody outside can choose.
+    pub fn records_allow(&self, id: PermissionId, chance: impl FnOnce() -> u128) -> bool {
+        self.audit_of(id).records_allow(self.sensitive.contains(id), chance)
+    }
+
+    /// Whether one that is refused for lack of it does.
+    pub fn records_denial(&self, id: PermissionId) -> bool {
+        self.audit_of(id).records_denial()
+    }
+
+    fn audit_of(&self, id: PermissionId) -> DecisionAudit {
+        self.audited.get(&id.0).copied().unwrap_or_default()
     }
 
     /// The resource types that a set is about, with what conditions may ask for of each.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::audited::DecisionAudit;
 use super::condition::Attribute;
 use super::role::{RoleDefinition, standard_actions};
 
@@ -26,6 +27,12 @@ pub struct ResourceType {
     /// Actions that tenants cannot put into roles of their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_composable: Vec<String>,
+    /// Actions that are not given lightly: a tenant can want two people for it, and each time one is done is in its audit log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sensitive: Vec<String>,
+    /// By action, which decisions become audit events: `denied` (the default), `all`, `sampled:<n>` or `none`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub audit: BTreeMap<String, DecisionAudit>,
     /// What the shipped roles get.
     #[serde(default)]
     pub role_defaults: RoleDefaults,
@@ -72,12 +79,7 @@ mod tests {
             role_defaults,
             ..ResourceType::default()
         };
-        let role = |name: &str| RoleDefinition {
-            name: name.into(),
-            title: String::new(),
-            permissions: vec![],
-            inherits: vec![],
-        };
+        let role = |name: &str| RoleDefinition { name: name.into(), ..RoleDefinition::default() };
         let types = [kind("entry", RoleDefaults::Standard), kind("secret", RoleDefaults::None)];
         let roles = with_standard_actions(&["readonly", "developer", "valet"].map(role), &types);
         let of = |index: usize| roles[index].permissions.join(" ");

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::bounds::RoleBounds;
 use super::permission::{PermissionSet, Permissions};
 
 /// A role as declared.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RoleDefinition {
     /// `[a-z][a-z0-9_-]{0,62}`.
@@ -21,6 +22,12 @@ pub struct RoleDefinition {
     /// Roles whose permissions it has too.
     #[serde(default)]
     pub inherits: Vec<String>,
+    /// Roles that who has it has besides, all of the time: at most 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<String>,
+    /// At most so many have it at any one instant, 1 to 1,000,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_members: Option<u32>,
 }
 
 /// Why a set of roles cannot be.
@@ -49,6 +56,8 @@ pub(super) struct Closed {
     pub(super) by_name: PermissionSet,
     /// It and all that it inherits.
     pub(super) roles: BTreeSet<String>,
+    /// What it asks of those who have it.
+    pub(super) bounds: RoleBounds,
 }
 
 impl RoleCatalogue {
@@ -63,6 +72,7 @@ impl RoleCatalogue {
             let mut set = Closed::default();
             collect(role, &by_name, permissions, &mut path, &mut seen, &mut set)?;
             set.roles = seen;
+            set.bounds = RoleBounds::from(role);
             closed.0.insert(role.name.clone(), set);
         }
         Ok(closed)
@@ -81,6 +91,12 @@ impl RoleCatalogue {
     /// Whether `role` is `other` or inherits it, directly or not.
     pub fn includes(&self, role: &str, other: &str) -> bool {
         self.0.get(role).is_some_and(|closed| closed.roles.contains(other))
+    }
+
+    /// Roles that ask something of those who have them, with what.
+    pub(super) fn bounded(&self) -> impl Iterator<Item = (&str, &RoleBounds)> {
+        let all = self.0.iter().map(|(name, closed)| (name.as_str(), &closed.bounds));
+        all.filter(|(_, bounds)| !bounds.is_empty())
     }
 
     /// Of these, what the role or one that it inherits lists by name.
@@ -211,6 +227,7 @@ pub fn shipped_roles() -> Vec<RoleDefinition> {
             title: String::new(),
             permissions: permissions.iter().map(|p| (*p).to_owned()).collect(),
             inherits: inherits.iter().map(|p| (*p).to_owned()).collect(),
+            ..RoleDefinition::default()
         })
         .collect()
 }
@@ -248,6 +265,7 @@ mod tests {
             title: String::new(),
             permissions: own(permissions),
             inherits: own(inherits),
+            ..RoleDefinition::default()
         }
     }
 
@@ -295,6 +313,7 @@ mod tests {
             title: String::new(),
             permissions: permissions.iter().map(|one| (*one).to_owned()).collect(),
             inherits: inherits.iter().map(|one| (*one).to_owned()).collect(),
+            ..RoleDefinition::default()
         };
         let roles = [
             role("all", &["*:*"], &["maker"]),

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::bounds::RoleBounds;
 use super::permission::{PermissionSet, Permissions};
 use super::resource_type::ResourceType;
 use super::role::{Closed, RoleCatalogue, RoleDefinition};
@@ -24,8 +25,11 @@ pub enum TenantRoleError {
     /// Lists what tenants may not put together themselves.
     #[error("role `{role}` lists `{permission}`, which tenants cannot put into roles of their own")]
     NotComposable { role: String, permission: String },
-    /// Inherit in a circle.
-    #[error("roles inherit in a circle: {}", path.join(" → "))]
+    /// Requires what is not there, or what is for the operator's own people.
+    #[error("role `{role}` requires `{required}`, which does not exist or is not for tenants")]
+    UnknownRequired { role: String, required: String },
+    /// Inherit, or require each other, in a circle.
+    #[error("roles inherit or require each other in a circle: {}", path.join(" → "))]
     Cycle { path: Vec<String> },
 }
 
@@ -68,7 +72,15 @@ pub fn check_tenant_roles(
                 return Err(TenantRoleError::UnknownRole { role, inherits });
             }
         }
-        circle(role, &by_name, &mut Vec::new())?;
+        for required in &role.requires {
+            let of_tenants = catalogue.permissions(required).is_some() && !required.starts_with("platform_");
+            if !of_tenants && !by_name.contains_key(required.as_str()) {
+                let (role, required) = (role.name.clone(), required.clone());
+                return Err(TenantRoleError::UnknownRequired { role, required });
+            }
+        }
+        circle(role, &by_name, |role| &role.inherits, &mut Vec::new())?;
+        circle(role, &by_name, |role| &role.requires, &mut Vec::new())?;
     }
     Ok(())
 }
@@ -97,6 +109,7 @@ fn listed(
 fn circle<'r>(
     role: &'r RoleDefinition,
     by_name: &BTreeMap<&str, &'r RoleDefinition>,
+    links: fn(&RoleDefinition) -> &[String],
     path: &mut Vec<String>,
 ) -> Result<(), TenantRoleError> {
     let closed = path.contains(&role.name);
@@ -104,8 +117,8 @@ fn circle<'r>(
     if closed {
         return Err(TenantRoleError::Cycle { path: path.clone() });
     }
-    for parent in role.inherits.iter().filter_map(|name| by_name.get(name.as_str())) {
-        circle(parent, by_name, path)?;
+    for parent in links(role).iter().filter_map(|name| by_name.get(name.as_str())) {
+        circle(parent, by_name, links, path)?;
     }
     path.pop();
     Ok(())
@@ -132,6 +145,7 @@ impl RoleCatalogue {
             let mut closed = Closed::default();
             self.gather(role, &by_name, (permissions, composable), &mut seen, &mut closed);
             closed.roles.extend(seen.into_iter().map(str::to_owned));
+            closed.bounds = RoleBounds::from(*role);
             all.0.insert((*name).to_owned(), closed);
         }
         all

@@ -177,6 +177,11 @@ const fn name(name: &'static str, event_type: EventType) -> EventName {
 
 /// Every name that Rowhouse itself writes. Services declare theirs in the catalog directory.
 pub const EVENTS: &[EventName] = &[
+    name("access.approval_expired", T::ConfigChanged),
+    name("access.approval_given", T::ConfigChanged),
+    name("access.approval_refused", T::ConfigChanged),
+    name("access.approval_requested", T::ConfigChanged),
+    name("access.approval_withdrawn", T::ConfigChanged),
     name("access.constraint_changed", T::ConfigChanged),
     name("access.group_changed", T::ConfigChanged),
     name("access.member_added", T::RoleAssigned),
@@ -189,6 +194,7 @@ pub const EVENTS: &[EventName] = &[
     name("access.role_assigned", T::RoleAssigned),
     name("access.role_changed", T::ConfigChanged),
     name("access.role_revoked", T::RoleRevoked),
+    name("access.settings_changed", T::ConfigChanged),
     name("access.tenant_crossing_refused", T::SecurityViolation),
     name("api.catalog_applied", T::ConfigChanged),
     name("api.request_read", T::DataRead),

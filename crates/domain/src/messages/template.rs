@@ -79,6 +79,7 @@ templates! {
     KEY_LEAKED = "key_leaked", Security, ["key", "source"], secret [];
     SECURITY_ALERT = "security_alert", Security, ["what", "at"], secret [];
     SSO_CERTIFICATE_EXPIRING = "sso_certificate_expiring", Transactional, ["connection", "expires"], secret [];
+    APPROVAL_REQUESTED = "approval_requested", Transactional, ["who", "what", "approval", "expires"], secret [];
     ACCESS_REVIEW_DUE = "access_review_due", Transactional, ["due"], secret [];
 
     // A tenant's life.

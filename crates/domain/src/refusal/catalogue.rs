@@ -151,6 +151,12 @@ catalogue! {
     ROLE_NAME_TAKEN = "access.name_taken", 409, Caller, "The name is taken", "Change what has this name, or choose another name.";
     ROLE_IN_USE = "access.role_in_use", 409, Caller, "The role is in use", "Take back its grants, and what inherits it, first.";
     SOD_VIOLATION = "access.sod_violation", 409, Caller, "What is kept apart would be together", "Take back one of the roles or permissions in `offences`, or change the constraint.";
+    TOO_MANY_MEMBERS = "access.too_many_members", 409, Caller, "A role would have too many members", "Take the role from somebody in `members` first, or raise its `max_members`.";
+    MISSING_PREREQUISITE = "access.missing_prerequisite", 409, Caller, "A role needs another one besides", "Give the role in `required` first and for as long; take back the role that needs it before it.";
+    SELF_APPROVAL = "access.self_approval", 409, Caller, "Nobody approves what is their own", "Let somebody else decide it who could do it himself.";
+    APPROVAL_STALE = "access.approval_stale", 409, Caller, "It does not fit any more", "Look at the approval's state; ask for it anew if it is still wanted.";
+    APPROVAL_EXPIRED = "access.approval_expired", 410, Caller, "Nobody has decided it in time", "Ask for it anew.";
+    APPROVAL_NEEDED = "access.approval_needed", 409, Caller, "This takes two people", "Ask for it with `POST /v1/grants` as a person who has signed in; somebody else approves it.";
     BAD_CONDITION = "access.bad_condition", 422, Caller, "The condition is not well-formed", "Correct it at the line and column named; conditions are expressions of the Cedar language.";
     ACCESS_CYCLE = "access.cycle", 409, Caller, "There would be a circle", "Remove one of the links named in the detail.";
 

@@ -64,9 +64,18 @@ pub(crate) fn authorise<'r, 'v>(
     };
     let decision = within_application(&known.who, || view.directory.permissions.name(needed), decision);
     match decision {
-        Ok(permit) => Ok(Permitted { known, permit: Some(permit) }),
+        Ok(permit) => {
+            let chance = || recording.chance();
+            if view.directory.permissions.records_allow(needed, chance) {
+                recording.becomes_event(matched, &parts.headers);
+            }
+            Ok(Permitted { known, permit: Some(permit) })
+        }
         Err(reason) => {
-            recording.denied(matched, &parts.headers);
+            match view.directory.permissions.records_denial(needed) {
+                true => recording.denied(matched, &parts.headers),
+                false => recording.no_event(),
+            }
             Err(denied(view.directory.permissions.name(needed), reason))
         }
     }

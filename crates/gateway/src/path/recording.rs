@@ -209,7 +209,17 @@ impl Recording {
         }));
     }
 
-    /// A refusal that is an event in any case: refused authorisation.
+    /// A number that nobody outside chooses, as the request's id may be.
+    pub(crate) fn chance(&self) -> u128 {
+        self.core.random.uuid_v7(self.started_at_us).as_u128()
+    }
+
+    /// It is in the journal, and nowhere else.
+    pub(crate) fn no_event(&mut self) {
+        self.event = None;
+    }
+
+    /// A refusal that is an event: refused authorisation.
     pub(crate) fn denied(&mut self, matched: &Matched<'_, '_>, headers: &HeaderMap) {
         self.becomes_event(matched, headers);
         if let Some(event) = &mut self.event {

@@ -109,6 +109,38 @@ fn a_denial_is_an_audit_event_and_counters_are_gapless_per_tenant() {
 }
 
 #[test]
+fn a_permission_says_which_decisions_are_events() {
+    // What is declared of `stamp:read`, and whether it is sensitive; a served and a refused GET are events.
+    let rows = [
+        (None, false, (false, true)),
+        (None, true, (true, true)),
+        (Some("all"), false, (true, true)),
+        (Some("sampled:1"), false, (true, true)),
+        (Some("sampled:4000000000"), false, (false, true)),
+        (Some("none"), true, (false, false)),
+    ];
+    for (audit, sensitive, expected) in rows {
+        let (mut may, mut may_not) = (String::new(), String::new());
+        let stage = Stage::configured(
+            |config| config.cores = 1,
+            |plan| {
+                plan.recorded("stamp", "read", (audit, sensitive));
+                may = plan.key(KeyPlan { permits: &["stamp:read"], ..KeyPlan::of(ACME) });
+                may_not = plan.key(KeyPlan { permits: &["stamp:create"], ..KeyPlan::of(ACME) });
+            },
+        );
+        let ask =
+            |key: &str| stage.bare("GET", "/v1/stamps").host("acme.example.test").key(key).send().status;
+        assert_eq!((ask(&may), ask(&may_not)), (200, 403), "{audit:?}");
+        let records = stage.records(2);
+        let events: Vec<bool> = records.iter().map(|one| one.record().audit.is_some()).collect();
+        assert_eq!(events, [expected.0, expected.1], "{audit:?} {sensitive}");
+        let permissions: Vec<_> = records.iter().map(|one| one.record().permission.to_owned()).collect();
+        assert_eq!(permissions, ["stamp:read", "stamp:read"], "the journal has each decision");
+    }
+}
+
+#[test]
 fn a_public_route_needs_nobody() {
     let stage = Stage::start();
     for host in ["localhost", "acme.example.test"] {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rowhouse_domain::access::{
-    Condition, Grant, GrantDefinition, GrantEffect, GrantTarget, Holder, Interval, Model, Permissions,
-    Principal, PrincipalKind, RoleCatalogue, compile,
+    Condition, DecisionAudit, Grant, GrantDefinition, GrantEffect, GrantTarget, Holder, Interval, Model,
+    Permissions, Principal, PrincipalKind, ResourceType, RoleCatalogue, compile,
 };
 use rowhouse_domain::directory::{Directory, Key, Naming, Quota, Tenant};
 use rowhouse_domain::entropy::Entropy;
@@ -155,6 +155,18 @@ impl Plan {
             principals: &[],
         };
         self.tenant_mut(ACME).access = Arc::new(model.compile(1));
+    }
+
+    /// Declares what decisions about `kind:action` leave in the audit log.
+    pub fn recorded(&mut self, kind: &str, action: &str, (audit, is_sensitive): (Option<&str>, bool)) {
+        let read = |text: &str| DecisionAudit::try_from(text.to_owned()).unwrap();
+        let declared = ResourceType {
+            name: kind.to_owned(),
+            sensitive: Vec::from_iter(is_sensitive.then(|| action.to_owned())),
+            audit: audit.map(|text| (action.to_owned(), read(text))).into_iter().collect(),
+            ..ResourceType::default()
+        };
+        self.permissions = Arc::new(Permissions::clone(&self.permissions).with_audit(&declared));
     }
 
     pub fn route_mut(&mut self, name: &str) -> &mut RouteDefinition {

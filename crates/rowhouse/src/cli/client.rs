@@ -132,6 +132,15 @@ impl Client {
         self.json(Method::GET, path, None).await
     }
 
+    /// GET of what is no JSON; a problem becomes [`Refused`].
+    pub async fn text(&self, path: &str) -> anyhow::Result<String> {
+        let answer = self.send(Method::GET, path, &[], None).await?;
+        if !answer.status.is_success() {
+            answer.json()?;
+        }
+        Ok(String::from_utf8_lossy(&answer.body).into_owned())
+    }
+
     /// POST.
     pub async fn post(&self, path: &str, body: serde_json::Value) -> anyhow::Result<serde_json::Value> {
         self.json(Method::POST, path, Some(body)).await

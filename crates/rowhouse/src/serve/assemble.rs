@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::Context;
 use rowhouse_control::deploy::nodes;
 use rowhouse_control::{
-    Shared, api, audit, deploy, directory, doctor, fleet, identity, keys, lifecycle, messages, metering,
-    projection, resources, tenancy,
+    Shared, access, api, audit, deploy, directory, doctor, fleet, identity, keys, lifecycle, messages,
+    metering, projection, resources, tenancy,
 };
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::OPERATOR_TENANT;
@@ -160,6 +160,7 @@ fn spawn_work(
     work.spawn(projection::run(control.clone(), journal.clone(), uses, stop.clone()));
     work.spawn(serve_sagas(control.clone(), stop.clone()));
     work.spawn(lifecycle::backup::run(control.clone(), stop.clone()));
+    work.spawn(access::run(control.clone(), stop.clone()));
     work.spawn(api::work::run(control.clone(), stop.clone()));
     work.spawn(resources::run(control.clone(), stop.clone()));
     let checkpoints = data_dir.join("audit");

@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 use super::config::{CONNECTIONS_MAX, ConnectionBody, check};
 use super::connection::ConnectionRow;
 use super::{provider, queries};
-use crate::access::{Authority, Rules};
+use crate::access::{self, Authority, Rules};
 use crate::api::{Answer, Body, Caller, IfMatch, Parameters, TenantParameter, etag, path_id};
 use crate::identity::sign_in::policy;
 use crate::{Control, Shared, tenancy};
@@ -227,7 +227,9 @@ async fn refuse_beyond(
     Rules::refuse_standing_in_for_people(transaction, &authority, tenant).await?;
     let rules = Rules::load_for(transaction, tenant).await.map_err(Refusal::from)?;
     let all: Vec<String> = body.roles.iter().chain(body.role_map.values().flatten()).cloned().collect();
-    rules.refuse_escalation(&authority, &rules.union(&all, &[])?)
+    let given = rules.union(&all, &[])?;
+    rules.refuse_escalation(&authority, &given)?;
+    access::refuse_alone(transaction, tenant, (&authority, &rules), &given).await
 }
 
 /// The next version of a connection.

@@ -5,8 +5,8 @@ use serde_json::json;
 use super::step::{GrantValue, Party, Step};
 use super::world::{Ready, Refused, World, WorldGrant, WorldMembership, kind};
 use crate::access::{
-    Condition, Constraint, GrantEffect, GrantTarget, Interval, Offence, PermissionSet, Permissions,
-    ResourceName, ResourceType, RoleDefinition,
+    Breach, Condition, Constraint, GrantEffect, GrantTarget, Interval, Offence, PermissionSet, Permissions,
+    Principal, ResourceName, ResourceType, RoleDefinition,
 };
 
 /// At most so many of who would have too much are named.
@@ -34,6 +34,7 @@ pub(super) fn change(
         authorised(before, &after, (world, &next), &actor, act)?;
     }
     kept_apart(&next, &after, now_us)?;
+    within_bounds(&after, now_us)?;
     if administered(before) && !administered(&after) {
         return Err(Refused::new("access.last_admin", json!({})));
     }
@@ -53,6 +54,8 @@ fn put(next: &mut World, step: Step, number: usize) -> Result<Put, Refused> {
                 implies: value.implies,
                 parent: value.parent,
                 not_composable: Vec::new(),
+                sensitive: Vec::new(),
+                audit: Default::default(),
                 role_defaults: value.role_defaults,
                 attributes: value.attributes,
             };
@@ -71,7 +74,10 @@ fn put(next: &mut World, step: Step, number: usize) -> Result<Put, Refused> {
                 title: String::new(),
                 permissions: value.permissions,
                 inherits: value.inherits,
+                requires: value.requires,
+                max_members: value.max_members,
             };
+            bounded(next, &role)?;
             next.roles.insert(value.name, role);
             (None, r#as, if existed { "role:update" } else { "role:create" })
         }
@@ -176,6 +182,35 @@ fn kept_apart(world: &World, ready: &Ready, now_us: i64) -> Result<(), Refused> 
     let all: Vec<_> = offences.iter().take(OFFENCES_SHOWN).map(who).collect();
     let detail = json!({ "constraint": first.constraint, "together": first.together, "principals": all, "count": offences.len() });
     Err(Refused::new("access.sod_violation", detail))
+}
+
+/// What a role asks of those who have it can be asked.
+fn bounded(world: &World, role: &RoleDefinition) -> Result<(), Refused> {
+    if let Some((field, wanted)) = role.bound_faults().first() {
+        return Err(Refused::new("api.invalid", json!({ "field": field, "wanted": wanted })));
+    }
+    match role.requires.iter().find(|name| !world.roles.contains_key(*name)) {
+        Some(name) => Err(Refused::new("access.unknown_role", json!({ "role": name }))),
+        None => Ok(()),
+    }
+}
+
+/// Roles have as many members as they may, and these have what the roles require.
+fn within_bounds(ready: &Ready, now_us: i64) -> Result<(), Refused> {
+    let party = |principal: &Principal| ready.names.party(principal.id);
+    match ready.model().breaches(now_us).first() {
+        None => Ok(()),
+        Some(Breach::TooMany { role, most, members, .. }) => {
+            let members: Vec<&Party> = members.iter().take(OFFENCES_SHOWN).map(party).collect();
+            let detail = json!({ "role": role, "max_members": most, "members": members });
+            Err(Refused::new("access.too_many_members", detail))
+        }
+        Some(Breach::Missing { role, required, principal, .. }) => {
+            let who = principal.as_ref().map_or(json!(Party::new("everyone", "")), |own| json!(party(own)));
+            let detail = json!({ "role": role, "required": required, "principal": who });
+            Err(Refused::new("access.missing_prerequisite", detail))
+        }
+    }
 }
 
 fn predefined(world: &World, role: &str) -> Result<(), Refused> {

@@ -78,6 +78,12 @@ pub struct RoleValue {
     /// Roles.
     #[serde(default)]
     pub inherits: Vec<String>,
+    /// Roles that who has it has besides.
+    #[serde(default)]
+    pub requires: Vec<String>,
+    /// At most so many have it.
+    #[serde(default)]
+    pub max_members: Option<u32>,
 }
 
 /// A group.

@@ -259,3 +259,49 @@ fn conditions_ask_for_what_is_known_and_nobody_gives_under_another() {
     ]));
     assert_eq!(results(&told)[2..], ["access.escalation", "access.escalation", "ok"]);
 }
+
+#[test]
+fn roles_have_so_many_members_and_what_they_require() {
+    let role = |name: &str, more: Value| {
+        let mut value = json!({ "name": name, "permissions": ["doc:read"] });
+        value.as_object_mut().expect("object").extend(more.as_object().expect("object").clone());
+        json!({ "op": "put_role", "value": value })
+    };
+    let give = |who: &str, role: &str| json!({ "op": "put_grant", "value": { "principal": user(who), "role": role } });
+    let told = simulate(json!([
+        doc(),
+        role("trained", json!({})),
+        role("pilot", json!({ "requires": ["trained"], "max_members": 1 })),
+        give("ann", "pilot"),
+        give("ann", "trained"),
+        give("ann", "pilot"),
+        give("bob", "trained"),
+        give("bob", "pilot"),
+        { "op": "delete_grant", "id": "grant_sim_1" },
+        { "op": "delete_grant", "id": "grant_sim_2" },
+        { "op": "delete_grant", "id": "grant_sim_1" },
+        give("bob", "pilot"),
+        role("x", json!({ "requires": ["nobody"] })),
+        role("x", json!({ "max_members": 0 })),
+    ]));
+    let (missing, many) = ("access.missing_prerequisite", "access.too_many_members");
+    assert_eq!(
+        results(&told),
+        [
+            "ok",
+            "ok",
+            "ok",
+            missing,
+            "ok",
+            "ok",
+            "ok",
+            many,
+            missing,
+            "ok",
+            "ok",
+            "ok",
+            "access.unknown_role",
+            "api.invalid",
+        ]
+    );
+}

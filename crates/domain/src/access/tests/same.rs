@@ -117,6 +117,7 @@ fn role_of((at, (permissions, inherits)): (usize, (Vec<String>, Vec<usize>))) ->
         title: String::new(),
         permissions,
         inherits: inherits.collect(),
+        ..RoleDefinition::default()
     }
 }
 

@@ -9,7 +9,18 @@ use super::ask::{Page, at, escape, principal, thing};
 use super::{Client, ListVerb, list};
 use crate::cli::show::{line, show};
 
-const ROLE: &[&str] = &["name", "inherits", "permissions"];
+const ROLE: &[&str] = &["name", "inherits", "permissions", "requires", "max_members"];
+const REVIEW: &[&str] = &[
+    "principal",
+    "effect",
+    "what",
+    "resource",
+    "state",
+    "valid_until",
+    "granted_by",
+    "granted_at",
+    "giver_still_could",
+];
 const KEY: &[&str] = &["id", "hint", "name", "state", "roles", "tenant", "expires_at"];
 
 /// `rowhouse service-account …`
@@ -450,6 +461,19 @@ pub enum AccessVerb {
         #[arg(long)]
         tenant: Option<String>,
     },
+    /// A role for oneself, for a time that begins when somebody who could give it says yes.
+    Request(super::approvals::RoleOptions),
+    /// Who has what, since when and from whom, for review.
+    Review {
+        /// Comma-separated values (RFC 4180), for a spreadsheet.
+        #[arg(long)]
+        csv: bool,
+        /// A tenant's id or code; a tenant's key means its own.
+        #[arg(long)]
+        tenant: Option<String>,
+    },
+    /// What a tenant asks of its own administrators.
+    Settings(super::approvals::SettingsOptions),
     /// Changes and questions from a file, run in order on a copy; nothing is stored.
     Simulate {
         /// JSON: `{"base": "current", "steps": [{"op": …}]}`.
@@ -483,6 +507,19 @@ pub async fn access(client: &Client, verb: AccessVerb, json: bool) -> anyhow::Re
             let body = json!({ "principal": principal(&whom), "resource": thing(on.as_deref())? });
             client.post(&at("/v1/access/what_can", &[("tenant", tenant)]), body).await?
         }
+        AccessVerb::Request(asked) => return super::approvals::request(client, asked, json).await,
+        AccessVerb::Settings(asked) => return super::approvals::settings(client, asked, json).await,
+        AccessVerb::Review { csv: true, tenant } => {
+            let format = Some("csv".to_owned());
+            let path = at("/v1/access/review", &[("tenant", tenant), ("format", format)]);
+            line(client.text(&path).await?.trim_end());
+            return Ok(());
+        }
+        AccessVerb::Review { csv: false, tenant } => {
+            let answer = client.get(&at("/v1/access/review", &[("tenant", tenant)])).await?;
+            show(&answer, REVIEW, json);
+            return Ok(());
+        }
         AccessVerb::Simulate { file, tenant } => {
             let text = std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
             let body =
@@ -510,6 +547,12 @@ pub enum RoleVerb {
         /// A role whose permissions it has too; may be given several times.
         #[arg(long)]
         inherits: Vec<String>,
+        /// A role that who has it must have besides; may be given several times.
+        #[arg(long)]
+        requires: Vec<String>,
+        /// At most so many may have it.
+        #[arg(long)]
+        max_members: Option<u32>,
         /// Shown to people.
         #[arg(long, default_value = "")]
         title: String,
@@ -531,9 +574,11 @@ pub enum RoleVerb {
 pub async fn role(client: &Client, verb: RoleVerb, json: bool) -> anyhow::Result<()> {
     let answer = match verb {
         RoleVerb::Look(verb) => return list(client, "roles", verb, ROLE, json).await,
-        RoleVerb::Create { name, permissions, inherits, title, tenant } => {
-            let body =
-                json!({"name": name, "permissions": permissions, "inherits": inherits, "title": title});
+        RoleVerb::Create { name, permissions, inherits, requires, max_members, title, tenant } => {
+            let body = json!({
+                "name": name, "permissions": permissions, "inherits": inherits, "title": title,
+                "requires": requires, "max_members": max_members,
+            });
             client.post(&at("/v1/roles", &[("tenant", tenant)]), body).await?
         }
         RoleVerb::Delete { name, tenant } => {

@@ -8,12 +8,12 @@ use super::Client;
 use super::ask::{at, escape};
 use crate::cli::show::show;
 
-const CONSTRAINT: &[&str] = &["name", "roles", "permissions", "at_most", "tenant"];
+const CONSTRAINT: &[&str] = &["name", "roles", "permissions", "at_most", "owner", "tenant"];
 
 /// `rowhouse constraint …`
 #[derive(Debug, Subcommand)]
 pub enum ConstraintVerb {
-    /// Those of a tenant.
+    /// Those that hold in a tenant; the operator's alone if none is named.
     List {
         /// A tenant's id or code; a tenant's key means its own.
         #[arg(long)]
@@ -32,7 +32,7 @@ pub enum ConstraintVerb {
         /// At most so many of them for one principal.
         #[arg(long, default_value_t = 1)]
         at_most: u32,
-        /// A tenant's id or code; a tenant's key means its own.
+        /// A tenant's id or code; a tenant's key means its own, an operator's every tenant.
         #[arg(long)]
         tenant: Option<String>,
     },
@@ -40,7 +40,7 @@ pub enum ConstraintVerb {
     Delete {
         /// Its name.
         name: String,
-        /// A tenant's id or code; a tenant's key means its own.
+        /// A tenant's id or code; a tenant's key means its own, an operator's what holds in every tenant.
         #[arg(long)]
         tenant: Option<String>,
     },

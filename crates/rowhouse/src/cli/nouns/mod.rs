@@ -1,6 +1,7 @@
 //! The nouns: each verb is one call, or two.
 
 mod access;
+mod approvals;
 mod ask;
 mod backups;
 mod call;
@@ -18,6 +19,7 @@ mod routing;
 mod splits;
 mod tables;
 mod tenants;
+mod things;
 mod upstreams;
 
 use std::process::ExitCode;
@@ -75,6 +77,12 @@ pub enum Noun {
     /// Rights given to principals.
     #[command(subcommand)]
     Grant(access::GrantVerb),
+    /// What waits for a second person's yes.
+    #[command(subcommand)]
+    Approval(approvals::ApprovalVerb),
+    /// Things of services that grants can be about.
+    #[command(subcommand)]
+    Thing(things::ThingVerb),
     /// May a principal do something, and why.
     #[command(subcommand)]
     Access(access::AccessVerb),
@@ -193,6 +201,8 @@ pub async fn run(client: &Client, noun: Noun, json: bool) -> anyhow::Result<Exit
         Noun::Invitation(verb) => people::invitation(client, verb, json).await?,
         Noun::Key(verb) => access::key(client, verb, json).await?,
         Noun::Grant(verb) => access::grant(client, verb, json).await?,
+        Noun::Approval(verb) => approvals::approval(client, verb, json).await?,
+        Noun::Thing(verb) => things::things(client, verb, json).await?,
         Noun::Access(verb) => access::access(client, verb, json).await?,
         Noun::Usage(verb) => money::usage(client, verb, json).await?,
         Noun::Quota(verb) => quotas::quota(client, verb, json).await?,
