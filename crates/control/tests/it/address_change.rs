@@ -120,6 +120,52 @@ async fn nobody_learns_whose_an_address_is_and_only_a_fresh_proof_changes_one() 
 }
 
 #[tokio::test]
+async fn what_was_asked_in_a_session_that_was_ended_is_proven_no_more() {
+    let (town, done) = stage().await;
+    let asked = async |email: &str, session: &Value| {
+        later(&town, 31);
+        assert_eq!(ask(&town, session, email).await.0, 202);
+        (town.mailed("email_change_new", email).await, town.mailed("email_change_old", OLD).await)
+    };
+    let refused = async |token: &str| {
+        assert_eq!(code_of(&link(&town, "confirm", token).await), (410, "identity.link_used"));
+        let stands = "SELECT count(*) FROM identity.users WHERE email_key = 'ana@acme.example'";
+        assert_eq!(town.platform.ask(stands).await, "1");
+    };
+    // The owner sets another password: what was asked in any session is void, also in the one that goes on.
+    let (one, keep) = asked("one@thief.example", &done).await;
+    const OTHER: &str = "quite another harbour 77 moss";
+    let other = json!({ "present": PASSWORD, "password": OTHER });
+    let changed = town.as_person(&done, "POST", "/v1/me/password", Some(other)).await;
+    assert_eq!(changed.0, 204, "{}", changed.1);
+    refused(&one).await;
+    // And the way back is still one.
+    assert_eq!(link(&town, "keep", &keep).await.0, 204);
+    let enter = async || {
+        let (status, done) = town.try_password(OLD, OTHER).await;
+        assert_eq!(status, 200, "{done}");
+        refresh(&town.platform).await;
+        done
+    };
+    // The session is signed out.
+    let done = enter().await;
+    let (two, _) = asked("two@thief.example", &done).await;
+    assert_eq!(town.as_person(&done, "POST", "/v1/me/sign_out", None).await.0, 204);
+    refused(&two).await;
+    let done = enter().await;
+    let (three, _) = asked("three@thief.example", &done).await;
+    let (_, me) = town.me(&done).await;
+    let user = me["id"].as_str().expect("an id").to_owned();
+    assert_eq!(town.post(&format!("/v1/users/{user}/reset_factors?tenant=acme"), json!({})).await.0, 204);
+    refused(&three).await;
+    let done = enter().await;
+    let (four, _) = asked("four@thief.example", &done).await;
+    let (status, told) = town.post(&format!("/v1/users/{user}/suspend?tenant=acme"), json!({})).await;
+    assert_eq!(status, 200, "{told}");
+    refused(&four).await;
+}
+
+#[tokio::test]
 async fn the_pages_change_an_address_too() {
     let (town, _) = stage().await;
     let mut ana = Visitor::new(&town.platform);

@@ -135,6 +135,7 @@ async fn reset_factors(
         factor::revoke(&transaction, user, row.id).await?;
     }
     factor::drop_codes(&transaction, user).await?;
+    sign_in::void_mailed(&transaction, user).await?;
     let mut changes =
         session::end_every(&transaction, user, None, "factors_reset", permit.principal()).await?;
     sign_in::told(&control, &transaction, user, "An administrator took your second factors away.").await?;

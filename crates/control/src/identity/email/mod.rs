@@ -8,7 +8,7 @@ pub use api::routes;
 
 use jiff::SignedDuration;
 use rowhouse_domain::access::{Permit, Principal, PrincipalKind};
-use rowhouse_domain::id::{OPERATOR_TENANT, RequestId, UserId};
+use rowhouse_domain::id::{OPERATOR_TENANT, RequestId, SessionId, UserId};
 use rowhouse_domain::messages::{Address, template};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::{Change, Transaction};
@@ -17,9 +17,9 @@ use serde_json::json;
 use self::queries::ChangeRow;
 use super::accept::link_used;
 use super::account::{Whose, begin, entitled};
-use super::session::end_every;
+use super::session::{self, end_every};
 use super::sign_in::{self, Window, spend};
-use super::{queries as people, token};
+use super::{may_enter, queries as people, token};
 use crate::Control;
 use crate::messages::{NewMessage, To, queue};
 
@@ -98,12 +98,18 @@ async fn present(transaction: &Transaction, user: UserId) -> Result<Address, Ref
 /// The new address is proven by its link, and is the person's from now on. Sessions end, but the one that asked; links that were mailed
 /// to the old address are void.
 ///
+/// The session that asked must not have been ended, by whomever: who signs out, sets a password or is suspended has taken back what was
+/// asked there. That it has idled away meanwhile is no matter.
+///
 /// # Errors
-/// 410 `identity.link_used`, also if somebody has come to have the address since.
+/// 410 `identity.link_used`, also if somebody has come to have the address since, or the session that asked was ended.
 pub async fn confirm(control: &Control, text: &str, request_id: RequestId) -> Result<(), Refusal> {
     let transaction = platform(control, "an address that is proven").await?;
     let now = control.clock().now();
-    let row = queries::confirm(&transaction, &token::digest(control, NEW, text), now).await?;
+    let digest = token::digest(control, NEW, text);
+    let (user, session) = queries::whose(&transaction, &digest).await?.ok_or_else(link_used)?;
+    refuse_ended(control, &transaction, user, session).await?;
+    let row = queries::confirm(&transaction, &digest, now).await?;
     let row = row.ok_or_else(link_used)?;
     move_to(&transaction, &row, (Some(&row.old), &row.new), now).await?;
     let by = actor(row.user);
@@ -120,7 +126,9 @@ pub async fn confirm(control: &Control, text: &str, request_id: RequestId) -> Re
 pub async fn keep(control: &Control, text: &str, request_id: RequestId) -> Result<(), Refusal> {
     let transaction = platform(control, "an address that is kept").await?;
     let now = control.clock().now();
-    let row = queries::keep(&transaction, &token::digest(control, OLD, text), now).await?;
+    let digest = token::digest(control, OLD, text);
+    queries::whose(&transaction, &digest).await?.ok_or_else(link_used)?;
+    let row = queries::keep(&transaction, &digest, now).await?;
     let row = row.ok_or_else(link_used)?;
     if row.confirmed {
         // Whatever it was changed to since.
@@ -133,6 +141,19 @@ pub async fn keep(control: &Control, text: &str, request_id: RequestId) -> Resul
     changes.push(told(&row, "email_kept", request_id));
     transaction.commit_all(changes).await?;
     Ok(())
+}
+
+/// 410 unless the session that asked was ended by nobody, and the person may still enter there.
+async fn refuse_ended(
+    control: &Control,
+    transaction: &Transaction,
+    user: UserId,
+    session: SessionId,
+) -> Result<(), Refusal> {
+    let asked_in = session::queries::lock(transaction, session).await?.filter(|own| own.user == user);
+    let asked_in = asked_in.ok_or_else(link_used)?;
+    let entry = may_enter(control, transaction, asked_in.tenant, user).await?;
+    entry.filter(super::Entry::may_go_on).map(drop).ok_or_else(link_used)
 }
 
 async fn platform(control: &Control, why: &'static str) -> Result<Transaction, Refusal> {

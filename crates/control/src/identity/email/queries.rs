@@ -60,6 +60,15 @@ pub async fn put(
     tx.execute(sql, values).await.map(drop)
 }
 
+/// Whose change it is and in which session it was asked for, by the hash of either link. The person is held against others, so that of
+/// two who prove it, take it back or set a password one comes after the other.
+pub async fn whose(tx: &Transaction, digest: &[u8]) -> Result<Option<(UserId, SessionId)>, StoreError> {
+    let sql = "SELECT c.user_id, c.session_id FROM identity.email_changes c JOIN identity.users u ON u.user_id = c.user_id \
+               WHERE c.to_new = $1 OR c.to_old = $1 FOR NO KEY UPDATE OF u";
+    let row = tx.query_opt(sql, &[&digest]).await?;
+    Ok(row.map(|row| (UserId(row.get(0)), SessionId(row.get(1)))))
+}
+
 /// The new address is proven; once.
 pub async fn confirm(
     tx: &Transaction,

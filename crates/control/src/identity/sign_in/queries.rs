@@ -200,9 +200,12 @@ pub async fn take_link(
     Ok(tx.query_opt(sql, &[&purpose, &digest, &now]).await?.map(|row| UserId(row.get(0))))
 }
 
-/// Voids all links of a person.
+/// Voids all links of a person, with those that would prove another address. Links by which the old address takes a change back stay:
+/// they are the owner's.
 pub async fn void_links(tx: &Transaction, user: UserId) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM identity.links WHERE user_id = $1", &[&user.0]).await.map(drop)
+    tx.execute("DELETE FROM identity.links WHERE user_id = $1", &[&user.0]).await?;
+    let sql = "UPDATE identity.email_changes SET proven_until = created_at WHERE user_id = $1 AND confirmed_at IS NULL";
+    tx.execute(sql, &[&user.0]).await.map(drop)
 }
 
 /// A browser that is trusted.
