@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::people::{Town, refresh, town};
 use crate::sign_in::{PASSWORD, code_of};
@@ -35,7 +35,8 @@ async fn begin(town: &Town) -> (String, String) {
     let text = |name: &str| begun[name].as_str().expect("text").to_owned();
     let shown = text("user_code");
     assert!(shown.len() == 9 && shown.chars().all(|c| "BCDFGHJKLMNPQRSTVWXZ-".contains(c)), "{shown}");
-    assert_eq!(text("verification_uri_complete"), format!("http://127.0.0.1:8081{PAGE}?user_code={shown}"));
+    assert_eq!(text("verification_uri"), format!("http://127.0.0.1:8081{PAGE}"));
+    assert!(begun.get("verification_uri_complete").is_none(), "the code is typed: {begun}");
     (text("device_code"), shown)
 }
 
@@ -67,12 +68,13 @@ async fn a_program_is_let_in_once_by_who_types_its_code() {
     assert_eq!(error(&poll(&town, &device_code).await), (400, "slow_down"), "ten seconds now");
     later(&town, 16);
     assert_eq!(error(&poll(&town, &device_code).await), (400, "authorization_pending"));
-    // Who is not signed in signs in first, and comes back with the code.
+    // Who is not signed in signs in first, and comes back. A code in a link that was sent is nothing: it is typed.
     let mut ana = Visitor::new(&town.platform);
     let link = format!("{PAGE}?user_code={shown}");
     assert_eq!(ana.get(&link).await.location.as_deref(), Some("/account/sign_in"));
-    assert_eq!(ana.sign_in(MAIL, PASSWORD).await.location.as_deref(), Some(link.as_str()));
+    assert_eq!(ana.sign_in(MAIL, PASSWORD).await.location.as_deref(), Some(PAGE));
     let page = ana.get(&link).await;
+    assert!(!page.text.contains(&shown), "{}", page.text);
     assert_eq!(error(&poll(&town, &device_code).await).1, "slow_down", "opening a link lets nobody in");
     let asks =
         ana.post(PAGE, &[("form", &page.hidden("form")), ("step", "look"), ("user_code", &shown)]).await;
@@ -158,13 +160,43 @@ async fn what_is_refused() {
         [("form", asked.hidden("form")), ("step", "step_up".to_owned()), ("present", PASSWORD.to_owned())];
     let raise: Vec<(&str, &str)> = raise.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let back = ana.post("/account", &raise).await;
-    assert_eq!(back.location.as_deref(), Some(format!("{PAGE}?user_code={shown}").as_str()));
+    assert_eq!(back.location.as_deref(), Some(PAGE));
     assert_eq!(say(&mut ana, "look", &shown).await.status, 404, "too late");
     let (device_code, shown) = begin(&town).await;
     say(&mut ana, "yes", &shown).await;
     let own = ana.get("/account").await.hidden("form");
     ana.post("/account", &[("form", &own), ("step", "sign_out")]).await;
     assert_eq!(error(&poll(&town, &device_code).await), (400, "access_denied"));
+}
+
+#[tokio::test]
+async fn who_is_let_in_has_shown_nothing_and_changes_nothing_of_the_account() {
+    let town = stage().await;
+    let (device_code, shown) = begin(&town).await;
+    let mut ana = Visitor::new(&town.platform);
+    ana.sign_in(MAIL, PASSWORD).await;
+    say(&mut ana, "yes", &shown).await;
+    let (status, done) = poll(&town, &device_code).await;
+    assert_eq!(status, 200, "{done}");
+    refresh(&town.platform).await;
+    for (path, body) in [
+        ("/v1/me/email", json!({ "email": "thief@evil.example" })),
+        ("/v1/me/factors/totp", json!({ "label": "mine" })),
+        ("/v1/me/factors/passkey/options", json!({})),
+    ] {
+        let answer = town.as_person(&done, "POST", path, Some(body)).await;
+        assert_eq!(code_of(&answer), (401, "identity.step_up_required"), "{path}: {}", answer.1);
+    }
+    // What is renewed is no fresher.
+    let (_, renewed) = town.refreshed(&done["refresh_token"]).await;
+    let ask = json!({ "email": "ana@new.example" });
+    let answer = town.as_person(&renewed, "POST", "/v1/me/email", Some(ask.clone())).await;
+    assert_eq!(code_of(&answer), (401, "identity.step_up_required"));
+    // The person's own proof, shown in this session, is one.
+    let raise = json!({ "password": PASSWORD });
+    let (status, raised) = town.as_person(&renewed, "POST", "/v1/me/step_up", Some(raise)).await;
+    assert_eq!(status, 200, "{raised}");
+    assert_eq!(town.as_person(&raised, "POST", "/v1/me/email", Some(ask)).await.0, 202);
 }
 
 #[tokio::test]

@@ -85,6 +85,14 @@ impl Evidence {
         self
     }
 
+    /// The same for a session that is begun with what was shown in another one: as strong, and never fresh. Who lets a program in has
+    /// shown who they are to their browser, not to whoever holds the program; what needs a fresh proof is shown there once more.
+    #[must_use]
+    pub fn shown_elsewhere(mut self) -> Self {
+        self.0.iter_mut().for_each(|proof| proof.at = 0);
+        self
+    }
+
     /// Whether a provider's word is among it.
     pub fn is_by_provider(&self) -> bool {
         self.has(ProofKind::SingleSignOn) || self.has(ProofKind::SingleSignOnMfa)

@@ -34,10 +34,10 @@ struct DeviceForm {
 struct DeviceAnswer {
     /// For `/oauth2/token`.
     device_code: String,
-    /// For the person.
+    /// For the person, who types it.
     user_code: String,
+    /// There is none with the code in it (§3.3.1): who sends somebody a link would have them press a button.
     verification_uri: String,
-    verification_uri_complete: String,
     /// Seconds.
     expires_in: i64,
     /// Seconds between two questions.
@@ -59,7 +59,6 @@ pub async fn authorize(State(control): State<Shared>, source: Source, body: Byte
     };
     let page = format!("{}/account/device", control.settings.public_url.trim_end_matches('/'));
     let answer = DeviceAnswer {
-        verification_uri_complete: format!("{page}?user_code={}", begun.user_code),
         verification_uri: page,
         device_code: begun.device_code,
         user_code: begun.user_code,

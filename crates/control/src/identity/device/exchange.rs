@@ -71,7 +71,7 @@ pub async fn poll(
             let entrance = Entrance {
                 user: allowed.user,
                 tenant: allowed.tenant,
-                evidence: allowed.evidence.clone(),
+                evidence: allowed.evidence.clone().shown_elsewhere(),
                 policy: &in_force.policy,
                 ip: &ip,
                 agent: &agent,

@@ -1,7 +1,7 @@
 //! The page for a code that a program shows: what asks, where it runs, and whether it may.
 
 use axum::Extension;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use bytes::Bytes;
 use jiff::SignedDuration;
@@ -22,12 +22,6 @@ use crate::{Control, Shared};
 const FRESH: SignedDuration = SignedDuration::from_mins(10);
 
 #[derive(Default, Deserialize)]
-pub struct Asked {
-    #[serde(default)]
-    user_code: String,
-}
-
-#[derive(Default, Deserialize)]
 struct Sent {
     #[serde(default)]
     form: String,
@@ -43,22 +37,20 @@ fn plain(typed: &str) -> String {
     typed.chars().filter(fits).take(20).collect::<String>().to_ascii_uppercase()
 }
 
-/// The form; a code in the address is only put into it, and looked at when the person says so.
+/// The form. The code is typed: one in the address, which somebody else may have sent, is nothing.
 pub async fn show(
     State(control): State<Shared>,
     Extension(request_id): Extension<RequestId>,
     browser: Browser,
-    Query(asked): Query<Asked>,
 ) -> Response {
-    let code = plain(&asked.user_code);
     let session = match browser.signed_in(&control).await {
         Ok(Some(session)) => session,
-        Ok(None) => return back_here(Redirect::to("/account/sign_in").into_response(), &code),
-        Err(refusal) => return entry(&browser, &code).refused(&refusal).send(&control),
+        Ok(None) => return back_here(Redirect::to("/account/sign_in").into_response()),
+        Err(refusal) => return entry(&browser, "").refused(&refusal).send(&control),
     };
     match is_fresh(&control, &session) {
-        true => with_form(entry(&browser, &code), &browser).send(&control),
-        false => stepped_up(&control, &browser, &session, &code, request_id).await,
+        true => with_form(entry(&browser, ""), &browser).send(&control),
+        false => stepped_up(&control, &browser, &session, request_id).await,
     }
 }
 
@@ -70,8 +62,8 @@ fn entry(browser: &Browser, code: &str) -> Page {
     Page::new("device", "Sign a program in", browser.form()).with("code", code)
 }
 
-fn back_here(mut response: Response, code: &str) -> Response {
-    set(&mut response, vec![guard::return_cookie(&format!("/account/device?user_code={code}"))]);
+fn back_here(mut response: Response) -> Response {
+    set(&mut response, vec![guard::return_cookie("/account/device")]);
     response
 }
 
@@ -79,12 +71,10 @@ async fn stepped_up(
     control: &Control,
     browser: &Browser,
     session: &SessionRow,
-    code: &str,
     request_id: RequestId,
 ) -> Response {
-    // The code stands in the way back, and is only put into the form again.
     let asks = Asks { control, browser, session, request_id, page: "/account", draft: String::new() };
-    back_here(asks.page().await, code)
+    back_here(asks.page().await)
 }
 
 pub async fn send(
@@ -97,11 +87,11 @@ pub async fn send(
     let code = plain(&sent.user_code);
     let session = match browser.signed_in(&control).await {
         Ok(Some(session)) => session,
-        Ok(None) => return back_here(Redirect::to("/account/sign_in").into_response(), &code),
+        Ok(None) => return back_here(Redirect::to("/account/sign_in").into_response()),
         Err(refusal) => return entry(&browser, &code).refused(&refusal).send(&control),
     };
     if !is_fresh(&control, &session) {
-        return stepped_up(&control, &browser, &session, &code, request_id).await;
+        return stepped_up(&control, &browser, &session, request_id).await;
     }
     match done(&control, &browser, &session, (&sent, &code), request_id).await {
         Ok(page) => page.send(&control),
