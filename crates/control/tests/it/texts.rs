@@ -335,6 +335,40 @@ async fn nobody_has_many_texts_sent() {
     let told =
         "SELECT count(*) FROM messages.messages WHERE template = 'security_alert' AND key LIKE 'texts/%'";
     assert_eq!(town.platform.ask(told).await, "1");
+    // The hour counts from when it was closed, and what it was closed for closes it no more.
+    later(&town, 3_600);
+    for _ in 0..2 {
+        let (flow, _) = at_factor(&town).await;
+        assert_eq!(ask(&town, &flow).await.0, 202);
+        later(&town, 3 * 60);
+    }
+}
+
+#[tokio::test]
+async fn what_one_tenants_people_do_closes_a_country_to_nobody_else() {
+    let texts = Texts::start().await;
+    let town = town_with(&texts).await;
+    with_number(&town, &texts).await;
+    let unread = async |tenants: u32, of_each: u32| {
+        let now = town.platform.control.clock().now();
+        let rows = format!(
+            "INSERT INTO identity.texts (text_id, tenant_id, beginning, sent_at) SELECT gen_random_uuid(), t.id, '+49', \
+             '{now}'::timestamptz - interval '3 minutes' FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, {tenants})) AS t, \
+             generate_series(1, {of_each})"
+        );
+        town.platform.execute(&rows).await;
+    };
+    let asked = async || {
+        later(&town, 31);
+        let (flow, _) = at_factor(&town).await;
+        ask(&town, &flow).await.0
+    };
+    unread(1, 200).await;
+    assert_eq!((asked().await, asked().await), (202, 202), "one other tenant's are its own affair");
+    unread(5, 10).await;
+    assert_eq!((asked().await, asked().await), (202, 429), "those of many are everybody's");
+    later(&town, 3_600);
+    assert_eq!((asked().await, asked().await), (202, 202), "for an hour");
 }
 
 #[tokio::test]

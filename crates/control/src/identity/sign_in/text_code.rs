@@ -2,9 +2,11 @@
 //!
 //! Whoever owns numbers that cost the sender money gains by each text (pumping). So texts are sent only after a first proof, only to
 //! countries that the operator and the tenant both name, and are counted by number, by person, by numbers that begin alike, by tenant and
-//! by country. Where fewer than one in five of the last fifty were ever shown, a country is closed for an hour and the operator is told.
+//! by country. Where fewer than one in five of a tenant's last fifty to a country were ever shown, the country is closed to that tenant for
+//! an hour and the operator is told. It is closed to everybody only if the same is so of fifty to which no tenant adds more than ten: what
+//! one tenant's people do shuts nobody else out. The hour counts from when it was closed, and then only what was sent since is judged.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::{FactorId, OPERATOR_TENANT, SessionId, TenantId, UserId};
 use rowhouse_domain::identity::{ProofKind, SignInPolicy};
@@ -31,6 +33,8 @@ const BLOCK: Window = Window { most: 10, within: SignedDuration::from_hours(1), 
 const MONTH: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// Texts that are looked at, for how many were shown.
 const LOOKED_AT: i64 = 50;
+/// Of one tenant among those of all.
+const OF_EACH: i64 = 10;
 /// How long a country is closed.
 const CLOSED: SignedDuration = SignedDuration::from_hours(1);
 
@@ -157,17 +161,10 @@ async fn send(
             return Err(too_many(seconds));
         }
     }
-    let before = texts::standing(transaction, &beginning, LOOKED_AT, now).await?;
-    if let Some(newest) = before.newest.filter(|_| before.is_pumped(LOOKED_AT))
-        && now < newest + CLOSED
-    {
-        return Err(too_many((newest + CLOSED).duration_since(now).as_secs() + 1));
+    for whose in [Some(tenant), None] {
+        judge(control, transaction, (whose, &beginning), now).await?;
     }
     texts::put(transaction, (tenant, &beginning), digest, now).await?;
-    let after = texts::standing(transaction, &beginning, LOOKED_AT, now).await?;
-    if after.is_pumped(LOOKED_AT) {
-        tell_operators(control, transaction, &beginning).await?;
-    }
     let key = format!("{}/{}", whose.0, control.entropy().uuid_v7(now.as_microsecond()));
     let new = NewMessage::new(&template::SMS_CODE, tenant, To::Number(number.clone()), key)
         .value("code", code)
@@ -177,16 +174,45 @@ async fn send(
     Ok(())
 }
 
+/// Refuses what is closed, and closes what is pumped: to a tenant, or to all. The text that it is noticed at still goes.
+async fn judge(
+    control: &Control,
+    transaction: &Transaction,
+    (tenant, beginning): (Option<TenantId>, &str),
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let whose = tenant.map_or_else(|| "all".to_owned(), |tenant| tenant.to_string());
+    let key = token::digest(control, "throttle/text/closed", &format!("{whose}/{beginning}"));
+    let (_, closed_until) = throttle::standing(transaction, &key).await?;
+    if let Some(until) = closed_until.filter(|until| now < *until) {
+        return Err(too_many(until.duration_since(now).as_secs() + 1));
+    }
+    let each = if tenant.is_some() { LOOKED_AT } else { OF_EACH };
+    // While it was closed nothing was sent: what was sent since it opened is what was sent since it closed.
+    let judged =
+        texts::standing(transaction, (tenant, beginning), (LOOKED_AT, each), (closed_until, now)).await?;
+    if judged.is_pumped(LOOKED_AT) {
+        throttle::close(transaction, &key, now + CLOSED, now).await?;
+        tell_operators(control, transaction, (tenant, beginning)).await?;
+    }
+    Ok(())
+}
+
 async fn tell_operators(
     control: &Control,
     transaction: &Transaction,
-    beginning: &str,
+    (tenant, beginning): (Option<TenantId>, &str),
 ) -> Result<(), Refusal> {
     let now = control.clock().now();
+    let (of, whose) = match tenant {
+        Some(tenant) => (tenant.to_string(), format!("by the tenant {tenant}")),
+        None => ("all".to_owned(), format!("by all tenants (at most {OF_EACH} by each)")),
+    };
     let what = format!(
-        "Of the last {LOOKED_AT} codes sent as texts to {beginning} fewer than one in five were ever shown. None go there for an hour."
+        "Of the last {LOOKED_AT} codes sent as texts to {beginning} {whose} fewer than one in five were ever shown. None go there from \
+         them for an hour."
     );
-    let key = format!("texts/{beginning}/{}", now.as_second().div_euclid(3_600));
+    let key = format!("texts/{of}/{beginning}/{}", now.as_second().div_euclid(3_600));
     let new = NewMessage::new(&template::SECURITY_ALERT, OPERATOR_TENANT, To::Operators, key);
     queue(control, transaction, new.value("what", what).value("at", now)).await?;
     Ok(())

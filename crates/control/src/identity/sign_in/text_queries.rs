@@ -10,12 +10,11 @@ const READING: SignedDuration = SignedDuration::from_mins(2);
 /// Older texts say nothing about today.
 const RECENT: SignedDuration = SignedDuration::from_hours(24);
 
-/// The last texts to a country.
+/// The last texts of a tenant, or of all, to a country.
 #[derive(Debug, Clone, Copy)]
 pub struct Standing {
     pub sent: i64,
     pub proven: i64,
-    pub newest: Option<Timestamp>,
 }
 
 impl Standing {
@@ -48,15 +47,20 @@ pub async fn prove(tx: &Transaction, digest: &[u8], now: Timestamp) -> Result<()
     tx.execute(sql, &[&id(digest), &now]).await.map(drop)
 }
 
-/// What became of the last texts to a country: those that were shown, or could have been by now.
+/// What became of the last texts to a country: those that were shown, or could have been by now. `tenant`'s own, or those of all, of whom
+/// each counts for `each` at most. None that was sent before `since` is looked at: it is what the country was closed for then.
 pub async fn standing(
     tx: &Transaction,
-    beginning: &str,
-    most: i64,
-    now: Timestamp,
+    (tenant, beginning): (Option<TenantId>, &str),
+    (most, each): (i64, i64),
+    (since, now): (Option<Timestamp>, Timestamp),
 ) -> Result<Standing, StoreError> {
-    let sql = "SELECT count(*), count(proven_at), max(sent_at) FROM (SELECT sent_at, proven_at FROM identity.texts \
-               WHERE beginning = $1 AND sent_at > $2 AND (proven_at IS NOT NULL OR sent_at <= $3) ORDER BY sent_at DESC LIMIT $4) AS t";
-    let row = tx.query_one(sql, &[&beginning, &(now - RECENT), &(now - READING), &most]).await?;
-    Ok(Standing { sent: row.get(0), proven: row.get(1), newest: row.get(2) })
+    let since = since.map_or(now - RECENT, |since| since.max(now - RECENT));
+    let sql = "SELECT count(*), count(proven_at) FROM (SELECT proven_at FROM (SELECT sent_at, proven_at, \
+               row_number() OVER (PARTITION BY tenant_id ORDER BY sent_at DESC) AS place FROM identity.texts \
+               WHERE beginning = $1 AND sent_at > $2 AND (proven_at IS NOT NULL OR sent_at <= $3) \
+               AND ($4::uuid IS NULL OR tenant_id = $4)) AS own WHERE place <= $5 ORDER BY sent_at DESC LIMIT $6) AS t";
+    let tenant = tenant.map(|tenant| tenant.0);
+    let row = tx.query_one(sql, &[&beginning, &since, &(now - READING), &tenant, &each, &most]).await?;
+    Ok(Standing { sent: row.get(0), proven: row.get(1) })
 }

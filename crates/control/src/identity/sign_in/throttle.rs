@@ -64,6 +64,14 @@ pub async fn standing(tx: &Transaction, key: &[u8]) -> Result<(i32, Option<Times
     Ok(row.map_or((0, None), |row| (row.get(0), row.get(1))))
 }
 
+/// Closes something until then. Unlike a window it is not spent: see [`standing`].
+pub async fn close(tx: &Transaction, key: &[u8], until: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+    let sql = "INSERT INTO identity.throttles (key, attempts, consecutive, locked_until, changed_at) VALUES ($1, 1, 0, $2, $3) \
+               ON CONFLICT ON CONSTRAINT throttles_pkey DO UPDATE SET locked_until = excluded.locked_until, \
+               changed_at = excluded.changed_at";
+    tx.execute(sql, &[&key, &until, &now]).await.map(drop)
+}
+
 /// So many in so long, and with so much between two.
 #[derive(Debug, Clone, Copy)]
 pub struct Window {
