@@ -94,6 +94,14 @@ impl Authority {
         }
     }
 
+    /// Who it is of, and when; none for Rowhouse's own work.
+    pub(super) fn holder(&self) -> Option<(Principal, i64)> {
+        match self {
+            Authority::System => None,
+            Authority::Holds(holding) => Some((holding.principal, holding.now_us)),
+        }
+    }
+
     /// Whether it covers one permission on the whole tenant now.
     pub(super) fn may(&self, permission: &str) -> bool {
         match self {

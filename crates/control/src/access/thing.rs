@@ -1,5 +1,6 @@
 //! Things of the operator's services: registered with what holds them, moved, forgotten. A grant on a thing reaches what it holds,
-//! so who moves a thing gives, to whoever was granted something on its new holder, and needs to hold that on the thing himself.
+//! so who moves a thing gives, to whoever was granted something on its new holder, and needs to hold that on the thing himself. What is
+//! said of a thing is asked for by conditions: nobody says it who holds something under such a condition himself.
 
 use rowhouse_domain::access::{GrantEffect, Handed, Resource, ResourceName};
 use rowhouse_domain::id::TenantId;
@@ -49,6 +50,10 @@ pub(super) async fn put_all(
         let is = above(transaction, tenant, &thing.name).await?;
         refuse_chain(transaction, tenant, (&thing.name, &is)).await?;
         refuse_move(&rules, authority, (&thing.name, &stored), (&was, &is))?;
+        let told_before = before.map(|before| before.attributes).unwrap_or_default();
+        if told_before != thing.attributes {
+            refuse_own_conditions(&rules, authority, (&thing.name, &stored))?;
+        }
     }
     if changed.is_empty() {
         return Ok(None);
@@ -71,13 +76,14 @@ pub(super) async fn remove(
     authority: &Authority,
 ) -> Result<Option<Change>, Refusal> {
     let version = take(transaction, tenant).await?;
-    if resource_queries::one(transaction, tenant, name).await?.is_none() {
-        return Ok(None);
-    }
+    let Some(thing) = resource_queries::one(transaction, tenant, name).await? else { return Ok(None) };
     let rules = Rules::load_for(transaction, tenant).await?;
     let stored = of_one(transaction, tenant, &rules).await?;
     let was = above(transaction, tenant, name).await?;
     refuse_move(&rules, authority, (name, &stored), (&was, &[]))?;
+    if !thing.attributes.is_empty() {
+        refuse_own_conditions(&rules, authority, (name, &stored))?;
+    }
     resource_queries::remove(transaction, tenant, name).await?;
     Ok(Some(change(transaction, tenant, &[name], ("delete", version))))
 }
@@ -185,6 +191,20 @@ fn refuse_move(
     let (gained, lost) = (only(is, was), only(was, is));
     rules.refuse_handing(authority, &of(&gained, GrantEffect::Allow))?;
     rules.refuse_handing(authority, &of(&lost, GrantEffect::Deny))
+}
+
+/// Nobody says of a thing what decides over himself: who holds something under conditions that ask for what is known of things changes
+/// that only if he holds the same on the thing without one, and lifts denials. Others, as the service that the things are of, do.
+fn refuse_own_conditions(
+    rules: &Rules,
+    authority: &Authority,
+    (name, stored): (&ResourceName, &Stored),
+) -> Result<(), Refusal> {
+    let Some((principal, now_us)) = authority.holder() else { return Ok(()) };
+    let kind = rules.permission(&format!("{}:*", name.kind))?;
+    let own = stored.model(rules).of_its_own_under_conditions(principal, &kind, now_us);
+    let here = |one: Handed| Handed { thing: Some(name.clone()), condition: None, ..one };
+    rules.refuse_handing(authority, &own.into_iter().map(here).collect::<Vec<_>>())
 }
 
 fn change(

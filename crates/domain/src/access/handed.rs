@@ -99,6 +99,28 @@ impl Model<'_> {
         all
     }
 
+    /// What `principal` itself, or through groups, is allowed or denied of `kind` under conditions that ask for what is known of things: who
+    /// says what is known decides whether it is so. What everyone is allowed or denied so is left out, for it is nobody's own.
+    pub fn of_its_own_under_conditions(
+        &self,
+        principal: Principal,
+        kind: &PermissionSet,
+        from_us: i64,
+    ) -> Vec<Handed> {
+        let own = Holder::Principal(principal);
+        let direct = self.grants.iter().filter(|grant| grant.holder == own);
+        let mut all: Vec<Handed> = direct.map(|grant| self.handed(grant)).collect();
+        let through = self.memberships.iter().filter(|one| one.member == own);
+        all.extend(through.flat_map(|one| self.handed_by(one)));
+        let to_come = Interval { from_us, until_us: i64::MAX };
+        all.iter_mut().for_each(|one| one.set.intersect(kind));
+        all.retain(|one| {
+            let asks = one.condition.as_ref().is_some_and(|own| own.text().contains("resource"));
+            asks && !one.set.is_empty() && !one.interval.and(to_come).is_empty()
+        });
+        all
+    }
+
     /// What comes to `thing` by what is `above` it: the grants there, as if they were on it.
     pub fn handed_on(&self, thing: &ResourceName, above: &[ResourceName]) -> Vec<Handed> {
         let there = |grant: &&Grant| grant.resource.as_ref().is_some_and(|name| above.contains(name));
