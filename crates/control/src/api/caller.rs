@@ -1,6 +1,6 @@
 //! Who calls the control API, and the permits that follow from it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -12,6 +12,7 @@ use rowhouse_domain::id::{OPERATOR_TENANT, RequestId, TenantId, UserId};
 use rowhouse_domain::identity::token::{AUDIENCE_CONTROL, Subject, TokenClaims, Unverified, is_token};
 use rowhouse_domain::keys::{Presented, bearer};
 use rowhouse_domain::refusal::{Refusal, kind};
+use rowhouse_domain::routes::one_reading;
 use rowhouse_domain::tenancy::Service;
 use rowhouse_store::turns;
 
@@ -34,9 +35,10 @@ pub struct Caller {
 /// What conditions can ask for.
 #[derive(Debug)]
 struct Asked {
-    client: IpAddr,
+    client: Option<IpAddr>,
     method: Method,
-    path: String,
+    /// As it was matched, whatever way it was written; none for one that can be read in two ways.
+    path: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -81,7 +83,8 @@ impl FromRequestParts<Shared> for Caller {
             false => {
                 let key = Presented::read(&directory, text).verify(&control.peppers, now_us)?.clone();
                 key.refuse_other_service(OWN_SERVICE)?;
-                key.refuse_other_address(client_address(parts, control))?;
+                // From nowhere is from no address that it is for.
+                key.refuse_other_address(client_address(parts, control).unwrap_or(UNKNOWN))?;
                 refuse_for_things(&key)?;
                 Who::Key(key)
             }
@@ -89,7 +92,7 @@ impl FromRequestParts<Shared> for Caller {
         let asked = Asked {
             client: client_address(parts, control),
             method: parts.method.clone(),
-            path: parts.uri.path().to_owned(),
+            path: one_reading(parts.uri.path()),
         };
         let request_id = *parts.extensions.get::<RequestId>().expect("the frame gives every request an id");
         let permits = who.permits(&directory);
@@ -107,6 +110,8 @@ impl FromRequestParts<Shared> for Caller {
     }
 }
 
+/// Nobody's address.
+const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// The name under which Rowhouse itself stands among the services of a key.
 const OWN_SERVICE: &str = "rowhouse";
 
@@ -279,9 +284,9 @@ impl Caller {
             Who::Token(claims) => Some(claims),
         };
         Facts {
-            ip: Some(*client),
+            ip: *client,
             method: Some(method.as_str()),
-            path: Some(path),
+            path: path.as_deref(),
             auth_method: Some(if claims.is_some() { "token" } else { "api_key" }),
             mfa: Some(claims.is_some_and(|claims| claims.is_of_two_factors())),
             mfa_age_s: claims.map(|claims| self.now_us.div_euclid(1_000_000) - claims.auth_time),

@@ -1,6 +1,8 @@
 //! The API, called from within the process. Our own pages ask it as any program does, with the token of the person who looks at them: what
 //! a page shows and does is what the person may, decided, told in the log and refused in one place.
 
+use std::net::IpAddr;
+
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
@@ -8,6 +10,8 @@ use rowhouse_domain::id::RequestId;
 use rowhouse_domain::refusal::{Refusal, kind};
 use serde_json::Value;
 use tower_service::Service as _;
+
+use super::client::AskedFor;
 
 /// Longest answer, in bytes.
 const ANSWER_MAX: usize = 4 * 1024 * 1024;
@@ -46,11 +50,16 @@ impl OwnApi {
         OwnApi(routes)
     }
 
-    /// What is answered to who has this access token; `null` for an answer without a body.
+    /// What is answered to who has this access token and looks from `client`, as far as that is known; `null` for an answer without a body.
     ///
     /// # Errors
     /// What the API refuses.
-    pub async fn call(&self, token: &str, id: RequestId, call: Call<'_>) -> Result<Value, Refusal> {
+    pub async fn call(
+        &self,
+        (token, client): (&str, Option<IpAddr>),
+        id: RequestId,
+        call: Call<'_>,
+    ) -> Result<Value, Refusal> {
         let broken = || Refusal::new(&kind::INTERNAL, "Our own interface did not answer.");
         let mut request = Request::builder()
             .method(call.method)
@@ -68,6 +77,7 @@ impl OwnApi {
         };
         let mut request = request.body(body).map_err(|_| broken())?;
         request.extensions_mut().insert(id);
+        request.extensions_mut().insert(AskedFor(client));
         // A router takes calls at any time: there is nothing to wait for before one.
         let answered = self.0.clone().call(request).await;
         let Ok(mut response) = answered;

@@ -243,3 +243,72 @@ async fn who_holds_something_under_a_condition_gives_it_under_no_other() {
     let seen = seen["items"].as_array().expect("a list");
     assert!(seen.iter().all(|grant| grant["condition"].is_null()), "{seen:?}");
 }
+
+/// A key of an account of acme for these permissions, which the account is granted.
+async fn key_of(house: &House, who: &str, permissions: &[&str]) -> String {
+    for permission in permissions {
+        let grant = json!({ "principal": account(who), "permission": permission });
+        house.created(&house.root, "/v1/grants?tenant=acme", grant).await;
+    }
+    let key = json!({ "name": "k", "owner": account(who), "permissions": permissions });
+    let key = house.created(&house.root, "/v1/keys?tenant=acme", key).await;
+    house.settled().await;
+    key["key"].as_str().expect("a key").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_is_the_same_however_it_is_written() {
+    let (house, ann) = library().await;
+    let key = key_of(&house, &ann, &["grant:read"]).await;
+    let (_, all) = house.platform.call(&key, "GET", "/v1/grants", None).await;
+    let id = all["items"][0]["id"].as_str().expect("a grant").to_owned();
+    let ask = async |path: &str| {
+        let (status, answer) = house.platform.call(&key, "GET", path, None).await;
+        outcome(status, &answer)
+    };
+    let plain = format!("/v1/grants/{id}");
+    let escaped = format!("/v1/grants/%{:02x}{}", id.as_bytes()[0], &id[1..]);
+    assert_eq!((ask(&plain).await.as_str(), ask(&escaped).await.as_str()), ("200 -", "200 -"));
+    let deny = json!({ "principal": account(&ann), "effect": "deny", "permission": "grant:read",
+        "condition": format!("context.path == \"{plain}\"") });
+    house.created(&house.root, "/v1/grants?tenant=acme", deny).await;
+    house.settled().await;
+    for path in [plain, escaped] {
+        assert_eq!(ask(&path).await, "403 access.denied", "{path}");
+    }
+    assert_eq!(ask("/v1/grants").await, "200 -");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_says_of_a_thing_what_decides_over_himself() {
+    let (house, ann) = library().await;
+    let put = async |key: &str, id: &str, by: &str| {
+        let path = format!("/v1/access/resources/doc/{id}");
+        let body = json!({ "attributes": { "created_by": by } });
+        let (status, answer) = house.platform.call(key, "PUT", &path, Some(body)).await;
+        outcome(status, &answer)
+    };
+    let service = house.account("acme", "service").await;
+    let service = key_of(&house, &service, &["resource:update"]).await;
+    assert_eq!(put(&service, "hers", "boss").await, "200 -");
+    let hers = key_of(&house, &ann, &["resource:update"]).await;
+    assert_eq!(put(&hers, "hers", "somebody").await, "200 -", "nothing of hers asks for it");
+    let allow = json!({ "principal": account(&ann), "permission": "doc:write", "condition": "resource.created_by == principal.id" });
+    house.created(&house.root, "/v1/grants?tenant=acme", allow).await;
+    house.settled().await;
+    assert_eq!(put(&hers, "hers", &ann).await, "403 access.escalation");
+    assert_eq!(put(&hers, "new", &ann).await, "403 access.escalation");
+    let gone = house.platform.call(&hers, "DELETE", "/v1/access/resources/doc/hers", None).await;
+    assert_ne!(gone.0, 204, "{}", gone.1);
+    assert_eq!(put(&hers, "hers", "somebody").await, "200 -", "as it is");
+    assert_eq!(put(&service, "hers", "boss").await, "200 -", "who is not asked about says it");
+    // A denial under a condition is not lifted so either.
+    let den = house.account("acme", "den").await;
+    let his = key_of(&house, &den, &["resource:update", "doc:write"]).await;
+    let deny = json!({ "principal": account(&den), "effect": "deny", "permission": "doc:write",
+        "condition": "resource.created_by != principal.id" });
+    house.created(&house.root, "/v1/grants?tenant=acme", deny).await;
+    house.settled().await;
+    assert_eq!(put(&his, "hers", &den).await, "403 access.escalation");
+    assert_eq!(put(&his, "hers", "boss").await, "200 -");
+}

@@ -488,3 +488,29 @@ async fn single_sign_on_is_set_up_step_by_step_and_switched_off_again() {
     assert!(!offered.text.contains("Acme login"), "{}", offered.text);
     shows(&send(&mut chief, CONNECTIONS, &[("step", "remove"), ("connection", &id)]).await, "It is gone.");
 }
+
+#[tokio::test]
+async fn conditions_about_the_address_hold_on_the_pages_as_at_the_api() {
+    let town = stage().await;
+    let mut chief = signed_in(&town, CHIEF).await;
+    let user = id_of(&town, "/v1/users", CHIEF).await;
+    let deny = async |condition: &str| {
+        let body = json!({ "principal": { "kind": "user", "id": user }, "permission": "invitation:create", "effect": "deny",
+            "condition": condition });
+        let (status, made) = town.post("/v1/grants?tenant=acme", body).await;
+        assert_eq!(status, 201, "{made}");
+        refresh(&town.platform).await;
+    };
+    deny("!context.ip.isInRange(ip(\"127.0.0.0/8\"))").await;
+    // What is known of no call yet is not offered, so the form is that of another page.
+    let form = chief.get("/account").await.hidden("form");
+    let invite = |email: &'static str| {
+        [("form", form.as_str()), ("step", "invite"), ("email", email), ("role", "user")]
+    };
+    let seen = chief.post(PEOPLE, &invite("ben@acme.example")).await;
+    shows(&seen, "The invitation is on its way.");
+    deny("context.ip.isInRange(ip(\"127.0.0.0/8\"))").await;
+    assert_eq!(chief.post(PEOPLE, &invite("dan@acme.example")).await.status, 403);
+    let all = town.get("/v1/invitations?tenant=acme").await;
+    assert_eq!(all["items"].as_array().map(Vec::len), Some(1), "{all}");
+}

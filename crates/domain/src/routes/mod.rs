@@ -25,7 +25,7 @@ pub use cors::Cors;
 pub use discovered::Discovered;
 pub use explain::{Asked, Considered, Explained, ExplainedRefusal, explain};
 pub use health::Health;
-pub use path::{PathError, normalise};
+pub use path::{PathError, normalise, one_reading};
 pub use probe::{HealthCheck, ProbeKind, Probed};
 pub use release::{
     BadTraffic, CompiledTraffic, ReleaseDefinition, SPLIT_TENANTS_MAX, SPLITS_MAX, Split, SplitCaller,

@@ -36,6 +36,32 @@ pub fn normalise(path: &str) -> Result<Cow<'_, str>, PathError> {
     if plain { Ok(Cow::Borrowed(path)) } else { rewrite(path).map(Cow::Owned) }
 }
 
+/// What a router that decodes each segment of `path` by itself and resolves nothing takes it for: its normal form, with everything plain
+/// that a segment may hold plainly, so that one thing has one path. `None` where the normal form leads elsewhere than such a router does.
+pub fn one_reading(path: &str) -> Option<String> {
+    let normal = normalise(path).ok()?;
+    let same_shape = |a: &str, b: &str| {
+        a.matches('/').count() == b.matches('/').count() && a.ends_with('/') == b.ends_with('/')
+    };
+    if !same_shape(path, &normal) {
+        return None;
+    }
+    let mut pieces = normal.split('%');
+    let mut out = pieces.next()?.to_owned();
+    for piece in pieces {
+        let (digits, rest) = piece.split_at_checked(2)?;
+        match u8::from_str_radix(digits, 16).ok()? {
+            own @ b'!'..=b'~' if !matches!(own, b'/' | b'%' | b'?' | b'#') => out.push(char::from(own)),
+            _ => {
+                out.push('%');
+                out.push_str(digits);
+            }
+        }
+        out.push_str(rest);
+    }
+    Some(out)
+}
+
 fn rewrite(path: &str) -> Result<String, PathError> {
     let decoded = decode_unreserved(path)?;
     let mut segments: Vec<&str> = Vec::new();
@@ -137,6 +163,30 @@ pub(super) fn decoded(segment: &str) -> Option<Cow<'_, str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_router_that_resolves_nothing_reads_a_path_in_one_way() {
+        for (path, read) in [
+            ("/v1/users/user_x", Some("/v1/users/user_x")),
+            ("/v1/users/%75ser_x", Some("/v1/users/user_x")),
+            ("/v1/%75%73ers/user%5Fx", Some("/v1/users/user_x")),
+            ("/v1/x/a%3ab", Some("/v1/x/a:b")),
+            ("/v1/x/a:b", Some("/v1/x/a:b")),
+            ("/v1/x/%7b%40%7d", Some("/v1/x/{@}")),
+            ("/v1/x/a%2fb%25%3f%c3%a4", Some("/v1/x/a%2Fb%25%3F%C3%A4")),
+            ("/v1/x/", Some("/v1/x/")),
+            ("/", Some("/")),
+            ("/v1/x/.", None),
+            ("/v1/x/%2e", None),
+            ("/v1/x/./y", None),
+            ("/v1/x//y", None),
+            ("/v1/x/..", None),
+            ("/v1/x%00", None),
+            ("v1", None),
+        ] {
+            assert_eq!(one_reading(path).as_deref(), read, "{path}");
+        }
+    }
 
     #[test]
     fn a_segment_says_one_thing_or_nothing() {

@@ -4,6 +4,7 @@
 //! keyed hash of a cookie that other sites cannot read. `__Host-` keeps subdomains from planting cookies.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -14,6 +15,7 @@ use rowhouse_domain::access::Permit;
 use rowhouse_domain::refusal::{Refusal, kind};
 use subtle::ConstantTimeEq;
 
+use crate::api::client_address;
 use crate::identity::session::{self, COOKIE, SessionRow};
 use crate::identity::token;
 use crate::{Control, Shared};
@@ -32,6 +34,8 @@ const DEVICE_S: i64 = 90 * 86_400;
 /// What a browser sends with every request.
 #[derive(Debug)]
 pub struct Browser {
+    /// Where it is, as far as that is known.
+    pub client: Option<IpAddr>,
     pub session: Option<String>,
     pub flow: Option<String>,
     pub device: Option<String>,
@@ -56,6 +60,7 @@ impl FromRequestParts<Shared> for Browser {
         let form = given.or_else(|| fresh.clone());
         let digest = bound(control, form.as_deref(), session.as_deref());
         Ok(Browser {
+            client: client_address(parts, control),
             session,
             flow: cookie(headers, FLOW),
             device: cookie(headers, DEVICE),
@@ -75,6 +80,7 @@ impl Browser {
         let session = secret.map(str::to_owned).or_else(|| self.session.clone());
         Browser {
             digest: bound(control, self.form.as_deref(), session.as_deref()),
+            client: self.client,
             session,
             flow: self.flow.clone(),
             device: self.device.clone(),

@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, PoisonError};
 
 use axum::extract::FromRequestParts;
@@ -45,7 +45,8 @@ impl FromRequestParts<Shared> for Source {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, control: &Shared) -> Result<Self, Infallible> {
-        let address = client_address(parts, control);
+        // What comes from nowhere is counted as one.
+        let address = client_address(parts, control).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let agent = parts.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         Ok(Source { address, agent: agent.chars().take(AGENT_MAX).collect() })
     }

@@ -14,6 +14,8 @@ mod roles;
 mod sign_in_policy;
 mod template;
 
+use std::net::IpAddr;
+
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
@@ -95,6 +97,8 @@ fn may(control: &Control, session: &SessionRow, permission: &str) -> bool {
 pub(super) struct Visit<'a> {
     api: &'a OwnApi,
     token: String,
+    /// Where the browser is: conditions hold on the page as they do at the API.
+    client: Option<IpAddr>,
     request_id: RequestId,
     /// The one thing that the page is about, if it is about one: an id, and nothing else.
     one: &'a str,
@@ -102,7 +106,7 @@ pub(super) struct Visit<'a> {
 
 impl Visit<'_> {
     async fn call(&self, call: Call<'_>) -> Result<Value, Refusal> {
-        self.api.call(&self.token, self.request_id, call).await
+        self.api.call((&self.token, self.client), self.request_id, call).await
     }
 
     async fn get(&self, path: &str) -> Result<Value, Refusal> {
@@ -164,7 +168,7 @@ async fn show(
     Path(part): Path<String>,
     Query(about): Query<About>,
 ) -> Response {
-    let Some(looks) = Looks::at(&control, &api, request_id, (&part, &about)) else {
+    let Some(looks) = Looks::at(&control, &api, request_id, (&part, &about), browser.client) else {
         return Redirect::to("/account/organisation").into_response();
     };
     looks.answer(&browser, None).await
@@ -179,7 +183,7 @@ async fn send(
     Query(about): Query<About>,
     body: Bytes,
 ) -> Response {
-    let Some(looks) = Looks::at(&control, &api, request_id, (&part, &about)) else {
+    let Some(looks) = Looks::at(&control, &api, request_id, (&part, &about), browser.client) else {
         return Redirect::to("/account/organisation").into_response();
     };
     looks.answer(&browser, Some(&body)).await
@@ -189,6 +193,7 @@ struct Looks<'a> {
     control: &'a Control,
     api: &'a OwnApi,
     request_id: RequestId,
+    client: Option<IpAddr>,
     part: &'static Part,
     one: &'a str,
     /// Its address.
@@ -201,6 +206,7 @@ impl<'a> Looks<'a> {
         api: &'a OwnApi,
         request_id: RequestId,
         (name, about): (&str, &'a About),
+        client: Option<IpAddr>,
     ) -> Option<Self> {
         let part = PARTS.iter().find(|part| part.name == name)?;
         let one = if fields::is_id(&about.one) { about.one.as_str() } else { "" };
@@ -208,7 +214,7 @@ impl<'a> Looks<'a> {
             "" => format!("/account/organisation/{name}"),
             one => format!("/account/organisation/{name}?one={one}"),
         };
-        Some(Looks { control, api, request_id, part, one, path })
+        Some(Looks { control, api, request_id, client, part, one, path })
     }
 
     async fn answer(&self, browser: &Browser, body: Option<&Bytes>) -> Response {
@@ -274,7 +280,7 @@ impl<'a> Looks<'a> {
 
     async fn visit(&self, session: &SessionRow) -> Result<Visit<'_>, Refusal> {
         let token = self.token(session).await?;
-        Ok(Visit { api: self.api, token, request_id: self.request_id, one: self.one })
+        Ok(Visit { api: self.api, token, client: self.client, request_id: self.request_id, one: self.one })
     }
 
     /// An access token of the browser's session, which never leaves this process.
