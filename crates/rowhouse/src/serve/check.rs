@@ -78,15 +78,18 @@ fn shared_doors(config: &Config) -> Vec<String> {
     ];
     let doors: Vec<(&str, SocketAddr)> =
         doors.into_iter().filter_map(|(name, at)| at.map(|at| (name, at))).collect();
-    let overlap = |a: &SocketAddr, b: &SocketAddr| {
-        let everywhere = a.ip().is_unspecified() || b.ip().is_unspecified();
-        a.port() != 0 && a.port() == b.port() && (everywhere || a.ip() == b.ip())
-    };
-    let later = |at: usize| doors[at + 1..].iter().filter(move |other| overlap(&doors[at].1, &other.1));
-    (0..doors.len())
-        .flat_map(|at| later(at).map(move |other| (at, other)))
-        .map(|(at, (other, address))| format!("{} and {other} both listen on {address}", doors[at].0))
-        .collect()
+    let mut faults = Vec::new();
+    for (at, (name, address)) in doors.iter().enumerate() {
+        for (other, own) in doors[at + 1..].iter().filter(|(_, own)| overlap(address, own)) {
+            faults.push(format!("{name} and {other} both listen on {own}"));
+        }
+    }
+    faults
+}
+
+fn overlap(a: &SocketAddr, b: &SocketAddr) -> bool {
+    let everywhere = a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() != 0 && a.port() == b.port() && (everywhere || a.ip() == b.ip())
 }
 
 #[cfg(test)]

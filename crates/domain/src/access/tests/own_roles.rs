@@ -64,7 +64,10 @@ fn what_cannot_be_is_refused() {
             vec![role("a", &[], &["platform_admin"])],
             "role `a` inherits `platform_admin`, which does not exist or cannot be extended",
         ),
-        (vec![role("a", &[], &["b"]), role("b", &[], &["a"])], "roles inherit or require each other in a circle: a → b → a"),
+        (
+            vec![role("a", &[], &["b"]), role("b", &[], &["a"])],
+            "roles inherit or require each other in a circle: a → b → a",
+        ),
     ];
     for (own, expected) in rows {
         assert_eq!(check(&own), expected);
