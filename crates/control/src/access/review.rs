@@ -183,7 +183,7 @@ fn givers<'g>(directory: &Directory, grants: &'g [GrantRow]) -> HashMap<&'g str,
     let account =
         |text: &str| text.parse::<ServiceAccountId>().map(|id| (PrincipalKind::ServiceAccount, id.0)).ok();
     let alone = words.iter().filter_map(|text| {
-        let (kind, id) = user(*text).or_else(|| account(*text))?;
+        let (kind, id) = user(text).or_else(|| account(text))?;
         Some((*text, Principal { kind, id }))
     });
     let mut all: HashMap<&str, Principal> = alone.collect();

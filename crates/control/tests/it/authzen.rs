@@ -90,6 +90,35 @@ async fn one_question_and_many_are_answered_by_what_is_granted() {
     assert_eq!(told(&answer), "true granted", "none is one");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_questions_have_so_much_work_together() {
+    let (house, _, key) = library().await;
+    let slow = house.account("acme", "slow").await;
+    for number in 0..3 {
+        let condition = format!("context.path like \"*{}{number}\"", "a".repeat(126));
+        let grant = json!({ "principal": { "kind": "service_account", "id": slow }, "permission": "doc:read",
+            "condition": condition });
+        house.created(&house.root, "/v1/grants?tenant=acme", grant).await;
+    }
+    house.settled().await;
+    // Each question is four fifths of the work of one decision; all together may be 32 times that.
+    let mut many = question(&slow, "read", "d1");
+    many["context"] = json!({ "path": "a".repeat(1_024) });
+    many["evaluations"] = json!(vec![json!({}); 100]);
+    let answer = house.posted(&key, "/access/v1/evaluations", many.clone()).await;
+    let all = answer["evaluations"].as_array().expect("a list");
+    let answered = all.iter().take_while(|one| told(one) == "false condition_false").count();
+    assert!((32..60).contains(&answered) && all.len() == 100, "{answered} of {}", all.len());
+    for one in &all[answered..] {
+        assert_eq!((&one["decision"], &one["context"]["error"]["status"]), (&json!(false), &json!(400)));
+    }
+    // A text that is too long is not looked at at all.
+    many["context"] = json!({ "path": "a".repeat(1_025) });
+    let answer = house.posted(&key, "/access/v1/evaluations", many).await;
+    let all = answer["evaluations"].as_array().expect("a list");
+    assert!(all.iter().all(|one| told(one) == "false context_missing"), "{}", all[0]);
+}
+
 async fn raw(
     house: &House,
     key: Option<&str>,

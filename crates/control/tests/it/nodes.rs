@@ -298,7 +298,7 @@ async fn a_flood_from_many_addresses_leaves_enrolled_nodes_alone() {
     let mut flood = Vec::new();
     for number in 0..1_400_u16 {
         let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-        let from = [127, 9, (number % 700 >> 8) as u8, (number % 700) as u8];
+        let from = [127, 9, ((number % 700) >> 8) as u8, (number % 700) as u8];
         socket.bind((from, 0).into()).expect("loopback has them all");
         let mut one = socket.connect(address).await.expect("it is accepted");
         // The head of a greeting, and nothing more.

@@ -304,7 +304,8 @@ mod tests {
 
     #[test]
     fn more_than_may_have_a_role_at_one_instant_are_too_many() {
-        let of = |times: &[(u128, (Option<i64>, Option<i64>))]| {
+        type Times = (Option<i64>, Option<i64>);
+        let of = |times: &[(u128, Times)]| {
             told(&times.iter().map(|(id, when)| grant(one(*id), "master", *when)).collect::<Vec<_>>(), &[])
         };
         assert_eq!(of(&[(1, GOOD), (2, GOOD)]), [""; 0]);

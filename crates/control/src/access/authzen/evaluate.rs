@@ -3,11 +3,13 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use rowhouse_domain::access::Batch;
 use rowhouse_domain::refusal::Refusal;
 use serde_json::{Map, Value, json};
 
 use super::question::Judge;
 use super::wire::{Action, Asked, Entity, context, field, malformed};
+use super::work::{TOO_MUCH, off_the_threads};
 use crate::Shared;
 use crate::api::{Answer, Caller};
 
@@ -26,13 +28,28 @@ pub async fn evaluation(
     Asked(asked): Asked,
 ) -> Answer<Json<Value>> {
     let judge = Judge::of(&control, &caller, &headers).await?;
-    Ok(Json(one(&judge, &caller, &asked)?))
+    Ok(Json(one(&judge, &caller, &[&asked], &Batch::default())?))
 }
 
-fn one(judge: &Judge, caller: &Caller, asked: &Map<String, Value>) -> Result<Value, Refusal> {
-    let (subject, action): (Entity, Action) = (field(asked, "subject")?, field(asked, "action")?);
-    let resource: Entity = field(asked, "resource")?;
-    let reason = judge.evaluate(caller, &subject, &action, &resource, context(asked)?);
+/// What the first of `asked` does not say, the next does.
+fn one(
+    judge: &Judge,
+    caller: &Caller,
+    asked: &[&Map<String, Value>],
+    batch: &Batch,
+) -> Result<Value, Refusal> {
+    let of = |name: &str| {
+        let says = asked.iter().find(|own| own.contains_key(name));
+        says.or(asked.last()).copied().ok_or_else(|| malformed(&format!("`{name}` is missing.")))
+    };
+    let subject: Entity = field(of("subject")?, "subject")?;
+    let action: Action = field(of("action")?, "action")?;
+    let resource: Entity = field(of("resource")?, "resource")?;
+    let context = context(of("context")?)?;
+    let reason = judge.evaluate(caller, &subject, &action, &resource, (context, batch));
+    if batch.is_spent() {
+        return Err(malformed(TOO_MUCH));
+    }
     let context = json!({ "reason": reason, "version": judge.version });
     Ok(json!({ "decision": reason == "granted", "context": context }))
 }
@@ -55,22 +72,33 @@ pub async fn evaluations(
         Some(_) => return Err(malformed("`evaluations`: expected a list.").into()),
     };
     if items.is_empty() {
-        return Ok(Json(one(&judge, &caller, &asked)?));
+        return Ok(Json(one(&judge, &caller, &[&asked], &Batch::default())?));
     }
     if items.len() > ITEMS_MAX {
         return Err(malformed(&format!("`evaluations`: at most {ITEMS_MAX}.")).into());
     }
     let last = deciding(&asked)?;
-    let mut answers = Vec::with_capacity(items.len());
+    let answers = off_the_threads(move || all(&judge, &caller, (&asked, &items), last)).await?;
+    Ok(Json(json!({ "evaluations": answers })))
+}
+
+/// Until there is nothing left to decide. All have so much work together; an item that finds none left is defective.
+fn all(
+    judge: &Judge,
+    caller: &Caller,
+    (asked, items): (&Map<String, Value>, &[Value]),
+    last: Option<bool>,
+) -> Vec<Value> {
+    let (batch, mut answers) = (Batch::default(), Vec::with_capacity(items.len()));
     for item in items {
-        let answer = item_of(&judge, &caller, &asked, item);
+        let answer = item_of(judge, caller, (asked, item), &batch);
         let ends = last == answer["decision"].as_bool();
         answers.push(answer);
         if ends {
             break;
         }
     }
-    Ok(Json(json!({ "evaluations": answers })))
+    answers
 }
 
 /// The decision after which no further item is looked at.
@@ -91,13 +119,15 @@ fn deciding(asked: &Map<String, Value>) -> Result<Option<bool>, Refusal> {
 }
 
 /// A defective item is denied, with what is wrong with it; the others go on.
-fn item_of(judge: &Judge, caller: &Caller, common: &Map<String, Value>, item: Value) -> Value {
+fn item_of(
+    judge: &Judge,
+    caller: &Caller,
+    (common, item): (&Map<String, Value>, &Value),
+    batch: &Batch,
+) -> Value {
     let answer = match item {
-        Value::Object(own) => {
-            let mut asked = common.clone();
-            asked.extend(own);
-            one(judge, caller, &asked)
-        }
+        _ if batch.is_spent() => Err(malformed(TOO_MUCH)),
+        Value::Object(own) => one(judge, caller, &[own, common], batch),
         _ => Err(malformed("An evaluation is an object.")),
     };
     answer.unwrap_or_else(|refusal| {

@@ -8,6 +8,7 @@ mod evaluate;
 mod question;
 mod search;
 mod wire;
+mod work;
 
 use axum::Json;
 use axum::extract::{Path, Request, State};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use rowhouse_domain::access::{
-    AccessTable, Facts, PermissionSet, Permissions, Principal, Reason, ResourceKey, may_on, of_key,
+    AccessTable, Batch, Facts, PermissionSet, Permissions, Principal, Reason, ResourceKey, may_on, of_key,
 };
 use rowhouse_domain::id::TenantId;
 use rowhouse_domain::refusal::{Refusal, kind};
@@ -98,9 +98,10 @@ impl Judge {
         subject: &Entity,
         action: &Action,
         resource: &Entity,
-        context: &Map<String, Value>,
+        (context, batch): (&Map<String, Value>, &Batch),
     ) -> &'static str {
         let facts = Facts {
+            batch: Some(batch),
             action: Some(&action.properties),
             principal: Some(&subject.properties),
             resource: Some(&resource.properties),

@@ -4,12 +4,13 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use rowhouse_domain::access::{Facts, Permit};
+use rowhouse_domain::access::{Batch, Facts, Permit};
 use rowhouse_domain::refusal::Refusal;
 use serde_json::{Map, Value, json};
 
 use super::question::Judge;
 use super::wire::{Action, Asked, Entity, PageBody, Sought, context, field, malformed};
+use super::work::TOO_MUCH;
 use crate::Shared;
 use crate::access::{Rules, resource_queries, stored};
 use crate::api::{Answer, Caller, cursor};
@@ -34,7 +35,9 @@ pub async fn search_subject(
     let (sought, action): (Sought, Action) = (field(&asked, "subject")?, field(&asked, "action")?);
     let resource: Entity = field(&asked, "resource")?;
     let context = context(&asked)?;
+    let batch = Batch::default();
     let facts = Facts {
+        batch: Some(&batch),
         action: Some(&action.properties),
         resource: Some(&resource.properties),
         ..Facts::of_context(context)
@@ -70,7 +73,7 @@ pub async fn search_subject(
             context
         ]),
     );
-    Ok(Json(page(&control, (&judge, query, undecided), &asked, (found, told))?))
+    Ok(Json(page(&control, (&judge, query, undecided, &batch), &asked, (found, told))?))
 }
 
 /// On which resources of a type a subject may do an action.
@@ -91,7 +94,9 @@ pub async fn search_resource(
     let who = judge.subject(&caller, &subject.kind, &subject.id);
     let permit = caller.permit("access:evaluate", Some(judge.tenant))?;
     let mut found = known_things(&control, &permit, (&judge, &sought.kind)).await?;
+    let batch = Batch::default();
     let facts = Facts {
+        batch: Some(&batch),
         action: Some(&action.properties),
         principal: Some(&subject.properties),
         ..Facts::of_context(context)
@@ -115,7 +120,7 @@ pub async fn search_resource(
             context
         ]),
     );
-    Ok(Json(page(&control, (&judge, query, undecided), &asked, (found, told))?))
+    Ok(Json(page(&control, (&judge, query, undecided, &batch), &asked, (found, told))?))
 }
 
 /// Things of a type that are registered or that a grant names.
@@ -150,7 +155,9 @@ pub async fn search_action(
     let (subject, resource): (Entity, Entity) = (field(&asked, "subject")?, field(&asked, "resource")?);
     let context = context(&asked)?;
     let who = judge.subject(&caller, &subject.kind, &subject.id);
+    let batch = Batch::default();
     let facts = Facts {
+        batch: Some(&batch),
         principal: Some(&subject.properties),
         resource: Some(&resource.properties),
         ..Facts::of_context(context)
@@ -180,16 +187,19 @@ pub async fn search_action(
         ]),
     );
     let told = |name: &String| json!({ "name": name });
-    Ok(Json(page(&control, (&judge, query, undecided), &asked, (found, told))?))
+    Ok(Json(page(&control, (&judge, query, undecided, &batch), &asked, (found, told))?))
 }
 
 /// One page of everything that was found.
 fn page(
     control: &Shared,
-    (judge, (what, query), undecided): (&Judge, (&str, Value), u64),
+    (judge, (what, query), undecided, batch): (&Judge, (&str, Value), u64, &Batch),
     asked: &Map<String, Value>,
     (mut found, told): (Vec<String>, impl Fn(&String) -> Value),
 ) -> Result<Value, Refusal> {
+    if batch.is_spent() {
+        return Err(malformed(TOO_MUCH));
+    }
     let PageBody { limit, token } = match asked.get("page") {
         None => PageBody::default(),
         Some(_) => field(asked, "page")?,

@@ -150,7 +150,7 @@ mod tests {
             let long = format!("// \"{end}context.path like \"{}\"", "a".repeat(PATTERN_MAX + 1));
             assert!(weigh(&long).is_err());
         }
-        let many = vec!["context.path like \"a\""; PATTERNS_MAX + 1].join(" || ");
+        let many = ["context.path like \"a\""; PATTERNS_MAX + 1].join(" || ");
         assert!(weigh(&many).is_err() && weigh(&many[25..]).is_ok());
     }
 }
