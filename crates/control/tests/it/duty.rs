@@ -205,7 +205,8 @@ async fn what_the_operator_keeps_apart_is_apart_in_every_tenant() {
     let role = json!({ "name": "keeper", "permissions": ["constraint:create", "constraint:read", "constraint:delete"] });
     assert_eq!(office.post("/v1/roles", role).await.0, "201");
     assert_eq!(office.grant(&admin, "keeper", GOOD).await, "201");
-    let key = json!({ "name": "keeper", "owner": admin, "roles": ["keeper"] });
+    let listed = ["constraint:create", "constraint:read", "constraint:delete"];
+    let key = json!({ "name": "keeper", "owner": admin, "permissions": listed });
     let key = office.house.created(&office.house.root, "/v1/keys?tenant=acme", key).await;
     office.house.settled().await;
     let key = key["key"].as_str().expect("a key");
