@@ -45,16 +45,19 @@ pub const SCHEDULE: &str = "INSERT INTO resources.measurements AS known (tenant_
      WHERE known.collector <> EXCLUDED.collector";
 
 /// Has a level measured at once by its own collector; a service's rows that a tier counts instead stay what is counted.
+/// Due a moment earlier each time, so that who measures just now sees that it was asked for again.
 pub const MEASURE_SOON: &str = "INSERT INTO resources.measurements AS known (tenant_id, meter, collector, due_at) \
      VALUES ($1, $2, $3, $4) ON CONFLICT (tenant_id, meter) DO UPDATE \
-     SET collector = EXCLUDED.collector, due_at = EXCLUDED.due_at WHERE known.collector <> 'table'";
+     SET collector = EXCLUDED.collector, due_at = least(known.due_at, EXCLUDED.due_at) - interval '1 microsecond' \
+     WHERE known.collector <> 'table'";
 
 /// What measures a level now.
 pub const COLLECTOR: &str =
     "SELECT collector FROM resources.measurements WHERE tenant_id = $1 AND meter = $2";
 
-/// Makes a tenant's levels due.
-pub const MAKE_DUE: &str = "UPDATE resources.measurements SET due_at = $2 \
+/// Makes a tenant's levels due; as [`MEASURE_SOON`].
+pub const MAKE_DUE: &str = "UPDATE resources.measurements \
+     SET due_at = least(due_at, $2) - interval '1 microsecond' \
      WHERE due_at IS NOT NULL AND tenant_id = $1";
 
 /// Takes a measurement out.
