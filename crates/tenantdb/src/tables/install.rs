@@ -208,14 +208,7 @@ pub async fn try_anew(cell: &Cell, tables: &ServiceTables) -> Result<(), Install
         login: SHARED_LOGIN,
         tenant: None,
     };
-    let mut admin = cell.connect(target.database).await?;
-    ensure(cell, &*admin, &tables.service).await?;
-    let doing = "trying an installation out in an empty schema";
-    let transaction = admin.transaction().await.map_err(server(doing))?;
-    let tried = install_in(&transaction, &target, tables, false).await;
-    transaction.rollback().await.map_err(server(doing))?;
-    admin.close().await;
-    tried.map(drop)
+    try_out(cell, &target, tables).await.map(drop)
 }
 
 /// Runs an installation and rolls it back.
