@@ -17,6 +17,7 @@ mod permission;
 mod resource_type;
 mod role;
 mod roster;
+#[cfg(feature = "conditions")]
 pub mod simulate;
 mod table;
 mod tenant_role;

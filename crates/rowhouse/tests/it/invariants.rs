@@ -54,6 +54,18 @@ fn the_domain_does_no_io() {
     }
 }
 
+/// What a service is compiled with does not contain what only deciding needs.
+#[test]
+fn the_library_of_services_reads_no_conditions() {
+    let tree = dependencies("rowhouse-tenantdb");
+    assert!(tree.contains("rowhouse-domain"), "the tree is read");
+    assert!(
+        !tree.contains("cedar-policy"),
+        "tenantdb takes rowhouse-domain without its feature `conditions`"
+    );
+    assert!(dependencies("rowhouse-gateway").contains("cedar-policy"), "the gateway decides");
+}
+
 #[test]
 fn a_feature_names_only_its_own_schema() {
     let features = root().join("crates/control/src");

@@ -13,19 +13,9 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::schema::{Attribute, AttributeKind, Described};
+use super::attribute::{Attribute, AttributeKind, Described};
 use super::work::{FLOOR, GIVEN_MAX, Given, TOO_MUCH};
-use super::{Condition, Facts, Outcome, Work};
-use crate::access::Principal;
-
-/// Who is asked about.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Subject<'a> {
-    /// In whose right.
-    pub principal: Principal,
-    /// The groups that it is in at the asked instant.
-    pub groups: &'a [Uuid],
-}
+use super::{Condition, Facts, Outcome, Subject, Work};
 
 type Pairs = Vec<(String, RestrictedExpression)>;
 

@@ -7,6 +7,16 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::Batch;
+use crate::access::Principal;
+
+/// Who is asked about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    /// In whose right.
+    pub principal: Principal,
+    /// The groups that it is in at the asked instant.
+    pub groups: &'a [Uuid],
+}
 
 /// Facts. What is `None` is missing to a condition that asks for it.
 #[derive(Debug, Clone, Copy, Default)]

@@ -1,7 +1,7 @@
 //! What a condition's text could ask for, found once when it is read: looking through the text for each name takes longer than the
 //! rest of a decision. A name that is written with escapes is not found; then it is missing, which is closed.
 
-use super::schema::{Attribute, Described};
+use super::attribute::{Attribute, Described};
 
 /// Which names the text has.
 pub(super) struct Mentioned {

@@ -4,28 +4,40 @@
 //! each decision that depends on it. **It fails closed in both directions**: what cannot be evaluated, or asks for something that is
 //! not known, makes an allow not apply and a deny apply. Cedar itself skips a `forbid` that errs; so what is evaluated here is the
 //! expression, never a set of policies.
+//!
+//! Without the feature `conditions` they are carried about as text, and asking one errs.
 
+#![cfg_attr(not(feature = "conditions"), allow(dead_code))]
+
+mod attribute;
+#[cfg(feature = "conditions")]
 mod evaluate;
 mod facts;
 mod mentioned;
 mod scan;
+#[cfg(feature = "conditions")]
 mod schema;
-#[cfg(test)]
+#[cfg(all(test, feature = "conditions"))]
 mod tests;
+#[cfg(not(feature = "conditions"))]
+mod without;
 mod work;
 
 use std::str::FromStr;
 use std::sync::Arc;
 
+#[cfg(feature = "conditions")]
 use cedar_policy::Expression;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub(crate) use evaluate::Subject;
+pub use attribute::{Attribute, AttributeKind, Described, attribute_faults};
 pub use facts::Facts;
+pub(crate) use facts::Subject;
 use mentioned::Mentioned;
 use scan::Weight;
-pub use schema::{Attribute, AttributeKind, Described, attribute_faults};
+#[cfg(not(feature = "conditions"))]
+use without::Expression;
 pub(crate) use work::Work;
 pub use work::{BATCH_MAX, Batch, DECISION_MAX, GIVEN_MAX, MEMBERS_MAX, SET_MAX};
 
