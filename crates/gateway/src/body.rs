@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::alarm::Alarm;
 use crate::path::Recording;
-use crate::upstream::{Exchange, ExchangeError, Message, Upstream};
+use crate::upstream::{Care, Exchange, ExchangeError, Message, Upstream};
 
 /// What became of a client's body so far, seen from outside of it.
 #[derive(Debug, Default)]
@@ -198,6 +198,7 @@ pub(crate) struct Passing {
     source: Option<AnswerSource>,
     recording: Option<Box<Recording>>,
     until: Instant,
+    care: Rc<Care>,
     /// When it is written next what passed, if it goes on for so long.
     record_at: Instant,
     /// It broke off; told at the next poll, so that what came before is on its way.
@@ -206,7 +207,12 @@ pub(crate) struct Passing {
 
 impl AnswerBody {
     /// Takes over once the head is there. A body that has arrived already is recorded at once.
-    pub(crate) fn passing(mut source: AnswerSource, mut recording: Box<Recording>, until: Instant) -> Self {
+    pub(crate) fn passing(
+        mut source: AnswerSource,
+        mut recording: Box<Recording>,
+        until: Instant,
+        care: Rc<Care>,
+    ) -> Self {
         let whole = match &mut source {
             AnswerSource::Http1(exchange, _) => exchange.whole(),
             AnswerSource::Http2(incoming, _) => incoming.is_end_stream().then(Bytes::new),
@@ -218,10 +224,12 @@ impl AnswerBody {
                 source: Some(source),
                 recording: Some(recording),
                 until,
+                care,
                 broken: None,
             }));
         };
         recording.bytes_out = whole.len() as u64;
+        recording.copy_has_answered();
         recording.served();
         source.give_back();
         AnswerBody::Whole((!whole.is_empty()).then_some(whole))
@@ -232,6 +240,7 @@ impl Passing {
     /// The last frame has been read: the record is written, then the connection is given back.
     fn complete(&mut self) {
         if let Some(recording) = self.recording.take() {
+            recording.copy_has_answered();
             recording.served();
         }
         if let Some(source) = self.source.take() {
@@ -253,6 +262,10 @@ impl Passing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(recording) = self.recording.take() {
+            // How long an answer may go on is no fault of who gives it.
+            if !matches!(error, BodyError::TimedOut) {
+                recording.copy_broke_off(&self.care);
+            }
             recording.upstream_broke_off();
         }
         self.source = None;

@@ -79,6 +79,22 @@ impl Circuit {
         }
     }
 
+    /// A request that was noted to go well when its answer began has broken off in the middle of it. `now_us` is what was noted then.
+    pub fn broke_off(&mut self, now_us: i64) {
+        let number = now_us.div_euclid(1_000_000);
+        let second = &mut self.seconds[number.rem_euclid(SPAN_S) as usize];
+        match self.phase {
+            Phase::Open { .. } => {}
+            Phase::HalfOpen { .. } => self.open(now_us),
+            // One that began longer ago than is looked back on says nothing.
+            Phase::Closed if second.number == number && second.failed < second.all => {
+                second.failed += 1;
+                self.judge(number, now_us);
+            }
+            Phase::Closed => {}
+        }
+    }
+
     /// Whether requests are refused or only tried.
     pub fn is_open(&self) -> bool {
         self.phase != Phase::Closed
@@ -105,9 +121,13 @@ impl Circuit {
         }
         second.all += 1;
         second.failed += u32::from(failed);
-        if !failed {
-            return;
+        if failed {
+            self.judge(number, now_us);
         }
+    }
+
+    /// Opens it if half of enough requests failed.
+    fn judge(&mut self, number: i64, now_us: i64) {
         let recent = self.seconds.iter().filter(|second| number - second.number < SPAN_S);
         let (all, failed) =
             recent.fold((0, 0), |(all, failed), second| (all + second.all, failed + second.failed));
@@ -143,6 +163,31 @@ mod tests {
         assert!(!circuit.is_open(), "the first nineteen are out of view");
         noted(&mut circuit, 19 * S, 0, 1);
         assert!(circuit.is_open());
+    }
+
+    #[test]
+    fn what_breaks_off_later_counts_once_and_as_a_failure() {
+        let mut circuit = Circuit::default();
+        noted(&mut circuit, 0, 20, 0);
+        (0..9).for_each(|_| circuit.broke_off(0));
+        assert!(!circuit.is_open(), "nine of twenty");
+        circuit.broke_off(0);
+        assert!(circuit.is_open());
+        // Its second is out of view.
+        let mut late = Circuit::default();
+        noted(&mut late, 0, 30, 0);
+        noted(&mut late, 10 * S, 10, 9);
+        late.broke_off(0);
+        assert!(!late.is_open(), "at a time that nobody looks back on");
+        late.note(10 * S, true);
+        assert!(late.is_open(), "ten of twenty since");
+        // A trial that breaks off opens it again.
+        let mut tried = Circuit::default();
+        noted(&mut tried, 0, 0, 20);
+        assert!(tried.admit(5 * S).is_ok() && tried.state() == CircuitState::HalfOpen);
+        tried.note(5 * S, false);
+        tried.broke_off(5 * S);
+        assert_eq!(tried.state(), CircuitState::Open);
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(crate) struct Answered {
     /// When the whole request must be over.
     pub(crate) until: Instant,
     pub(crate) reports_usage: bool,
+    /// What is known of the service, if the rest does not come.
+    pub(crate) care: Rc<Care>,
 }
 
 /// Waits for the head of the answer. A copy that does not answer the door is passed over; a request that may have been
@@ -85,8 +87,12 @@ pub(crate) async fn forward(
                     if measures {
                         upstream.took(at_us, recording.upstream_us.unwrap_or(0), failed);
                     }
-                    let trouble = failed.then(|| Trouble::Status(response.status().as_u16()));
-                    upstream.note(at_us, trouble);
+                    // A copy that answers well is told of when its answer has come to the end.
+                    if failed {
+                        upstream.note(at_us, Some(Trouble::Status(response.status().as_u16())));
+                    } else if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                        upstream.note(at_us, None);
+                    }
                     let elsewhere =
                         matches!(response.status().as_u16(), 502..=504) && idempotent && can_go_on;
                     if elsewhere && source.can_repeat() && care.credit.take() {
@@ -95,7 +101,7 @@ pub(crate) async fn forward(
                         break;
                     }
                     care.circuit.borrow_mut().note(at_us, failed);
-                    return Ok(Answered { response, source, until, reports_usage });
+                    return Ok(Answered { response, source, until, reports_usage, care });
                 }
                 Err(Failure::NotSent(back)) => message = back,
                 Err(Failure::Broken(Some(again), _)) if idempotent && can_go_on && care.credit.take() => {
@@ -111,6 +117,9 @@ pub(crate) async fn forward(
                     if recording.left.is_none() && stop.refusal.kind().fault == Fault::Upstream {
                         let late = stop.refusal.code() == kind::UPSTREAM_TIMEOUT.code;
                         let trouble = if late { Trouble::NoAnswer } else { Trouble::Broken };
+                        if late {
+                            upstream.leave_shared_of_before(now);
+                        }
                         upstream.note(at_us, Some(trouble));
                         if measures {
                             upstream.took(at_us, recording.upstream_us.unwrap_or(0), true);
@@ -132,7 +141,7 @@ pub(crate) async fn forward(
 }
 
 /// Whether an answer says that the copy, and not the request, is at fault.
-pub(super) fn is_failure(status: StatusCode) -> bool {
+pub(crate) fn is_failure(status: StatusCode) -> bool {
     status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
 }
 

@@ -6,18 +6,19 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
 use rowhouse_domain::access::{PermissionId, Principal, PrincipalKind};
 use rowhouse_domain::directory::Quota;
 use rowhouse_domain::id::{ApplicationId, OPERATOR_TENANT, TenantId};
 use rowhouse_domain::keys::{Presented, PublicId};
 use rowhouse_domain::metering::quantity::Quantity;
 use rowhouse_domain::refusal::{Fault, Kind, Refusal};
-use rowhouse_domain::routes::{CountWhen, Matched};
+use rowhouse_domain::routes::{CountWhen, Matched, Trouble};
 use rowhouse_journal::{AppendError, AuditMark, Class, Outcome, Protocol, RequestRecord, UsagePairs};
 use uuid::Uuid;
 
 use super::authenticate::{Credential, Who};
+use super::forward::is_failure;
 use super::usage::Reported;
 use super::{Left, grpc, traceparent};
 use crate::body::{BodyFate, BodyWatch};
@@ -26,7 +27,7 @@ use crate::core::Core;
 use crate::limits::Standings;
 use crate::metrics::Counted;
 use crate::quotas::Reservation;
-use crate::upstream::InFlight;
+use crate::upstream::{Care, InFlight};
 use crate::view::View;
 use crate::websocket::Passed;
 
@@ -311,6 +312,25 @@ impl Recording {
             refusal: None,
             continues: false,
         });
+    }
+
+    /// The copy has answered to the end; whether well, its status says.
+    pub(crate) fn copy_has_answered(&self) {
+        let did_well = |status: &u16| StatusCode::from_u16(*status).is_ok_and(|status| !is_failure(status));
+        if let (Some(copy), Some(_)) = (&self.upstream, self.upstream_status.filter(did_well)) {
+            copy.note(self.started_at_us, None);
+        }
+    }
+
+    /// The copy did not come to the end of its answer. It may be excused if the client did not come to the end of its request.
+    pub(crate) fn copy_broke_off(&self, care: &Care) {
+        if self.request_body_broke_off() {
+            return;
+        }
+        if let Some(copy) = &self.upstream {
+            copy.note(self.started_at_us, Some(Trouble::Broken));
+        }
+        care.circuit.borrow_mut().broke_off(self.started_at_us);
     }
 
     /// The upstream broke off in the middle of its answer.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use super::Secure;
 use super::http1::{Scratch, Wire};
@@ -38,8 +39,11 @@ pub(crate) struct Upstream {
     latency: Cell<PeakEwma>,
     scratch: Scratch,
     idle: RefCell<Vec<Wire>>,
-    shared: RefCell<Option<http2::SendRequest<UpstreamBody>>>,
+    shared: RefCell<Option<Shared>>,
 }
+
+/// An HTTP/2 connection that requests share, and since when.
+type Shared = (http2::SendRequest<UpstreamBody>, Instant);
 
 /// Whether a copy is spoken to in TLS.
 #[derive(Clone, Default)]
@@ -223,12 +227,19 @@ impl Upstream {
 
     /// The HTTP/2 connection, if it is open.
     pub(crate) fn shared(&self) -> Option<http2::SendRequest<UpstreamBody>> {
-        self.shared.borrow().as_ref().filter(|sender| !sender.is_closed()).cloned()
+        let shared = self.shared.borrow();
+        shared.as_ref().map(|(sender, _)| sender).filter(|sender| !sender.is_closed()).cloned()
     }
 
     /// Keeps the HTTP/2 connection for all requests to come.
     pub(crate) fn share(&self, sender: http2::SendRequest<UpstreamBody>) {
-        *self.shared.borrow_mut() = Some(sender);
+        *self.shared.borrow_mut() = Some((sender, Instant::now()));
+    }
+
+    /// A request that was sent at `sent` was not answered in time: the other end may have gone without a word. Later ones go over another
+    /// HTTP/2 connection, unless there is one since; those on this one go on.
+    pub(crate) fn leave_shared_of_before(&self, sent: Instant) {
+        self.shared.borrow_mut().take_if(|(_, since)| *since <= sent);
     }
 }
 

@@ -117,6 +117,28 @@ impl Wire {
         self.answer_to("GET")
     }
 
+    /// The answer to a GET or POST, or nothing if the other end closes before its end.
+    pub fn try_answer(&mut self) -> Option<Answer> {
+        let wait = |wire: &mut Wire, is_whole: &dyn Fn(&[u8]) -> bool| loop {
+            if is_whole(&wire.read) {
+                return Some(());
+            }
+            wire.more().then_some(())?;
+        };
+        let end_of_head = |read: &[u8]| read.windows(4).position(|window| window == b"\r\n\r\n");
+        wait(self, &|read| end_of_head(read).is_some())?;
+        let body = end_of_head(&self.read)? + 4;
+        let head = String::from_utf8_lossy(&self.read[..body]).to_ascii_lowercase();
+        match head.split("\r\n").find_map(|line| line.strip_prefix("content-length: ")) {
+            Some(length) => {
+                let length: usize = length.parse().unwrap();
+                wait(self, &|read| read.len() >= body + length)?;
+            }
+            None => wait(self, &|read| read.ends_with(b"\r\n0\r\n\r\n"))?,
+        }
+        Some(self.answer())
+    }
+
     fn answer_to(&mut self, method: &str) -> Answer {
         let head = self.until(b"\r\n\r\n");
         let head = String::from_utf8(head).unwrap();

@@ -17,10 +17,10 @@ use crate::tls::Folder;
 use crate::upstream_tls::Authority;
 
 /// A day of a bucket's quota: nothing comes back while a test runs.
-const DAY_MS: i64 = 86_400_000;
+pub const DAY_MS: i64 = 86_400_000;
 
 /// A gateway of one core over this Redis, connected.
-fn gateway(server: &RedisServer, deadline: Duration, change: impl FnOnce(&mut Plan)) -> Stage {
+pub fn gateway(server: &RedisServer, deadline: Duration, change: impl FnOnce(&mut Plan)) -> Stage {
     let url = server.url();
     let stage = Stage::configured(
         |config| {
@@ -34,7 +34,7 @@ fn gateway(server: &RedisServer, deadline: Duration, change: impl FnOnce(&mut Pl
 }
 
 /// A call that is counted waits for the store only when there is a connection.
-fn connected(stage: &Stage) {
+pub fn connected(stage: &Stage) {
     until(|| {
         let before = metrics(stage);
         // Nothing is charged for a path that leads nowhere unless a limit is for all paths: `probe` is.
@@ -44,12 +44,12 @@ fn connected(stage: &Stage) {
     });
 }
 
-fn metrics(stage: &Stage) -> MetricsSnapshot {
+pub fn metrics(stage: &Stage) -> MetricsSnapshot {
     stage.gateway.as_ref().unwrap().metrics()
 }
 
 #[track_caller]
-fn until(mut happens: impl FnMut() -> bool) {
+pub fn until(mut happens: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(60);
     while !happens() {
         assert!(Instant::now() < until, "it does not happen");
@@ -58,7 +58,7 @@ fn until(mut happens: impl FnMut() -> bool) {
 }
 
 /// A limit of `quota` a day in this mode, and one that says whether the store is asked.
-fn limit(plan: &mut Plan, quota: i64, mode: LimitMode) {
+pub fn limit(plan: &mut Plan, quota: i64, mode: LimitMode) {
     plan.limit("shared", LimitScope::Tenant, quota, quota);
     plan.shape(0, Algorithm::TokenBucket, quota, DAY_MS);
     plan.limits[0].mode = Some(mode);
@@ -69,14 +69,14 @@ fn limit(plan: &mut Plan, quota: i64, mode: LimitMode) {
     plan.limits[1].matches.methods = vec!["GET".to_owned()];
 }
 
-const UNHURRIED: Duration = Duration::from_secs(5);
+pub const UNHURRIED: Duration = Duration::from_secs(5);
 
-fn status(stage: &Stage) -> u16 {
+pub fn status(stage: &Stage) -> u16 {
     stage.ask("PUT", "/v1/stamps/7").send().status
 }
 
 /// How many of `asks` from several connections of each gateway were let in.
-fn hammer(stages: &[Stage], threads: usize, asks: usize) -> usize {
+pub fn hammer(stages: &[Stage], threads: usize, asks: usize) -> usize {
     std::thread::scope(|scope| {
         let clients: Vec<_> = stages
             .iter()
@@ -243,15 +243,20 @@ fn what_is_counted_over_all_tenants_waits_for_nobody() {
 
 /// Passes bytes on to whichever server it is told of, as the address of a Redis that fails over does. Connections that are open stay
 /// where they lead.
-struct Address {
-    port: u16,
-    target: Arc<AtomicU16>,
+pub struct Address {
+    pub port: u16,
+    pub target: Arc<AtomicU16>,
 }
 
 impl Address {
-    fn of(server: &RedisServer) -> Self {
+    pub fn of(server: &RedisServer) -> Self {
+        Address::to(server.port())
+    }
+
+    pub fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (port, target) = (listener.local_addr().unwrap().port(), Arc::new(AtomicU16::new(server.port())));
+        let target = Arc::new(AtomicU16::new(port));
+        let port = listener.local_addr().unwrap().port();
         let leads = target.clone();
         std::thread::spawn(move || {
             for near in listener.incoming().flatten() {
@@ -349,7 +354,7 @@ fn under_load_nobody_waits_for_a_store_that_stops_dies_and_comes_back_empty() {
 }
 
 /// Lets the clients end, too, when the test does.
-struct Ended<'a>(&'a AtomicBool);
+pub struct Ended<'a>(pub &'a AtomicBool);
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
