@@ -176,6 +176,11 @@ impl Core {
         (self.latest_us.get(), stepped)
     }
 
+    /// Wall-clock time in µs, as it is.
+    pub(crate) fn clock_us(&self) -> i64 {
+        self.shared.clock.now_us()
+    }
+
     /// The next number for a log's event from this lane, from 1, gapless while the process lives.
     pub(crate) fn next_audit_counter(&self, log: TenantId) -> u64 {
         let mut counters = self.audit_counters.borrow_mut();

@@ -13,4 +13,4 @@ pub(crate) use headers::{Policies, Standings, apply, tells_of_limits};
 pub use measure::{LimitCosts, limit_costs};
 pub use store::StoreConfig;
 pub(crate) use store::{Asked, Held, LimitStore, StoreShared, Taken};
-pub(crate) use table::{CounterKey, LimitTable};
+pub(crate) use table::{CounterKey, LimitTable, keeps_window};

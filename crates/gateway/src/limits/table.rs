@@ -94,8 +94,9 @@ impl LimitTable {
         loop {
             let state = unpack(rule, seen);
             let verdict = rule.decide(state, not_before(state, rule, now_us), cost);
-            let clock_went_back = verdict.next.at < state.at;
-            if !verdict.allowed && !clock_went_back {
+            // A clock that went back, and a window that is another one now, are noted even if nothing is charged.
+            let moved = verdict.next.at < state.at || is_of_another(state, rule);
+            if (!verdict.allowed || cost == 0) && !moved {
                 return verdict;
             }
             match slot.state.compare_exchange_weak(
@@ -172,33 +173,89 @@ fn evict(set: &[Slot], tag: u64) -> Option<&Slot> {
 
 /// The instant to decide at: a core whose clock is a little behind another's does not turn the counter back.
 fn not_before(state: State, rule: &Rule, now_us: i64) -> i64 {
-    let unit = if rule.algorithm().is_bucket() { 1 } else { rule.window() };
+    let unit = match (rule.algorithm().is_bucket(), state.window) {
+        (true, _) => 1,
+        (false, 0) => rule.window(),
+        (false, window) => window,
+    };
     let stored_us = state.at.saturating_mul(unit).saturating_mul(rule.tick_us());
     if stored_us > now_us && stored_us - now_us < SKEW_US { stored_us } else { now_us }
 }
 
-/// The window is part of the counter's key, so that it need not be kept.
+/// Whether the counter was counted with another window.
+fn is_of_another(state: State, rule: &Rule) -> bool {
+    state.window != 0 && state.window != rule.window()
+}
+
+/// Whether a counter of this rule keeps its window beside its state, so that what is used stays used when the window changes. If not,
+/// the window has to be part of its key.
+pub(crate) fn keeps_window(rule: &Rule) -> bool {
+    window_code(rule.window(), rule.tick_us()) != 0
+}
+
+/// Bits of the code of a window.
+const CODE_BITS: u32 = 24;
+/// Says that the code counts seconds; else it counts milliseconds.
+const IN_SECONDS: u32 = 1 << 22;
+
+/// A window of so many ticks: milliseconds up to 70 minutes, beyond that whole seconds, of which 31 days fit. 0 for one that is neither,
+/// and for none.
+fn window_code(window: i64, tick_us: i64) -> u32 {
+    let ms = match tick_us {
+        1 => window / 1_000,
+        1_000 => window,
+        _ => window * 1_000,
+    };
+    match ms {
+        0..4_194_304 => ms as u32,
+        _ if ms % 1_000 == 0 => IN_SECONDS | (ms / 1_000) as u32,
+        _ => 0,
+    }
+}
+
+/// The ticks that the code stands for.
+#[cold]
+fn window_of(code: u32, tick_us: i64) -> i64 {
+    let ms = match code & IN_SECONDS {
+        0 => i64::from(code),
+        _ => i64::from(code ^ IN_SECONDS) * 1_000,
+    };
+    ms * 1_000 / tick_us
+}
+
+/// When, how much and with which window. Of sliding windows the number takes 44 bits and both counts 30, as they are at most 10⁹; of the
+/// others the time takes 52 bits (ticks of a microsecond until 2112) and what is used 52, as products stay within 2⁵².
 fn pack(rule: &Rule, state: State) -> u128 {
     let used = match rule.algorithm() {
-        // Both are at most 10⁹.
-        Algorithm::SlidingWindow => (state.before as u64) << 32 | state.used as u64 & u64::from(u32::MAX),
-        _ => state.used as u64,
+        Algorithm::SlidingWindow => {
+            u128::from(state.at as u64) << 60 | u128::from((state.before as u64) << 30 | state.used as u64)
+        }
+        _ => u128::from(state.at as u64) << 52 | u128::from(state.used as u64),
     };
-    u128::from(state.at as u64) << 64 | u128::from(used)
+    used << CODE_BITS | u128::from(window_code(state.window, rule.tick_us()))
 }
 
 fn unpack(rule: &Rule, bits: u128) -> State {
-    let (at, low) = ((bits >> 64) as u64 as i64, bits as u64);
-    let (used, before) = match rule.algorithm() {
-        Algorithm::SlidingWindow => (low & u64::from(u32::MAX), low >> 32),
-        _ => (low, 0),
+    let (code, bits) = (bits as u32 & ((1 << CODE_BITS) - 1), bits >> CODE_BITS);
+    let window = match code {
+        0 => 0,
+        code if code == window_code(rule.window(), rule.tick_us()) => rule.window(),
+        code => window_of(code, rule.tick_us()),
     };
-    State { at, used: used as i64, before: before as i64, window: 0 }
+    let least = |bits: u128, count: u32| (bits as u64 & ((1 << count) - 1)) as i64;
+    match rule.algorithm() {
+        Algorithm::SlidingWindow => {
+            State { at: (bits >> 60) as i64, used: least(bits, 30), before: least(bits >> 30, 30), window }
+        }
+        _ => State { at: (bits >> 52) as i64, used: least(bits, 52), before: 0, window },
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Barrier;
+
+    use rowhouse_domain::limits::decide_all;
 
     use super::*;
 
@@ -266,6 +323,37 @@ mod tests {
             assert!(!table.charge(key(1), &bucket, 10_900, 1).allowed, "not yet a millisecond");
         }
         assert!(table.charge(key(1), &bucket, 11_000, 1).allowed);
+    }
+
+    #[test]
+    fn what_is_used_stays_used_when_the_window_changes() {
+        use Algorithm::{FixedWindow, LeakyBucket, SlidingWindow, TokenBucket};
+        // Ticks of a microsecond, and of a second.
+        for (quota, windows) in [
+            (40, [60_000, 1_000, 4_194_303, 86_400_000]),
+            (100_000_000, [2_678_400_000, 86_400_000, 604_800_000, 259_200_000]),
+        ] {
+            for algorithm in [TokenBucket, LeakyBucket, SlidingWindow, FixedWindow] {
+                let rules =
+                    windows.map(|window_ms| Rule::new(algorithm, quota, window_ms, None).expect("in bounds"));
+                let (table, mut state, mut now_us) =
+                    (LimitTable::new(64), State::default(), 1_795_262_400_000_000);
+                for step in 0..400 {
+                    let rule = rules[step / 3 % 4];
+                    if rule.tick_us() != rules[0].tick_us() {
+                        continue;
+                    }
+                    now_us += [0, 1_999_983, 31_000_000][step % 3];
+                    let cost = quota / [40, 3, 1][step % 3];
+                    let expected = decide_all(&[(rule, state, false)], now_us, cost).verdicts[0];
+                    state = expected.next;
+                    let verdict = table.charge(key(1), &rule, now_us, cost);
+                    assert_eq!(Verdict { next: state, ..verdict }, expected, "{algorithm:?}, step {step}");
+                }
+            }
+        }
+        let odd = Rule::new(TokenBucket, 1, 4_194_305, None).expect("in bounds");
+        assert!(!keeps_window(&odd) && keeps_window(&bucket(1, 4_195_000, 1)));
     }
 
     #[test]

@@ -144,5 +144,5 @@ fn say_ours(headers: &mut HeaderMap, recording: &Recording) {
         cors::tell(headers, recording);
     }
     let (standings, limits) = (&recording.standings, &view.directory.limits);
-    limits::apply(headers, standings, &view.policies, limits, recording.started_at_s());
+    limits::apply(headers, standings, &view.policies, limits, recording.counted_at_s());
 }

@@ -11,7 +11,7 @@ use super::authenticate::{Destination, Known};
 use super::{Recording, Stop};
 use crate::addresses::counted_as;
 use crate::core::Core;
-use crate::limits::CounterKey;
+use crate::limits::{CounterKey, keeps_window};
 use crate::view::{LimitUse, View};
 
 /// Proof that the limits of tenant, user, key and endpoint let a request in.
@@ -32,7 +32,7 @@ pub(super) type Values = [u128; 4];
 /// So many limits as most requests have, without an allocation.
 type Few<T> = SmallVec<[T; 4]>;
 
-/// What a counter is told apart by; it begins anew when its limit counts otherwise. Hashed number by number, because hashing
+/// What a counter is told apart by; it begins anew when its limit counts by another algorithm or another tick. Hashed number by number, because hashing
 /// the same as bytes takes three times as long.
 struct ToldApart<'a> {
     limit: &'a LimitUse,
@@ -43,10 +43,15 @@ struct ToldApart<'a> {
 impl Hash for ToldApart<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.limit.seed);
-        state.write_i64(self.rule.window());
+        state.write_i64(apart_by_window(self.rule));
         state.write_i64(self.rule.tick_us() << 2 | self.rule.algorithm() as i64);
         self.values.iter().for_each(|value| state.write_u128(*value));
     }
+}
+
+/// The window, where a counter does not keep it beside its state; else 0, so that what is used stays used when it changes.
+pub(super) fn apart_by_window(rule: &Rule) -> i64 {
+    if keeps_window(rule) { 0 } else { rule.window() }
 }
 
 impl<'v> Counted<'v> {
@@ -134,7 +139,7 @@ pub(super) fn settle(
     recording: &mut Recording,
 ) -> Result<(), Stop> {
     let table = &core.shared.limits;
-    let now_us = recording.started_at_us;
+    let now_us = recording.counted_at_us;
     let mut verdicts: Few<Verdict> = SmallVec::with_capacity(counted.len());
     counted.iter().for_each(|counter| table.touch(counter.key));
     let mut refused = false;

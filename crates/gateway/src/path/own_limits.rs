@@ -7,7 +7,7 @@ use rowhouse_domain::limits::{Announced, Rule, Verdict};
 use smallvec::SmallVec;
 
 use super::authenticate::{Known, Who};
-use super::limit::{exceeded, that_apply};
+use super::limit::{apart_by_window, exceeded, that_apply};
 use super::{Recording, Stop};
 use crate::core::Core;
 use crate::limits::{CounterKey, Standings};
@@ -55,7 +55,7 @@ pub(crate) fn limit_own<'c>(
 
 #[cold]
 fn charge_all(charge: &mut OwnCharge<'_>, key: &Key, recording: &mut Recording) -> Result<(), Stop> {
-    let (core, cost, now_us) = (charge.core, charge.cost, recording.started_at_us);
+    let (core, cost, now_us) = (charge.core, charge.cost, recording.counted_at_us);
     for (number, limit) in key.limits().iter().enumerate() {
         let counter = counter(core, key, limit);
         let verdict = core.shared.limits.charge(counter, &limit.rule, now_us, cost);
@@ -69,10 +69,11 @@ fn charge_all(charge: &mut OwnCharge<'_>, key: &Key, recording: &mut Recording) 
     Ok(())
 }
 
-/// It begins anew when the limit counts otherwise.
+/// It begins anew when the limit counts by another algorithm or another tick.
 fn counter(core: &Core, key: &Key, limit: &KeyLimit) -> CounterKey {
     let rule = &limit.rule;
-    let apart = (key.family.as_u128(), &*limit.name, rule.window(), rule.tick_us(), rule.algorithm() as i64);
+    let apart =
+        (key.family.as_u128(), &*limit.name, apart_by_window(rule), rule.tick_us(), rule.algorithm() as i64);
     CounterKey::of(&core.shared.hashes, &("key", apart))
 }
 

@@ -44,6 +44,8 @@ pub(crate) struct Recording {
     /// Whether the trace was begun here.
     pub(crate) trace_is_ours: bool,
     pub(crate) started_at_us: i64,
+    /// The same by a clock that may have stepped back: limits count on from there, so that nobody waits until it has caught up.
+    pub(crate) counted_at_us: i64,
     pub(crate) started: Instant,
     pub(crate) client: IpAddr,
     pub(crate) tenant: Option<TenantId>,
@@ -128,6 +130,7 @@ impl Recording {
             trace_id: given_trace.unwrap_or(request_id.as_u128()),
             trace_is_ours: given_trace.is_none(),
             started_at_us,
+            counted_at_us: if clock_stepped { core.clock_us() } else { started_at_us },
             started: Instant::now(),
             client: peer.address,
             page: None,
@@ -167,6 +170,11 @@ impl Recording {
     /// Whole seconds of the request's start.
     pub(crate) fn started_at_s(&self) -> i64 {
         self.started_at_us.div_euclid(1_000_000)
+    }
+
+    /// Whole seconds of the time that limits count from.
+    pub(crate) fn counted_at_s(&self) -> i64 {
+        self.counted_at_us.div_euclid(1_000_000)
     }
 
     /// A wait as it is told: longer ones are spread by up to 5 %, so that clients don't return together.

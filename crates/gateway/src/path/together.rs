@@ -108,7 +108,7 @@ impl<'a> Stage<'a> {
         recording: &Recording,
     ) -> Self {
         let elapsed_us = store.shared.elapsed_us(recording.started);
-        Stage { core, store, view, cost, now_us: recording.started_at_us, elapsed_us }
+        Stage { core, store, view, cost, now_us: recording.counted_at_us, elapsed_us }
     }
 
     fn shared<'v>(

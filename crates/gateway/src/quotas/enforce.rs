@@ -72,7 +72,7 @@ pub(crate) fn trickle(
     let bucket = Rule::new(Algorithm::TokenBucket, TRICKLE, TRICKLE_WINDOW_MS, None)
         .expect("within the bounds of buckets");
     let key = CounterKey::of(&core.shared.hashes, &("trickle", tenant.id.as_u128()));
-    let verdict = core.shared.limits.charge(key, &bucket, recording.started_at_us, 1);
+    let verdict = core.shared.limits.charge(key, &bucket, recording.counted_at_us, 1);
     if verdict.allowed {
         return Ok(());
     }

@@ -3,6 +3,9 @@
 #[path = "../../../tests/it/redis_server.rs"]
 #[allow(dead_code)]
 mod redis_server;
+#[path = "../../../tests/it/rows.rs"]
+#[allow(dead_code)]
+mod rows;
 
 use std::collections::HashMap;
 
@@ -192,6 +195,44 @@ fn a_simulation_tells_what_the_store_does() {
             }
         }
     }
+}
+
+/// The instant that `sequences.txt` counts from.
+const NOON_US: i64 = 1_795_262_400_000_000;
+
+#[test]
+fn the_store_and_the_table_do_what_is_written_of_each_algorithm() {
+    let server = RedisServer::start();
+    let mut connection = server.connection();
+    load(&mut connection, &by_given_clock());
+    let table = LimitTable::new(64);
+    for (number, row) in rows::rows().iter().enumerate() {
+        let key = CounterKey::fixed(0, number as u64 + 1);
+        for (request, decision) in row.requests.iter().zip(row.simulated()) {
+            let (rule, now_us, cost) = (request.numbers.rule(), NOON_US + request.at_us, request.cost);
+            let name = format!("row{number}:{}{}", wire::kind(&rule), wire::tick(&rule));
+            let asked = [Asked { name: &name, rule, watches: false }];
+            let answer = connection.req_command(&wire::take_at(&asked, cost, &now_us.to_string())).unwrap();
+            let stored = wire::taken(&asked, &answer).unwrap().verdicts[0];
+            let place = format!("{}: {} for {cost}", row.title, request.at_us);
+            assert_eq!(rows::told(&decision), request.told, "{place}: the simulator");
+            assert_eq!(rows::told(&in_millis(&stored)), request.told, "{place}: the store");
+            let in_memory = table.charge(key, &rule, now_us, cost);
+            assert_eq!(Verdict { next: stored.next, ..in_memory }, stored, "{place}: the table");
+        }
+    }
+}
+
+/// As the simulator tells it.
+fn in_millis(verdict: &Verdict) -> Value {
+    let ms = |us: i64| us.div_euclid(1_000) + i64::from(us.rem_euclid(1_000) != 0);
+    json!({
+        "allowed": verdict.allowed,
+        "remaining": verdict.remaining,
+        "retry_after_ms": verdict.retry_after_us.map(ms),
+        "reset_after_ms": ms(verdict.reset_after_us),
+        "delay_ms": ms(verdict.delay_us),
+    })
 }
 
 fn limit(place: usize, rule: &Rule) -> Value {
