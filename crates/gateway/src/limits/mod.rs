@@ -12,5 +12,5 @@ pub(crate) use figures::LimitFigures;
 pub(crate) use headers::{Policies, Standings, apply, tells_of_limits};
 pub use measure::{LimitCosts, limit_costs};
 pub use store::StoreConfig;
-pub(crate) use store::{Asked, Held, LimitStore, StoreShared, Taken};
+pub(crate) use store::{Asked, Held, LimitStore, StoreShared, Taken, Wanted};
 pub(crate) use table::{CounterKey, LimitTable, keeps_window};

@@ -12,7 +12,7 @@ use super::limit::{Admitted, Counted, Values, conclude, counted_by, that_apply};
 use super::{Recording, Stop};
 use crate::addresses::counted_as;
 use crate::core::Core;
-use crate::limits::{Asked, Held, LimitStore, Taken};
+use crate::limits::{Asked, Held, LimitStore, Taken, Wanted};
 use crate::view::{LimitUse, View};
 
 /// Counters that are slower on this gateway, in units a second, take no lease.
@@ -171,9 +171,12 @@ impl<'a> Stage<'a> {
 
     /// A tenth of a second's use.
     fn refill(&self, one: &Shared<'_>, pace: i64) {
-        let wanted = Held::wanted(self.name(one), one.counted.rule);
-        let want = (pace.max(1) + 9) / 10;
-        self.store.refill(self.core.shared.limits.clone(), one.counted.key, wanted, want);
+        let wanted = Wanted {
+            lease: Held::wanted(self.name(one), one.counted.rule),
+            units: (pace.max(1) + 9) / 10,
+            go_on_us: one.tenant.map(|_| self.now_us),
+        };
+        self.store.refill(self.core.shared.limits.clone(), one.counted.key, wanted);
     }
 
     fn charge_table(&self, one: &mut Shared<'_>, owes: bool) {
@@ -209,9 +212,8 @@ impl<'a> Stage<'a> {
 
     /// Keeps what the store decided, and how the counter stands for when it does not answer.
     fn note(&self, one: &mut Shared<'_>, verdict: Verdict, allowed: bool) {
-        let own = verdict.remaining / self.store.shared.gateways();
-        let state = one.share.with_remaining(own.min(one.share.most()), self.now_us);
-        self.core.shared.limits.put(one.counted.key, &one.share, state, self.now_us);
+        let (key, rule) = (one.counted.key, &one.counted.rule);
+        self.store.note_left(&self.core.shared.limits, key, rule, verdict.remaining, self.now_us);
         one.verdict = Some(verdict);
         one.charged = if allowed && verdict.allowed { Charged::Store } else { Charged::Nowhere };
     }

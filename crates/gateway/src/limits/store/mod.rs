@@ -158,6 +158,15 @@ pub(crate) struct LimitStore {
     unanswered: Cell<u32>,
 }
 
+/// A lease to be fetched.
+pub(crate) struct Wanted {
+    pub(crate) lease: Held,
+    pub(crate) units: i64,
+    /// When what is left is noted, by the gateway's clock: that is where it goes on from when the store does not answer. None where
+    /// nobody waits for the store, and what was used without it is counted already.
+    pub(crate) go_on_us: Option<i64>,
+}
+
 /// What the store decided.
 pub(crate) struct Taken {
     /// One per limit that was asked.
@@ -190,11 +199,11 @@ impl LimitStore {
         self.owed.borrow_mut().add(key, rule, units);
     }
 
-    /// Fetches a lease for a counter beside the request that saw that it runs low. `want` is in units.
-    pub(crate) fn refill(self: &Rc<Self>, table: Arc<LimitTable>, key: CounterKey, wanted: Held, want: i64) {
+    /// Fetches a lease for a counter beside the request that saw that it runs low.
+    pub(crate) fn refill(self: &Rc<Self>, table: Arc<LimitTable>, key: CounterKey, wanted: Wanted) {
         let store = self.clone();
         tokio::task::spawn_local(async move {
-            if store.fetch_lease(&table, key, wanted, want).await.is_err() {
+            if store.fetch_lease(&table, key, wanted).await.is_err() {
                 table.stop_refill(key);
             }
         });
@@ -204,13 +213,15 @@ impl LimitStore {
         &self,
         table: &LimitTable,
         key: CounterKey,
-        wanted: Held,
-        want: i64,
+        Wanted { lease: wanted, units, go_on_us }: Wanted,
     ) -> Result<(), StoreError> {
         // Units are spent by the time that passed since before they were granted.
         let sent_us = self.shared.elapsed_us(Instant::now());
-        let answer = self.call(&wire::lease(&wanted, want, self.shared.gateways())).await?;
+        let answer = self.call(&wire::lease(&wanted, units, self.shared.gateways())).await?;
         let granted = wire::granted(&wanted.rule, &answer).ok_or(StoreError::Unreadable)?;
+        if let Some(now_us) = go_on_us {
+            self.note_left(table, key, &wanted.rule, granted.remaining, now_us);
+        }
         if granted.units == 0 {
             table.stop_refill(key);
             return Ok(());
@@ -225,6 +236,21 @@ impl LimitStore {
             self.give_back(&before, left, sent_us).await?;
         }
         Ok(())
+    }
+
+    /// Notes what the store has left, for when it does not answer: of that, this gateway's share.
+    pub(crate) fn note_left(
+        &self,
+        table: &LimitTable,
+        key: CounterKey,
+        rule: &Rule,
+        remaining: i64,
+        now_us: i64,
+    ) {
+        let gateways = self.shared.gateways();
+        let share = rule.shared_among(gateways);
+        let own = (remaining / gateways).min(share.most());
+        table.put(key, &share, share.with_remaining(own, now_us), now_us);
     }
 
     /// Gives units of a lease back, unless others may have used them already.
