@@ -28,6 +28,8 @@ pub(super) fn change(
     (number, now_us): (usize, i64),
 ) -> Result<(World, Option<String>), Refused> {
     let mut next = world.clone();
+    // Who is given something, or is put into a group, belongs to the tenant.
+    next.people.extend(step.names());
     let (id, actor, act) = put(&mut next, step, number)?;
     let after = next.ready()?;
     if let Some(actor) = actor {

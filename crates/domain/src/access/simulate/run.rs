@@ -72,9 +72,13 @@ pub struct Simulated {
 /// # Errors
 /// If the world itself cannot be compiled, its code: that of a tenant always can.
 pub fn run(world: &World, at: Timestamp, steps: Vec<Step>) -> Result<Simulated, &'static str> {
+    let mut world = world.clone();
+    if world == World::default() {
+        // Nobody has registered them: whoever is named belongs to it.
+        world.people = steps.iter().filter_map(Step::names).collect();
+    }
     let first = world.ready().map_err(|refused| refused.code)?;
     let mut ready = world.ready().map_err(|refused| refused.code)?;
-    let mut world = world.clone();
     let from_us = at.as_microsecond();
     let (mut now_us, mut grants) = (from_us, 0);
     let mut told = Vec::with_capacity(steps.len());

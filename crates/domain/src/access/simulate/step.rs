@@ -220,3 +220,15 @@ pub enum Step {
     /// Moves the clock.
     SetTime { at: Timestamp },
 }
+
+impl Step {
+    /// Who or what group it is about, if it names one.
+    pub(super) fn names(&self) -> Option<Party> {
+        match self {
+            Step::PutGrant { value, .. } => Some(value.principal.clone()),
+            Step::AddMember { principal, .. } => Some(principal.clone()),
+            Step::Check { principal, .. } => Some(Party::new(&principal.kind, &principal.id)),
+            _ => None,
+        }
+    }
+}

@@ -185,6 +185,20 @@ fn everyone_is_who_belongs_to_the_tenant() {
     let words: Vec<Outcome> = told.steps.iter().map(|step| step.result).collect();
     assert_eq!(words, [Outcome::Ok, Outcome::Ok, Outcome::Allow, Outcome::Deny]);
     assert_eq!(told.diff.gained_count, 1);
+
+    // Who is given something comes to belong to it; on nothing at all everybody does who is named.
+    let steps = json!([
+        doc(),
+        { "op": "put_grant", "value": { "principal": { "kind": "everyone" }, "permission": "doc:read" } },
+        { "op": "put_grant", "value": { "principal": user("eve"), "permission": "doc:write", "resource": { "type": "doc", "id": "1" } } },
+        { "op": "check", "principal": user("eve"), "permission": "doc:read" },
+        { "op": "check", "principal": user("dan"), "permission": "doc:read" },
+    ]);
+    let steps: Vec<Step> = serde_json::from_value(steps).expect("steps");
+    for (base, dan) in [(world, Outcome::Deny), (World::default(), Outcome::Allow)] {
+        let told = run(&base, jiff::Timestamp::UNIX_EPOCH, steps.clone()).expect("whole");
+        assert_eq!([told.steps[3].result, told.steps[4].result], [Outcome::Allow, dan]);
+    }
 }
 
 /// Rows as suites of other engines have them: attributes of who asks, of the thing, of the request and of what is done.

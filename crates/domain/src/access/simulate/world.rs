@@ -61,7 +61,7 @@ pub struct World {
     pub resources: BTreeMap<ResourceName, Option<ResourceName>>,
     /// What is known of things, for conditions.
     pub attributes: BTreeMap<ResourceName, Map<String, Value>>,
-    /// Who belongs to the tenant. When the base is empty, everybody who is named.
+    /// Who belongs to the tenant, and so is everyone. When the base is empty, whoever a step names.
     pub people: BTreeSet<Party>,
 }
 
