@@ -35,14 +35,17 @@ impl Condition {
         facts: &Facts<'_>,
         (now_us, work): (i64, &Work),
     ) -> Outcome {
-        let Some(expression) = &self.0.expression else {
+        let Some(asked) = &self.0.asked else {
             return Outcome::Error("the condition cannot be read".to_owned());
         };
         if !work.spend(FLOOR, facts.batch) {
             return Outcome::Error(TOO_MUCH.to_owned());
         }
         let given = Given::default();
-        let question = self.question((subject, stored), facts, now_us, &given);
+        let question = match &asked.constants {
+            Some(_) => self.quick_question((subject, stored), facts, now_us, &given).map(|own| (own, None)),
+            None => self.question((subject, stored), facts, now_us, &given),
+        };
         // What is too long is told first: nothing else was made of it.
         let (question, (bytes, longest)) = match given.end().and_then(|given| Ok((question?, given))) {
             Ok(all) => all,
@@ -52,8 +55,8 @@ impl Condition {
             return Outcome::Error(TOO_MUCH.to_owned());
         }
         let (request, entities) = question;
-        let entities = entities.as_ref().unwrap_or(&NO_ENTITIES);
-        match eval_expression(&request, entities, expression) {
+        let entities = asked.constants.as_ref().or(entities.as_ref()).unwrap_or(&NO_ENTITIES);
+        match eval_expression(&request, entities, &asked.expression) {
             Ok(EvalResult::Bool(true)) => Outcome::True,
             Ok(EvalResult::Bool(false)) => Outcome::False,
             Ok(_) => Outcome::Error("it is neither true nor false".to_owned()),
@@ -94,9 +97,40 @@ impl Condition {
             true => None,
             false => Some(Entities::from_entities(entities, None).map_err(told_error)?),
         };
-        let context = Context::from_pairs(self.context(facts, now_us, given)).map_err(told_error)?;
+        let context = self.context(facts, (datetime(now_us), &address), given);
+        let context = Context::from_pairs(context).map_err(told_error)?;
         let request = Request::new(principal, action, resource, context, None).map_err(told_error)?;
         Ok((request, entities))
+    }
+
+    /// The same for a text that asks for nothing but attributes, all of which are in the context.
+    fn quick_question(
+        &self,
+        (subject, stored): (Subject<'_>, Option<&Map<String, Value>>),
+        facts: &Facts<'_>,
+        now_us: i64,
+        given: &Given,
+    ) -> Result<Request, String> {
+        let mentioned = &self.0.mentioned;
+        let now = written(now_us).map(RestrictedExpression::new_string);
+        let ip = |ip: IpAddr| RestrictedExpression::new_string(folded(ip).to_string());
+        let mut all = self.context(facts, (now, &ip), given);
+        let mut put = |name: &str, pairs: Pairs| {
+            // Two types may declare the same; it was given once.
+            let pairs: HashMap<_, _> = pairs.into_iter().collect();
+            let record = RestrictedExpression::new_record(pairs).map_err(told_error)?;
+            all.push((name.to_owned(), record));
+            Ok::<_, String>(())
+        };
+        if mentioned.any_principal {
+            put("Principal", self.principal(subject, facts, given))?;
+        }
+        if mentioned.any_resource {
+            put("Resource", self.resource(stored, facts, given))?;
+        }
+        let context = Context::from_pairs(all).map_err(told_error)?;
+        let nobody = || UNNAMED.clone();
+        Request::new(nobody(), nobody(), nobody(), context, None).map_err(told_error)
     }
 
     /// The name that is missing, as the text has it.
@@ -109,7 +143,12 @@ impl Condition {
         of.iter().find(written).map_or_else(|| name.to_owned(), |of| format!("{of}.{name}"))
     }
 
-    fn context(&self, facts: &Facts<'_>, now_us: i64, given: &Given) -> Pairs {
+    fn context(
+        &self,
+        facts: &Facts<'_>,
+        (now, address): (Option<RestrictedExpression>, &dyn Fn(IpAddr) -> RestrictedExpression),
+        given: &Given,
+    ) -> Pairs {
         let mentioned = &self.0.mentioned;
         let mut pairs = Pairs::new();
         let mut put = |name: &str, value: Option<RestrictedExpression>| {
@@ -134,10 +173,10 @@ impl Condition {
             }
         }
         if mentioned.now {
-            put("now", datetime(now_us));
+            put("now", now);
         }
         if mentioned.ip {
-            put("ip", facts.ip.map(|ip| RestrictedExpression::new_ip(folded(ip).to_string())));
+            put("ip", facts.ip.map(address));
         }
         if mentioned.mfa {
             put("mfa", facts.mfa.map(RestrictedExpression::new_bool));
@@ -229,7 +268,7 @@ pub(super) fn typed(kind: AttributeKind, value: &Value) -> Option<RestrictedExpr
         AttributeKind::Ip => {
             let text = value.as_str()?;
             match text.parse::<IpAddr>() {
-                Ok(ip) => Some(RestrictedExpression::new_ip(folded(ip).to_string())),
+                Ok(ip) => Some(address(ip)),
                 Err(_) => {
                     text.parse::<ipnet::IpNet>().ok().map(|net| RestrictedExpression::new_ip(net.to_string()))
                 }
@@ -253,11 +292,19 @@ fn natural(value: &Value) -> Option<RestrictedExpression> {
     }
 }
 
-/// Cedar counts milliseconds.
 fn datetime(us: i64) -> Option<RestrictedExpression> {
+    written(us).map(RestrictedExpression::new_datetime)
+}
+
+fn address(ip: IpAddr) -> RestrictedExpression {
+    RestrictedExpression::new_ip(folded(ip).to_string())
+}
+
+/// Cedar counts milliseconds, and reads no other form.
+fn written(us: i64) -> Option<String> {
     let time = TimeZone::UTC.to_datetime(Timestamp::from_microsecond(us).ok()?);
     let (date, of_day) = (time.date(), time.time());
-    Some(RestrictedExpression::new_datetime(format!(
+    Some(format!(
         "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
         date.year(),
         date.month(),
@@ -266,7 +313,7 @@ fn datetime(us: i64) -> Option<RestrictedExpression> {
         of_day.minute(),
         of_day.second(),
         of_day.millisecond(),
-    )))
+    ))
 }
 
 /// An IPv4 address in IPv6 dress is one of IPv4 (RFC 4291 §2.5.5.2).

@@ -14,6 +14,8 @@ mod attribute;
 mod evaluate;
 mod facts;
 mod mentioned;
+#[cfg(feature = "conditions")]
+mod read;
 mod scan;
 #[cfg(feature = "conditions")]
 mod schema;
@@ -23,11 +25,8 @@ mod tests;
 mod without;
 mod work;
 
-use std::str::FromStr;
 use std::sync::Arc;
 
-#[cfg(feature = "conditions")]
-use cedar_policy::Expression;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -35,9 +34,11 @@ pub use attribute::{Attribute, AttributeKind, Described, attribute_faults};
 pub use facts::Facts;
 pub(crate) use facts::Subject;
 use mentioned::Mentioned;
+#[cfg(feature = "conditions")]
+use read::Asked;
 use scan::Weight;
 #[cfg(not(feature = "conditions"))]
-use without::Expression;
+use without::Asked;
 pub(crate) use work::Work;
 pub use work::{BATCH_MAX, Batch, DECISION_MAX, GIVEN_MAX, MEMBERS_MAX, SET_MAX};
 
@@ -60,7 +61,7 @@ struct Read {
     /// Of these, and of what every request has, what its text mentions: only that is made ready when it is asked.
     mentioned: Mentioned,
     /// `None` for what cannot be read (any more): it errs whenever it is asked.
-    expression: Option<Expression>,
+    asked: Option<Asked>,
     /// What evaluating it can cost.
     weight: Weight,
 }
@@ -122,19 +123,19 @@ impl Condition {
     /// Of its text, with a grant's own parameters. Unchecked: what cannot be read is kept, and is never fulfilled.
     pub fn new(text: &str, parameters: Map<String, Value>) -> Self {
         let weight = (text.len() <= TEXT_MAX).then(|| scan::weigh(text).ok()).flatten();
-        let expression = weight.and_then(|_| Expression::from_str(text).ok());
+        let asked = weight.and_then(|_| Asked::read(text));
         let (declared, mentioned) = (Arc::default(), Mentioned::by(text, &[]));
         let (text, weight) = (text.into(), weight.unwrap_or_default());
-        Condition(Arc::new(Read { text, parameters, declared, mentioned, expression, weight }))
+        Condition(Arc::new(Read { text, parameters, declared, mentioned, asked, weight }))
     }
 
     /// The same for a grant about types that declare these attributes.
     #[must_use]
     pub(crate) fn about(&self, declared: Arc<[Attribute]>) -> Self {
-        let Read { text, parameters, expression, weight, .. } = &*self.0;
-        let (text, parameters, expression) = (text.clone(), parameters.clone(), expression.clone());
+        let Read { text, parameters, asked, weight, .. } = &*self.0;
+        let (text, parameters, asked) = (text.clone(), parameters.clone(), asked.clone());
         let mentioned = Mentioned::by(&text, &declared);
-        Condition(Arc::new(Read { text, parameters, declared, mentioned, expression, weight: *weight }))
+        Condition(Arc::new(Read { text, parameters, declared, mentioned, asked, weight: *weight }))
     }
 
     /// Its text.

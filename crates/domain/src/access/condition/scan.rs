@@ -103,12 +103,12 @@ pub(super) fn weigh(text: &str) -> Result<Weight, (usize, String)> {
     Ok(weight)
 }
 
-fn end(bytes: &[u8], from: usize, ends: impl Fn(u8) -> bool) -> usize {
+pub(super) fn end(bytes: &[u8], from: usize, ends: impl Fn(u8) -> bool) -> usize {
     bytes[from..].iter().position(|byte| ends(*byte)).map_or(bytes.len(), |length| from + length)
 }
 
 /// Behind the quotation mark that ends the literal.
-fn end_of_literal(bytes: &[u8], from: usize) -> usize {
+pub(super) fn end_of_literal(bytes: &[u8], from: usize) -> usize {
     let mut escaped = false;
     let ends = bytes[from..].iter().position(|byte| {
         let ends = *byte == b'"' && !escaped;

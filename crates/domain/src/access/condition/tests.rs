@@ -44,7 +44,64 @@ fn asked(text: &str, context: Value, resource: Value) -> Outcome {
     let groups = [Uuid::from_u128(9)];
     let subject = Subject { principal: ANN, groups: &groups };
     // 2026-11-22T12:00:00Z.
-    condition.evaluate(subject, None, &facts, (1_795_348_800_000_000, &Work::default()))
+    let ask = |condition: &Condition| {
+        condition.evaluate(subject, None, &facts, (1_795_348_800_000_000, &Work::default()))
+    };
+    let (outcome, plainly) = (ask(&condition), ask(&plainly(&condition)));
+    match (&outcome, &plainly) {
+        (Outcome::Error(_), Outcome::Error(_)) => {}
+        _ => assert_eq!(outcome, plainly, "{text}"),
+    }
+    outcome
+}
+
+/// The same, read as it stands.
+fn plainly(condition: &Condition) -> Condition {
+    let mut about = condition.about(condition.0.declared.clone());
+    Arc::get_mut(&mut about.0).expect("its own").asked = Asked::plain(condition.text());
+    about
+}
+
+/// What is asked often is read in other words; they say the same, whatever is known and whatever is missing.
+#[test]
+fn both_readings_say_the_same() {
+    let texts = [
+        "context.mfa && context.ip.isInRange(ip(\"10.0.0.0/8\")) && context.now < datetime(\"2030-01-01\")",
+        "context.ip.isIpv6() || context.ip == ip(\"10.1.2.3\")",
+        "!(context.now.offset(duration(\"-1h\")) >= resource.due) || resource.due > context.now",
+        "principal.kind == \"user\" && principal.role != \"clerk\" || context.mfa",
+        "principal.groups.contains(\"staff\") || principal.id == resource.created_by",
+        "resource has tags && resource.tags.contains(principal.role)",
+        "if resource has network then context.ip.isInRange(resource.network) else context.mfa",
+        "resource.id == \"7\" && resource.amount * 2 < context.params.most",
+        "context.action.soft && context.params.team.contains(\"b\") && context.risk < resource.amount",
+    ];
+    let contexts = [
+        json!({}),
+        json!({ "mfa": true, "ip": "10.1.2.3", "risk": 1, "action": { "soft": true } }),
+        json!({ "mfa": false, "ip": "::ffff:10.1.2.3", "risk": 90, "action": { "soft": false } }),
+        json!({ "mfa": true, "ip": "2001:db8::1", "action": {} }),
+    ];
+    let resources = [
+        json!({}),
+        json!({ "amount": 30, "due": "2026-11-22T12:00:00Z", "created_by": ANN.to_string(), "tags": ["clerk"] }),
+        json!({ "amount": i64::MAX, "due": "2026-11-22T11:00:00Z", "created_by": "x", "network": "10.0.0.0/8" }),
+    ];
+    let mut seen = std::collections::BTreeSet::new();
+    for text in texts {
+        assert!(
+            checked(text, json!({ "most": 100, "team": ["a", "b"] }))
+                .is_ok_and(|own| { own.0.asked.as_ref().is_some_and(|asked| asked.constants.is_some()) }),
+            "{text}"
+        );
+        for context in &contexts {
+            for resource in &resources {
+                let outcome = asked(text, context.clone(), resource.clone());
+                seen.insert(format!("{outcome:?}").split('(').next().expect("a word").to_owned());
+            }
+        }
+    }
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["Error", "False", "Missing", "True"]);
 }
 
 #[test]
