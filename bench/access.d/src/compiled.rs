@@ -42,6 +42,7 @@ pub fn measure(fixture: &Fixture, rounds: usize, figures: &mut Figures) {
         memberships: &memberships,
         resources: &resources,
         principals: &people,
+        sessions: Sessions::default(),
     };
     let (p50, _) = calls_us(rounds.max(10), |_| drop(black_box(model.compile(1))));
     figures.put("compile_10000_ms", p50 / 1e3);

@@ -21,8 +21,15 @@ pub fn measure(fixture: &Fixture, count: usize, figures: &mut Figures) {
         let read = GrantTarget::Permission("type01:read".into());
         let who = principal(0, 0);
         let grants = [Grant { condition: Some(condition), ..grant(who, read, None) }];
-        let model =
-            Model { permissions, roles, grants: &grants, memberships: &[], resources: &[], principals: &[] };
+        let model = Model {
+            permissions,
+            roles,
+            grants: &grants,
+            memberships: &[],
+            resources: &[],
+            principals: &[],
+            sessions: Sessions::default(),
+        };
         let table = model.compile(1);
         let bit = permissions.id("type01:read").expect("declared");
         let facts = Facts { mfa: Some(true), ip: "10.1.2.3".parse().ok(), ..Facts::NONE };

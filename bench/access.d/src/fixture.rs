@@ -120,6 +120,7 @@ pub fn table(
         memberships: &[],
         resources: &resources,
         principals: &[],
+        sessions: Sessions::default(),
     };
     model.compile(1)
 }
@@ -227,6 +228,7 @@ impl Fixture {
                     memberships: &[],
                     resources: &[],
                     principals: &[],
+                    sessions: Sessions::default(),
                 };
                 std::mem::forget(black_box(model.compile(1)));
             });

@@ -61,6 +61,7 @@ fn table(permissions: &Permissions) -> AccessTable {
         memberships: &[],
         resources: &resources,
         principals: &[],
+        sessions: Sessions::default(),
     };
     model.compile(1)
 }

@@ -29,6 +29,7 @@ pub fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(list_grants, create_grant))
         .routes(routes!(get_grant, delete_grant))
         .routes(routes!(explain_access))
+        .merge(super::active_roles_api::routes())
         .merge(approval::routes())
         .merge(super::authzen::routes())
         .merge(super::conditions_api::routes())
@@ -313,6 +314,8 @@ pub struct ExplainBody {
     principal: PrincipalBody,
     /// What for: `type:action`.
     permission: String,
+    /// In which of a person's sessions; if not said, as in one in which no roles were chosen.
+    session: Option<String>,
     /// On which thing; the whole tenant if not said.
     resource: Option<ThingBody>,
     /// What conditions can ask for: `ip`, `mfa`, `mfa_age_s`, `auth_method`, `country`, `method`, `path`, `action`, and what is
@@ -340,6 +343,7 @@ async fn explain_access(
     let permit = caller.permit("access:explain", Some(tenant))?;
     let question = Question {
         principal: body.value.principal.parse("/principal")?,
+        session: body.value.session.as_deref().map(path_id).transpose()?,
         permission: &body.value.permission,
         thing: body.value.resource.map(ResourceName::from),
         context: &body.value.context,

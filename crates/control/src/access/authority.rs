@@ -9,7 +9,7 @@ use rowhouse_domain::access::{
     Principal, Reason, ResourceName, RoleCatalogue, RoleDefinition, key_permits, may,
 };
 use rowhouse_domain::directory::Directory;
-use rowhouse_domain::id::TenantId;
+use rowhouse_domain::id::{SessionId, TenantId};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::Transaction;
 
@@ -32,6 +32,8 @@ pub struct Holding {
     table: Arc<AccessTable>,
     permissions: Arc<Permissions>,
     principal: Principal,
+    /// A person's session.
+    session: Option<SessionId>,
     /// What the caller's key or application may do at most.
     permits: Option<PermissionSet>,
     /// Its key is narrowed, or it is an application's session: what it would give is not, and would stay.
@@ -50,6 +52,7 @@ impl Authority {
             table: home.map(|home| home.access.clone()).unwrap_or_default(),
             permissions: caller.directory().permissions.clone(),
             principal: caller.owner(),
+            session: caller.session(),
             permits: caller.permits(),
             is_narrowed: caller.is_narrowed(),
             of_home: caller.tenant() == tenant,
@@ -79,8 +82,9 @@ impl Authority {
         (principal, now_us): (Principal, i64),
         of_home: bool,
     ) -> Self {
-        let (permits, is_narrowed) = (None, false);
-        let holding = Holding { table, permissions, principal, permits, is_narrowed, of_home, now_us };
+        let (session, permits, is_narrowed) = (None, None, false);
+        let holding =
+            Holding { table, permissions, principal, session, permits, is_narrowed, of_home, now_us };
         Authority::Holds(Box::new(holding))
     }
 
@@ -128,7 +132,7 @@ impl Holding {
     ) -> BTreeSet<&str> {
         let to_come = interval.and(Interval { from_us: self.now_us, until_us: i64::MAX });
         let thing = thing.filter(|_| self.of_home).map(ResourceName::key);
-        let mut held = self.table.held(&self.principal, thing, to_come, under);
+        let mut held = self.table.held(&self.principal, self.session, thing, to_come, under);
         if let Some(permits) = &self.permits {
             held.intersect(permits);
         }

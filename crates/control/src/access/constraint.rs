@@ -3,7 +3,7 @@
 //! could break it: a grant, a membership, a role, a constraint; and so is what roles ask of those who have them.
 
 use jiff::Timestamp;
-use rowhouse_domain::access::{Breach, Constraint, Offence};
+use rowhouse_domain::access::{Breach, Constraint, ConstraintKind, Offence};
 use rowhouse_domain::id::{OPERATOR_TENANT, TenantId};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::{Change, Notice, StoreError, Transaction};
@@ -209,14 +209,15 @@ pub(super) fn check(definition: &Constraint) -> Result<(), Refusal> {
 
 /// In the tenant's log, or in the operator's.
 pub(super) fn change(transaction: &Transaction, row: &ConstraintRow, action: &str, version: Value) -> Change {
-    let Constraint { name, roles, permissions, at_most } = &row.definition;
+    let Constraint { name, kind, roles, permissions, at_most } = &row.definition;
     let log = row.tenant.unwrap_or(OPERATOR_TENANT);
     let change = Change::new(log, "access.constraint_changed", action, transaction.principal())
         .on("constraint", name)
-        .details(json!({ "roles": roles, "permissions": permissions, "at_most": at_most, "access_version": version }));
+        .details(json!({ "kind": kind, "roles": roles, "permissions": permissions, "at_most": at_most, "access_version": version }));
     match row.tenant {
         Some(tenant) => change.notify(Notice::tenant(tenant)),
-        None => change,
+        // What is active in sessions is decided in every tenant.
+        None => change.notify(Notice::catalog()),
     }
 }
 
@@ -227,7 +228,7 @@ pub(super) async fn load(
 ) -> Result<Vec<ConstraintRow>, StoreError> {
     let rows = transaction
         .query(
-            "SELECT tenant_id, name, roles, permissions, at_most, created_by, created_at FROM access.constraints \
+            "SELECT tenant_id, name, roles, permissions, at_most, created_by, created_at, kind FROM access.constraints \
              WHERE tenant_id = $1 ORDER BY name",
             &[&tenant.0],
         )
@@ -239,12 +240,38 @@ pub(super) async fn load(
     Ok(all)
 }
 
+/// Constraints of kind `dynamic`: with whose they are, each tenant's by name, then the operator's with `None`.
+pub(super) async fn load_dynamic(
+    transaction: &Transaction,
+    tenant: Option<TenantId>,
+) -> Result<Vec<(Option<TenantId>, Constraint)>, StoreError> {
+    let rows = transaction
+        .query(
+            "SELECT tenant_id, name, roles, permissions, at_most, created_by, created_at, kind FROM access.constraints \
+             WHERE kind = 'dynamic' AND ($1::uuid IS NULL OR tenant_id = $1) ORDER BY tenant_id, name",
+            &[&tenant.map(|tenant| tenant.0)],
+        )
+        .await?;
+    let of_operator = operator_constraint::load(transaction).await?.into_iter();
+    let is_dynamic = |row: &ConstraintRow| row.definition.kind == ConstraintKind::Dynamic;
+    let all = rows.iter().map(parse).chain(of_operator.filter(is_dynamic));
+    Ok(all.map(|row| (row.tenant, row.definition)).collect())
+}
+
+fn kind_of(word: &str) -> ConstraintKind {
+    match word {
+        "dynamic" => ConstraintKind::Dynamic,
+        _ => ConstraintKind::Static,
+    }
+}
+
 /// The columns of a constraint, its tenant first.
 pub(super) fn parse(row: &Row) -> ConstraintRow {
     ConstraintRow {
         tenant: row.get::<_, Option<uuid::Uuid>>(0).map(TenantId),
         definition: Constraint {
             name: row.get(1),
+            kind: kind_of(row.get(7)),
             roles: row.get(2),
             permissions: row.get(3),
             at_most: row.get::<_, i32>(4).unsigned_abs(),
@@ -255,13 +282,22 @@ pub(super) fn parse(row: &Row) -> ConstraintRow {
 }
 
 async fn insert(transaction: &Transaction, tenant: TenantId, row: &ConstraintRow) -> Result<(), StoreError> {
-    let Constraint { name, roles, permissions, at_most } = &row.definition;
+    let Constraint { name, kind, roles, permissions, at_most } = &row.definition;
     let at_most = i32::try_from(*at_most).unwrap_or(i32::MAX);
     transaction
         .execute(
-            "INSERT INTO access.constraints (tenant_id, name, roles, permissions, at_most, created_by, created_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-            &[&tenant.0, name, roles, permissions, &at_most, &row.created_by, &row.created_at],
+            "INSERT INTO access.constraints (tenant_id, name, roles, permissions, at_most, created_by, created_at, kind) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            &[
+                &tenant.0,
+                name,
+                roles,
+                permissions,
+                &at_most,
+                &row.created_by,
+                &row.created_at,
+                &kind.as_str(),
+            ],
         )
         .await
         .map(drop)

@@ -4,7 +4,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use rowhouse_domain::access::Constraint;
+use rowhouse_domain::access::{Constraint, ConstraintKind};
 use rowhouse_domain::refusal::{Refusal, kind};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -30,6 +30,11 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 pub struct ConstraintBody {
     /// `[a-z][a-z0-9_-]{0,62}`, once in the tenant.
     name: String,
+    /// `static`, which is so if not said: nobody has too many together. `dynamic`, for roles: nobody has too many *active* together in
+    /// one session; service accounts, keys and everyone are held to it as to a static one.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    kind: ConstraintKind,
     /// 2 to 32 roles, each with those that inherit it; or none.
     #[serde(default)]
     roles: Vec<String>,
@@ -48,6 +53,8 @@ pub struct ConstraintAnswer {
     owner: &'static str,
     /// Whose, if it is a tenant's own.
     tenant: Option<String>,
+    /// `static` or `dynamic`.
+    kind: &'static str,
     roles: Vec<String>,
     permissions: Vec<String>,
     at_most: u32,
@@ -57,11 +64,12 @@ pub struct ConstraintAnswer {
 
 impl From<ConstraintRow> for ConstraintAnswer {
     fn from(row: ConstraintRow) -> Self {
-        let Constraint { name, roles, permissions, at_most } = row.definition;
+        let Constraint { name, kind, roles, permissions, at_most } = row.definition;
         ConstraintAnswer {
             name,
             owner: if row.tenant.is_some() { "tenant" } else { "operator" },
             tenant: row.tenant.map(|tenant| tenant.to_string()),
+            kind: kind.as_str(),
             roles,
             permissions,
             at_most,
@@ -112,8 +120,8 @@ async fn create_constraint(
     if let Some(kept) = idempotency.begin(&transaction, &body.bytes).await? {
         return Ok(kept);
     }
-    let ConstraintBody { name, roles, permissions, at_most } = body.value;
-    let definition = Constraint { name, roles, permissions, at_most };
+    let ConstraintBody { name, kind, roles, permissions, at_most } = body.value;
+    let definition = Constraint { name, kind, roles, permissions, at_most };
     let (row, change) = match scope {
         Some(tenant) => constraint::create(&transaction, tenant, definition).await?,
         None => operator_constraint::declare(&transaction, definition).await?,

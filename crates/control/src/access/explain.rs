@@ -6,7 +6,7 @@ use rowhouse_domain::access::{
     may_on,
 };
 use rowhouse_domain::directory::{Directory, Key};
-use rowhouse_domain::id::{GrantId, GroupId, TenantId};
+use rowhouse_domain::id::{GrantId, GroupId, SessionId, TenantId};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::Transaction;
 use serde::Serialize;
@@ -21,6 +21,7 @@ use super::{Rules, stored};
 #[derive(Debug, Clone)]
 pub(super) struct Question<'a> {
     pub principal: Principal,
+    pub session: Option<SessionId>,
     pub permission: &'a str,
     pub thing: Option<ResourceName>,
     pub context: &'a Map<String, Value>,
@@ -32,8 +33,8 @@ pub(super) struct Question<'a> {
 pub struct Explanation {
     /// `allow` or `deny`.
     decision: &'static str,
-    /// `granted`, `denied`, `context_missing`, `condition_false`, `expired`, `pending`, `no_grant`, `key_scope`, `owner_lacks`, `unknown_permission` or
-    /// `principal_unknown`.
+    /// `granted`, `denied`, `context_missing`, `condition_false`, `inactive_role`, `expired`, `pending`, `no_grant`, `key_scope`, `owner_lacks`,
+    /// `unknown_permission` or `principal_unknown`.
     reason: &'static str,
     /// The tenant's access version that decided: `acme:12`.
     version: String,
@@ -43,7 +44,7 @@ pub struct Explanation {
     holds_until: Option<String>,
     /// The grant that proves an allow or a `denied`; empty otherwise.
     because: Vec<Proof>,
-    /// Grants that would have done it at another time or if their condition held; at most 20.
+    /// Grants that would have done it at another time, if their condition held or if their role were active; at most 20.
     near: Vec<Proof>,
 }
 
@@ -72,6 +73,8 @@ pub struct Proof {
     condition_result: Option<&'static str>,
     /// What the condition asks for and is not known, or why it cannot be evaluated.
     condition_detail: Option<String>,
+    /// Whether its role is not active in the session.
+    inactive: bool,
 }
 
 /// Answers `question` about a principal of `tenant`.
@@ -86,7 +89,8 @@ pub(super) async fn explain(
     let stored = stored::with_everybody(transaction, tenant, &rules).await?;
     let told = |reason, explained: Option<&Explained<'_>>| {
         let holds_until = explained.and_then(|explained| explained.holds_until_us).and_then(bound);
-        let timely = matches!(reason, "expired" | "pending" | "context_missing" | "condition_false");
+        let timely =
+            matches!(reason, "expired" | "pending" | "context_missing" | "condition_false" | "inactive_role");
         Explanation {
             decision: if reason == "granted" { "allow" } else { "deny" },
             reason,
@@ -117,7 +121,9 @@ pub(super) async fn explain(
     let thing = question.thing.as_ref().map(ResourceName::key);
     let model = stored.model(&rules);
     let table = model.compile(stored.version);
-    let rights = table.rights(&holder);
+    // A key acts for its owner in no session.
+    let session = question.session.filter(|_| !is_key);
+    let rights = table.rights_in(&holder, session);
     let named = question.thing.as_ref().map(|name| (name.kind.as_str(), name.id.as_str()));
     let facts = Facts { thing: named, ..Facts::of_context(question.context) };
     let at = (question.at_us, &facts);
@@ -130,7 +136,7 @@ pub(super) async fn explain(
         directory.permissions.id(question.permission).is_some_and(|bit| key.permits.contains(bit))
     });
     let reason = access::of_key(scope, owned);
-    let explained = access::explain(&model, holder, bit, thing, at);
+    let explained = access::explain_in(&model, (holder, session), bit, thing, at);
     let proven = Explained {
         because: explained.because.filter(|_| matches!(reason, Reason::Granted | Reason::Denied)),
         ..explained
@@ -160,6 +166,7 @@ fn proof(step: &Step<'_>) -> Proof {
         condition: step.grant.condition.as_ref().map(|own| own.text().to_owned()),
         condition_result: step.outcome.as_ref().map(word),
         condition_detail: step.outcome.as_ref().and_then(detail),
+        inactive: step.is_inactive,
     }
 }
 

@@ -3,6 +3,8 @@
 //! Every change of a tenant's access raises its access version in the same transaction. Nobody gives what he does not
 //! hold ([`Authority`]). Decisions themselves are `domain::access`, from the compiled directory.
 
+pub mod active_roles;
+mod active_roles_api;
 mod administrators;
 mod api;
 mod approval;

@@ -88,7 +88,7 @@ fn told(tenant: TenantId, offence: &Offence) -> Value {
 pub(super) async fn load(transaction: &Transaction) -> Result<Vec<ConstraintRow>, StoreError> {
     let rows = transaction
         .query(
-            "SELECT NULL::uuid, name, roles, permissions, at_most, created_by, created_at \
+            "SELECT NULL::uuid, name, roles, permissions, at_most, created_by, created_at, kind \
              FROM access.operator_constraints ORDER BY name",
             &[],
         )
@@ -97,13 +97,13 @@ pub(super) async fn load(transaction: &Transaction) -> Result<Vec<ConstraintRow>
 }
 
 async fn insert(transaction: &Transaction, row: &ConstraintRow) -> Result<(), StoreError> {
-    let Constraint { name, roles, permissions, at_most } = &row.definition;
+    let Constraint { name, kind, roles, permissions, at_most } = &row.definition;
     let at_most = i32::try_from(*at_most).unwrap_or(i32::MAX);
     transaction
         .execute(
-            "INSERT INTO access.operator_constraints (name, roles, permissions, at_most, created_by, created_at) \
-             VALUES ($1, $2, $3, $4, $5, $6)",
-            &[name, roles, permissions, &at_most, &row.created_by, &row.created_at],
+            "INSERT INTO access.operator_constraints (name, roles, permissions, at_most, created_by, created_at, kind) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            &[name, roles, permissions, &at_most, &row.created_by, &row.created_at, &kind.as_str()],
         )
         .await
         .map(drop)

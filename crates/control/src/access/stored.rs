@@ -6,13 +6,13 @@
 use std::collections::HashMap;
 
 use rowhouse_domain::access::{
-    AccessTable, Grant, GrantTarget, Holder, Membership, Model, Principal, PrincipalKind, Resource,
-    RoleCatalogue,
+    AccessTable, Chosen, Constraint, Grant, GrantTarget, Holder, Membership, Model, Principal, PrincipalKind,
+    Resource, RoleCatalogue, Sessions,
 };
-use rowhouse_domain::id::{TenantId, UserId};
+use rowhouse_domain::id::{OPERATOR_TENANT, TenantId, UserId};
 use rowhouse_store::{StoreError, Transaction};
 
-use super::{Rules, group_queries, queries, resource_queries};
+use super::{Rules, constraint, group_queries, queries, resource_queries};
 use crate::{identity, keys};
 
 /// What a tenant's rights are made of, besides roles.
@@ -26,6 +26,10 @@ pub struct Stored {
     pub resources: Vec<Resource>,
     /// Who belongs to the tenant, if anything is for everyone.
     pub principals: Vec<Principal>,
+    /// What is kept apart within sessions.
+    pub apart: Vec<Constraint>,
+    /// What was chosen in sessions, if anything is kept apart in them.
+    pub chosen: Vec<Chosen>,
     /// The access version.
     pub version: u64,
 }
@@ -40,7 +44,13 @@ impl Stored {
             memberships: &self.memberships,
             resources: &self.resources,
             principals: &self.principals,
+            sessions: self.sessions(),
         }
+    }
+
+    /// What sessions are held to.
+    pub fn sessions(&self) -> Sessions<'_> {
+        Sessions { apart: &self.apart, chosen: &self.chosen }
     }
 
     /// Ready to decide with.
@@ -59,10 +69,11 @@ pub async fn load_stored(
     tenant: Option<TenantId>,
     catalogue: &RoleCatalogue,
 ) -> Result<HashMap<TenantId, Stored>, StoreError> {
-    let (grants, memberships, versions) = tokio::try_join!(
+    let (grants, memberships, versions, apart) = tokio::try_join!(
         queries::load_grants(transaction, tenant),
         group_queries::load_memberships(transaction, tenant),
         queries::load_versions(transaction, tenant),
+        constraint::load_dynamic(transaction, tenant),
     )?;
     let mut all: HashMap<TenantId, Stored> = HashMap::new();
     for (tenant, grant, own) in grants {
@@ -80,6 +91,7 @@ pub async fn load_stored(
     for (tenant, version) in versions {
         all.entry(tenant).or_default().version = version;
     }
+    put_sessions(transaction, &mut all, apart).await?;
     let about_things =
         |stored: &Stored| stored.grants.iter().any(|one| one.resource.is_some() || one.condition.is_some());
     let with_things: Vec<_> = all.iter().filter(|(_, own)| about_things(own)).map(|(id, _)| id.0).collect();
@@ -96,6 +108,29 @@ pub async fn load_stored(
         }
     }
     Ok(all)
+}
+
+/// What is kept apart within sessions, and what was chosen in them: only tenants with the one are asked for the other.
+async fn put_sessions(
+    transaction: &Transaction,
+    all: &mut HashMap<TenantId, Stored>,
+    apart: Vec<(Option<TenantId>, Constraint)>,
+) -> Result<(), StoreError> {
+    for (id, stored) in all.iter_mut() {
+        let holds = |owner: &Option<TenantId>| owner.map_or(*id != OPERATOR_TENANT, |owner| owner == *id);
+        let own = apart.iter().filter(|(owner, _)| holds(owner));
+        stored.apart = own.map(|(_, constraint)| constraint.clone()).collect();
+    }
+    let held = all.iter().filter(|(_, stored)| !stored.apart.is_empty());
+    let held: Vec<uuid::Uuid> = held.map(|(id, _)| id.0).collect();
+    if held.is_empty() {
+        return Ok(());
+    }
+    let now = transaction.store().clock().now();
+    for (tenant, chosen) in identity::load_active_roles(transaction, &held, now).await? {
+        all.entry(tenant).or_default().chosen.push(chosen);
+    }
+    Ok(())
 }
 
 /// The access of one tenant.

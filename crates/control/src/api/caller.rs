@@ -6,9 +6,11 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
-use rowhouse_domain::access::{Facts, PermissionSet, Permit, Principal, PrincipalKind, decide, decide_key};
+use rowhouse_domain::access::{
+    Facts, PermissionSet, Permit, Principal, PrincipalKind, decide_key_of, decide_of,
+};
 use rowhouse_domain::directory::{Directory, Key, Tenant};
-use rowhouse_domain::id::{OPERATOR_TENANT, RequestId, TenantId, UserId};
+use rowhouse_domain::id::{OPERATOR_TENANT, RequestId, SessionId, TenantId, UserId};
 use rowhouse_domain::identity::token::{AUDIENCE_CONTROL, Subject, TokenClaims, Unverified, is_token};
 use rowhouse_domain::keys::{Presented, bearer};
 use rowhouse_domain::refusal::{Refusal, kind};
@@ -184,6 +186,14 @@ impl Caller {
         }
     }
 
+    /// The session that it calls in; a key has none.
+    pub fn session(&self) -> Option<SessionId> {
+        match &self.who {
+            Who::Key(_) => None,
+            Who::Token(claims) => Some(claims.session),
+        }
+    }
+
     /// The tenant that the credential is of.
     pub fn tenant(&self) -> TenantId {
         match &self.who {
@@ -337,9 +347,10 @@ impl Caller {
         let principal = self.principal();
         let facts = self.facts();
         let at = (self.now_us, &facts);
+        let rights = home.access.rights_in(&self.owner(), self.session());
         let decision = match &self.permits {
-            Some(permits) => decide_key(&home.access, tenant, principal, permits, self.owner(), bit, at),
-            None => decide(&home.access, tenant, principal, bit, at),
+            Some(permits) => decide_key_of(rights, tenant, principal, permits, bit, at),
+            None => decide_of(rights, tenant, principal, bit, at),
         };
         decision.map_err(|reason| denied(reason.as_str()))
     }

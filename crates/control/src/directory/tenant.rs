@@ -135,9 +135,10 @@ impl<'a> Compiler<'a> {
         let Compiled { roles, permissions, composable, .. } = self.catalogue;
         let own = self.belongings.roles.get(&tenant);
         let own = own.map(|own| roles.with_tenant(own, permissions, composable));
-        let Stored { grants, memberships, resources, principals, version } = stored;
+        let Stored { grants, memberships, resources, principals, version, .. } = stored;
+        let sessions = stored.sessions();
         let roles = own.as_ref().unwrap_or(roles);
-        Model { permissions, roles, grants, memberships, resources, principals }.compile(*version)
+        Model { permissions, roles, grants, memberships, resources, principals, sessions }.compile(*version)
     }
 
     fn limits(&self, tenant: TenantId, tier: &str) -> Vec<Option<Rule>> {

@@ -42,7 +42,7 @@ pub use invitation::{FirstAdministrator, forget_prepared, invite_prepared, prepa
 pub use queries::{
     MemberRow, MembershipStatus, UserRow, UserStatus, active_people, count_members, is_member,
 };
-pub use session::{load_ended_sessions, token_keys};
+pub use session::{active_roles, keep_active_roles, load_active_roles, load_ended_sessions, token_keys};
 pub use sign_in::{Source, Sources};
 
 /// All pages for people, which are not part of the API.

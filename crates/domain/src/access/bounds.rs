@@ -230,7 +230,7 @@ fn uncovered(whole: Interval, by: Vec<Interval>) -> Option<i64> {
 mod tests {
     use uuid::Uuid;
 
-    use super::super::{Holder, Membership, Permissions, PrincipalKind, RoleCatalogue};
+    use super::super::{Holder, Membership, Permissions, PrincipalKind, RoleCatalogue, Sessions};
     use super::*;
 
     fn user(id: u128) -> Principal {
@@ -284,6 +284,7 @@ mod tests {
             memberships,
             resources: &[],
             principals: &[],
+            sessions: Sessions::default(),
         };
         model.breaches(100)
     }

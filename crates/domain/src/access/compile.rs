@@ -14,6 +14,7 @@ use super::model::{Grant, GrantDefinition, GrantEffect, GrantTarget, Holder, Mod
 use super::permission::{PermissionSet, Permissions};
 use super::role::RoleCatalogue;
 use super::roster::Roster;
+use super::session::{Authorised, Inactive, Sessions, Touched};
 use super::table::{AccessTable, Asker, Flagged, Reach, Rule, Shape, Things};
 use super::{Membership, Principal};
 
@@ -25,8 +26,15 @@ pub fn compile(
     permissions: &Permissions,
 ) -> AccessTable {
     let grants: Vec<Grant> = grants.iter().map(Grant::from).collect();
-    let model =
-        Model { permissions, roles, grants: &grants, memberships: &[], resources: &[], principals: &[] };
+    let model = Model {
+        permissions,
+        roles,
+        grants: &grants,
+        memberships: &[],
+        resources: &[],
+        principals: &[],
+        sessions: Sessions::default(),
+    };
     model.compile(version)
 }
 
@@ -35,6 +43,7 @@ struct Ready<'m> {
     grant: &'m Grant,
     permissions: PermissionSet,
     condition: Option<Condition>,
+    touched: Touched,
 }
 
 /// Values, each with the place of the first like it.
@@ -85,28 +94,45 @@ impl Model<'_> {
         for own in ready.iter().filter(|own| own.grant.resource.is_none()) {
             by_holder.entry(own.grant.holder).or_default().push(own);
         }
+        let touching = touching(&ready);
         let groups = Groups::new(self);
         let (mut plain, mut flagged) = (Vec::new(), Vec::new());
         for principal in self.everybody() {
-            let mut gathered = Gathered::default();
             let holders = groups.of(principal);
-            for &(holder, interval) in &holders {
-                for own in by_holder.get(&holder).into_iter().flatten() {
-                    gathered.add(own, interval, &mut rules);
+            let mut gather = |inactive: &Inactive| {
+                let mut gathered = Gathered::default();
+                for &(holder, interval) in &holders {
+                    for own in by_holder.get(&holder).into_iter().flatten() {
+                        gathered.add(own, interval, inactive, &mut rules);
+                    }
+                    for (touched, index) in carriers.get(&holder).into_iter().flatten() {
+                        gathered.carry(*index, inactive.split(touched, interval));
+                    }
                 }
-                if let Some(&index) = carriers.get(&holder) {
-                    gathered.carriers.push(Reach { index, interval });
-                }
-            }
-            let Gathered { shape, timed, carriers } = gathered;
-            let shape = shapes.place(shape);
-            if timed.is_empty() && carriers.is_empty() {
-                plain.push((principal, shape));
+                let Gathered { shape, timed, carriers } = gathered;
+                let (timed, carriers) = (timed.into(), carriers.into());
+                Flagged { shape: shapes.place(shape), timed, carriers, asker: None, sessions: Box::default() }
+            };
+            let had = authorised(&touching, &holders);
+            let inactive = self.inactive(&had, self.chosen(principal, None));
+            let own = gather(&inactive);
+            if own.timed.is_empty() && own.carriers.is_empty() {
+                plain.push((principal, own.shape));
                 continue;
             }
-            let asker = conditional.then(|| Box::new(Asker { principal, groups: only_groups(holders) }));
-            flagged
-                .push((principal, Flagged { shape, timed: timed.into(), carriers: carriers.into(), asker }));
+            let mut sessions = Vec::new();
+            for chosen in self.chosen_by(principal).filter(|_| !had.is_empty()) {
+                let Some(session) = chosen.session else { continue };
+                sessions.push((session, table.in_sessions.len() as u32));
+                table.in_sessions.push(gather(&self.inactive(&had, &chosen.active)));
+            }
+            sessions.sort_unstable();
+            let asker = || Some(Box::new(Asker { principal, groups: only_groups(&holders) }));
+            let asker = if conditional { asker() } else { None };
+            for (_, place) in &sessions {
+                table.in_sessions[*place as usize].asker = asker.clone();
+            }
+            flagged.push((principal, Flagged { asker, sessions: sessions.into(), ..own }));
         }
         (table.shapes, table.rules) = (shapes.all, rules.all);
         let places = flagged.iter().zip(table.shapes.len() as u32..).map(|((who, _), place)| (*who, place));
@@ -118,18 +144,20 @@ impl Model<'_> {
 
     /// All grants with what they come to. What is granted and under which condition is mostly the same for many.
     fn ready(&self) -> Vec<Ready<'_>> {
-        let mut sets: HashMap<(GrantEffect, &GrantTarget), PermissionSet, FixedState> = HashMap::default();
+        let mut sets: HashMap<(GrantEffect, &GrantTarget), (PermissionSet, Touched), FixedState> =
+            HashMap::default();
         let mut conditions: HashMap<(&Condition, PermissionSet), Condition, FixedState> = HashMap::default();
         let mut all = Vec::with_capacity(self.grants.len());
         for grant in self.grants {
             let key = (grant.effect, &grant.target);
-            let permissions = *sets.entry(key).or_insert_with(|| self.set(grant));
+            let known = sets.entry(key).or_insert_with(|| (self.set(grant), self.touched(grant)));
+            let (permissions, touched) = known.clone();
             let condition = grant.condition.as_ref().map(|condition| {
                 let declared = || self.permissions.attributes(&permissions).into();
                 let known = conditions.entry((condition, permissions));
                 known.or_insert_with(|| condition.about(declared())).clone()
             });
-            all.push(Ready { grant, permissions, condition });
+            all.push(Ready { grant, permissions, condition, touched });
         }
         all
     }
@@ -146,20 +174,24 @@ impl Model<'_> {
     }
 }
 
-/// Grants on single things, by holder.
+/// Grants on single things, by holder: apart from each other those of roles that may be inactive at different times.
 fn things(
     ready: &[Ready<'_>],
     rules: &mut Interned<Rule>,
     table: &mut AccessTable,
-) -> HashMap<Holder, u32, FixedState> {
-    let mut carriers: HashMap<Holder, u32, FixedState> = HashMap::default();
+) -> HashMap<Holder, Vec<(Touched, u32)>, FixedState> {
+    let mut carriers: HashMap<Holder, Vec<(Touched, u32)>, FixedState> = HashMap::default();
     let mut entries: Vec<Vec<_>> = Vec::new();
     for own in ready {
         let Some(resource) = &own.grant.resource else { continue };
         let rule = rules.place(own.rule(own.grant.interval));
-        let carrier = *carriers.entry(own.grant.holder).or_insert_with(|| {
+        let of_holder = carriers.entry(own.grant.holder).or_default();
+        let known = of_holder.iter().find(|(touched, _)| *touched == own.touched).map(|(_, at)| *at);
+        let carrier = known.unwrap_or_else(|| {
             entries.push(Vec::new());
-            entries.len() as u32 - 1
+            let at = entries.len() as u32 - 1;
+            of_holder.push((own.touched.clone(), at));
+            at
         });
         entries[carrier as usize].push((resource.key(), rule));
     }
@@ -167,21 +199,64 @@ fn things(
     carriers
 }
 
+type Touching<'r> = HashMap<Holder, Vec<(&'r [u32], Interval)>, FixedState>;
+
+/// What authorises for members of dynamic sets, by holder.
+fn touching<'r>(ready: &'r [Ready<'_>]) -> Touching<'r> {
+    let mut all = Touching::default();
+    for own in ready.iter().filter(|own| !own.touched.is_empty()) {
+        all.entry(own.grant.holder).or_default().push((&own.touched, own.grant.interval));
+    }
+    all
+}
+
+/// Of that, what reaches somebody, and when.
+fn authorised<'r>(touching: &Touching<'r>, holders: &[(Holder, Interval)]) -> Authorised<'r> {
+    if touching.is_empty() {
+        return Vec::new();
+    }
+    let own = |&(holder, when): &(Holder, Interval)| {
+        let own = touching.get(&holder).into_iter().flatten();
+        own.map(move |(touched, interval)| (*touched, interval.and(when)))
+    };
+    holders.iter().flat_map(own).filter(|(_, when)| !when.is_empty()).collect()
+}
+
 impl Ready<'_> {
     fn rule(&self, interval: Interval) -> Rule {
-        let Ready { grant, permissions, condition } = self;
+        let Ready { grant, permissions, condition, .. } = self;
         Rule { effect: grant.effect, interval, permissions: *permissions, condition: condition.clone() }
     }
 }
 
 impl Gathered {
-    fn add(&mut self, own: &Ready<'_>, interval: Interval, rules: &mut Interned<Rule>) {
-        let Ready { grant, permissions, condition } = own;
-        let interval = grant.interval.and(interval);
+    fn add(&mut self, own: &Ready<'_>, interval: Interval, inactive: &Inactive, rules: &mut Interned<Rule>) {
+        let interval = own.grant.interval.and(interval);
+        if own.touched.is_empty() || inactive.is_empty() {
+            return self.reach(own, interval, rules);
+        }
+        for (interval, is_inactive) in inactive.split(&own.touched, interval) {
+            match is_inactive {
+                false => self.reach(own, interval, rules),
+                true => {
+                    let index = rules.place(own.rule(Interval::ALWAYS));
+                    self.timed.push(Reach { index, interval, is_inactive });
+                }
+            }
+        }
+    }
+
+    fn carry(&mut self, index: u32, pieces: Vec<(Interval, bool)>) {
+        let reach = |(interval, is_inactive)| Reach { index, interval, is_inactive };
+        self.carriers.extend(pieces.into_iter().map(reach));
+    }
+
+    fn reach(&mut self, own: &Ready<'_>, interval: Interval, rules: &mut Interned<Rule>) {
+        let Ready { grant, permissions, condition, .. } = own;
         if interval != Interval::ALWAYS || condition.is_some() {
             if !interval.is_empty() {
                 let index = rules.place(own.rule(Interval::ALWAYS));
-                self.timed.push(Reach { index, interval });
+                self.timed.push(Reach { index, interval, is_inactive: false });
             }
             return;
         }
@@ -197,12 +272,12 @@ impl Gathered {
     }
 }
 
-fn only_groups(holders: Vec<(Holder, Interval)>) -> Box<[(uuid::Uuid, Interval)]> {
-    let group = |(holder, interval)| match holder {
+fn only_groups(holders: &[(Holder, Interval)]) -> Box<[(uuid::Uuid, Interval)]> {
+    let group = |&(holder, interval): &(Holder, Interval)| match holder {
         Holder::Group(group) => Some((group, interval)),
         Holder::Principal(_) | Holder::Everyone => None,
     };
-    holders.into_iter().filter_map(group).collect()
+    holders.iter().filter_map(group).collect()
 }
 
 /// Who is in what, ready to be asked.

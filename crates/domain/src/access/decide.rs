@@ -21,6 +21,8 @@ pub enum Reason {
     ContextMissing,
     /// A grant would allow it under a condition that does not hold.
     ConditionFalse,
+    /// A grant would allow it, but a role that it gives is not active in the session.
+    InactiveRole,
     /// A grant would allow it but is over.
     Expired,
     /// A grant would allow it but has not begun.
@@ -41,6 +43,7 @@ impl Reason {
             Reason::Denied => "denied",
             Reason::ContextMissing => "context_missing",
             Reason::ConditionFalse => "condition_false",
+            Reason::InactiveRole => "inactive_role",
             Reason::Expired => "expired",
             Reason::Pending => "pending",
             Reason::NoGrant => "no_grant",
@@ -197,14 +200,15 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// What is known so far of a question. The first that holds is told: denied, granted, context missing, condition false, expired,
-/// pending, no grant.
+/// What is known so far of a question. The first that holds is told: denied, granted, context missing, condition false, inactive
+/// role, expired, pending, no grant.
 #[derive(Default)]
 struct Verdict {
     denied: bool,
     granted: bool,
     context_missing: bool,
     condition_false: bool,
+    inactive_role: bool,
     expired: bool,
     pending: bool,
 }
@@ -221,15 +225,16 @@ impl Verdict {
             (GrantEffect::Deny, State::Active) => {
                 self.denied = self.denied || asked.denies(said.condition);
             }
-            (GrantEffect::Allow, State::Active) => self.allowed(said.condition, asked),
+            (GrantEffect::Allow, State::Active) => self.allowed(&said, asked),
             (GrantEffect::Allow, State::Expired) => self.expired = true,
             (GrantEffect::Allow, State::Pending) => self.pending = true,
             (GrantEffect::Deny, State::Expired | State::Pending) | (_, State::Never) => {}
         }
     }
 
-    fn allowed(&mut self, condition: Option<&Condition>, asked: &Asked<'_>) {
-        match condition.filter(|_| !self.granted).map(|condition| asked.outcome(condition)) {
+    fn allowed(&mut self, said: &Said<'_>, asked: &Asked<'_>) {
+        match said.condition.filter(|_| !self.granted).map(|condition| asked.outcome(condition)) {
+            None | Some(Outcome::True) if said.is_inactive => self.inactive_role = true,
             None | Some(Outcome::True) => self.granted = true,
             Some(Outcome::False) => self.condition_false = true,
             Some(Outcome::Missing(_) | Outcome::Error(_)) => self.context_missing = true,
@@ -242,6 +247,7 @@ impl Verdict {
             () if self.granted => Reason::Granted,
             () if self.context_missing => Reason::ContextMissing,
             () if self.condition_false => Reason::ConditionFalse,
+            () if self.inactive_role => Reason::InactiveRole,
             () if self.expired => Reason::Expired,
             () if self.pending => Reason::Pending,
             () => Reason::NoGrant,
@@ -258,7 +264,19 @@ pub fn decide<'a>(
     permission: PermissionId,
     at: impl Into<Moment<'a>>,
 ) -> Decision {
-    match may(table.rights(&principal), permission, at) {
+    decide_of(table.rights(&principal), tenant, principal, permission, at)
+}
+
+/// [`decide`] when the rights have been looked up already: those that the principal has in its session.
+#[inline]
+pub fn decide_of<'a>(
+    rights: Option<PrincipalRights<'_>>,
+    tenant: Option<TenantId>,
+    principal: Principal,
+    permission: PermissionId,
+    at: impl Into<Moment<'a>>,
+) -> Decision {
+    match may(rights, permission, at) {
         Reason::Granted => Ok(Permit { tenant, principal, reason: "decided" }),
         reason => Err(reason),
     }

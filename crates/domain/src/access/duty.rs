@@ -1,16 +1,40 @@
 //! Static separation of duty, INCITS 359-2012 §5.3.1 (with hierarchies, §5.3.2): of a set of roles or permissions nobody is authorised
 //! for more than so many at any one instant. Authorised means by a grant, through groups, with everyone, and by inheritance; on one
 //! thing as much as on all. A denial does not help: who is forbidden something today may be allowed it tomorrow.
+//!
+//! What is kept apart only within a session ([`super::session`]) is kept apart so of machines, which choose nothing: of service accounts
+//! and keys, and of everyone, who they are among.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Grant, GrantEffect, GrantTarget, Holder, Interval, Model, Principal};
+use super::{Grant, GrantEffect, GrantTarget, Holder, Interval, Model, Principal, PrincipalKind};
 
 /// Fewest and most things that a constraint keeps apart.
 pub const APART: std::ops::RangeInclusive<usize> = 2..=32;
+
+/// Where something is kept apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConstraintKind {
+    /// Nobody is authorised for too many together.
+    #[default]
+    Static,
+    /// In no session are too many active together. For machines it is as static.
+    Dynamic,
+}
+
+impl ConstraintKind {
+    /// The word used everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ConstraintKind::Static => "static",
+            ConstraintKind::Dynamic => "dynamic",
+        }
+    }
+}
 
 /// What nobody may have together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +42,9 @@ pub const APART: std::ops::RangeInclusive<usize> = 2..=32;
 pub struct Constraint {
     /// `[a-z][a-z0-9_-]{0,62}`.
     pub name: String,
+    /// At all, or within a session.
+    #[serde(default)]
+    pub kind: ConstraintKind,
     /// Roles, or none if it is about permissions.
     #[serde(default)]
     pub roles: Vec<String>,
@@ -32,6 +59,11 @@ impl Constraint {
     /// What it keeps apart, in order.
     pub fn apart(&self) -> impl Iterator<Item = &str> {
         self.roles.iter().chain(&self.permissions).map(String::as_str)
+    }
+
+    /// Whether it forbids `who` (`None`: everyone) to be authorised for too many, and not only to have them active.
+    fn forbids(&self, who: Option<Principal>) -> bool {
+        self.kind == ConstraintKind::Static || who.is_none_or(|who| who.kind != PrincipalKind::User)
     }
 
     /// What is wrong with it as it is written: the field and what it should be.
@@ -52,6 +84,9 @@ impl Constraint {
             faults.push(("/roles", "either roles or permissions"));
         } else if all.len() != count || !APART.contains(&count) {
             faults.push((field, "2 to 32, each once"));
+        }
+        if self.kind == ConstraintKind::Dynamic && !self.permissions.is_empty() {
+            faults.push(("/permissions", "none: only roles are active or not"));
         }
         if self.at_most == 0 || self.at_most as usize >= count.max(2) {
             faults.push(("/at_most", "1 or more, and fewer than there are"));
@@ -107,11 +142,11 @@ impl Model<'_> {
                 from_us,
             })
         };
-        subjects.filter_map(offence).collect()
+        subjects.filter(|(who, _)| constraint.forbids(*who)).filter_map(offence).collect()
     }
 
     /// Which of the constraint's set a grant authorises for.
-    fn bits(&self, constraint: &Constraint, grant: &Grant) -> u32 {
+    pub(super) fn bits(&self, constraint: &Constraint, grant: &Grant) -> u32 {
         let is_had = |index: usize, name: &str| match constraint.permissions.get(index) {
             Some(_) => self.permissions.id(name).is_some_and(|bit| self.set(grant).contains(bit)),
             None => matches!(&grant.target, GrantTarget::Role(role) if self.roles.includes(role, name)),
@@ -178,8 +213,7 @@ fn too_much(had: &Had, at_most: u32) -> Option<(u32, i64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Membership, PrincipalKind};
-    use super::super::{Permissions, RoleCatalogue, RoleDefinition};
+    use super::super::{Membership, Permissions, RoleCatalogue, RoleDefinition, Sessions};
     use super::*;
 
     fn user(id: u128) -> Principal {
@@ -219,7 +253,7 @@ mod tests {
     fn constraint(of: &str, at_most: u32) -> Constraint {
         let all: Vec<String> = of.split(' ').map(str::to_owned).collect();
         let (roles, permissions) = if of.contains(':') { (vec![], all) } else { (all, vec![]) };
-        Constraint { name: "apart".into(), roles, permissions, at_most }
+        Constraint { name: "apart".into(), kind: ConstraintKind::Static, roles, permissions, at_most }
     }
 
     /// `who+what+what@from` of each offence.
@@ -241,6 +275,7 @@ mod tests {
             memberships,
             resources: &[],
             principals: &[],
+            sessions: Sessions::default(),
         };
         let word = |offence: &Offence| {
             let who = offence.principal.map_or("everyone".to_owned(), |own| own.id.as_u128().to_string());

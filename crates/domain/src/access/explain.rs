@@ -12,7 +12,9 @@ use super::condition::{Condition, Outcome, Subject, Work};
 use super::decide::Moment;
 use super::interval::{Interval, State};
 use super::model::{Grant, GrantEffect, Holder, Model, ResourceKey};
+use super::session::{Authorised, Touched};
 use super::{PermissionId, PermissionSet, Principal, Reason};
+use crate::id::SessionId;
 
 /// At most so many grants that came near.
 const NEAR_MAX: usize = 20;
@@ -28,6 +30,8 @@ pub struct Step<'m> {
     pub interval: Interval,
     /// What became of its condition, if it has one and was asked.
     pub outcome: Option<Outcome>,
+    /// Whether a role of it is not active in the session.
+    pub is_inactive: bool,
 }
 
 /// The answer.
@@ -43,7 +47,7 @@ pub struct Explained<'m> {
     pub holds_until_us: Option<i64>,
 }
 
-/// Answers for `principal`, on the whole tenant or on one thing.
+/// Answers for `principal`, on the whole tenant or on one thing, as where no session is named.
 pub fn explain<'m, 'a>(
     model: &Model<'m>,
     principal: Principal,
@@ -51,9 +55,23 @@ pub fn explain<'m, 'a>(
     thing: Option<ResourceKey>,
     at: impl Into<Moment<'a>>,
 ) -> Explained<'m> {
+    explain_in(model, (principal, None), permission, thing, at)
+}
+
+/// The same for `principal` in one of its sessions.
+pub fn explain_in<'m, 'a>(
+    model: &Model<'m>,
+    (principal, session): (Principal, Option<SessionId>),
+    permission: PermissionId,
+    thing: Option<ResourceKey>,
+    at: impl Into<Moment<'a>>,
+) -> Explained<'m> {
     let Moment { now_us, facts } = at.into();
     let things = ancestry(model, thing);
     let ways = ways(model, principal);
+    let touching = touching(model, &ways);
+    let had: Authorised<'_> = touching.iter().map(|(touched, when)| (&touched[..], *when)).collect();
+    let inactive = model.inactive(&had, model.chosen(principal, session));
     let mut steps: Vec<Step<'m>> = Vec::new();
     for grant in model.grants {
         // Of many grants few reach the principal: that is asked first, and costs least.
@@ -71,6 +89,7 @@ pub fn explain<'m, 'a>(
             through: through.clone(),
             interval: interval.and(grant.interval),
             outcome: None,
+            is_inactive: false,
         }));
     }
     steps.retain(|step| !step.interval.is_empty());
@@ -84,9 +103,17 @@ pub fn explain<'m, 'a>(
         let condition = step.grant.condition.as_ref().and_then(|_| model.condition(step.grant));
         step.outcome = condition.map(|own| own.evaluate(subject, stored(), facts, (now_us, &work)));
     }
+    for step in &mut steps {
+        let touched = if inactive.is_empty() { Touched::new() } else { model.touched(step.grant) };
+        let pieces = inactive.split(&touched, step.interval);
+        step.is_inactive = pieces.iter().any(|(when, is)| *is && when.state(now_us) == State::Active);
+    }
     let found = |effect, state| {
         let fits = |step: &&Step<'_>| {
-            step.grant.effect == effect && step.interval.state(now_us) == state && step.applies()
+            step.grant.effect == effect
+                && step.interval.state(now_us) == state
+                && step.applies()
+                && !step.is_inactive
         };
         steps.iter().find(fits).cloned()
     };
@@ -102,6 +129,8 @@ pub fn explain<'m, 'a>(
         (Reason::ContextMissing, None)
     } else if undecided(|outcome| *outcome == Outcome::False) {
         (Reason::ConditionFalse, None)
+    } else if steps.iter().any(|step| step.is_inactive && step.applies()) {
+        (Reason::InactiveRole, None)
     } else if found(GrantEffect::Allow, State::Expired).is_some() {
         (Reason::Expired, None)
     } else if found(GrantEffect::Allow, State::Pending).is_some() {
@@ -109,7 +138,8 @@ pub fn explain<'m, 'a>(
     } else {
         (Reason::NoGrant, None)
     };
-    let bounds = steps.iter().flat_map(|step| step.interval.bounds());
+    let of_roles = had.iter().filter(|_| !inactive.is_empty()).flat_map(|(_, when)| when.bounds());
+    let bounds = steps.iter().flat_map(|step| step.interval.bounds()).chain(of_roles);
     let holds_until_us = bounds.filter(|bound| *bound > now_us).min();
     let near = match reason {
         Reason::Granted => Vec::new(),
@@ -168,10 +198,25 @@ fn ancestry(model: &Model<'_>, thing: Option<ResourceKey>) -> Vec<ResourceKey> {
     std::iter::successors(thing, |key| parents.get(key).copied()).take(17).collect()
 }
 
-type Way = (Holder, Vec<Uuid>, Interval);
+/// What reaches a principal of the sets that are kept apart within sessions, and when.
+fn touching(model: &Model<'_>, ways: &[Way]) -> Vec<(Touched, Interval)> {
+    if model.sessions.apart.is_empty() {
+        return Vec::new();
+    }
+    let mut all = Vec::new();
+    for grant in model.grants {
+        let touched = model.touched(grant);
+        let reaching = ways.iter().filter(|(holder, ..)| *holder == grant.holder && !touched.is_empty());
+        let whens = reaching.map(|(.., when)| when.and(grant.interval)).filter(|when| !when.is_empty());
+        all.extend(whens.map(|when| (touched.clone(), when)));
+    }
+    all
+}
+
+pub(super) type Way = (Holder, Vec<Uuid>, Interval);
 
 /// Every way from the principal to a holder. A way never passes a group twice.
-fn ways(model: &Model<'_>, principal: Principal) -> Vec<Way> {
+pub(super) fn ways(model: &Model<'_>, principal: Principal) -> Vec<Way> {
     let mut all: Vec<Way> = Vec::new();
     let mut open: Vec<Way> = vec![(Holder::Principal(principal), Vec::new(), Interval::ALWAYS)];
     if model.principals.contains(&principal) {

@@ -137,7 +137,7 @@ impl Model<'_> {
     ) -> Vec<Principal> {
         let Some(all) = self.permissions.matching("*:*") else { return Vec::new() };
         let everything = |one: &&Principal| {
-            one.kind == PrincipalKind::User && all.is_subset(&table.held(one, None, interval, None))
+            one.kind == PrincipalKind::User && all.is_subset(&table.held(one, None, None, interval, None))
         };
         people.into_iter().filter(everything).copied().collect()
     }
@@ -149,7 +149,7 @@ mod tests {
 
     use uuid::Uuid;
 
-    use super::super::{GrantTarget, Permissions, RoleCatalogue};
+    use super::super::{GrantTarget, Permissions, RoleCatalogue, Sessions};
     use super::*;
 
     fn group(number: u128) -> Uuid {
@@ -192,6 +192,7 @@ mod tests {
             memberships: &memberships,
             resources: &[],
             principals: &[],
+            sessions: Sessions::default(),
         };
         let joining =
             Membership { group: group(1), member: Holder::Everyone, interval: Interval::new(Some(10), None) };
@@ -224,6 +225,7 @@ mod tests {
             memberships: &[],
             resources: &[],
             principals: &[],
+            sessions: Sessions::default(),
         };
         let handed = model.handed_on(&leaf, &[middle, top.clone()]);
         assert_eq!(handed.len(), 1, "what is granted everywhere reaches it anyhow");

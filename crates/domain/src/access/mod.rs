@@ -17,6 +17,7 @@ mod permission;
 mod resource_type;
 mod role;
 mod roster;
+mod session;
 #[cfg(feature = "conditions")]
 pub mod simulate;
 mod table;
@@ -32,10 +33,11 @@ pub use condition::{
     Described, Facts, GIVEN_MAX, MEMBERS_MAX, Outcome, SET_MAX, attribute_faults,
 };
 pub use decide::{
-    Decision, Moment, Permit, Reason, decide, decide_key, decide_key_of, decide_on, may, may_on, of_key,
+    Decision, Moment, Permit, Reason, decide, decide_key, decide_key_of, decide_of, decide_on, may, may_on,
+    of_key,
 };
-pub use duty::{APART, Constraint, Offence};
-pub use explain::{Explained, Step, explain};
+pub use duty::{APART, Constraint, ConstraintKind, Offence};
+pub use explain::{Explained, Step, explain, explain_in};
 pub use handed::Handed;
 pub use interval::{Interval, State};
 pub use model::{
@@ -48,6 +50,7 @@ pub use role::{
     BY_NAME_ONLY, RoleCatalogue, RoleDefinition, RoleError, key_permits, shipped_roles, standard_actions,
 };
 use serde::{Deserialize, Serialize};
+pub use session::{Activity, Chosen, Sessions};
 pub use table::{AccessTable, PrincipalRights};
 pub use tenant_role::{TenantRoleError, check_tenant_roles, composable};
 use uuid::Uuid;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::condition::Condition;
 use super::interval::Interval;
-use super::{Permissions, Principal, RoleCatalogue};
+use super::{Permissions, Principal, RoleCatalogue, Sessions};
 
 /// Whether a grant gives or forbids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -169,6 +169,8 @@ pub struct Model<'a> {
     pub resources: &'a [Resource],
     /// Who belongs to the tenant: those that grants to everyone are for.
     pub principals: &'a [Principal],
+    /// What is kept apart within sessions, and what was chosen in them.
+    pub sessions: Sessions<'a>,
 }
 
 impl Model<'_> {

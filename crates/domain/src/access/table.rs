@@ -19,6 +19,7 @@ use super::model::{GrantEffect, ResourceKey};
 use super::permission::{PermissionPair, PermissionSet};
 use super::roster::Roster;
 use crate::directory::written;
+use crate::id::SessionId;
 
 /// How far up a thing's holders are looked at.
 const ANCESTORS_MAX: usize = 16;
@@ -43,6 +44,9 @@ pub(super) struct Rule {
 pub(super) struct Reach {
     pub(super) index: u32,
     pub(super) interval: Interval,
+    /// It would allow, if a role of it were active in the session.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_inactive: bool,
 }
 
 /// What all may who were granted the same.
@@ -65,6 +69,9 @@ pub(super) struct Flagged {
     /// Who it is, for conditions; none where nothing has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) asker: Option<Box<Asker>>,
+    /// The sessions in which roles were chosen, in order, each with the place of what is so in it. In others it is as here.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub(super) sessions: Box<[(SessionId, u32)]>,
 }
 
 /// Who is asked about, as conditions see it.
@@ -105,6 +112,7 @@ impl<'t> PrincipalRights<'t> {
         let rules = &self.table.rules;
         let said = move |reach: &Reach| Said {
             interval: reach.interval,
+            is_inactive: reach.is_inactive,
             ..Said::from(&rules[reach.index as usize])
         };
         self.flagged.map_or(&[][..], |flagged| &flagged.timed[..]).iter().map(said)
@@ -125,6 +133,9 @@ pub struct AccessTable {
     pub(super) roster: Roster,
     pub(super) shapes: Vec<Shape>,
     pub(super) flagged: Vec<Flagged>,
+    /// What some have in sessions in which they have chosen roles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) in_sessions: Vec<Flagged>,
     pub(super) on_things: Vec<Things>,
     pub(super) rules: Vec<Rule>,
     #[serde(with = "written::pairs")]
@@ -188,6 +199,31 @@ impl AccessTable {
         Some(PrincipalRights { table: self, shape, flagged: Some(flagged) })
     }
 
+    /// What `principal` may do in a session: with the roles that were chosen in it, where too many may not be active together
+    /// ([`super::session`]). Who is under no such constraint, and who has chosen nothing, costs nothing more.
+    #[inline]
+    pub fn rights_in(
+        &self,
+        principal: &Principal,
+        session: Option<SessionId>,
+    ) -> Option<PrincipalRights<'_>> {
+        let rights = self.rights(principal)?;
+        match (rights.flagged, session) {
+            (Some(flagged), Some(session)) if !flagged.sessions.is_empty() => {
+                Some(self.chosen(flagged, session).unwrap_or(rights))
+            }
+            _ => Some(rights),
+        }
+    }
+
+    #[cold]
+    fn chosen(&self, flagged: &Flagged, session: SessionId) -> Option<PrincipalRights<'_>> {
+        let own = flagged.sessions.binary_search_by_key(&session, |(session, _)| *session).ok()?;
+        let flagged = self.in_sessions.get(flagged.sessions[own].1 as usize)?;
+        let shape = self.shapes.get(flagged.shape as usize)?;
+        Some(PrincipalRights { table: self, shape, flagged: Some(flagged) })
+    }
+
     /// Every principal that something was ever granted, in no order.
     pub fn principals(&self) -> impl Iterator<Item = Principal> {
         self.roster.iter().map(|(principal, _)| principal)
@@ -215,11 +251,11 @@ impl AccessTable {
         carrier: &Reach,
         thing: ResourceKey,
     ) -> impl Iterator<Item = Said<'t>> + use<'t> {
-        let interval = carrier.interval;
+        let (interval, is_inactive) = (carrier.interval, carrier.is_inactive);
         self.on_things[carrier.index as usize].of(thing).map(move |rule| {
             let rule = &self.rules[rule as usize];
             let interval = rule.interval.and(interval);
-            Said { interval, ..Said::from(rule) }
+            Said { interval, is_inactive, ..Said::from(rule) }
         })
     }
 
@@ -236,6 +272,7 @@ impl AccessTable {
             let asked = Asked::new(at.into(), flagged, thing.and_then(|thing| self.attributes.get(&thing)));
             let mut see = |said: Said<'_>| match said.effect {
                 _ if said.interval.state(asked.at.now_us) != super::State::Active => {}
+                GrantEffect::Allow if said.is_inactive => {}
                 GrantEffect::Allow if asked.allows(said.condition) => allow.extend(said.permissions),
                 GrantEffect::Deny if asked.denies(said.condition) => deny.extend(said.permissions),
                 _ => {}
@@ -259,6 +296,7 @@ impl AccessTable {
         if rights.flagged.is_some() {
             let mut see = |said: Said<'_>| match said.effect {
                 _ if said.interval.state(now_us) != super::State::Active => {}
+                GrantEffect::Allow if said.is_inactive => {}
                 GrantEffect::Allow => allow.extend(said.permissions),
                 GrantEffect::Deny if said.condition.is_none() => deny.extend(said.permissions),
                 GrantEffect::Deny => {}
@@ -275,17 +313,18 @@ impl AccessTable {
 
 /// What one may hand on.
 impl AccessTable {
-    /// Everything that `principal` holds on the whole tenant, or on one thing, for the whole of `interval`, without a condition or
+    /// Everything that `principal` holds in a session on the whole tenant, or on one thing, for the whole of `interval`, without a condition or
     /// under the very one that it is `under`. What is denied to it anywhere at any time of the interval, under whichever
     /// condition, is not held: who hands it on for more would give what he does not have.
     pub fn held(
         &self,
         principal: &Principal,
+        session: Option<SessionId>,
         thing: Option<ResourceKey>,
         interval: Interval,
         under: Option<&Condition>,
     ) -> PermissionSet {
-        let Some(rights) = self.rights(principal) else { return PermissionSet::default() };
+        let Some(rights) = self.rights_in(principal, session) else { return PermissionSet::default() };
         let (mut allow, mut deny) = rights.shape.sets.both();
         let Some(flagged) = rights.flagged else {
             allow.subtract(&deny);
@@ -300,14 +339,14 @@ impl AccessTable {
             _ => {}
         };
         for reach in &flagged.timed {
-            see(&self.rules[reach.index as usize], reach.interval, true);
+            see(&self.rules[reach.index as usize], reach.interval, !reach.is_inactive);
         }
         let things: Vec<ResourceKey> = thing.into_iter().flat_map(|thing| self.ancestry(thing)).collect();
         for carrier in &flagged.carriers {
             for (key, rule) in self.on_things[carrier.index as usize].iter() {
                 let rule = &self.rules[rule as usize];
                 let when = rule.interval.and(carrier.interval);
-                see(rule, when, things.contains(&key));
+                see(rule, when, !carrier.is_inactive && things.contains(&key));
             }
         }
         allow.subtract(&deny);
@@ -337,11 +376,18 @@ pub(super) struct Said<'t> {
     pub(super) interval: Interval,
     pub(super) permissions: &'t PermissionSet,
     pub(super) condition: Option<&'t Condition>,
+    pub(super) is_inactive: bool,
 }
 
 impl<'t> From<&'t Rule> for Said<'t> {
     fn from(rule: &'t Rule) -> Self {
         let Rule { effect, interval, permissions, condition } = rule;
-        Said { effect: *effect, interval: *interval, permissions, condition: condition.as_ref() }
+        Said {
+            effect: *effect,
+            interval: *interval,
+            permissions,
+            condition: condition.as_ref(),
+            is_inactive: false,
+        }
     }
 }

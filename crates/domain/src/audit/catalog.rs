@@ -194,6 +194,7 @@ pub const EVENTS: &[EventName] = &[
     name("access.role_assigned", T::RoleAssigned),
     name("access.role_changed", T::ConfigChanged),
     name("access.role_revoked", T::RoleRevoked),
+    name("access.roles_activated", T::ConfigChanged),
     name("access.settings_changed", T::ConfigChanged),
     name("access.tenant_crossing_refused", T::SecurityViolation),
     name("api.catalog_applied", T::ConfigChanged),

@@ -150,6 +150,7 @@ catalogue! {
     ACCESS_TOO_MANY = "access.too_many", 422, Caller, "There would be too many", "Remove what is not used.";
     ROLE_NAME_TAKEN = "access.name_taken", 409, Caller, "The name is taken", "Change what has this name, or choose another name.";
     ROLE_IN_USE = "access.role_in_use", 409, Caller, "The role is in use", "Take back its grants, and what inherits it, first.";
+    ROLES_EXCLUDE_EACH_OTHER = "access.roles_exclude_each_other", 409, Caller, "These roles may not be active together", "Activate fewer of the roles in `together`: at most as many as the constraint lets be active.";
     SOD_VIOLATION = "access.sod_violation", 409, Caller, "What is kept apart would be together", "Take back one of the roles or permissions in `offences`, or change the constraint.";
     TOO_MANY_MEMBERS = "access.too_many_members", 409, Caller, "A role would have too many members", "Take the role from somebody in `members` first, or raise its `max_members`.";
     MISSING_PREREQUISITE = "access.missing_prerequisite", 409, Caller, "A role needs another one besides", "Give the role in `required` first and for as long; take back the role that needs it before it.";

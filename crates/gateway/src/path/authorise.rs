@@ -2,9 +2,10 @@
 
 use http::HeaderValue;
 use rowhouse_domain::access::{
-    Decision, Facts, PermissionId, Permit, Reason, ResourceKey, decide, decide_key_of, decide_on,
+    Decision, Facts, PermissionId, Permit, Reason, ResourceKey, decide_key_of, decide_of, decide_on,
 };
 use rowhouse_domain::directory::Tenant;
+use rowhouse_domain::id::SessionId;
 use rowhouse_domain::refusal::kind;
 use rowhouse_domain::routes::Matched;
 
@@ -112,7 +113,15 @@ fn decided(known: &Known<'_, '_>, tenant: &Tenant, needed: PermissionId, at: At<
         // It is only for some things, and this is about none.
         Who::Key(key) if key.is_for_things() => Err(Reason::KeyScope),
         Who::Key(key) => decide_key_of(known.owner, id, principal, &key.permits, needed, at),
-        _ => decide(&tenant.access, id, principal, needed, at),
+        who => decide_of(tenant.access.rights_in(&principal, session(who)), id, principal, needed, at),
+    }
+}
+
+/// The session in which roles may have been chosen.
+fn session(who: &Who<'_>) -> Option<SessionId> {
+    match who {
+        Who::Token(claims) => Some(claims.session),
+        _ => None,
     }
 }
 
@@ -141,7 +150,7 @@ fn decided_on(
     let principal = known.principal();
     let (in_scope, rights) = match &known.who {
         Who::Key(key) => (Some(key.permits.contains(needed) && key.reaches(kind, &id)), known.owner),
-        _ => (None, tenant.access.rights(&principal)),
+        who => (None, tenant.access.rights_in(&principal, session(who))),
     };
     let facts = facts.on(kind, &id);
     decide_on(
@@ -161,6 +170,7 @@ fn denied(permission: &str, reason: Reason) -> Stop {
         Reason::Denied => "it is forbidden by a grant",
         Reason::ContextMissing => "a grant's condition asks for what is not known",
         Reason::ConditionFalse => "a grant's condition does not hold",
+        Reason::InactiveRole => "its role is not active in this session",
         Reason::Expired => "the grant is over",
         Reason::Pending => "the grant has not begun",
         Reason::NoGrant | Reason::Granted => "nobody granted it",

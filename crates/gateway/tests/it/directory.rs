@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rowhouse_domain::access::{
     Condition, DecisionAudit, Grant, GrantDefinition, GrantEffect, GrantTarget, Holder, Interval, Model,
-    Permissions, Principal, PrincipalKind, ResourceType, RoleCatalogue, compile,
+    Permissions, Principal, PrincipalKind, ResourceType, RoleCatalogue, Sessions, compile,
 };
 use rowhouse_domain::directory::{Directory, Key, Naming, Quota, Tenant};
 use rowhouse_domain::entropy::Entropy;
@@ -153,6 +153,7 @@ impl Plan {
             memberships: &[],
             resources: &[],
             principals: &[],
+            sessions: Sessions::default(),
         };
         self.tenant_mut(ACME).access = Arc::new(model.compile(1));
     }

@@ -7,7 +7,7 @@ use axum::http::HeaderMap;
 use rowhouse_domain::access::{
     AccessTable, Batch, Facts, PermissionSet, Permissions, Principal, Reason, ResourceKey, may_on, of_key,
 };
-use rowhouse_domain::id::TenantId;
+use rowhouse_domain::id::{SessionId, TenantId};
 use rowhouse_domain::refusal::{Refusal, kind};
 use serde_json::{Map, Value};
 
@@ -62,7 +62,7 @@ impl Judge {
     pub fn subject(&self, caller: &Caller, kind: &str, id: &str) -> Option<Subject> {
         let principal = PrincipalBody { kind: kind.to_owned(), id: id.to_owned() }.parse("").ok()?;
         if kind != "api_key" {
-            return Some(Subject { principal, scope: None });
+            return Some(Subject { principal, session: None, scope: None });
         }
         let mut keys = caller.directory().keys.iter().map(|(_, key)| key);
         let key = keys.find(|key| key.id.0 == principal.id && key.tenant == self.tenant)?;
@@ -73,7 +73,7 @@ impl Judge {
         let scope = caller.directory().permissions.names_of(&key.permits);
         let mut own = PermissionSet::default();
         scope.into_iter().filter_map(|name| self.permissions.id(name)).for_each(|bit| own.insert(bit));
-        Some(Subject { principal: key.owner, scope: Some(own) })
+        Some(Subject { principal: key.owner, session: None, scope: Some(own) })
     }
 
     /// The word for why, `granted` for yes.
@@ -86,8 +86,9 @@ impl Judge {
     ) -> &'static str {
         let (key, facts) = (ResourceKey::new(kind, id), facts.on(kind, id));
         let Some(bit) = self.permissions.id(&format!("{kind}:{action}")) else { return "unknown_permission" };
-        let Some(Subject { principal, scope }) = subject else { return Reason::NoGrant.as_str() };
-        let owned = may_on(&self.table, self.table.rights(principal), bit, key, (self.now_us, &facts));
+        let Some(Subject { principal, session, scope }) = subject else { return Reason::NoGrant.as_str() };
+        let rights = self.table.rights_in(principal, *session);
+        let owned = may_on(&self.table, rights, bit, key, (self.now_us, &facts));
         of_key(scope.map(|scope| scope.contains(bit)), owned).as_str()
     }
 
@@ -107,7 +108,11 @@ impl Judge {
             resource: Some(&resource.properties),
             ..Facts::of_context(context)
         };
-        let who = self.subject(caller, &subject.kind, &subject.id);
+        let mut who = self.subject(caller, &subject.kind, &subject.id);
+        let session = subject.properties.get("session").and_then(Value::as_str);
+        if let Some(who) = who.as_mut().filter(|who| who.scope.is_none()) {
+            who.session = session.and_then(|id| id.parse().ok());
+        }
         self.decide(who.as_ref(), &action.name, (&resource.kind, &resource.id), facts)
     }
 }
@@ -116,5 +121,7 @@ impl Judge {
 pub struct Subject {
     /// In whose right.
     pub principal: Principal,
+    /// In which of its sessions, if the question names one (the subject's property `session`).
+    session: Option<SessionId>,
     scope: Option<PermissionSet>,
 }

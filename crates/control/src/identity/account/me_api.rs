@@ -64,7 +64,7 @@ struct MeAnswer {
     mfa_enabled: bool,
     /// Where they are signed in.
     tenant: TenantAnswer,
-    /// Roles they have there.
+    /// Roles they have there that are active in this session.
     roles: Vec<String>,
     session: String,
     assurance: String,
@@ -82,7 +82,7 @@ async fn me(State(control): State<Shared>, caller: Caller) -> Answer<Json<MeAnsw
     transaction.finish().await?;
     let principal = Principal { kind: PrincipalKind::User, id: person.user.0 };
     let home = caller.directory().tenants.get(&person.claims.tenant);
-    let rights = home.and_then(|home| home.access.rights(&principal));
+    let rights = home.and_then(|home| home.access.rights_in(&principal, Some(person.claims.session)));
     Ok(Json(MeAnswer {
         id: row.id.to_string(),
         email: row.email,

@@ -28,6 +28,9 @@ pub(super) fn change(
     (number, now_us): (usize, i64),
 ) -> Result<(World, Option<String>), Refused> {
     let mut next = world.clone();
+    if let Step::Activate { principal, roles } = &step {
+        active(before, principal, roles, now_us)?;
+    }
     // Who is given something, or is put into a group, belongs to the tenant.
     next.people.extend(step.names());
     let (id, actor, act) = put(&mut next, step, number)?;
@@ -140,6 +143,10 @@ fn put(next: &mut World, step: Step, number: usize) -> Result<Put, Refused> {
             next.constraints.remove(&name).ok_or_else(|| unknown("constraint", &name))?;
             (None, r#as, "constraint:delete")
         }
+        Step::Activate { principal, roles } => {
+            next.active.insert(principal, roles);
+            (None, None, "")
+        }
         Step::PutResource { value, r#as } => {
             let name = ResourceName { kind: value.kind, id: value.id };
             next.attributes.insert(name.clone(), value.attributes);
@@ -169,6 +176,25 @@ fn constraint(world: &World, value: &Constraint) -> Result<(), Refused> {
     match value.permissions.iter().find(|name| permissions.id(name).is_none()) {
         Some(name) => Err(Refused::new("access.unknown_permission", json!({ "permission": name }))),
         None => Ok(()),
+    }
+}
+
+/// Who makes roles active has them, and no constraint of kind `dynamic` keeps them apart.
+fn active(before: &Ready, party: &Party, roles: &[String], now_us: i64) -> Result<(), Refused> {
+    let nobody = || Refused::new("api.not_found", json!({ "principal": party }));
+    let who = before.names.known(party).ok_or_else(nobody)?;
+    let model = before.model();
+    let has = model.activity(who, roles, now_us);
+    let lacking = |role: &&String| !has.active.contains(*role) && !has.inactive.contains(*role);
+    if let Some(role) = roles.iter().find(lacking) {
+        return Err(Refused::new("access.unknown_role", json!({ "role": role })));
+    }
+    match model.excluding(roles) {
+        None => Ok(()),
+        Some((constraint, together)) => {
+            let detail = json!({ "constraint": constraint.name, "together": together });
+            Err(Refused::new("access.roles_exclude_each_other", detail))
+        }
     }
 }
 
@@ -338,7 +364,7 @@ fn authorised(
     let nobody = || Refused::new("access.denied", json!({ "permission": act }));
     let principal = before.names.known(actor).ok_or_else(nobody)?;
     let held = |thing: Option<&ResourceName>, interval, under: Option<&Condition>| {
-        before.table.held(&principal, thing.map(ResourceName::key), interval, under)
+        before.table.held(&principal, None, thing.map(ResourceName::key), interval, under)
     };
     let all = held(None, Interval::ALWAYS, None);
     let may_act = match before.permissions.matching(act) {
@@ -476,5 +502,5 @@ fn of_membership(
 fn administered(ready: &Ready) -> bool {
     let Some(all) = ready.permissions.matching("*:*") else { return false };
     let mut users = ready.table.principals().filter(|one| one.kind == crate::access::PrincipalKind::User);
-    users.any(|user| all.is_subset(&ready.table.held(&user, None, Interval::ALWAYS, None)))
+    users.any(|user| all.is_subset(&ready.table.held(&user, None, None, Interval::ALWAYS, None)))
 }

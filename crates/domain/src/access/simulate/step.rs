@@ -205,6 +205,8 @@ pub enum Step {
     PutConstraint { value: Constraint, r#as: Option<Party> },
     /// No longer.
     DeleteConstraint { name: String, r#as: Option<Party> },
+    /// Makes roles active, and no others of those that may not all be active together.
+    Activate { principal: Party, roles: Vec<String> },
     /// Registers a thing.
     PutResource { value: ResourceValue, r#as: Option<Party> },
     /// Forgets one.

@@ -319,3 +319,80 @@ fn roles_have_so_many_members_and_what_they_require() {
         ]
     );
 }
+
+#[test]
+fn in_a_session_only_so_many_roles_are_active_as_were_chosen() {
+    let role = |name: &str, permission: &str, inherits: Value| json!({ "op": "put_role", "value": { "name": name, "permissions": [permission], "inherits": inherits } });
+    let give = |who: Value, role: &str, more: Value| {
+        let mut value = json!({ "principal": who, "role": role });
+        value.as_object_mut().expect("object").extend(more.as_object().expect("object").clone());
+        json!({ "op": "put_grant", "value": value })
+    };
+    let check = |who: Value, what: &str| json!({ "op": "check", "principal": who, "permission": what });
+    let act = |who: Value, roles: Value| json!({ "op": "activate", "principal": who, "roles": roles });
+    let apart = |name: &str, of: Value| json!({ "op": "put_constraint", "value": { "name": name, "kind": "dynamic", "roles": of, "at_most": 1 } });
+    let machine = |id: &str| json!({ "kind": "service_account", "id": id });
+    let told = simulate(json!([
+        doc(),
+        role("clerk", "doc:read", json!([])),
+        role("signer", "doc:write", json!([])),
+        role("chief", "doc:read", json!(["clerk", "signer"])),
+        apart("four-eyes", json!(["clerk", "signer"])),
+        // One of the two is active, as ever.
+        give(user("ann"), "clerk", json!({})),
+        check(user("ann"), "doc:read"),
+        // Of both none is, until one is chosen.
+        give(user("ann"), "signer", json!({})),
+        check(user("ann"), "doc:read"),
+        act(user("ann"), json!(["clerk", "signer"])),
+        act(user("ann"), json!(["chief"])),
+        act(user("ann"), json!(["clerk"])),
+        check(user("ann"), "doc:read"),
+        check(user("ann"), "doc:write"),
+        act(user("ann"), json!([])),
+        check(user("ann"), "doc:write"),
+        // Who inherits both is never active.
+        give(user("bob"), "chief", json!({})),
+        check(user("bob"), "doc:read"),
+        act(user("bob"), json!(["chief"])),
+        // For machines, and for everyone, who they are among, it is as static.
+        give(machine("robot"), "clerk", json!({})),
+        give(machine("robot"), "signer", json!({})),
+        // What is for a time is too much for that time.
+        give(user("cem"), "clerk", json!({})),
+        give(user("cem"), "signer", json!({ "valid_until": "2026-11-22T00:00:00Z" })),
+        check(user("cem"), "doc:read"),
+        { "op": "set_time", "at": "2026-11-22T00:00:00Z" },
+        check(user("cem"), "doc:read"),
+        { "op": "put_constraint", "value": { "name": "x", "kind": "dynamic", "permissions": ["doc:read", "doc:write"], "at_most": 1 } },
+    ]));
+    let (none, both) = ("inactive_role", "access.roles_exclude_each_other");
+    let ok = "ok";
+    assert_eq!(
+        results(&told)[5..],
+        [
+            ok,
+            "allow",
+            ok,
+            none,
+            both,
+            "access.unknown_role",
+            ok,
+            "allow",
+            none,
+            ok,
+            none,
+            ok,
+            none,
+            both,
+            ok,
+            "access.sod_violation",
+            ok,
+            ok,
+            none,
+            ok,
+            "allow",
+            "api.invalid",
+        ]
+    );
+}

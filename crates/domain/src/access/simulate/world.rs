@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use super::step::Party;
 use crate::access::{
-    AccessTable, Condition, Constraint, Grant, GrantEffect, GrantTarget, Holder, Interval, Membership, Model,
-    Permissions, Principal, PrincipalKind, Resource, ResourceName, ResourceType, RoleCatalogue,
-    RoleDefinition,
+    AccessTable, Chosen, Condition, Constraint, Grant, GrantEffect, GrantTarget, Holder, Interval,
+    Membership, Model, Permissions, Principal, PrincipalKind, Resource, ResourceName, ResourceType,
+    RoleCatalogue, RoleDefinition, Sessions,
 };
 
 /// A grant.
@@ -57,6 +57,8 @@ pub struct World {
     pub grants: BTreeMap<String, WorldGrant>,
     /// What nobody may have together, by name.
     pub constraints: BTreeMap<String, Constraint>,
+    /// The roles that somebody has made active, for whom that was said.
+    pub active: BTreeMap<Party, Vec<String>>,
     /// Registered things with what holds them.
     pub resources: BTreeMap<ResourceName, Option<ResourceName>>,
     /// What is known of things, for conditions.
@@ -75,6 +77,8 @@ pub(super) struct Ready {
     pub memberships: Vec<Membership>,
     pub resources: Vec<Resource>,
     pub principals: Vec<Principal>,
+    pub apart: Vec<Constraint>,
+    pub chosen: Vec<Chosen>,
     pub names: Names,
     pub table: AccessTable,
 }
@@ -198,6 +202,12 @@ impl World {
             attributes: self.attributes.get(name).cloned().unwrap_or_default(),
         };
         let resources: Vec<Resource> = self.resources.iter().map(resource).collect();
+        let apart: Vec<Constraint> = self.constraints.values().cloned().collect();
+        let chosen = self.active.iter().filter_map(|(party, active)| match names.holder(party) {
+            Holder::Principal(principal) => Some(Chosen { session: None, principal, active: active.clone() }),
+            _ => None,
+        });
+        let chosen: Vec<Chosen> = chosen.collect();
         let model = Model {
             permissions: &permissions,
             roles: &roles,
@@ -205,10 +215,23 @@ impl World {
             memberships: &memberships,
             resources: &resources,
             principals: &principals,
+            sessions: Sessions { apart: &apart, chosen: &chosen },
         };
         let table = model.compile(0);
         let grant_ids = self.grants.keys().cloned().collect();
-        Ok(Ready { permissions, roles, grants, grant_ids, memberships, resources, principals, names, table })
+        Ok(Ready {
+            permissions,
+            roles,
+            grants,
+            grant_ids,
+            memberships,
+            resources,
+            principals,
+            apart,
+            chosen,
+            names,
+            table,
+        })
     }
 
     pub(super) fn closed_roles(&self, permissions: &Permissions) -> Result<RoleCatalogue, Refused> {
@@ -237,6 +260,7 @@ impl Ready {
             memberships: &self.memberships,
             resources: &self.resources,
             principals: &self.principals,
+            sessions: Sessions { apart: &self.apart, chosen: &self.chosen },
         }
     }
 }

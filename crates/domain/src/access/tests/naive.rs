@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use crate::access::{
-    Grant, GrantEffect, GrantTarget, Holder, Interval, Membership, Principal, Reason, Resource, ResourceName,
-    ResourceType, RoleDefinition,
+    Chosen, Constraint, Grant, GrantEffect, GrantTarget, Holder, Interval, Membership, Principal, Reason,
+    Resource, ResourceName, ResourceType, RoleDefinition,
 };
+use crate::id::SessionId;
 
 /// What is said of a request.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,18 +38,21 @@ pub struct Rules {
     pub memberships: Vec<Membership>,
     pub resources: Vec<Resource>,
     pub principals: Vec<Principal>,
+    pub apart: Vec<Constraint>,
+    pub chosen: Vec<Chosen>,
 }
 
 impl Rules {
     pub fn decide(
         &self,
-        who: Principal,
+        (who, session): (Principal, Option<SessionId>),
         (kind, action): (&str, &str),
         thing: Option<&ResourceName>,
         (now_us, said): (i64, Said),
     ) -> Reason {
         let (mut granted, mut expired, mut pending) = (false, false, false);
-        let (mut missing, mut refused) = (false, false);
+        let (mut missing, mut refused, mut inactive) = (false, false, false);
+        let asleep = self.asleep((who, session), now_us);
         for grant in self.grants.iter().filter(|grant| self.is_about(grant, thing)) {
             if !self.names(grant, kind, action) {
                 continue;
@@ -69,6 +73,7 @@ impl Rules {
                     GrantEffect::Deny => {}
                     GrantEffect::Allow if now_us < from => pending = true,
                     GrantEffect::Allow if now_us < until => match holds {
+                        None | Some(Some(true)) if !self.given(grant).is_disjoint(&asleep) => inactive = true,
                         None | Some(Some(true)) => granted = true,
                         Some(Some(false)) => refused = true,
                         Some(None) => missing = true,
@@ -81,10 +86,52 @@ impl Rules {
             (true, _, _) => Reason::Granted,
             _ if missing => Reason::ContextMissing,
             _ if refused => Reason::ConditionFalse,
+            _ if inactive => Reason::InactiveRole,
             (_, true, _) => Reason::Expired,
             (_, _, true) => Reason::Pending,
             _ => Reason::NoGrant,
         }
+    }
+
+    /// The roles that are not active in a session: of each set of which somebody has too many at this instant, those that he has,
+    /// but for what he chose, unless that is too much itself.
+    fn asleep(&self, (who, session): (Principal, Option<SessionId>), now_us: i64) -> BTreeSet<String> {
+        let is_now = |way: &Vec<Interval>, grant: &Grant| {
+            way.iter().chain([&grant.interval]).all(|when| when.from_us <= now_us && now_us < when.until_us)
+        };
+        let reaches = |grant: &&Grant| {
+            let ways = self.ways(Holder::Principal(who), grant.holder);
+            grant.effect == GrantEffect::Allow && ways.iter().any(|way| is_now(way, grant))
+        };
+        let has: BTreeSet<String> =
+            self.grants.iter().filter(reaches).flat_map(|grant| self.given(grant)).collect();
+        let own = self.chosen.iter().find(|own| own.principal == who && own.session == session);
+        let chosen: BTreeSet<String> =
+            own.iter().flat_map(|own| &own.active).flat_map(|role| self.below(role)).collect();
+        let mut asleep = BTreeSet::new();
+        for set in &self.apart {
+            let had: Vec<&String> = set.roles.iter().filter(|role| has.contains(*role)).collect();
+            let awake = had.iter().filter(|role| chosen.contains(**role)).count();
+            if had.len() > set.at_most as usize {
+                let sleeps = |role: &&&String| awake > set.at_most as usize || !chosen.contains(**role);
+                asleep.extend(had.iter().filter(sleeps).map(|role| (*role).clone()));
+            }
+        }
+        asleep
+    }
+
+    fn given(&self, grant: &Grant) -> BTreeSet<String> {
+        match &grant.target {
+            GrantTarget::Role(role) => self.below(role),
+            GrantTarget::Permission(_) => BTreeSet::new(),
+        }
+    }
+
+    /// A role that there is and all that it inherits.
+    fn below(&self, role: &str) -> BTreeSet<String> {
+        let Some(own) = self.roles.iter().find(|own| own.name == role) else { return BTreeSet::new() };
+        let inherited = own.inherits.iter().flat_map(|parent| self.below(parent));
+        inherited.chain([role.to_owned()]).collect()
     }
 
     /// What each of the conditions means, said without the language that they are written in; `None` for what cannot be said.

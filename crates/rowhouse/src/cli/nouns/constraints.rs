@@ -8,7 +8,7 @@ use super::Client;
 use super::ask::{at, escape};
 use crate::cli::show::show;
 
-const CONSTRAINT: &[&str] = &["name", "roles", "permissions", "at_most", "owner", "tenant"];
+const CONSTRAINT: &[&str] = &["name", "roles", "permissions", "at_most", "kind", "owner", "tenant"];
 
 /// `rowhouse constraint …`
 #[derive(Debug, Subcommand)]
@@ -29,6 +29,9 @@ pub enum ConstraintVerb {
         /// A permission `type:action`, twice or more often.
         #[arg(long = "permission")]
         permissions: Vec<String>,
+        /// Apart only within a session: a person may have the roles, and acts in so many of them at a time.
+        #[arg(long, conflicts_with = "permissions")]
+        dynamic: bool,
         /// At most so many of them for one principal.
         #[arg(long, default_value_t = 1)]
         at_most: u32,
@@ -53,8 +56,9 @@ pub async fn constraint(client: &Client, verb: ConstraintVerb, json: bool) -> an
             let all = client.get(&at("/v1/constraints", &[("tenant", tenant)])).await?;
             show(&all, CONSTRAINT, json);
         }
-        ConstraintVerb::Create { name, roles, permissions, at_most, tenant } => {
-            let body = json!({"name": name, "roles": roles, "permissions": permissions, "at_most": at_most});
+        ConstraintVerb::Create { name, roles, permissions, dynamic, at_most, tenant } => {
+            let kind = if dynamic { "dynamic" } else { "static" };
+            let body = json!({"name": name, "kind": kind, "roles": roles, "permissions": permissions, "at_most": at_most});
             show(&client.post(&at("/v1/constraints", &[("tenant", tenant)]), body).await?, CONSTRAINT, json);
         }
         ConstraintVerb::Delete { name, tenant } => {

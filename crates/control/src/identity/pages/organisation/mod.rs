@@ -21,7 +21,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use bytes::Bytes;
-use rowhouse_domain::access::{Permit, decide};
+use rowhouse_domain::access::{Permit, decide_of};
 use rowhouse_domain::id::RequestId;
 use rowhouse_domain::identity::token::Subject;
 use rowhouse_domain::refusal::{Refusal, kind};
@@ -90,7 +90,8 @@ fn may(control: &Control, session: &SessionRow, permission: &str) -> bool {
         return false;
     };
     let who = Subject::User(session.user).principal();
-    decide(&home.access, Some(session.tenant), who, bit, control.clock().now_us()).is_ok()
+    let rights = home.access.rights_in(&who, Some(session.id));
+    decide_of(rights, Some(session.tenant), who, bit, control.clock().now_us()).is_ok()
 }
 
 /// Who looks, and how the API is asked for them.
