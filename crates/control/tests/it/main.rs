@@ -1,6 +1,7 @@
 //! The features of the control plane on real PostgreSQL and a real journal.
 
 mod access;
+mod access_cases;
 mod active_roles;
 mod address_change;
 mod applications;
