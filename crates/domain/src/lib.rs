@@ -2,7 +2,7 @@
 //! Both planes decide with the functions here, so they cannot disagree.
 //!
 //! One module per feature word (`tenancy`, `lifecycle`, `access`, `keys`, `limits`, `routes`, `resources`, `metering`,
-//! `billing`, `audit`, `deploy`), and what all of them share: `id`, `refusal`, `clock`, `entropy`, `sharded`,
+//! `billing`, `audit`, `deploy`), and what all of them share: `id`, `refusal`, `clock`, `entropy`, `network`, `sharded`,
 //! `context` (what a service is told about its caller) and `directory` (what the gateway decides from).
 #![forbid(unsafe_code)]
 
@@ -21,6 +21,7 @@ pub mod lifecycle;
 pub mod limits;
 pub mod messages;
 pub mod metering;
+pub mod network;
 pub mod refusal;
 pub mod resources;
 pub mod routes;

@@ -7,6 +7,7 @@
 
 pub mod change;
 pub mod jobs;
+pub mod lines;
 mod migrate;
 pub mod pool;
 pub mod sagas;

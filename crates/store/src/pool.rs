@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
 
+use crate::lines::Crowded;
 use crate::transaction::{Role, Transaction};
 use crate::turns::Turns;
 use crate::wake::{Bells, Topic};
@@ -25,8 +26,8 @@ pub enum StoreError {
     /// A statement failed.
     #[error("a statement on the control database failed")]
     Statement(#[from] tokio_postgres::Error),
-    /// The tenant has as many calls under way, and waiting, as it may.
-    #[error("as many calls of the tenant as may be are under way")]
+    /// As many calls of the tenant, or of the network that they come from, are under way and waiting as may be.
+    #[error("as many calls of one as may be are under way")]
     Crowded,
     /// A stored value does not fit its type.
     #[error("{what} in the control database does not have the form we wrote")]
@@ -34,6 +35,12 @@ pub enum StoreError {
         /// Which value.
         what: &'static str,
     },
+}
+
+impl From<Crowded> for StoreError {
+    fn from(Crowded: Crowded) -> Self {
+        StoreError::Crowded
+    }
 }
 
 impl StoreError {
@@ -57,7 +64,7 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         let kind = match &error {
             StoreError::Crowded => {
-                let words = "As many calls of the tenant as may be are under way: ask less at once.";
+                let words = "As many calls of yours as may be are under way: ask less at once.";
                 return Refusal::new(&kind::LIMIT_EXCEEDED, words).retry_after(1);
             }
             StoreError::Connection(_) => &kind::UNAVAILABLE,

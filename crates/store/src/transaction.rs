@@ -12,8 +12,9 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
 
 use crate::change::{Change, Notice};
+use crate::lines::Place;
 use crate::pool::{Store, StoreError};
-use crate::turns::{self, Turn};
+use crate::turns;
 use crate::wake::{Topic, Touched};
 
 const ROLLBACK: &str = "ROLLBACK";
@@ -36,7 +37,7 @@ pub(crate) enum Role {
 pub struct Transaction {
     client: Option<Object>,
     /// Given back after the connection.
-    _turn: Option<Arc<Turn>>,
+    _turn: Option<Arc<Place>>,
     store: Store,
     principal: Principal,
     touched: Touched,
@@ -44,7 +45,7 @@ pub struct Transaction {
 
 impl Transaction {
     pub(crate) async fn begin(
-        (client, turn): (Object, Option<Arc<Turn>>),
+        (client, turn): (Object, Option<Arc<Place>>),
         store: Store,
         permit: &Permit,
         role: Role,

@@ -1,48 +1,70 @@
 //! Whose turn it is for a connection. Connections are few and all callers share them, so no tenant's calls may hold all: each tenant
-//! has some places, its further calls wait in a line of its own, and all tenants together leave some connections to others (who signs
-//! in, the operator, background work). A call has one place however many transactions it opens, from its first one on for as long as
-//! one is open, so that no call waits for a place while it has one.
+//! has some places, its further calls wait in a line of its own, and all tenants together leave some connections to others. So it is with
+//! who is nobody yet (who signs in, a device that asks for its token, whoever looks at a page): there is a line for each network they come
+//! from. What all lines leave is for the operator and for background work. A call has one place however many transactions it opens, from
+//! its first one on for as long as one is open, so that no call waits for a place while it has one.
 //!
-//! What is no call of a tenant has no line: [`within`] is around calls of the API and nowhere else.
+//! What is no call has no line: [`within`] is around calls of the API and of pages, and nowhere else.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use rowhouse_domain::id::{ApplicationId, TenantId};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use rowhouse_domain::network::Network;
 
+use crate::lines::{Crowded, Lines, Place};
 use crate::pool::StoreError;
 
-/// Calls of one tenant that wait at once; more are refused.
+/// Calls of one tenant, or of one network, that wait at once; more are refused.
 pub(crate) const WAITING_MAX: usize = 128;
-/// Tenants in the book before those are forgotten that have nothing under way.
-const KNOWN_MAX: usize = 1_024;
 
 tokio::task_local! {
     static CALL: Arc<Call>;
 }
 
-/// One call of the API.
-#[derive(Debug, Default)]
+/// One call of the API, or of a page.
+#[derive(Debug)]
 struct Call {
-    tenant: OnceLock<TenantId>,
+    from: Network,
+    whose: OnceLock<Whose>,
     /// Told with what the call changes.
     application: OnceLock<ApplicationId>,
-    turn: Mutex<Weak<Turn>>,
+    turn: Mutex<Weak<Place>>,
 }
 
-/// Runs `call` as one call of the API; with its answer comes the tenant that it turned out to be of.
-pub async fn within<F: Future>(call: F) -> (F::Output, Option<TenantId>) {
-    let own = Arc::new(Call::default());
+/// Who turned out to call.
+#[derive(Debug, Clone, Copy)]
+enum Whose {
+    Tenant(TenantId),
+    Operator,
+}
+
+/// Runs `call`, which comes from this address as far as that is known, as one call; with its answer comes the tenant that it turned out to
+/// be of. Those whose address is not known stand in one line.
+pub async fn within<F: Future>(from: Option<IpAddr>, call: F) -> (F::Output, Option<TenantId>) {
+    let own = Arc::new(Call {
+        from: Network::of(from.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED))),
+        whose: OnceLock::new(),
+        application: OnceLock::new(),
+        turn: Mutex::default(),
+    });
     let answer = CALL.scope(own.clone(), call).await;
-    (answer, own.tenant.get().copied())
+    let tenant = match own.whose.get() {
+        Some(Whose::Tenant(tenant)) => Some(*tenant),
+        Some(Whose::Operator) | None => None,
+    };
+    (answer, tenant)
 }
 
 /// The running call is of `tenant`, and takes its turn from now on. Outside of a call this does nothing.
 pub fn is_of(tenant: TenantId) {
-    let _ = CALL.try_with(|call| call.tenant.set(tenant));
+    let _ = CALL.try_with(|call| call.whose.set(Whose::Tenant(tenant)));
+}
+
+/// The running call is the operator's, and waits in no line from now on. Outside of a call this does nothing.
+pub fn is_operators() {
+    let _ = CALL.try_with(|call| call.whose.set(Whose::Operator));
 }
 
 /// The running call is made by an application that a person has let in: what it changes is told as done through it. Outside of a call this
@@ -56,96 +78,48 @@ pub(crate) fn application() -> Option<ApplicationId> {
     CALL.try_with(|call| call.application.get().copied()).ok().flatten()
 }
 
-/// A place that a call has.
-#[derive(Debug)]
-pub(crate) struct Turn {
-    _own: OwnedSemaphorePermit,
-    _all: OwnedSemaphorePermit,
-    _line: Arc<Line>,
-}
-
-/// One tenant's places, and how many wait for one.
-#[derive(Debug)]
-struct Line {
-    places: Arc<Semaphore>,
-    waiting: AtomicUsize,
-}
-
-/// The lines of all tenants.
+/// The lines of all.
 #[derive(Debug)]
 pub(crate) struct Turns {
-    each: usize,
-    all: Arc<Semaphore>,
     wait: Duration,
-    lines: Mutex<HashMap<TenantId, Arc<Line>>>,
+    tenants: Lines<TenantId>,
+    strangers: Lines<Network>,
 }
 
 impl Turns {
-    /// Of so many connections a fifth is for one tenant and seven tenths for all, at least one; a call waits so long.
+    /// Of so many connections three fifths are for tenants, a fifth for one of them; a fifth is for who is nobody yet, a tenth for one network. A
+    /// call waits so long.
     pub(crate) fn new(connections: usize, wait: Duration) -> Self {
-        let all = (connections * 7 / 10).max(1);
         Turns {
-            each: (connections / 5).max(1),
-            all: Arc::new(Semaphore::new(all)),
             wait,
-            lines: Mutex::default(),
+            tenants: Lines::new(connections / 5, connections * 3 / 5, WAITING_MAX),
+            strangers: Lines::new(connections / 10, connections / 5, WAITING_MAX),
         }
     }
 
-    /// The place of the running call; `None` for what is no call of a tenant.
+    /// The place of the running call; `None` for what stands in no line.
     ///
     /// # Errors
-    /// [`StoreError::Crowded`] when too many calls of the tenant wait, or none of its places became free in time.
-    pub(crate) async fn take(&self) -> Result<Option<Arc<Turn>>, StoreError> {
+    /// [`StoreError::Crowded`] when too many calls wait in its line, or none of its places became free in time.
+    pub(crate) async fn take(&self) -> Result<Option<Arc<Place>>, StoreError> {
         let Ok(call) = CALL.try_with(Arc::clone) else { return Ok(None) };
-        let Some(tenant) = call.tenant.get() else { return Ok(None) };
+        if let Some(Whose::Operator) = call.whose.get() {
+            return Ok(None);
+        }
         if let Some(turn) = lock(&call.turn).upgrade() {
             return Ok(Some(turn));
         }
-        let taken = tokio::time::timeout(self.wait, self.stand_in_line(*tenant)).await;
+        let taken = tokio::time::timeout(self.wait, self.stand_in_line(&call)).await;
         let turn = Arc::new(taken.map_err(|_elapsed| StoreError::Crowded)??);
         *lock(&call.turn) = Arc::downgrade(&turn);
         Ok(Some(turn))
     }
 
-    async fn stand_in_line(&self, tenant: TenantId) -> Result<Turn, StoreError> {
-        let line = self.line(tenant);
-        let own = match line.places.clone().try_acquire_owned() {
-            Ok(own) => own,
-            Err(_taken) => {
-                let _waiting = line.wait()?;
-                line.places.clone().acquire_owned().await.map_err(|_| StoreError::Crowded)?
-            }
-        };
-        let all = self.all.clone().acquire_owned().await.map_err(|_| StoreError::Crowded)?;
-        Ok(Turn { _own: own, _all: all, _line: line })
-    }
-
-    fn line(&self, tenant: TenantId) -> Arc<Line> {
-        let mut lines = lock(&self.lines);
-        if lines.len() >= KNOWN_MAX && !lines.contains_key(&tenant) {
-            lines.retain(|_, line| Arc::strong_count(line) > 1);
+    async fn stand_in_line(&self, call: &Call) -> Result<Place, Crowded> {
+        match call.whose.get() {
+            Some(Whose::Tenant(tenant)) => self.tenants.take(*tenant).await,
+            Some(Whose::Operator) | None => self.strangers.take(call.from).await,
         }
-        let fresh =
-            || Arc::new(Line { places: Arc::new(Semaphore::new(self.each)), waiting: AtomicUsize::new(0) });
-        lines.entry(tenant).or_insert_with(fresh).clone()
-    }
-}
-
-/// One that waits, until it is dropped.
-struct Waiting<'l>(&'l AtomicUsize);
-
-impl Line {
-    fn wait(&self) -> Result<Waiting<'_>, StoreError> {
-        let before = self.waiting.fetch_add(1, Ordering::AcqRel);
-        let waiting = Waiting(&self.waiting);
-        if before < WAITING_MAX { Ok(waiting) } else { Err(StoreError::Crowded) }
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -165,12 +139,12 @@ mod tests {
     }
 
     /// Takes a place in a call of its own.
-    async fn call_of(turns: &Turns, tenant: u128) -> Result<Option<Arc<Turn>>, StoreError> {
+    async fn call_of(turns: &Turns, tenant: u128) -> Result<Option<Arc<Place>>, StoreError> {
         let call = async {
             is_of(TenantId::from_u128(tenant));
             turns.take().await
         };
-        within(call).await.0
+        within(None, call).await.0
     }
 
     #[test]
@@ -188,14 +162,58 @@ mod tests {
                     held.push(call_of(&turns, tenant).await.expect("a place"));
                 }
             }
-            held.push(call_of(&turns, 4).await.expect("the 13th"));
-            held.push(call_of(&turns, 4).await.expect("the 14th"));
-            assert!(futures_poll(std::pin::pin!(call_of(&turns, 5))).is_pending(), "six are for others");
+            assert!(futures_poll(std::pin::pin!(call_of(&turns, 5))).is_pending(), "eight are for others");
             assert!(turns.take().await.expect("no line").is_none(), "what is no call does not wait");
-            let nobodys = within(turns.take()).await;
-            assert!(matches!(nobodys, (Ok(None), None)), "nor who has not said who he is");
+            assert!(operators_call(&turns).await.expect("no line").is_none(), "nor does the operator");
             held.remove(0);
             assert!(fifth.await.expect("a place").is_some());
+        });
+    }
+
+    async fn operators_call(turns: &Turns) -> Result<Option<Arc<Place>>, StoreError> {
+        let call = async {
+            is_operators();
+            turns.take().await
+        };
+        within(None, call).await.0
+    }
+
+    /// Takes a place for who is nobody yet.
+    async fn call_from(turns: &Turns, address: &str) -> Result<Option<Arc<Place>>, StoreError> {
+        within(Some(address.parse().expect("an address")), turns.take()).await.0
+    }
+
+    #[test]
+    fn who_is_nobody_yet_stands_in_the_line_of_his_network() {
+        run(async {
+            let turns = Turns::new(20, LONG);
+            let mut held = Vec::new();
+            for address in ["2001:db8::1", "2001:db8::2", "203.0.113.9"] {
+                held.push(call_from(&turns, address).await.expect("a place"));
+            }
+            let mut third = std::pin::pin!(call_from(&turns, "2001:db8::3"));
+            assert!(futures_poll(third.as_mut()).is_pending(), "a network has two");
+            held.push(call_from(&turns, "203.0.113.10").await.expect("a place"));
+            // It goes when it has been looked at: who waits longest is next.
+            let is_let_in = futures_poll(std::pin::pin!(call_from(&turns, "203.0.113.11"))).is_ready();
+            assert!(!is_let_in, "all networks together have four");
+            assert!(call_of(&turns, 1).await.expect("its own places").is_some(), "tenants have theirs");
+            held.remove(0);
+            assert!(third.await.expect("a place").is_some());
+        });
+    }
+
+    #[test]
+    fn who_turns_out_to_be_of_a_tenant_waits_in_its_line_from_then_on() {
+        run(async {
+            let turns = Turns::new(5, LONG);
+            let _held = call_of(&turns, 1).await.expect("its only place");
+            let call = async {
+                drop(turns.take().await.expect("a place of who is nobody yet"));
+                is_of(TenantId::from_u128(1));
+                futures_poll(std::pin::pin!(turns.take())).is_pending()
+            };
+            assert_eq!(within(None, call).await, (true, Some(TenantId::from_u128(1))));
         });
     }
 
@@ -217,7 +235,7 @@ mod tests {
                 drop(second);
                 assert!(call_of(&turns, 1).await.expect("free").is_some());
             };
-            assert_eq!(within(call).await.1, Some(TenantId::from_u128(1)));
+            assert_eq!(within(None, call).await.1, Some(TenantId::from_u128(1)));
         });
     }
 
@@ -235,19 +253,6 @@ mod tests {
             let hasty = Turns::new(1, Duration::ZERO);
             let _held = call_of(&hasty, 1).await.expect("the only place");
             assert!(matches!(call_of(&hasty, 1).await, Err(StoreError::Crowded)));
-        });
-    }
-
-    #[test]
-    fn tenants_with_nothing_under_way_are_forgotten() {
-        run(async {
-            let turns = Turns::new(20, LONG);
-            let _held = call_of(&turns, 1).await.expect("a place");
-            for tenant in 2..=(KNOWN_MAX as u128 + 5) {
-                call_of(&turns, tenant).await.expect("a place");
-            }
-            let lines = lock(&turns.lines);
-            assert!(lines.len() < 10 && lines.contains_key(&TenantId::from_u128(1)), "{}", lines.len());
         });
     }
 }

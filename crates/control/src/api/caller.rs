@@ -100,8 +100,9 @@ impl FromRequestParts<Shared> for Caller {
         let permits = who.permits(&directory);
         let caller = Caller { who, request_id, permits, directory, now_us, asked: Arc::new(asked) };
         served(&caller.directory, caller.tenant(), &parts.method)?;
-        if !caller.is_operator() {
-            turns::is_of(caller.tenant());
+        match caller.is_operator() {
+            true => turns::is_operators(),
+            false => turns::is_of(caller.tenant()),
         }
         if let Who::Token(claims) = &caller.who
             && let Some(application) = claims.application

@@ -13,8 +13,8 @@ use rowhouse_domain::refusal::{MEDIA_TYPE, Problem, Refusal, kind};
 use rowhouse_store::turns;
 
 use crate::Shared;
-use crate::api::ApiError;
 use crate::api::pace::Pace;
+use crate::api::{ApiError, client_address};
 
 /// Put into an answer's extensions by routes whose standard has the caller's own request id come back, whatever it is.
 #[derive(Debug, Clone)]
@@ -49,7 +49,10 @@ async fn frame(
     let line = format!("{} {}", request.method(), request.uri().path());
     let mut response = match pace.admit(request.headers(), control.clock().now_us()) {
         Ok(paced) => {
-            let (response, tenant) = turns::within(next.run(request)).await;
+            let (parts, body) = request.into_parts();
+            let from = client_address(&parts, &control);
+            let call = next.run(Request::from_parts(parts, body));
+            let (response, tenant) = turns::within(from, call).await;
             paced.inspect(|paced| pace.learn(*paced, response.status(), tenant));
             response
         }

@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use http::request::Parts;
 use rowhouse_domain::limits::LimitScope;
+use rowhouse_domain::network::Network;
 use rowhouse_domain::refusal::kind;
 
 use super::limit::{Counted, settle};
 use super::together::arrive_together;
 use super::{Recording, Stop};
-use crate::addresses::counted_as;
 use crate::connection::Peer;
 use crate::core::Core;
 use crate::view::View;
@@ -58,7 +58,7 @@ pub(crate) fn arrive<'r>(
         let counted = view.arrival.iter().filter_map(|limit| {
             let mut values = [0; 4];
             for (value, scope) in values.iter_mut().zip(&limit.scopes) {
-                *value = if *scope == LimitScope::Ip { counted_as(client) } else { 0 };
+                *value = if *scope == LimitScope::Ip { Network::of(client).to_bits() } else { 0 };
             }
             Some(Counted::new(core, limit, limit.base?, &values))
         });

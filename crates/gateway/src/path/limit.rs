@@ -4,12 +4,12 @@ use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use rowhouse_domain::limits::{Announced, LimitScope, Rule, Verdict};
+use rowhouse_domain::network::Network;
 use rowhouse_domain::refusal::{Refusal, kind};
 use smallvec::SmallVec;
 
 use super::authenticate::{Destination, Known};
 use super::{Recording, Stop};
-use crate::addresses::counted_as;
 use crate::core::Core;
 use crate::limits::{CounterKey, keeps_window};
 use crate::view::{LimitUse, View};
@@ -117,7 +117,7 @@ pub(super) fn counted_by(
     for (value, scope) in values.iter_mut().zip(&limit.scopes) {
         *value = match scope {
             LimitScope::Global => 0,
-            LimitScope::Ip => counted_as(client),
+            LimitScope::Ip => Network::of(client).to_bits(),
             LimitScope::Tenant => tenant?.id.as_u128(),
             LimitScope::User => known.user()?.id.as_u128(),
             LimitScope::ApiKey => known.key()?.family.as_u128(),

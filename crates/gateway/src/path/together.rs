@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use rowhouse_domain::limits::{LimitMode, LimitScope, OnStoreFailure, Rule, Verdict};
+use rowhouse_domain::network::Network;
 use rowhouse_domain::refusal::{Refusal, kind};
 
 use super::authenticate::Known;
 use super::limit::{Admitted, Counted, Values, conclude, counted_by, that_apply};
 use super::{Recording, Stop};
-use crate::addresses::counted_as;
 use crate::core::Core;
 use crate::limits::{Asked, Held, LimitStore, Taken, Wanted};
 use crate::view::{LimitUse, View};
@@ -90,7 +90,7 @@ pub(super) fn arrive_together(
     let applying = view.arrival.iter().filter_map(|limit| {
         let mut values = [0; 4];
         for (value, scope) in values.iter_mut().zip(&limit.scopes) {
-            *value = if *scope == LimitScope::Ip { counted_as(client) } else { 0 };
+            *value = if *scope == LimitScope::Ip { Network::of(client).to_bits() } else { 0 };
         }
         Some(stage.shared(limit, limit.base?, values, None))
     });

@@ -78,7 +78,8 @@ pub async fn evaluations(
         return Err(malformed(&format!("`evaluations`: at most {ITEMS_MAX}.")).into());
     }
     let last = deciding(&asked)?;
-    let answers = off_the_threads(move || all(&judge, &caller, (&asked, &items), last)).await?;
+    let answers =
+        off_the_threads(caller.tenant(), move || all(&judge, &caller, (&asked, &items), last)).await?;
     Ok(Json(json!({ "evaluations": answers })))
 }
 

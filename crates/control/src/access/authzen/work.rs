@@ -1,28 +1,31 @@
-//! Many questions at once are work for a thread of its own: those that serve go on meanwhile. So many such calls work at once, others
-//! wait for their turn; each has no more work than a batch may be.
+//! Many questions at once are work for a thread of its own: those that serve go on meanwhile. So many such calls work at once, of one
+//! tenant only one, and others wait for their turn; each has no more work than a batch may be.
 
+use std::sync::LazyLock;
+
+use rowhouse_domain::id::TenantId;
 use rowhouse_domain::refusal::{Refusal, kind};
-use tokio::sync::Semaphore;
+use rowhouse_store::lines::{Crowded, Lines};
 
-/// Calls that work at once.
-const AT_ONCE: usize = 2;
-/// Calls that work or wait; more are refused.
-const WAITING_MAX: usize = 64;
+/// Calls of one tenant, and of all, that work at once.
+const OF_ONE: usize = 1;
+const OF_ALL: usize = 2;
+/// Calls of one tenant that wait; more are refused.
+const WAITING_MAX: usize = 16;
 /// What is told when nothing is left.
 pub const TOO_MUCH: &str = "The conditions are too much work together: ask for less at once.";
 
-static TURNS: Semaphore = Semaphore::const_new(AT_ONCE);
-static WAITING: Semaphore = Semaphore::const_new(WAITING_MAX);
+static LINES: LazyLock<Lines<TenantId>> = LazyLock::new(|| Lines::new(OF_ONE, OF_ALL, WAITING_MAX));
 
-/// Does it off the threads that serve.
+/// Does it for `tenant`, off the threads that serve.
 ///
 /// # Errors
-/// 503 `api.busy` when too many wait.
+/// 429 `limits.exceeded` when too many of the tenant's wait.
 pub async fn off_the_threads<T: Send + 'static>(
+    tenant: TenantId,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Refusal> {
-    let _waiting = WAITING.try_acquire().map_err(|_| busy())?;
-    let turn = TURNS.acquire().await.map_err(|_| busy())?;
+    let turn = LINES.take(tenant).await.map_err(busy)?;
     // Held by the work itself: who hangs up makes no room before it is done.
     let done = tokio::task::spawn_blocking(move || {
         let _turn = turn;
@@ -31,6 +34,6 @@ pub async fn off_the_threads<T: Send + 'static>(
     done.await.map_err(|error| Refusal::new(&kind::INTERNAL, "").private(error.to_string()))
 }
 
-fn busy() -> Refusal {
-    Refusal::new(&kind::RATE_LIMITED, "Too many ask for much at once.").retry_after(1)
+fn busy(Crowded: Crowded) -> Refusal {
+    Refusal::new(&kind::LIMIT_EXCEEDED, "Too many calls of the tenant ask for much at once.").retry_after(1)
 }
