@@ -18,6 +18,7 @@ pub mod identity;
 pub mod keys;
 pub mod lifecycle;
 pub mod limits;
+mod lobby;
 pub mod messages;
 pub mod metering;
 pub mod outbound;

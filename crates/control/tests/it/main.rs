@@ -31,6 +31,7 @@ mod keys;
 mod lending;
 mod lifecycle;
 mod limits;
+mod listener;
 mod messages;
 mod metering;
 mod narrowed;

@@ -394,8 +394,12 @@ async fn serve(control: &Shared) -> SocketAddr {
     let app = rowhouse_control::api::router(control.clone());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move { axum::serve(listener, app).await });
+    let bounds = rowhouse_control::api::Bounds::of(1_024, &control.settings.trusted_proxies);
+    let (running, stop) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        rowhouse_control::api::listen(listener, app, bounds, stop).await;
+        drop(running);
+    });
     address
 }
 

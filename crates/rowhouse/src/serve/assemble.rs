@@ -35,6 +35,11 @@ const CATCH_UP: Duration = Duration::from_secs(20);
 /// Longest wait for background work to end.
 const END: Duration = Duration::from_secs(10);
 
+/// Silent connections at once at the control API, and as many that ask.
+const CALLERS_MAX: usize = 1_024;
+/// The same at the admin listener.
+pub const WATCHERS_MAX: usize = 64;
+
 /// Everything that runs.
 pub struct House {
     /// Ends when another process has taken the doors.
@@ -94,6 +99,7 @@ impl House {
             server: server.clone(),
             stopping: stop.clone(),
         };
+        let bounds = api::Bounds::of(CALLERS_MAX, &control.settings.trusted_proxies);
         let api = rowhouse_control::router(control);
         let door = open(config.server.control_listen, doors.control).await?;
         let other = open(config.server.admin_listen, doors.admin).await?;
@@ -103,8 +109,8 @@ impl House {
             control: Some(door.try_clone()?),
             admin: Some(other.try_clone()?),
         };
-        listen(&mut work, door, api, stop.clone())?;
-        listen(&mut work, other, admin::router(admin), stop)?;
+        listen(&mut work, door, (api, bounds), stop.clone())?;
+        listen(&mut work, other, (admin::router(admin), api::Bounds::of(WATCHERS_MAX, &[])), stop)?;
         let mut successor = JoinSet::new();
         let socket = handover::socket(data_dir);
         std::fs::create_dir_all(data_dir.join("run"))?;
@@ -309,26 +315,13 @@ pub async fn open(
     Ok(listener.into_std()?)
 }
 
-/// Serves `router` until told to stop.
+/// Serves `router` within `bounds` until told to stop.
 pub fn listen(
     work: &mut JoinSet<()>,
     listener: std::net::TcpListener,
-    router: axum::Router,
-    mut stop: watch::Receiver<bool>,
+    (router, bounds): (axum::Router, api::Bounds),
+    stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let address = listener.local_addr()?;
-    let listener = TcpListener::from_std(listener)?;
-    let told = async move {
-        // An error means that the house is gone: stop too.
-        let _ = stop.wait_for(|stopping| *stopping).await;
-    };
-    work.spawn(async move {
-        if let Err(error) = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
-            .with_graceful_shutdown(told)
-            .await
-        {
-            tracing::error!(%error, %address, "a listener failed");
-        }
-    });
+    work.spawn(api::listen(TcpListener::from_std(listener)?, router, bounds, stop));
     Ok(())
 }

@@ -55,6 +55,7 @@ pub fn run(file: Option<&Path>, takes_over: bool, role: Role) -> anyhow::Result<
     let config = config::load(file, std::env::vars())?;
     check(&config)?;
     telemetry::start(&config.telemetry)?;
+    raise_descriptors();
     let doors = if takes_over { handover::take(&config.server.data_dir())? } else { Default::default() };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match role {
@@ -182,6 +183,15 @@ fn deploy_settings(config: &Config, data_dir: &Path) -> deploy::Settings {
         instances_max: config.deploy.instances_max,
         binaries: config.database.binaries.clone(),
         guard_program: None,
+    }
+}
+
+/// As many descriptors as this process may have: each connection is one, and what a system allows at first is few.
+fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let now = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: now.maximum, ..now }) {
+        tracing::warn!(%error, now = ?now.current, "no more descriptors than these");
     }
 }
 

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
 use rowhouse_domain::access::Permit;
+use rowhouse_domain::network::Network;
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_domain::routes::Seen;
 use serde::de::DeserializeOwned;
@@ -28,12 +29,12 @@ use uuid::Uuid;
 
 use super::follow::{self, Stream};
 use super::intake::Intake;
-use super::lobby::{Lobby, Network, Seat, network};
 use super::queries::{self, NodeRow, Wanted};
 use super::raw_keys::{NodeKey, PublicKey, accept_with, public_of};
 use super::wire::{BODY_MAX, Drained, Enrolment, Follow, SEEN_BYTES, Shipment, Welcome, hex};
 use super::{DIRECTORY_PATH, DRAINED_PATH, ENROL_PATH, JOURNAL_PATH, UPSTREAMS_PATH, drain, enrol};
 use crate::Shared;
+use crate::lobby::{Lobby, Seat};
 use crate::projection::{ALL, Source};
 
 /// Connections of nodes at once, and of one node: it has one, and for a moment another when it comes back. When it has more, its oldest
@@ -147,7 +148,7 @@ pub async fn run(
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     // Taken before the task begins: who is in its way goes now.
-                    let seat = door.greeted.enter(network(peer.ip()));
+                    let seat = door.greeted.enter(Network::of(peer.ip()));
                     open.spawn(serve(acceptor.clone(), (stream, peer), seat, door.clone()));
                 }
                 Err(error) => {
@@ -205,7 +206,7 @@ async fn serve(
             () = place.lost() => tracing::warn!(%peer, "a node has too many connections: its oldest ends"),
         };
     }
-    let mut seat = door.strangers.enter(network(peer.ip()));
+    let mut seat = door.strangers.enter(Network::of(peer.ip()));
     let conversation = tokio::time::timeout(STRANGER, converse(stream, key, peer, door.clone()));
     tokio::select! {
         _ = conversation => {}

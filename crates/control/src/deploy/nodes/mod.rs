@@ -30,7 +30,6 @@ mod follow;
 mod intake;
 mod known;
 pub mod link;
-mod lobby;
 mod queries;
 mod raw_keys;
 pub mod wire;

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use rowhouse_control::api::Bounds;
 use rowhouse_control::deploy::nodes::wire::{Welcome, unhex};
 use rowhouse_domain::clock::Clock;
 use rowhouse_domain::directory::DirectoryWatch;
@@ -37,7 +38,7 @@ use self::follow::Follower;
 use self::identity::Identity;
 use self::ship::Shipper;
 use self::standing::Standing;
-use super::assemble::{gateway_config, listen, open};
+use super::assemble::{WATCHERS_MAX, gateway_config, listen, open};
 use super::handover::{self, AllDoors, Offered};
 use super::room::watch_room;
 use crate::config::{Config, WhenFull, WhenStale};
@@ -135,7 +136,7 @@ async fn start(config: &Config, doors: AllDoors) -> anyhow::Result<House> {
     };
     let other = open(config.server.admin_listen, doors.admin).await?;
     let admin_door = other.try_clone()?;
-    listen(&mut work, other, admin::router(admin), stop)?;
+    listen(&mut work, other, (admin::router(admin), Bounds::of(WATCHERS_MAX, &[])), stop)?;
     let mut welcome = follower.welcome.subscribe();
     let (own, clock_of) = (journal.clone(), clock.clone());
     let shipper = Shipper {
