@@ -164,9 +164,11 @@ pub async fn get(transaction: &Transaction, tenant: TenantId) -> Result<Option<T
     row.as_ref().map(record).transpose()
 }
 
-/// One tenant, which nobody else changes until the transaction ends.
+/// One tenant, which nobody else changes until the transaction ends. Who only writes a row about it (`tenancy.drop_late_row`) does not wait for
+/// that, who begins its erasure does.
 pub async fn lock(transaction: &Transaction, tenant: TenantId) -> Result<Option<TenantRecord>, StoreError> {
-    let row = transaction.query_opt(select!("WHERE tenant_id = $1 FOR UPDATE"), &[&tenant.0]).await?;
+    let sql = select!("WHERE tenant_id = $1 FOR NO KEY UPDATE");
+    let row = transaction.query_opt(sql, &[&tenant.0]).await?;
     row.as_ref().map(record).transpose()
 }
 

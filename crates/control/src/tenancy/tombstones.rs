@@ -21,8 +21,9 @@ pub async fn find(transaction: &Transaction, code: &str) -> Result<Option<Tenant
 /// From here on nothing that works in the background writes about the tenant: what did so before has committed, and what
 /// comes later is dropped (`tenancy.drop_late_row`). Twice is once.
 pub async fn begin_erasure(transaction: &Transaction, tenant: TenantId) -> Result<(), StoreError> {
-    // The lock is what late writers wait for; a mere update would let them pass.
-    super::lock(transaction, tenant).await?;
+    // The lock is what late writers wait for; a mere update would let them pass, and so would the lock of who changes the tenant.
+    let sql = "SELECT FROM tenancy.tenants WHERE tenant_id = $1 FOR UPDATE";
+    transaction.query_opt(sql, &[&tenant.0]).await?;
     let sql = "UPDATE tenancy.tenants SET erasing_at = coalesce(erasing_at, $2) WHERE tenant_id = $1";
     transaction.execute(sql, &[&tenant.0, &transaction.store().clock().now()]).await.map(drop)
 }

@@ -11,6 +11,8 @@ use tokio::sync::watch;
 use crate::platform::Platform;
 
 const PASSWORD: &str = "correct horse battery staple";
+/// Nothing in these tests takes so long; what does has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A platform with two tenants that the database knows too.
 pub struct Town {
@@ -503,4 +505,36 @@ async fn the_page_of_an_invitation_is_a_form_that_accepts_it() {
     let (status, page) =
         town.platform.page("POST", "/account/invitation", &form("correct+horse+battery+staple")).await;
     assert!(status == 410 && !page.contains(&token), "{page}");
+}
+
+/// Whose number has just been counted, and who joins at that moment: each has what the other will write to, in the other order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_counts_people_and_who_joins_do_not_wait_for_each_other() {
+    let town = town().await;
+    let platform = &town.platform;
+    town.member("acme", "ana@acme.example", &["viewer"]).await;
+    assert_eq!(town.invite("acme", "bo@acme.example", &["viewer"]).await.0, 201);
+    let token = town.mailed("invitation", "bo@acme.example").await;
+    let (mut counting, connection) =
+        platform.config.connect(tokio_postgres::NoTls).await.expect("a connection");
+    let driver = tokio::spawn(connection);
+    let counting = counting.transaction().await.expect("a transaction");
+    let held = "UPDATE resources.measurements SET failures = 0 WHERE meter = 'users'";
+    assert_ne!(counting.execute(held, &[]).await.expect("nobody has it"), 0);
+    let counts = async {
+        let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        let begun = async {
+            while platform.ask(waits).await == "0" {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, begun).await.expect("who joins waits for who counts");
+        let kept = "INSERT INTO resources.samples (tenant_id, meter, minute, at, level, peak) \
+                    SELECT tenant_id, meter, now(), now(), 1, 1 FROM resources.measurements WHERE meter = 'users'";
+        counting.execute(kept, &[]).await.expect("and is not waited for");
+        counting.commit().await.expect("it commits");
+    };
+    let ((status, told), ()) = tokio::join!(town.accept(&token), counts);
+    assert_eq!(status, 200, "{told}");
+    driver.abort();
 }
