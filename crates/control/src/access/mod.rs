@@ -34,7 +34,7 @@ mod thing;
 
 pub use administrators::{administrators, refuse_last_administrator, take};
 pub use api::routes;
-pub use approval::{expire as expire_approvals, refuse_alone, run};
+pub use approval::{expire as expire_approvals, refuse_alone, refuse_sensitive, run};
 pub use authority::{Authority, Rules};
 pub use grant::{NewGrant, grant, remove, take_back};
 pub use group::leave_groups;

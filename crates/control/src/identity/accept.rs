@@ -145,12 +145,13 @@ impl From<Busy> for Refusal {
     }
 }
 
-/// What the invitation gives must still be the inviter's to give.
+/// What the invitation gives must still be the inviter's to give, and alone.
 async fn recheck(transaction: &Transaction, row: &InvitationRow) -> Result<(), Refusal> {
     let Some((home, principal)) = row.inviter else { return Ok(()) };
     let rules = Rules::load(transaction).await.map_err(Refusal::from)?;
     let given = rules.union(&row.roles, &[])?;
-    rules.refuse_beyond_owner(transaction, (home, principal), &given).await
+    rules.refuse_beyond_owner(transaction, (home, principal), &given).await?;
+    access::refuse_sensitive(transaction, row.tenant, (&rules, &given)).await
 }
 
 fn as_they_are(user: UserRow) -> Result<UserId, Refusal> {

@@ -257,6 +257,55 @@ async fn what_no_longer_fits_fails_and_what_is_late_is_over() {
 }
 
 #[tokio::test]
+async fn a_role_that_means_more_by_now_is_not_what_was_agreed_to() {
+    let firm = Firm::open().await;
+    firm.by_two().await;
+    let role = |permissions: &[&str]| json!({ "name": "helper", "permissions": permissions });
+    assert_eq!(firm.post(&firm.chief, "/v1/roles", role(&["metadata_stamp:read"])).await.0, "201");
+    // More than was shown, though nothing that takes two.
+    let edited = firm.asked("helper").await;
+    let more = json!({ "permissions": ["metadata_stamp:read", "metadata_stamp:create"] });
+    let (word, answer) = firm.call(&firm.chief, "PATCH", "/v1/roles/helper", Some(more)).await;
+    assert_eq!(word, "200", "{answer:#}");
+    let (word, told) = firm.decide(&firm.second, &edited, "approve").await;
+    assert_eq!(
+        (word.as_str(), &told["cause"]),
+        ("access.approval_stale", &json!("access.escalation")),
+        "{told:#}"
+    );
+    // Another role of its name, which nobody has yet.
+    let swapped = firm.asked("helper").await;
+    assert_eq!(firm.call(&firm.chief, "DELETE", "/v1/roles/helper", None).await.0, "204");
+    let anew = role(&["metadata_stamp:read", "metadata_stamp:delete"]);
+    assert_eq!(firm.post(&firm.chief, "/v1/roles", anew).await.0, "201");
+    assert_eq!(firm.decide(&firm.second, &swapped, "approve").await.0, "access.approval_stale");
+    // Less is within what was agreed to.
+    assert_eq!(firm.call(&firm.chief, "DELETE", "/v1/roles/helper", None).await.0, "204");
+    assert_eq!(
+        firm.post(&firm.chief, "/v1/roles", role(&["metadata_stamp:read", "metadata_stamp:create"])).await.0,
+        "201"
+    );
+    let less = firm.asked("helper").await;
+    let edit = json!({ "permissions": ["metadata_stamp:read"] });
+    assert_eq!(firm.call(&firm.chief, "PATCH", "/v1/roles/helper", Some(edit)).await.0, "200");
+    assert_eq!(firm.decide(&firm.second, &less, "approve").await.0, "200");
+}
+
+#[tokio::test]
+async fn an_invitation_from_before_gives_nothing_that_takes_two_since() {
+    let firm = Firm::open().await;
+    let town = &firm.town;
+    for (email, role) in [("boss@acme.example", "tenant_admin"), ("reader@acme.example", "readonly")] {
+        assert_eq!(town.invite("acme", email, &[role]).await.0, 201);
+    }
+    firm.by_two().await;
+    let (status, told) = town.accept(&town.mailed("invitation", "boss@acme.example").await).await;
+    assert_eq!((status, &told["code"]), (409, &json!("access.approval_needed")), "{told:#}");
+    let (status, told) = town.accept(&town.mailed("invitation", "reader@acme.example").await).await;
+    assert_eq!(status, 200, "{told:#}");
+}
+
+#[tokio::test]
 async fn an_approval_is_withdrawn_by_who_asked_refused_by_others_and_ends_after_72_hours() {
     let firm = Firm::open().await;
     let id = firm.asked("operator").await;

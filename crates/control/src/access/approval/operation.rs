@@ -155,8 +155,22 @@ pub async fn refuse_alone(
     (authority, rules): (&Authority, &Rules),
     set: &PermissionSet,
 ) -> Result<(), Refusal> {
-    let alone = !matches!(authority, Authority::System);
-    match alone && is_sensitive(transaction, tenant, (rules, set)).await? {
+    match authority {
+        Authority::System => Ok(()),
+        _ => refuse_sensitive(transaction, tenant, (rules, set)).await,
+    }
+}
+
+/// The same for what somebody began to give alone before, whoever it was: what takes two counts when it is given.
+///
+/// # Errors
+/// As [`refuse_alone`].
+pub async fn refuse_sensitive(
+    transaction: &Transaction,
+    tenant: TenantId,
+    (rules, set): (&Rules, &PermissionSet),
+) -> Result<(), Refusal> {
+    match is_sensitive(transaction, tenant, (rules, set)).await? {
         false => Ok(()),
         true => Err(Refusal::new(
             &kind::APPROVAL_NEEDED,
@@ -226,6 +240,9 @@ pub(super) async fn run(
         }
         Err(refusal) => return Ok(Outcome::Stale(refusal)),
     };
+    if let Some(more) = beyond_what_was_shown(row, &judged.rules, &judged.handed) {
+        return Ok(Outcome::Stale(more));
+    }
     if row.operation == GRANT {
         let asks = asker_of(control, transaction, row).await?;
         if !asks.may("grant:create") {
@@ -237,6 +254,18 @@ pub(super) async fn run(
     }
     let (granted, _, change) = grant::make(transaction, judged).await?;
     Ok(Outcome::Done(json!({ "grant": granted.id.to_string() }), vec![change]))
+}
+
+/// Who says yes has read what it would give: a role that has come to mean more since, or another one of its name, is not what was agreed to.
+fn beyond_what_was_shown(row: &ApprovalRow, rules: &Rules, handed: &Handed) -> Option<Refusal> {
+    let shown: Vec<_> =
+        row.would["gives"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let names = rules.permissions.names_of(&handed.set);
+    let more: Vec<_> = names.into_iter().filter(|name| !shown.contains(name)).collect();
+    (!more.is_empty()).then(|| {
+        let words = format!("It would give more by now than was asked for: {}.", more.join(", "));
+        Refusal::new(&kind::ACCESS_ESCALATION, words)
+    })
 }
 
 fn lost(permission: &str) -> Refusal {
