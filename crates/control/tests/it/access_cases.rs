@@ -203,7 +203,7 @@ async fn the_searches_of_the_certification_scenario() {
 
     let archived = json!({ "type": "record", "id": "record-2", "properties": { "status": "archived" } });
     let writers = json!({ "subject": any, "action": { "name": "write" }, "resource": archived });
-    assert_eq!(found("subject", "id", writers).await, [bob.clone()]);
+    assert_eq!(found("subject", "id", writers).await, std::slice::from_ref(&bob));
     let admin = json!({ "type": "service_account", "id": bob, "properties": { "role": "admin" } });
     let body = json!({ "subject": admin, "action": { "name": "write" }, "resource": { "type": "record" } });
     assert_eq!(found("resource", "id", body).await, ["record-2"]);

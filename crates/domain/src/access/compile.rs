@@ -143,6 +143,10 @@ impl Model<'_> {
     }
 
     /// All grants with what they come to. What is granted and under which condition is mostly the same for many.
+    #[allow(
+        clippy::mutable_key_type,
+        reason = "a condition is compared by its text and parameters, which never change"
+    )]
     fn ready(&self) -> Vec<Ready<'_>> {
         let mut sets: HashMap<(GrantEffect, &GrantTarget), (PermissionSet, Touched), FixedState> =
             HashMap::default();
