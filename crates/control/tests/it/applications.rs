@@ -290,6 +290,8 @@ fn own_account() -> Vec<(&'static str, &'static str, Option<Value>)> {
     let leaked = |text: String| -> &'static str { text.leak() };
     vec![
         ("GET", "/v1/me", None),
+        ("GET", "/v1/me/active_roles", None),
+        ("PUT", "/v1/me/active_roles", Some(json!({"active": []}))),
         ("POST", "/v1/me/email", Some(json!({"email": "other@acme.example"}))),
         ("GET", "/v1/me/factors", None),
         ("POST", "/v1/me/factors/sms", Some(json!({"number": "+4930901820"}))),

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rowhouse_domain::access::{
-    Condition, DecisionAudit, Grant, GrantDefinition, GrantEffect, GrantTarget, Holder, Interval, Model,
-    Permissions, Principal, PrincipalKind, ResourceType, RoleCatalogue, Sessions, compile,
+    Chosen, Condition, Constraint, ConstraintKind, DecisionAudit, Grant, GrantDefinition, GrantEffect,
+    GrantTarget, Holder, Interval, Model, Permissions, Principal, PrincipalKind, ResourceType, RoleCatalogue,
+    RoleDefinition, Sessions, compile,
 };
 use rowhouse_domain::directory::{Directory, Key, Naming, Quota, Tenant};
 use rowhouse_domain::entropy::Entropy;
-use rowhouse_domain::id::{KeyId, TenantId};
+use rowhouse_domain::id::{KeyId, SessionId, TenantId};
 use rowhouse_domain::keys::{Environment, KeyStanding, KeyState, Narrowing, Pepper, generate};
 use rowhouse_domain::limits::{Algorithm, LimitDefinition, LimitScope, Rule};
 use rowhouse_domain::metering::quantity::SCALE;
@@ -154,6 +155,53 @@ impl Plan {
             resources: &[],
             principals: &[],
             sessions: Sessions::default(),
+        };
+        self.tenant_mut(ACME).access = Arc::new(model.compile(1));
+    }
+
+    /// Gives owner 4 of acme two roles that are not active together, and lets the session choose.
+    pub fn apart(&mut self, (reader, writer): (&str, &str), chosen: Option<(SessionId, &str)>) {
+        let who = Principal { kind: PrincipalKind::User, id: uuid::Uuid::from_u128(4) };
+        let role = |name: &str, permission: &str| RoleDefinition {
+            name: name.to_owned(),
+            permissions: vec![permission.to_owned()],
+            ..RoleDefinition::default()
+        };
+        let roles = [role(reader, "stamp:read"), role(writer, "stamp:create")];
+        let permissions = self.permissions.clone();
+        let roles = RoleCatalogue::new(&roles, &permissions).unwrap();
+        let grant = |name: &str| Grant {
+            id: uuid::Uuid::nil(),
+            holder: Holder::Principal(who),
+            effect: GrantEffect::Allow,
+            target: GrantTarget::Role(name.to_owned()),
+            resource: None,
+            interval: Interval::ALWAYS,
+            condition: None,
+        };
+        let apart = [Constraint {
+            name: "one-hat".to_owned(),
+            kind: ConstraintKind::Dynamic,
+            roles: vec![reader.to_owned(), writer.to_owned()],
+            permissions: Vec::new(),
+            at_most: 1,
+        }];
+        let chosen: Vec<_> = chosen
+            .into_iter()
+            .map(|(session, role)| Chosen {
+                session: Some(session),
+                principal: who,
+                active: vec![role.to_owned()],
+            })
+            .collect();
+        let model = Model {
+            permissions: &permissions,
+            roles: &roles,
+            grants: &[grant(reader), grant(writer)],
+            memberships: &[],
+            resources: &[],
+            principals: &[],
+            sessions: Sessions { apart: &apart, chosen: &chosen },
         };
         self.tenant_mut(ACME).access = Arc::new(model.compile(1));
     }

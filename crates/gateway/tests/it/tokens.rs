@@ -76,6 +76,26 @@ fn a_person_is_let_in_by_their_own_rights() {
     assert_eq!([1, 2, 3].map(by), [4, 4, 2]);
 }
 
+/// Roles that are not active together: none until the session has chosen, and then that one, in that session alone.
+#[test]
+fn a_person_acts_in_the_role_that_the_session_has_chosen() {
+    let mut stage = stage();
+    let other = SessionId::from_u128(78);
+    let statuses = |stage: &Stage, session: SessionId| {
+        let token = signed(&TokenClaims { session, ..claims(ACME, 4) });
+        ["GET", "POST"].map(|method| {
+            let ask = stage.bare(method, "/v1/stamps").host("acme.example.test");
+            ask.header("Authorization", format!("Bearer {token}")).send().status
+        })
+    };
+    let table = [(None, [403, 403]), (Some("reader"), [200, 403]), (Some("writer"), [403, 200])];
+    for (chosen, expected) in table {
+        stage.publish(|plan| plan.apart(("reader", "writer"), chosen.map(|role| (SESSION, role))));
+        assert_eq!(statuses(&stage, SESSION), expected, "{chosen:?}");
+        assert_eq!(statuses(&stage, other), [403, 403], "another session has chosen nothing");
+    }
+}
+
 /// It may what the person may, of that what it was given by name; the log names both.
 #[test]
 fn an_application_is_let_in_by_the_persons_rights_that_it_was_given() {
