@@ -37,19 +37,19 @@ fn id(tenant: u128) -> TenantId {
 }
 
 /// A running sequencer.
-struct Auditor {
+pub struct Auditor {
     shutdown: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 impl Auditor {
-    fn start(platform: &Platform, journal: &Arc<Journal>, checkpoints: &Path) -> Auditor {
+    pub fn start(platform: &Platform, journal: &Arc<Journal>, checkpoints: &Path) -> Auditor {
         let (shutdown, wanted) = watch::channel(false);
         let run = audit::run(platform.control.clone(), journal.clone(), checkpoints.to_owned(), wanted);
         Auditor { shutdown, task: tokio::spawn(run) }
     }
 
-    async fn stop(self) {
+    pub async fn stop(self) {
         self.shutdown.send_replace(true);
         timeout(PATIENCE, self.task).await.expect("it ends soon").expect("it does not panic");
     }
@@ -78,12 +78,12 @@ async fn until(platform: &Platform, sql: &str, wanted: &str) {
 }
 
 /// Returns when everything committed so far is in its log.
-async fn sequenced(platform: &Platform) {
+pub async fn sequenced(platform: &Platform) {
     until(platform, "SELECT count(*) FROM audit.outbox", "0").await;
 }
 
 /// Returns when everything in a log is under a checkpoint.
-async fn signed(platform: &Platform) {
+pub async fn signed(platform: &Platform) {
     sequenced(platform).await;
     until(platform, "SELECT count(*) FROM audit.logs WHERE size > checkpoint_size", "0").await;
 }

@@ -38,6 +38,7 @@ mod narrowed;
 mod node_client;
 mod nodes;
 mod organisation;
+mod oversight;
 mod passkeys;
 mod people;
 mod platform;

@@ -17,6 +17,9 @@ const CONNECTIONS: &str = "/account/organisation/connections";
 const GROUPS: &str = "/account/organisation/groups";
 const DOMAINS: &str = "/account/organisation/domains";
 const KEYS: &str = "/account/organisation/keys";
+const APPROVALS: &str = "/account/organisation/approvals";
+const CONSTRAINTS: &str = "/account/organisation/constraints";
+const AUDIT: &str = "/account/organisation/audit";
 
 async fn stage() -> Town {
     let town = town().await;
@@ -27,7 +30,7 @@ async fn stage() -> Town {
     town
 }
 
-async fn signed_in<'a>(town: &'a Town, name: &str) -> Visitor<'a> {
+pub async fn signed_in<'a>(town: &'a Town, name: &str) -> Visitor<'a> {
     let mut visitor = Visitor::new(&town.platform);
     let seen = visitor.sign_in(name, PASSWORD).await;
     assert_eq!(seen.location.as_deref(), Some("/account"), "{}", seen.text);
@@ -35,14 +38,14 @@ async fn signed_in<'a>(town: &'a Town, name: &str) -> Visitor<'a> {
 }
 
 /// Sends the form of a page as its administrator does.
-async fn send(visitor: &mut Visitor<'_>, page: &str, fields: &[(&str, &str)]) -> Seen {
+pub async fn send(visitor: &mut Visitor<'_>, page: &str, fields: &[(&str, &str)]) -> Seen {
     let form = visitor.get(page).await.hidden("form");
     let mut all = vec![("form", form.as_str())];
     all.extend_from_slice(fields);
     visitor.post(page, &all).await
 }
 
-fn shows(seen: &Seen, text: &str) {
+pub fn shows(seen: &Seen, text: &str) {
     assert!(seen.text.contains(text), "{text}: {} {}", seen.status, seen.text);
 }
 
@@ -82,6 +85,8 @@ async fn an_administrator_invites_people_gives_roles_and_removes_somebody() {
     shows(&seen, "The role is made.");
     shows(&seen, "metadata_stamp:read, metadata_stamp:create");
     shows(&seen, "Clerk &lt;b&gt;of stamps&lt;&#x2f;b&gt;");
+    shows(&seen, "For who runs your organisation");
+    assert!(seen.text.contains("everything") && !seen.text.contains("*:*"), "{}", seen.text);
     refresh(&town.platform).await;
     let ana = id_of(&town, "/v1/users", ANA).await;
     let one = format!("{PEOPLE}?one={ana}");
@@ -128,7 +133,7 @@ async fn who_may_not_sees_nothing_and_other_sites_send_no_forms() {
         account.text
     );
     assert_eq!(ana.get("/account/organisation").await.location.as_deref(), Some("/account"));
-    for page in [PEOPLE, ROLES, SIGN_IN, CONNECTIONS, GROUPS, DOMAINS, KEYS] {
+    for page in [PEOPLE, ROLES, SIGN_IN, CONNECTIONS, GROUPS, DOMAINS, KEYS, APPROVALS, CONSTRAINTS, AUDIT] {
         let seen = ana.get(page).await;
         assert!(!seen.text.contains("client_secret") && !seen.text.contains(CHIEF), "{page}: {}", seen.text);
     }
@@ -140,6 +145,12 @@ async fn who_may_not_sees_nothing_and_other_sites_send_no_forms() {
         (GROUPS, vec![("step", "make"), ("name", "mine")]),
         (DOMAINS, vec![("step", "claim"), ("name", "mine.example")]),
         (KEYS, vec![("step", "account"), ("name", "mine")]),
+        (APPROVALS, vec![("step", "by_two")]),
+        (
+            CONSTRAINTS,
+            vec![("step", "make"), ("name", "mine"), ("role", "user"), ("role", "viewer"), ("at_most", "1")],
+        ),
+        (CONSTRAINTS, vec![("step", "delete"), ("name", "mine")]),
         (SIGN_IN, vec![("step", "set"), ("policy", "{\"mfa\":\"off\"}"), ("version", "0")]),
     ] {
         let all: Vec<_> = fields.into_iter().chain([("form", form.as_str())]).collect();

@@ -359,7 +359,7 @@ async fn read_settings(
     Ok(Json(SettingsBody { approve_sensitive_grants }))
 }
 
-/// Sets it. What asks less than before waits for a second person: 202 with the approval.
+/// Sets it. What asks less than before waits for a second person: 202 with the approval, the same one while it waits.
 #[utoipa::path(
     put, path = "/v1/access/settings", operation_id = "access.put_settings", tag = "access",
     params(TenantParameter), request_body = SettingsBody,
@@ -386,6 +386,11 @@ async fn put_settings(
             transaction.commit(change.request(caller.request_id)).await?;
         }
         false => {
+            // Who asks again is told of what waits already.
+            if let Some(row) = waiting_for(&transaction, &control, (&caller, tenant)).await? {
+                transaction.rollback().await?;
+                return Ok(Kept::new(StatusCode::ACCEPTED, &waiting(&row)).into_response());
+            }
             let asked = Asked {
                 tenant,
                 operation: SETTINGS,
@@ -399,4 +404,17 @@ async fn put_settings(
         }
     }
     Ok(Json(SettingsBody { approve_sensitive_grants: wanted }).into_response())
+}
+
+/// The caller's own request to be asked no more, if it waits.
+async fn waiting_for(
+    transaction: &Transaction,
+    control: &Shared,
+    (caller, tenant): (&Caller, TenantId),
+) -> Result<Option<ApprovalRow>, Refusal> {
+    let (own, now) = (caller.person()?.user, control.clock().now());
+    let pending = Some("pending".to_owned());
+    let filter = Filter { tenant: Some(tenant.0), state: pending, requester: Some(own.0), before: None };
+    let rows = queries::list(transaction, &filter, super::PENDING_MAX).await?;
+    Ok(rows.into_iter().find(|row| row.operation == SETTINGS && row.expires_at > now))
 }

@@ -6,7 +6,8 @@ use rowhouse_domain::refusal::{Refusal, kind};
 use serde_json::{Value, json};
 
 use super::fields::Fields;
-use super::{Said, Visit, incomplete, roles};
+use super::visit::{Said, Visit};
+use super::{incomplete, roles};
 use crate::api::own::Call;
 
 const PATH: &str = "/v1/connections";

@@ -4,7 +4,8 @@ use rowhouse_domain::refusal::{Refusal, kind};
 use serde_json::{Value, json};
 
 use super::fields::Fields;
-use super::{Said, Visit, incomplete, people, roles};
+use super::visit::{Said, Visit};
+use super::{incomplete, people, roles};
 use crate::api::own::Call;
 
 const PATH: &str = "/v1/groups";
@@ -29,8 +30,13 @@ pub async fn did(visit: &Visit<'_>, fields: &Fields) -> Result<Said, Refusal> {
             Ok(Said::good("They are not in the group any more."))
         }
         "give" => {
-            people::give(visit, ("group", fields.id("group")?), fields).await?;
-            Ok(Said::good("Everybody in the group has the role."))
+            people::give(
+                visit,
+                ("group", fields.id("group")?),
+                fields,
+                "Everybody in the group has the role.",
+            )
+            .await
         }
         "take" => {
             visit.delete(&format!("/v1/grants/{}", fields.id("grant")?)).await?;

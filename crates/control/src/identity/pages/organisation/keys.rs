@@ -4,7 +4,9 @@ use rowhouse_domain::refusal::Refusal;
 use serde_json::{Value, json};
 
 use super::fields::Fields;
-use super::{Said, Visit, incomplete, people, roles};
+use super::names::Names;
+use super::visit::{Said, Visit};
+use super::{incomplete, people, roles};
 
 pub async fn did(visit: &Visit<'_>, fields: &Fields) -> Result<Said, Refusal> {
     match fields.text("step") {
@@ -14,8 +16,8 @@ pub async fn did(visit: &Visit<'_>, fields: &Fields) -> Result<Said, Refusal> {
             Ok(Said::good("The service account is made. Give it a role, then make a key for it."))
         }
         "give" => {
-            people::give(visit, ("service_account", fields.id("account")?), fields).await?;
-            Ok(Said::good("The role is given."))
+            people::give(visit, ("service_account", fields.id("account")?), fields, "The role is given.")
+                .await
         }
         "take" => {
             visit.delete(&format!("/v1/grants/{}", fields.id("grant")?)).await?;
@@ -73,7 +75,6 @@ pub async fn view(visit: &Visit<'_>, with: &Value) -> Result<Value, Refusal> {
     let mut accounts = visit.list("/v1/service_accounts").await.unwrap_or_default();
     let grants = visit.list("/v1/grants").await.unwrap_or_default();
     people::with_grants(&mut accounts, &grants);
-    let is_over = |key: &Value| matches!(key["state"].as_str(), Some("revoked" | "expired"));
     for account in &mut accounts {
         let own = keys.iter().filter(|key| key["owner"]["id"] == account["id"]);
         let (over, open): (Vec<&Value>, Vec<&Value>) = own.partition(|key| is_over(key));
@@ -83,5 +84,23 @@ pub async fn view(visit: &Visit<'_>, with: &Value) -> Result<Value, Refusal> {
     }
     let roles = roles::all(visit).await.unwrap_or_default();
     let shipped: Vec<&Value> = roles.iter().filter(|role| role["own"] == false).collect();
-    Ok(json!({ "accounts": accounts, "roles": roles, "shipped": shipped, "made": with }))
+    let of_people = of_people(visit, &keys).await;
+    Ok(
+        json!({ "accounts": accounts, "roles": roles, "shipped": shipped, "made": with, "of_people": of_people }),
+    )
+}
+
+/// Keys that act for people, with whose they are.
+async fn of_people(visit: &Visit<'_>, keys: &[Value]) -> Vec<Value> {
+    let own = keys.iter().filter(|key| key["owner"]["kind"] == "user" && !is_over(key));
+    let own: Vec<&Value> = own.collect();
+    if own.is_empty() {
+        return Vec::new();
+    }
+    let names = Names::of(visit).await;
+    own.into_iter().map(|key| json!({ "key": key, "whose": names.principal(&key["owner"]) })).collect()
+}
+
+fn is_over(key: &Value) -> bool {
+    matches!(key["state"].as_str(), Some("revoked" | "expired"))
 }

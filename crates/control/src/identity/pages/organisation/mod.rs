@@ -1,19 +1,26 @@
-//! Pages for who administers an organisation: its people, groups and roles, what it asks at sign-in, its domains, its own provider, its keys.
+//! Pages for who administers an organisation: its people, groups and roles, what it asks at sign-in, its domains, its own provider, its keys,
+//! what waits for a second person, what is kept apart, and its log.
 //!
 //! They ask the API as their person ([`OwnApi`]) and show what it answers; there is no right, rule or event here. Which pages are offered is
 //! looked up beforehand; what is refused is refused by the API. What needs a fresh proof asks for it when its form is sent, and goes on with
 //! what was typed.
 
+mod approvals;
+mod audit;
 mod connections;
+mod constraints;
 mod domains;
 mod fields;
 mod groups;
 mod keys;
+mod names;
 mod people;
 mod roles;
 mod sign_in_policy;
 mod template;
+mod visit;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use axum::extract::{Path, Query, State};
@@ -25,17 +32,16 @@ use rowhouse_domain::access::{Permit, decide_of};
 use rowhouse_domain::id::RequestId;
 use rowhouse_domain::identity::token::Subject;
 use rowhouse_domain::refusal::{Refusal, kind};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use fields::Fields;
+use visit::{Said, Visit};
 
 use super::draft;
 use super::guard::{self, Browser};
 use super::proof::{self, Answered, Asks, Proof};
 use super::render::{Page, set};
-use crate::api::own::{Call, OwnApi};
-use crate::identity::form;
+use crate::api::own::OwnApi;
 use crate::identity::session::{self, SessionRow};
 use crate::{Control, Shared};
 
@@ -52,7 +58,7 @@ const fn part(name: &'static str, title: &'static str, sees: &'static str, chang
 }
 
 /// The pages, in the order in which somebody new goes through them.
-static PARTS: [Part; 7] = [
+static PARTS: [Part; 10] = [
     part("people", "People", "user:read", "invitation:create"),
     part("roles", "Roles", "role:read", "role:create"),
     part("groups", "Groups", "group:read", "group:create"),
@@ -60,6 +66,9 @@ static PARTS: [Part; 7] = [
     part("domains", "Domains", "host:read", "host:manage"),
     part("connections", "Single sign-on", "issuer:read", "issuer:manage"),
     part("keys", "Keys", "api_key:read", "api_key:create"),
+    part("approvals", "Approvals", "grant:read", "grant:create"),
+    part("constraints", "Separation", "constraint:read", "constraint:create"),
+    part("audit", "Audit log", "audit:read", "audit:read"),
 ];
 
 pub fn routes(own: OwnApi) -> Router<Shared> {
@@ -94,72 +103,8 @@ fn may(control: &Control, session: &SessionRow, permission: &str) -> bool {
     decide_of(rights, Some(session.tenant), who, bit, control.clock().now_us()).is_ok()
 }
 
-/// Who looks, and how the API is asked for them.
-pub(super) struct Visit<'a> {
-    api: &'a OwnApi,
-    token: String,
-    /// Where the browser is: conditions hold on the page as they do at the API.
-    client: Option<IpAddr>,
-    request_id: RequestId,
-    /// The one thing that the page is about, if it is about one: an id, and nothing else.
-    one: &'a str,
-}
-
-impl Visit<'_> {
-    async fn call(&self, call: Call<'_>) -> Result<Value, Refusal> {
-        self.api.call((&self.token, self.client), self.request_id, call).await
-    }
-
-    async fn get(&self, path: &str) -> Result<Value, Refusal> {
-        self.call(Call::get(path)).await
-    }
-
-    async fn post(&self, path: &str, body: Value) -> Result<Value, Refusal> {
-        self.call(Call::post(path, body)).await
-    }
-
-    async fn delete(&self, path: &str) -> Result<(), Refusal> {
-        self.call(Call { method: "DELETE", path, body: None, version: None }).await.map(drop)
-    }
-
-    /// All things of a list, at most 1,000.
-    async fn list(&self, path: &str) -> Result<Vec<Value>, Refusal> {
-        let mut all = Vec::new();
-        let first = format!("{path}{}limit=200", if path.contains('?') { '&' } else { '?' });
-        let mut next = first.clone();
-        while all.len() < 1_000 {
-            let mut page = self.get(&next).await?;
-            if let Value::Array(items) = page["items"].take() {
-                all.extend(items);
-            }
-            match page["next_cursor"].as_str() {
-                Some(cursor) => next = format!("{first}&cursor={}", form::escape(cursor)),
-                None => break,
-            }
-        }
-        Ok(all)
-    }
-}
-
-/// What a page says beside what it shows: good news, and what is kept for its next form.
-#[derive(Default)]
-pub(super) struct Said {
-    good: &'static str,
-    with: Value,
-}
-
-impl Said {
-    fn good(good: &'static str) -> Self {
-        Said { good, with: Value::Null }
-    }
-}
-
-/// `?one=`
-#[derive(Debug, Default, Deserialize)]
-struct About {
-    #[serde(default)]
-    one: String,
-}
+/// What an address asks for behind its `?`, each word once.
+type About = BTreeMap<String, String>;
 
 async fn show(
     State(control): State<Shared>,
@@ -197,6 +142,7 @@ struct Looks<'a> {
     client: Option<IpAddr>,
     part: &'static Part,
     one: &'a str,
+    about: &'a About,
     /// Its address.
     path: String,
 }
@@ -210,12 +156,13 @@ impl<'a> Looks<'a> {
         client: Option<IpAddr>,
     ) -> Option<Self> {
         let part = PARTS.iter().find(|part| part.name == name)?;
-        let one = if fields::is_id(&about.one) { about.one.as_str() } else { "" };
+        let one = about.get("one").map_or("", String::as_str);
+        let one = if fields::is_id(one) { one } else { "" };
         let path = match one {
             "" => format!("/account/organisation/{name}"),
             one => format!("/account/organisation/{name}?one={one}"),
         };
-        Some(Looks { control, api, request_id, client, part, one, path })
+        Some(Looks { control, api, request_id, client, part, one, about, path })
     }
 
     async fn answer(&self, browser: &Browser, body: Option<&Bytes>) -> Response {
@@ -281,7 +228,9 @@ impl<'a> Looks<'a> {
 
     async fn visit(&self, session: &SessionRow) -> Result<Visit<'_>, Refusal> {
         let token = self.token(session).await?;
-        Ok(Visit { api: self.api, token, client: self.client, request_id: self.request_id, one: self.one })
+        let (client, request_id, one) = (self.client, self.request_id, self.one);
+        let me = session.user.to_string();
+        Ok(Visit { api: self.api, token, client, request_id, one, asked: self.about, me })
     }
 
     /// An access token of the browser's session, which never leaves this process.
@@ -302,6 +251,9 @@ impl<'a> Looks<'a> {
             "sign_in" => sign_in_policy::did(&visit, fields).await,
             "domains" => domains::did(&visit, fields).await,
             "keys" => keys::did(&visit, fields).await,
+            "approvals" => approvals::did(&visit, fields).await,
+            "constraints" => constraints::did(&visit, fields).await,
+            "audit" => Err(incomplete()),
             _ => connections::did(&visit, fields).await,
         }
     }
@@ -338,6 +290,9 @@ impl<'a> Looks<'a> {
             "sign_in" => sign_in_policy::view(&visit, with).await,
             "domains" => domains::view(&visit).await,
             "keys" => keys::view(&visit, with).await,
+            "approvals" => approvals::view(&visit).await,
+            "constraints" => constraints::view(&visit).await,
+            "audit" => audit::view(&visit).await,
             _ => connections::view(&visit, with).await,
         }
     }

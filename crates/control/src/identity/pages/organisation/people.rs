@@ -4,7 +4,8 @@ use rowhouse_domain::refusal::{Refusal, kind};
 use serde_json::{Value, json};
 
 use super::fields::Fields;
-use super::{Said, Visit, incomplete, roles};
+use super::visit::{Said, Visit};
+use super::{incomplete, roles};
 use crate::identity::pages::agent;
 
 pub async fn did(visit: &Visit<'_>, fields: &Fields) -> Result<Said, Refusal> {
@@ -22,10 +23,7 @@ pub async fn did(visit: &Visit<'_>, fields: &Fields) -> Result<Said, Refusal> {
             visit.delete(&format!("/v1/invitations/{}", fields.id("invitation")?)).await?;
             Ok(Said::good("The invitation is taken back."))
         }
-        "give" => {
-            give(visit, ("user", fields.id("user")?), fields).await?;
-            Ok(Said::good("The role is given."))
-        }
+        "give" => give(visit, ("user", fields.id("user")?), fields, "The role is given.").await,
         "take" => {
             visit.delete(&format!("/v1/grants/{}", fields.id("grant")?)).await?;
             Ok(Said::good("The role is taken away."))
@@ -53,13 +51,24 @@ pub async fn did(visit: &Visit<'_>, fields: &Fields) -> Result<Said, Refusal> {
     }
 }
 
-/// Gives a role on the whole tenant, perhaps until the end of a day.
-pub async fn give(visit: &Visit<'_>, holder: (&str, &str), fields: &Fields) -> Result<(), Refusal> {
+/// Gives a role on the whole tenant, perhaps until the end of a day; `good` if that takes no second person.
+pub async fn give(
+    visit: &Visit<'_>,
+    holder: (&str, &str),
+    fields: &Fields,
+    good: &'static str,
+) -> Result<Said, Refusal> {
     let mut grant = json!({ "principal": { "kind": holder.0, "id": holder.1 }, "role": fields.text("role") });
     if let Some(until) = fields.end_of_day("until")? {
         grant["valid_until"] = json!(until);
     }
-    visit.post("/v1/grants", grant).await.map(drop)
+    let made = visit.post("/v1/grants", grant).await?;
+    let waits = made["approval_id"].is_string();
+    Ok(Said::good(if waits {
+        "It waits for a second person: see Approvals. Nothing is given yet."
+    } else {
+        good
+    }))
 }
 
 /// What each was granted of roles on the whole tenant, to be shown with each of `holders`.

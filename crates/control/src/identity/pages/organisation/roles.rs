@@ -4,7 +4,8 @@ use rowhouse_domain::refusal::Refusal;
 use serde_json::{Value, json};
 
 use super::fields::Fields;
-use super::{Said, Visit, incomplete};
+use super::incomplete;
+use super::visit::{Said, Visit};
 use crate::api::own::Call;
 
 pub async fn did(visit: &Visit<'_>, fields: &Fields) -> Result<Said, Refusal> {
@@ -38,6 +39,36 @@ pub async fn did(visit: &Visit<'_>, fields: &Fields) -> Result<Said, Refusal> {
     }
 }
 
+/// What a role of the catalogue is for; empty for others.
+fn purpose(role: &Value) -> &'static str {
+    match role["name"].as_str().filter(|_| !role["catalog"].is_null()) {
+        Some("readonly" | "viewer") => "For who looks and changes nothing.",
+        Some("operator" | "user") => {
+            "For most people: sees what there is and makes more, changes and deletes nothing."
+        }
+        Some("developer") => {
+            "For who builds on the product: makes, changes and deletes, and handles API keys."
+        }
+        Some("admin") => "Everything in your organisation, its people, roles and keys included.",
+        Some("tenant_admin") => {
+            "For who runs your organisation: everything in it. The last one who has it stays."
+        }
+        _ => "",
+    }
+}
+
+/// Permissions as they are shown: patterns in words.
+fn said(permissions: &Value) -> Vec<String> {
+    let all = permissions.as_array().into_iter().flatten().filter_map(Value::as_str);
+    let words = |permission: &str| match permission.split_once(':') {
+        Some(("*", "*")) => "everything".to_owned(),
+        Some((kind, "*")) => format!("everything about {}", kind.replace('_', " ")),
+        Some(("*", action)) => format!("{action} everything"),
+        _ => permission.to_owned(),
+    };
+    all.map(words).collect()
+}
+
 /// All roles, with whether they are the organisation's own.
 pub async fn all(visit: &Visit<'_>) -> Result<Vec<Value>, Refusal> {
     let listed = visit.get("/v1/roles").await?;
@@ -46,6 +77,7 @@ pub async fn all(visit: &Visit<'_>) -> Result<Vec<Value>, Refusal> {
         json!({
             "name": role["name"], "title": role["title"], "permissions": role["permissions"],
             "inherits": role["inherits"], "own": role["catalog"].is_null(),
+            "may": said(&role["permissions"]), "purpose": purpose(&role),
         })
     };
     // Roles on the platform are the operator's to give.

@@ -4,7 +4,8 @@ use rowhouse_domain::refusal::Refusal;
 use serde_json::{Value, json};
 
 use super::fields::Fields;
-use super::{Said, Visit, incomplete};
+use super::incomplete;
+use super::visit::{Said, Visit};
 use crate::api::own::Call;
 
 const PATH: &str = "/v1/sign_in_policy";

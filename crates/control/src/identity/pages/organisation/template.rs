@@ -5,7 +5,7 @@ use minijinja::value::Value as Shown;
 use serde_json::Value;
 
 const NAVIGATION: &str = include_str!("navigation.html");
-const TEMPLATES: [(&str, &str); 7] = [
+const TEMPLATES: [(&str, &str); 10] = [
     ("people", include_str!("people.html")),
     ("roles", include_str!("roles.html")),
     ("groups", include_str!("groups.html")),
@@ -13,6 +13,9 @@ const TEMPLATES: [(&str, &str); 7] = [
     ("domains", include_str!("domains.html")),
     ("connections", include_str!("connections.html")),
     ("keys", include_str!("keys.html")),
+    ("approvals", include_str!("approvals.html")),
+    ("constraints", include_str!("constraints.html")),
+    ("audit", include_str!("audit.html")),
 ];
 
 /// A page of this name. Its forms carry `{{ hidden('step') }}`.
