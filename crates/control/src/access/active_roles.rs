@@ -3,14 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use rowhouse_domain::access::{Activity, Permit, Principal, PrincipalKind};
+use rowhouse_domain::access::{Activity, Constraint, Permit, Principal, PrincipalKind};
 use rowhouse_domain::id::{RequestId, SessionId, TenantId, UserId};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::{Change, Notice, Transaction};
 use serde_json::json;
 
 use super::administrators::take;
-use super::{Rules, stored};
+use super::{Rules, constraint, stored};
 use crate::{Control, identity};
 
 /// At most so many roles are named.
@@ -56,6 +56,37 @@ pub async fn read(control: &Control, own: Sitting) -> Result<Activity, Refusal> 
     let stored = stored::of_one(&transaction, own.tenant, &rules).await?;
     transaction.rollback().await?;
     Ok(stored.model(&rules).activity(own.principal(), &chosen, control.clock().now_us()))
+}
+
+/// What a person chooses among.
+#[derive(Debug)]
+pub struct Choice {
+    /// The constraints that do not let all that they have be active, each with those of its roles that they have.
+    pub apart: Vec<Constraint>,
+    /// Their roles as they are now.
+    pub activity: Activity,
+}
+
+/// What there is to choose in a session; none for who acts in all that they have.
+///
+/// # Errors
+/// As [`read`].
+pub async fn choice(control: &Control, own: Sitting) -> Result<Option<Choice>, Refusal> {
+    let permit = Permit::for_system(Some(own.tenant), "whether a person's own roles exclude each other");
+    let transaction = control.store.read(&permit).await?;
+    let apart = constraint::load_dynamic(&transaction, Some(own.tenant)).await?;
+    transaction.finish().await?;
+    if apart.is_empty() {
+        return Ok(None);
+    }
+    let activity = read(control, own).await?;
+    let had = |role: &String| activity.active.contains(role) || activity.inactive.contains(role);
+    let apart = apart.into_iter().map(|(_, mut one)| {
+        one.roles.retain(had);
+        one
+    });
+    let apart: Vec<Constraint> = apart.filter(|one| one.roles.len() > one.at_most as usize).collect();
+    Ok((!apart.is_empty()).then_some(Choice { apart, activity }))
 }
 
 /// Makes these roles active, each with what it inherits, and no others of those of which not all may be.

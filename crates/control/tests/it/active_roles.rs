@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
+use crate::organisation::{shows, signed_in};
 use crate::people::{Town, refresh, town};
 use crate::sign_in::code_of;
+use crate::visitor::Visitor;
 
 const PATH: &str = "/v1/me/active_roles";
 const ANA: &str = "ana@acme.example";
@@ -112,4 +114,39 @@ async fn what_may_not_be_chosen_is_refused_and_machines_have_one_or_the_other() 
     town.joins("bolt", ANA, &["readonly"]).await;
     assert_eq!(code_of(&put(&town, &ana, json!(["developer"])).await), (422, "access.unknown_role"));
     assert_eq!(town.get("/v1/constraints?tenant=bolt").await["items"], json!([]));
+}
+
+/// A plain page does the same: it offers the choice to who has one, and to nobody else.
+#[tokio::test]
+async fn the_account_page_offers_the_choice_to_who_has_one() {
+    let town = office().await;
+    town.member("acme", "plain@acme.example", &["readonly"]).await;
+    refresh(&town.platform).await;
+    let mut ana = signed_in(&town, ANA).await;
+    let page = ana.get("/account").await;
+    shows(&page, "You act in at most 1 of these at a time (four-eyes): clerk, signer.");
+    assert!(!page.text.contains(" checked"), "none is active before she chooses: {}", page.text);
+    let form = page.hidden("form");
+    let acts = async |visitor: &mut Visitor<'_>, form: &str, roles: &[&str]| {
+        let fields = roles.iter().map(|role| ("role", *role)).chain([("form", form)]);
+        visitor.post("/account/acting", &fields.collect::<Vec<_>>()).await
+    };
+    for _ in 0..2 {
+        assert_eq!(acts(&mut ana, &form, &["clerk"]).await.location.as_deref(), Some("/account"));
+    }
+    let events = "SELECT count(*) FROM audit.outbox WHERE draft->>'event' = 'access.roles_activated'";
+    assert_eq!(town.platform.ask(events).await, "1", "twice is once");
+    shows(&ana.get("/account").await, "value=\"clerk\" checked");
+    let both = acts(&mut ana, &form, &["clerk", "signer"]).await;
+    assert_eq!(both.status, 409, "{}", both.text);
+    shows(&both, "lets at most 1 of clerk, signer be active together");
+    shows(&both, "value=\"clerk\" checked");
+    assert_eq!(acts(&mut ana, "x", &["signer"]).await.status, 403);
+    let mut plain = signed_in(&town, "plain@acme.example").await;
+    let page = plain.get("/account").await;
+    assert!(!page.text.contains("What you act in"), "{}", page.text);
+    assert_eq!(acts(&mut plain, &page.hidden("form"), &["clerk"]).await.status, 422);
+    let mut stranger = Visitor::new(&town.platform);
+    let away = acts(&mut stranger, "x", &["clerk"]).await;
+    assert_eq!(away.location.as_deref(), Some("/account/sign_in"));
 }

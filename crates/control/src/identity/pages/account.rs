@@ -16,7 +16,7 @@ use super::guard::{self, Browser};
 use super::proof::{self, Answered, Asks, Proof};
 use super::render::{self, Page};
 use super::sign_in::{key_kind, key_page, with_form};
-use super::{agent, draft, organisation};
+use super::{acting, agent, draft, organisation};
 use crate::identity::account::{self, Whose};
 use crate::identity::factor::CredentialBody;
 use crate::identity::session::{self, SessionRow};
@@ -94,7 +94,10 @@ async fn overview(control: &Control, browser: &Browser, own: &SessionRow) -> Res
         .with("texts", texts)
         .with("organisation", organisation::first(control, own).unwrap_or_default())
         .with("ways", ways);
-    Ok(page)
+    Ok(match acting::choice(control, own).await? {
+        Some(choice) => page.with("acting", choice),
+        None => page,
+    })
 }
 
 fn kind_of(stored: &str) -> &'static str {
@@ -172,7 +175,12 @@ pub async fn change(
     }
 }
 
-async fn refused(control: &Control, browser: &Browser, session: &SessionRow, refusal: &Refusal) -> Response {
+pub(super) async fn refused(
+    control: &Control,
+    browser: &Browser,
+    session: &SessionRow,
+    refusal: &Refusal,
+) -> Response {
     match overview(control, browser, session).await {
         Ok(page) => page.refused(refusal).send(control),
         Err(refusal) => Page::new("done", "Not now", browser.form()).refused(&refusal).send(control),

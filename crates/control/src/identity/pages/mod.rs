@@ -5,6 +5,7 @@
 //! this browser's pages have; a GET changes nothing.
 
 mod account;
+mod acting;
 mod agent;
 mod device;
 mod draft;
@@ -23,7 +24,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Redirect};
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use crate::Shared;
 use crate::api::own::OwnApi;
@@ -44,6 +45,7 @@ pub fn routes(own: OwnApi) -> Router<Shared> {
         .route("/account/sso/{id}", get(sso::begin).post(sso::go))
         .route("/account/sso/{id}/callback", get(sso::back))
         .route("/account", get(account::show).post(account::change))
+        .route("/account/acting", post(acting::send))
         .route("/account/reset", get(links::reset_form).post(links::reset))
         .route("/account/device", get(device::show).post(device::send))
         .route("/account/email/{step}", get(links::email_form).post(links::email))
