@@ -42,6 +42,19 @@ pub struct Accepted {
     pub is_new: bool,
 }
 
+/// Whether there is an open invitation with this token. Nothing is used up.
+///
+/// # Errors
+/// 410 `identity.link_used` for a link that is used, replaced, taken back or too old, or never was; if the database fails.
+pub async fn look(control: &Control, token: &str) -> Result<(), Refusal> {
+    let digest = token::digest(control, PURPOSE, token);
+    let permit = Permit::for_system(None, "an invitation's link that is opened");
+    let transaction = control.store.read(&permit).await?;
+    let row = rows::look(&transaction, &digest, control.clock().now()).await?;
+    transaction.finish().await?;
+    row.map(drop).ok_or_else(link_used)
+}
+
 /// Accepts an invitation.
 ///
 /// # Errors

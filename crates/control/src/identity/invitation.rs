@@ -170,8 +170,14 @@ async fn send(
 ) -> Result<(), Refusal> {
     let Ok(address) = Address::parse(&row.email) else { return Ok(()) };
     let tenant = crate::tenancy::get(transaction, row.tenant).await?;
-    let inviter = inviter_name(transaction, row).await?;
-    let inviter = inviter.or(tenant.map(|record| record.tenant.company_name)).unwrap_or_default();
+    let inviter = match inviter_name(transaction, row).await? {
+        Some(name) => name,
+        // Whom nobody knows by name: the operator's own, or a program of the tenant's.
+        None if row.inviter.is_none_or(|(home, _)| home == OPERATOR_TENANT) => {
+            control.messages.brand().to_owned()
+        }
+        None => tenant.map(|record| record.tenant.company_name).unwrap_or_default(),
+    };
     let link = format!("{}/account/invitation?token={text}", control.settings.public_url);
     let key = format!("{}/{}", row.id, row.sends);
     let message = NewMessage::new(&template::INVITATION, row.tenant, To::Address(address), key)
@@ -188,7 +194,7 @@ async fn inviter_name(tx: &Transaction, row: &InvitationRow) -> Result<Option<St
         return Ok(None);
     }
     let user = queries::find_user(tx, rowhouse_domain::id::UserId(principal.id)).await?;
-    Ok(user.map(|user| user.full_name).filter(|name| !name.is_empty()))
+    Ok(user.and_then(|user| Some(user.full_name).filter(|name| !name.is_empty()).or(user.email)))
 }
 
 pub(super) fn change(row: &InvitationRow, event: &str, action: &str, permit: &Permit) -> Change {

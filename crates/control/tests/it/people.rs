@@ -505,6 +505,16 @@ async fn the_page_of_an_invitation_is_a_form_that_accepts_it() {
     let (status, page) =
         town.platform.page("POST", "/account/invitation", &form("correct+horse+battery+staple")).await;
     assert!(status == 410 && !page.contains(&token), "{page}");
+    // What is used, and what never was, is said at once, and both alike.
+    let (status, used) = town.platform.page("GET", &path, "").await;
+    assert!(status == 410 && used.contains("/account/sign_in") && !used.contains("<form"), "{used}");
+    assert!(!used.contains("acme"), "whose it was is nobody's business: {used}");
+    let never = format!("/account/invitation?token={:064x}", 7);
+    assert_eq!(town.platform.page("GET", &never, "").await, (410, used));
+    for _ in 0..100 {
+        town.platform.page("GET", &never, "").await;
+    }
+    assert_eq!(town.platform.page("GET", &never, "").await.0, 429, "looking is guessing, too");
 }
 
 /// Whose number has just been counted, and who joins at that moment: each has what the other will write to, in the other order.
