@@ -68,7 +68,7 @@ pub enum Noun {
     /// People.
     #[command(subcommand)]
     User(people::UserVerb),
-    /// Invitations by e-mail.
+    /// Invitations by e-mail that are open. To invite somebody: `rowhouse user invite ADDRESS --tenant TENANT --role tenant_admin`.
     #[command(subcommand)]
     Invitation(people::InvitationVerb),
     /// API keys.

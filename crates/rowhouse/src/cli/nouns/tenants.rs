@@ -229,7 +229,7 @@ async fn create(client: &Client, code: &str, body: Value, no_wait: bool, json: b
     changed(
         &client.get(&path(code, "")).await?,
         json,
-        &format!("rowhouse key create NAME --tenant {code} --role developer"),
+        &format!("rowhouse user invite ADDRESS --tenant {code} --role tenant_admin"),
     );
     Ok(())
 }
