@@ -142,6 +142,64 @@ class Walk:
         self.shows("group")
         self.tells("makes a group, puts somebody in and gives it the role")
 
+    def watches_over(self):
+        browser = self.browser
+        self.goes("constraints", "Nothing is kept apart yet.")
+        for role in ["stamp-clerk", "viewer"]:
+            self.tick(self.step("make"), role)
+        browser.submit(self.step("make"), name="make-and-look")
+        self.sees("who has both", "Ben Bright (ben@acme.example) has viewer and stamp-clerk")
+        self.shows("constraints_refused")
+        for role in ["stamp-clerk", "viewer"]:
+            self.tick(self.step("make"), role)
+        browser.submit(self.step("make"), name="make-and-look", kind="dynamic")
+        self.sees("what it means", "acts in one of them at a time")
+        self.shows("constraints")
+        self.tells("keeps roles apart, and is told who has both already")
+
+        people = self.server.call("/v1/users?tenant=acme")["items"]
+        own = next(one["id"] for one in people if one["email"] == CHIEF)
+        for role in ["stamp-clerk", "viewer"]:
+            self.server.call("/v1/grants?tenant=acme", {"principal": {"kind": "user", "id": own}, "role": role})
+        browser.open(f"{self.url}/account")
+        self.sees("what there is to choose", "What you act in")
+        self.shows("account_acting")
+        self.tick("form[action='/account/acting']", "viewer")
+        browser.submit("form[action='/account/acting']")
+        browser.sees("it is chosen", "document.querySelector(\"input[value='viewer']\")?.checked === true")
+        self.tells("acts in one of two roles that exclude each other")
+
+        self.goes("approvals", "Nothing waits.")
+        self.shows("approvals_none")
+        browser.submit(self.step("by_two"))
+        self.sees("it is on", "It takes two people from now on.")
+        browser.run("document.querySelectorAll('details').forEach((one) => { one.open = true })")
+        browser.submit(self.step("by_one"))
+        self.sees("it waits", "It waits for a second person now.")
+        self.shows("approvals")
+        browser.submit(self.step("withdraw"))
+        self.sees("it is over", "It is taken back.")
+        self.shows("approvals_decided")
+        self.tells("asks for two people, and takes back that one is enough")
+
+        self.goes("audit", "Settings changed")
+        browser.run("document.querySelector('details').open = true")
+        self.shows("audit")
+        browser.submit("form[action='/account/organisation/audit']", event="access.constraint_changed")
+        self.sees("what was looked for", "Constraint changed")
+        browser.sees("and nothing else", f"!({self.has('Settings changed')})")
+        self.follow("Open")
+        self.sees("one event", "SHA-256 of the leaf")
+        self.tools.until("it is proven", self.is_proven)
+        browser.run("document.querySelectorAll('details').forEach((one) => { one.open = true })")
+        self.shows("audit_event")
+        self.tells("reads the log, looks for an event and sees its proof")
+
+    def is_proven(self):
+        self.browser.run("location.reload(), true")
+        self.sees("the event", "SHA-256 of the leaf")
+        return self.browser.run(self.has("Proven."))
+
     def asks_for_two_factors(self):
         self.goes("sign_in", "Show whom it touches")
         self.browser.submit(self.step("preview"), mfa="required", days="0")
@@ -285,6 +343,7 @@ class Walk:
     def whole(self):
         self.arrives()
         self.staffs()
+        self.watches_over()
         self.asks_for_two_factors()
         self.proves_the_domain()
         self.connects()
