@@ -32,7 +32,7 @@ pub async fn did(visit: &Visit<'_>, fields: &Fields) -> Result<Said, Refusal> {
         "delete" => {
             match visit.delete(&format!("{PATH}/{}", fields.id("name")?)).await {
                 // Pressed twice: it is gone either way.
-                Err(refusal) if refusal.code() != kind::NOT_FOUND.code => return Err(refusal),
+                Err(refusal) if refusal.code() != kind::NOT_FOUND.code => Err(refusal),
                 _ => Ok(Said::good("They are kept apart no longer.")),
             }
         }
