@@ -10,6 +10,7 @@ use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 /// What it publishes, what it will say, and what it was asked.
 #[derive(Default)]
@@ -20,6 +21,16 @@ struct Mind {
     userinfo: Option<Value>,
     asked: Vec<String>,
     is_away: bool,
+    held: Option<Arc<Held>>,
+}
+
+/// A provider that keeps who asks for tokens waiting.
+#[derive(Default)]
+pub struct Held {
+    /// Somebody asks.
+    pub came: Notify,
+    /// They are answered.
+    pub go: Notify,
 }
 
 /// One provider.
@@ -105,6 +116,11 @@ impl Provider {
                 let mind = mind.clone();
                 tokio::spawn(async move {
                     let asked = read(&mut stream).await;
+                    let held = mind.lock().expect("no panic while held").held.clone();
+                    if let Some(held) = held.filter(|_| asked.starts_with("POST /token ")) {
+                        held.came.notify_one();
+                        held.go.notified().await;
+                    }
                     let (status, body) = mind.lock().expect("no panic while held").answer(&asked);
                     let body = body.to_string();
                     let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", body.len());
@@ -122,6 +138,13 @@ impl Provider {
     /// The next answer to a code.
     pub fn gives(&self, status: u16, body: Value) {
         self.change(|mind| mind.token.push_back((status, body)));
+    }
+
+    /// Who asks for tokens waits from now on.
+    pub fn holds(&self) -> Arc<Held> {
+        let held = Arc::new(Held::default());
+        self.change(|mind| mind.held = Some(held.clone()));
+        held
     }
 
     /// What it tells with an access token.

@@ -320,6 +320,32 @@ async fn an_answer_is_taken_once_whoever_replays_it() {
     assert_eq!(stage.back(&mut slow, &began, claims).await.status, 410);
 }
 
+/// The provider that was asked answers slowly, and is not the tenant's any more when it does: with the next one the same subject is somebody else.
+#[tokio::test]
+async fn a_provider_that_was_replaced_while_it_thought_makes_nobody() {
+    let (stage, other) = (Stage::set().await, Provider::start().await);
+    let before = stage.users().await;
+    let mut visitor = Visitor::new(&stage.town.platform);
+    let began = stage.goes(&mut visitor).await;
+    let claims = stage.claims(&began, |_| ());
+    let held = stage.provider.holds();
+    let replaced = async {
+        held.came.notified().await;
+        let (town, path) = (&stage.town, stage.path(""));
+        let body = json!({ "name": "Acme login", "issuer": other.url, "client_id": "rowhouse",
+            "client_secret": "another secret", "email_domains": ["acme.example"], "roles": ["user"] });
+        let version = format!("\"{}\"", town.get(&path).await["version"]);
+        let version = Some(("if-match", version.as_str()));
+        let call = town.platform.call_with(&town.operator, ("PUT", &path), version, Some(body)).await;
+        assert_eq!(call.0, 200, "{}", call.1);
+        stage.state("active").await;
+        held.go.notify_one();
+    };
+    let (seen, ()) = tokio::join!(stage.back(&mut visitor, &began, claims), replaced);
+    assert_eq!(seen.status, 410, "{}", seen.text);
+    assert_eq!(stage.users().await, before, "nobody was made");
+}
+
 #[tokio::test]
 async fn a_provider_becomes_nobody_who_belongs_elsewhere_until_they_have_shown_both_sides() {
     let stage = Stage::set().await;

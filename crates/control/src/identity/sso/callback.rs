@@ -5,7 +5,7 @@ use rowhouse_domain::id::{ConnectionId, RequestId, TenantId, UserId};
 use rowhouse_domain::identity::issuer::{Expected, IdClaims, IdTokenFault, verify_id_token};
 use rowhouse_domain::identity::{Evidence, ProofKind};
 use rowhouse_domain::refusal::{Refusal, kind};
-use rowhouse_store::Change;
+use rowhouse_store::{Change, Transaction};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq as _;
@@ -200,9 +200,7 @@ async fn settle(
         Purpose::SignIn => {
             let transaction =
                 control.store.write(&Permit::for_system(None, "a person of a provider")).await?;
-            // As it is now: it may have been turned off meanwhile.
-            let held = queries::lock(&transaction, row.id).await?.filter(|own| own.is_active);
-            let held = held.ok_or_else(not_asked)?;
+            let held = as_asked(&transaction, row).await?;
             let found = person::find(&transaction, &held, &proven.said).await?;
             let (user, changes) =
                 person::settle(control, &transaction, &held, (&proven.said, &found)).await?;
@@ -225,13 +223,21 @@ async fn settle(
                 return Err(Refusal::new(&kind::SESSION_ENDED, "You are not signed in here any more."));
             }
             let transaction = control.store.write(&Permit::for_system(None, "a person who connects")).await?;
-            person::refuse_stranger(&transaction, row.tenant, user).await?;
+            let held = as_asked(&transaction, row).await?;
+            person::refuse_stranger(&transaction, held.tenant, user).await?;
             let now = control.clock().now();
-            let change = person::link(&transaction, row, (&proven.said.subject, user), now).await?;
+            let change = person::link(&transaction, &held, (&proven.said.subject, user), now).await?;
             transaction.commit(change.request(came.request_id)).await?;
             Ok(Outcome::Linked)
         }
     }
+}
+
+/// The connection, held, if it is the one that was asked: turned off or changed meanwhile it may be another provider's, with whom the same
+/// subject is somebody else.
+async fn as_asked(transaction: &Transaction, row: &ConnectionRow) -> Result<ConnectionRow, Refusal> {
+    let held = queries::lock(transaction, row.id).await?;
+    held.filter(|own| own.is_active && own.version == row.version).ok_or_else(not_asked)
 }
 
 /// What a sign-in would have come to; only that is kept.
