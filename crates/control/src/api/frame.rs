@@ -1,6 +1,7 @@
 //! The frame around every call: a request id, problems rendered in one place, headers that all answers have,
 //! one log line for what was our fault.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Router;
@@ -39,6 +40,14 @@ pub fn request_id(headers: &HeaderMap, control: &Shared) -> RequestId {
         .unwrap_or_else(|| RequestId(control.entropy().uuid_v7(control.clock().now_us())))
 }
 
+/// A path as the log tells it. That of a sign-in names the sign-in, which whoever reads logs must not go on with.
+fn told(path: &str) -> Cow<'_, str> {
+    match path.strip_prefix("/v1/sign_in/").and_then(|rest| rest.split_once('/')) {
+        Some((flow, step)) if flow.len() > 20 => format!("/v1/sign_in/…/{step}").into(),
+        _ => path.into(),
+    }
+}
+
 async fn frame(
     State((control, pace)): State<(Shared, Arc<Pace>)>,
     mut request: Request,
@@ -46,7 +55,7 @@ async fn frame(
 ) -> Response {
     let id = request_id(request.headers(), &control);
     request.extensions_mut().insert(id);
-    let line = format!("{} {}", request.method(), request.uri().path());
+    let line = format!("{} {}", request.method(), told(request.uri().path()));
     let mut response = match pace.admit(request.headers(), control.clock().now_us()) {
         Ok(paced) => {
             let (parts, body) = request.into_parts();
@@ -97,4 +106,18 @@ fn render(refusal: &Refusal, control: &Shared, id: RequestId) -> Response {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+
+    #[test]
+    fn the_log_tells_no_sign_in() {
+        let flow = "v1.0123456789abcdefghij";
+        assert_eq!(told(&format!("/v1/sign_in/{flow}/password")), "/v1/sign_in/…/password");
+        for path in ["/v1/sign_in", "/v1/sign_in/reset/confirm", "/v1/users/user_01hx"] {
+            assert_eq!(told(path), path);
+        }
+    }
 }

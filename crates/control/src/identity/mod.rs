@@ -4,6 +4,9 @@
 //! For other features: [`count_members`] (the standing of the meter `users`), [`administrators`], [`address_of`],
 //! [`may_enter`] (everything that is against a person's entering), [`erase_tenant`] (for a tenant that is erased), and the
 //! first administrator of a new tenant: [`prepare_administrator`], [`invite_prepared`], [`forget_prepared`].
+//!
+//! Rows about a person are held in one order, so that nobody waits for somebody who waits: the password, the sign-in under way, the
+//! membership, the user, sessions, the count of tries.
 
 mod accept;
 mod account;

@@ -290,15 +290,25 @@ pub(super) async fn insert_user(
     Ok(stored == 1)
 }
 
-/// A person has signed in to a tenant.
+/// A person has signed in to a tenant, and is held there. Whether they may: not who was disabled, suspended or removed meanwhile.
 pub(super) async fn signed_in(
     tx: &Transaction,
     (tenant, user): (TenantId, UserId),
     now: Timestamp,
-) -> Result<(), StoreError> {
-    tx.execute("UPDATE identity.users SET last_sign_in_at = $2 WHERE user_id = $1", &[&user.0, &now]).await?;
-    let sql = "UPDATE identity.memberships SET last_active_at = $3 WHERE tenant_id = $1 AND user_id = $2";
-    tx.execute(sql, &[&tenant.0, &user.0, &now]).await.map(drop)
+) -> Result<bool, StoreError> {
+    let sql = "UPDATE identity.memberships SET last_active_at = $3 \
+               WHERE tenant_id = $1 AND user_id = $2 AND status = 'active'";
+    if tx.execute(sql, &[&tenant.0, &user.0, &now]).await? == 0 {
+        return Ok(false);
+    }
+    let sql = "UPDATE identity.users SET last_sign_in_at = $2 WHERE user_id = $1 AND status = 'active'";
+    Ok(tx.execute(sql, &[&user.0, &now]).await? == 1)
+}
+
+/// Holds a membership against who suspends or removes it. It is held before sessions are: whoever takes it away ends them behind it.
+pub(super) async fn hold_member(tx: &Transaction, tenant: TenantId, user: UserId) -> Result<(), StoreError> {
+    let sql = "SELECT FROM identity.memberships WHERE tenant_id = $1 AND user_id = $2 FOR NO KEY UPDATE";
+    tx.query_opt(sql, &[&tenant.0, &user.0]).await.map(drop)
 }
 
 /// The password of a person; another one in its place.

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::overtaken::until_somebody_waits;
 use crate::people::{Town, refresh, town};
 use crate::sign_in::{PASSWORD, code_of, token_of};
 use crate::visitor::{Seen, Visitor, encoded};
@@ -248,6 +249,33 @@ async fn a_code_is_bound_to_its_application_address_and_verifier() {
     let account = visitor.get("/account").await;
     visitor.post("/account", &[("form", &account.hidden("form")), ("step", "sign_out")]).await;
     assert_eq!(exchanged(&town, &id, &text, &[]).await.0, 400);
+}
+
+/// Whoever suspends has the membership, and then ends sessions: who exchanges a code holds none of them while they wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_code_gives_nothing_to_who_is_suspended_in_that_moment() {
+    let town = town().await;
+    let mut visitor = signed_in(&town).await;
+    let (id, _) = application(&town, "acme", "public").await;
+    let code = code(&mut visitor, &id).await;
+    let (mut other, connection) =
+        town.platform.config.connect(tokio_postgres::NoTls).await.expect("a connection");
+    let driver = tokio::spawn(connection);
+    let suspends = other.transaction().await.expect("a transaction");
+    let member = "UPDATE identity.memberships SET status = 'suspended' WHERE user_id = \
+                  (SELECT user_id FROM identity.users WHERE email = 'ana@acme.example')";
+    assert_eq!(suspends.execute(member, &[]).await.expect("nobody has it"), 1);
+    let committed = async {
+        until_somebody_waits(&town).await;
+        let sessions = "UPDATE identity.sessions SET ended_at = now(), ended_because = 'member_suspended' WHERE ended_at IS NULL";
+        assert_eq!(suspends.execute(sessions, &[]).await.expect("nobody waits for somebody who waits"), 1);
+        suspends.commit().await.expect("it commits");
+    };
+    let (answer, ()) = tokio::join!(exchanged(&town, &id, &code, &[]), committed);
+    assert_eq!(answer, (400, json!({"error": "invalid_grant"})));
+    assert_eq!(town.platform.ask("SELECT count(*) FROM identity.sessions WHERE ended_at IS NULL").await, "0");
+    drop(other);
+    driver.await.expect("the connection's task").expect("the connection ends well");
 }
 
 #[tokio::test]

@@ -124,6 +124,18 @@ async fn an_application_is_let_in_for_what_it_was_registered_with() {
     let claims = URL_SAFE_NO_PAD.decode(token.split('.').next().expect("claims")).expect("base64");
     let claims: Value = serde_json::from_slice(&claims).expect("JSON");
     assert_eq!((&claims["scope"], &claims["client_id"]), (&Value::from("user:read"), &Value::from(id)));
+
+    // One that is taken away meanwhile gets nothing, though it was allowed.
+    let (_, begun) = form(&town, "/oauth2/device_authorization", &[("client_id", id)]).await;
+    let shown = begun["user_code"].as_str().expect("a code");
+    say(&mut ana, "look", shown).await;
+    say(&mut ana, "yes", shown).await;
+    let path = format!("/v1/applications/{id}?tenant=acme");
+    assert_eq!(town.platform.call(&town.operator, "DELETE", &path, None).await.0, 204);
+    let code = begun["device_code"].as_str().expect("a code");
+    let fields = [("grant_type", GRANT), ("client_id", id), ("device_code", code)];
+    let answer = form(&town, "/oauth2/token", &fields).await;
+    assert_eq!(error(&answer), (400, "access_denied"), "{}", answer.1);
 }
 
 #[tokio::test]

@@ -170,6 +170,29 @@ async fn a_tenant_that_asks_for_a_second_factor_gets_it_and_nobody_is_shut_out()
     assert_eq!(status, 200, "{codes}");
 }
 
+/// Somebody who knew the password waits to be asked for the code; the password is set anew meanwhile.
+#[tokio::test]
+async fn a_sign_in_that_began_with_the_former_password_is_over() {
+    let town = town().await;
+    town.member("acme", MAIL, &[]).await;
+    refresh(&town.platform).await;
+    let done = town.signed_in(MAIL).await;
+    let (factor, secret, _) = enrolled(&town, &done).await;
+    let (flow, _) = at_factor(&town).await;
+    assert_eq!(town.nobody("/v1/sign_in/reset", json!({ "email": MAIL })).await.0, 202);
+    let token = town.mailed("password_reset", MAIL).await;
+    let anew = json!({"token": token, "password": OTHER});
+    assert_eq!(town.nobody("/v1/sign_in/reset/confirm", anew).await.0, 204);
+    town.platform.hand.advance_us(30 * 1_000_000);
+    let late = show(&town, &flow, &factor, &code_now(&town, &secret)).await;
+    assert_eq!(code_of(&late), (410, "identity.flow_over"), "{}", late.1);
+    // The code was not used up by it.
+    let again = town.flow(MAIL, None).await;
+    let step = town.nobody(&format!("/v1/sign_in/{again}/password"), json!({"password": OTHER})).await;
+    assert_eq!(step.1["state"], json!("second_factor"), "{}", step.1);
+    assert_eq!(show(&town, &again, &factor, &code_now(&town, &secret)).await.0, 200);
+}
+
 #[tokio::test]
 async fn a_password_is_set_anew_by_a_link_that_works_once_and_everything_else_ends() {
     let town = town().await;

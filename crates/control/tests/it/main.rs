@@ -39,6 +39,7 @@ mod node_client;
 mod nodes;
 mod organisation;
 mod oversight;
+mod overtaken;
 mod passkeys;
 mod people;
 mod platform;

@@ -586,6 +586,15 @@ async fn what_is_not_signed_is_asked_for_and_must_be_about_the_same_person() {
         "iss": "https://evil.example" }));
     signed_in(&stage.comes(&mut visitor, bare).await);
     assert_eq!(stage.roles(ANA).await, json!(["tenant_admin", "user"]));
+    // That one address is proven says nothing of another.
+    stage.provider.tells(json!({ "sub": "uli-1", "email": "other@acme.example", "email_verified": true }));
+    let unproven = |claims: &mut Value| {
+        bare(claims);
+        claims["sub"] = json!("uli-1");
+        claims["email"] = json!("uli@acme.example");
+    };
+    let seen = stage.comes(&mut Visitor::new(&stage.town.platform), unproven).await;
+    assert_eq!(seen.status, 403, "{}", seen.text);
 }
 
 /// Whoever says by which provider people are known comes in as each of them.

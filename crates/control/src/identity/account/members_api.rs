@@ -122,6 +122,7 @@ async fn reset_factors(
     let member = people::find_member(&transaction, tenant, user).await?;
     let member = member.filter(|member| member.status != people::MembershipStatus::Removed);
     member.ok_or_else(|| Refusal::new(&kind::NOT_FOUND, "There is no such member."))?;
+    session::forget_flows(&transaction, user).await?;
     let elsewhere = sign_in::standing_of(&transaction, user).await?.iter().any(|other| *other != tenant);
     if elsewhere && !caller.is_operator() {
         return Err(Refusal::new(

@@ -193,6 +193,7 @@ pub async fn step_up_options(control: &Control, whose: Whose) -> Result<Value, R
 /// 409 `identity.last_factor` for the last that a tenant of the person asks for; 404.
 pub async fn remove_factor(control: &Control, whose: Whose, id: FactorId) -> Result<(), Refusal> {
     let transaction = begin(control).await?;
+    session::forget_flows(&transaction, whose.user).await?;
     entitled(control, &transaction, whose).await?;
     let all = factor::active(&transaction, whose.user).await?;
     let was_active = all.iter().any(|row| row.id == id);

@@ -93,7 +93,11 @@ pub async fn exchange(control: &Control, shown: &Exchange<'_>) -> Result<Result<
         application: Some(ForApplication { id: application.id, scope: code.scope.clone() }),
         request_id: shown.request_id,
     };
-    let (begun, changes) = session::begin(control, &transaction, entrance).await?;
+    let Some((begun, changes)) = session::begin(control, &transaction, entrance).await? else {
+        queries::use_code(&transaction, &digest, SessionId(uuid::Uuid::nil())).await?;
+        transaction.commit_telemetry().await?;
+        return Ok(Err(No::InvalidGrant));
+    };
     queries::use_code(&transaction, &digest, begun.session.id).await?;
     let id_token = match code.scope.split(' ').any(|own| own == "openid") {
         true => Some(id_token(control, &transaction, &begun, &code).await?),
@@ -190,6 +194,7 @@ fn proves(verifier: &str, challenge: &str) -> bool {
 /// Whether the browser's session is still there, and the person may still enter.
 async fn is_welcome(control: &Control, transaction: &Transaction, code: &CodeRow) -> Result<bool, Refusal> {
     let now = control.clock().now();
+    people::hold_member(transaction, code.tenant, code.user).await?;
     let parent = session::queries::lock(transaction, code.session).await?;
     let entry = may_enter(control, transaction, code.tenant, code.user).await?;
     Ok(parent.is_some_and(|own| !own.is_over(now)) && entry.is_some_and(|entry| entry.may_go_on()))

@@ -9,7 +9,7 @@ use super::queries::{self, Allowed};
 use crate::Control;
 use crate::identity::session::{self, Begun, Entrance, ForApplication};
 use crate::identity::sign_in::{Source, policy};
-use crate::identity::{application, may_enter, token};
+use crate::identity::{application, may_enter, queries as people, token};
 
 /// Longest pause that is asked for, in seconds.
 const INTERVAL_MAX_S: i32 = 60;
@@ -65,6 +65,10 @@ pub async fn poll(
                 Some(id) => application::one(&transaction, id).await?,
                 None => None,
             };
+            if row.application.is_some() && application.is_none() {
+                transaction.commit_telemetry().await?;
+                return Ok(Polled::No("access_denied"));
+            }
             let name = application.as_ref().map_or_else(|| "Rowhouse".to_owned(), |own| own.name.clone());
             let in_force = policy::in_force(&transaction, allowed.tenant).await?;
             let (ip, agent) = (source.ip(), format!("{name} (device)"));
@@ -83,7 +87,10 @@ pub async fn poll(
                 }),
                 request_id,
             };
-            let (begun, changes) = session::begin(control, &transaction, entrance).await?;
+            let Some((begun, changes)) = session::begin(control, &transaction, entrance).await? else {
+                transaction.commit_telemetry().await?;
+                return Ok(Polled::No("access_denied"));
+            };
             transaction.commit_all(changes).await?;
             Ok(Polled::Done(Box::new(begun)))
         }
@@ -98,6 +105,7 @@ async fn is_welcome(
     allowed: &Allowed,
 ) -> Result<bool, Refusal> {
     let now = control.clock().now();
+    people::hold_member(transaction, allowed.tenant, allowed.user).await?;
     let parent = session::queries::lock(transaction, allowed.session).await?;
     let entry = may_enter(control, transaction, allowed.tenant, allowed.user).await?;
     Ok(parent.is_some_and(|own| !own.is_over(now)) && entry.is_some_and(|entry| entry.may_go_on()))

@@ -17,7 +17,7 @@ use serde_json::json;
 use self::queries::ChangeRow;
 use super::accept::link_used;
 use super::account::{Whose, begin, entitled};
-use super::session::{self, end_every};
+use super::session::{self, end_every, forget_flows};
 use super::sign_in::{self, Window, spend};
 use super::{may_enter, queries as people, token};
 use crate::Control;
@@ -108,6 +108,7 @@ pub async fn confirm(control: &Control, text: &str, request_id: RequestId) -> Re
     let now = control.clock().now();
     let digest = token::digest(control, NEW, text);
     let (user, session) = queries::whose(&transaction, &digest).await?.ok_or_else(link_used)?;
+    forget_flows(&transaction, user).await?;
     refuse_ended(control, &transaction, user, session).await?;
     let row = queries::confirm(&transaction, &digest, now).await?;
     let row = row.ok_or_else(link_used)?;
@@ -127,7 +128,8 @@ pub async fn keep(control: &Control, text: &str, request_id: RequestId) -> Resul
     let transaction = platform(control, "an address that is kept").await?;
     let now = control.clock().now();
     let digest = token::digest(control, OLD, text);
-    queries::whose(&transaction, &digest).await?.ok_or_else(link_used)?;
+    let (user, _) = queries::whose(&transaction, &digest).await?.ok_or_else(link_used)?;
+    forget_flows(&transaction, user).await?;
     let row = queries::keep(&transaction, &digest, now).await?;
     let row = row.ok_or_else(link_used)?;
     if row.confirmed {

@@ -42,13 +42,17 @@ pub struct Begun {
 pub const COOKIE: &str = "session";
 pub(super) const REFRESH: &str = "refresh";
 
-/// Begins one; what is to be committed with it. The oldest of a person's sessions beyond the policy's number end for it.
+/// Begins one; what is to be committed with it. The oldest of a person's sessions beyond the policy's number end for it. None begins if the
+/// person was suspended or removed meanwhile: the membership is held from here on, so that a suspension sees the session or prevents it.
 pub async fn begin(
     control: &Control,
     transaction: &Transaction,
     entrance: Entrance<'_>,
-) -> Result<(Begun, Vec<Change>), StoreError> {
+) -> Result<Option<(Begun, Vec<Change>)>, StoreError> {
     let now = control.clock().now();
+    if !people::signed_in(transaction, (entrance.tenant, entrance.user), now).await? {
+        return Ok(None);
+    }
     let Entrance { user, tenant, evidence, policy, ip, agent, by_cookie, application, request_id } = entrance;
     let absolute_until = now + SignedDuration::from_hours(policy.session.absolute_hours);
     let shown_at = evidence.newest().unwrap_or(now.as_second());
@@ -80,14 +84,13 @@ pub async fn begin(
             Some(access_token(control, &ring(control, transaction).await?, &session))
         }
     };
-    people::signed_in(transaction, (tenant, user), now).await?;
     let actor = Principal { kind: PrincipalKind::User, id: user.0 };
     let change = Change::new(tenant, "identity.session_started", "create", actor)
         .on("session", session.id)
         .details(json!({ "assurance": session.assurance, "methods": session.evidence.methods() }))
         .request(request_id);
     changes.push(change);
-    Ok((Begun { session, secret, access }, changes))
+    Ok(Some((Begun { session, secret, access }, changes)))
 }
 
 async fn crowded_out(

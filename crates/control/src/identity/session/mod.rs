@@ -14,7 +14,7 @@ pub(super) use begin::{Begun, COOKIE, Entrance, begin};
 pub(super) use end::{end_all, end_every, end_one, ended};
 pub(super) use issue::{access_token, ring};
 pub use issue::{load_ended_sessions, token_keys};
-pub(super) use queries::{ForApplication, SessionRow};
+pub(super) use queries::{ForApplication, SessionRow, forget_flows};
 pub(super) use refresh::{application_of, refresh, revoke, unwelcome};
 
 /// Longest life of a refresh token: 30 days.

@@ -185,6 +185,12 @@ pub async fn end_of_user(
     Ok(rows.iter().map(|row| (TenantId(row.get(0)), SessionId(row.get(1)))).collect())
 }
 
+/// Forgets the sign-ins of a person that are under way: they began with what is no longer so. Before sessions and factors are touched, for so
+/// does who signs in.
+pub async fn forget_flows(tx: &Transaction, user: UserId) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM identity.flows WHERE user_id = $1 AND state = 'open'", &[&user.0]).await.map(drop)
+}
+
 /// Ends the sessions of a tenant that are proven less strongly than `assurance`; whose they were.
 pub async fn end_below(
     tx: &Transaction,
@@ -290,10 +296,11 @@ pub async fn use_refresh(
     tx.execute(sql, &[&digest, &successor, &now]).await.map(drop)
 }
 
-/// Takes a refresh token out that was not used; whether there was one.
-pub async fn void_unused_refresh(tx: &Transaction, digest: &[u8]) -> Result<bool, StoreError> {
-    let sql = "DELETE FROM identity.refresh_tokens WHERE digest = $1 AND used_at IS NULL";
-    Ok(tx.execute(sql, &[&digest]).await? == 1)
+/// Takes a refresh token out that was not used; whether there was one. It is used from now on, and nothing follows it: whoever shows it
+/// did get the answer that was asked for once more.
+pub async fn void_unused_refresh(tx: &Transaction, digest: &[u8], now: Timestamp) -> Result<bool, StoreError> {
+    let sql = "UPDATE identity.refresh_tokens SET used_at = $2 WHERE digest = $1 AND used_at IS NULL";
+    Ok(tx.execute(sql, &[&digest, &now]).await? == 1)
 }
 
 /// Removes what is over: sessions and counters of tries since `before`, the rest at its own time.

@@ -95,7 +95,7 @@ async fn commit(transaction: Transaction, changes: Vec<Change>) -> Result<(), Re
 async fn may_ask_again(transaction: &Transaction, row: &RefreshRow, now: Timestamp) -> Result<bool, Refusal> {
     let (Some(used_at), Some(successor)) = (row.used_at, &row.successor) else { return Ok(false) };
     let in_time = now.duration_since(used_at) <= SignedDuration::from_secs(REPLAY_S);
-    Ok(in_time && queries::void_unused_refresh(transaction, successor).await?)
+    Ok(in_time && queries::void_unused_refresh(transaction, successor, now).await?)
 }
 
 async fn copied(

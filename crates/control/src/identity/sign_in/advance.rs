@@ -117,7 +117,7 @@ async fn enter(
         application: None,
         request_id: told.request_id,
     };
-    let (begun, changes) = begin(control, &transaction, entrance).await?;
+    let (begun, changes) = begin(control, &transaction, entrance).await?.ok_or_else(refused)?;
     throttle::clear(&transaction, &flow.throttle).await?;
     queries::close(&transaction, &flow.digest).await?;
     let device = match told.trust_device && policy.trusted_device_days > 0 {

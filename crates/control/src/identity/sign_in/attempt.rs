@@ -103,9 +103,8 @@ async fn tried(
     let permit = Permit::for_system(None, "a password that was right");
     let transaction = control.store.write(&permit).await?;
     let now = control.clock().now();
-    // It may have been set anew while it was hashed.
-    let present = queries::password(&transaction, user).await?;
-    if !present.is_some_and(|(present, _)| present == *stored) {
+    // It may have been set anew while it was hashed, and is not from here on.
+    if queries::hold_password(&transaction, user).await?.as_ref() != Some(stored) {
         return Err(wrong());
     }
     if let Some(renewed) = renewed {

@@ -125,6 +125,12 @@ pub async fn password(tx: &Transaction, user: UserId) -> Result<Option<(Hashed, 
     Ok(row.map(|row| (hashed(&row), row.get(4))))
 }
 
+/// The password of a person, held against others: whoever sets another one sees what was begun with this.
+pub async fn hold_password(tx: &Transaction, user: UserId) -> Result<Option<Hashed>, StoreError> {
+    let sql = "SELECT salt, digest, memory_kib, passes FROM identity.passwords WHERE user_id = $1 FOR UPDATE";
+    Ok(tx.query_opt(sql, &[&user.0]).await?.map(|row| hashed(&row)))
+}
+
 fn hashed(row: &tokio_postgres::Row) -> Hashed {
     Hashed {
         salt: row.get(0),

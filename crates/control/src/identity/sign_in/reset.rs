@@ -16,7 +16,7 @@ use crate::Control;
 use crate::identity::accept::{busy, link_used, pepper, refuse_weak};
 use crate::identity::hashing::Hashed;
 use crate::identity::queries::{self as people, UserRow, UserStatus};
-use crate::identity::session::end_every;
+use crate::identity::session::{end_every, forget_flows};
 use crate::identity::token;
 use crate::messages::{NewMessage, To, queue};
 
@@ -127,13 +127,15 @@ pub async fn set(
     let now = control.clock().now();
     queries::retire_password(transaction, user.id).await?;
     people::put_password(transaction, user.id, hashed, now).await?;
+    // In the order of who signs in: the password, the sign-in, sessions, the count of tries.
+    forget_flows(transaction, user.id).await?;
     queries::void_links(transaction, user.id).await?;
     queries::forget_devices(transaction, user.id).await?;
+    let actor = Principal { kind: PrincipalKind::User, id: user.id.0 };
+    let mut changes = end_every(transaction, user.id, keep, "password_changed", actor).await?;
     if let Some(email) = &user.email {
         throttle::clear(transaction, &name_key(control, email)).await?;
     }
-    let actor = Principal { kind: PrincipalKind::User, id: user.id.0 };
-    let mut changes = end_every(transaction, user.id, keep, "password_changed", actor).await?;
     let change =
         Change::new(OPERATOR_TENANT, "identity.password_changed", "update", actor).on("user", user.id);
     changes.push(change.details(json!({})).request(request_id));

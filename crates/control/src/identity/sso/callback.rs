@@ -153,7 +153,11 @@ async fn ask(
     let lacks = |name: &String| !all.contains_key(name);
     let wanted = ["email".to_owned()].into_iter().chain(row.role_claim.clone());
     if let (true, Some(access_token)) = (wanted.into_iter().any(|name| lacks(&name)), access_token) {
-        let more = provider::more_about(control, &row, (&subject, access_token)).await?;
+        let mut more = provider::more_about(control, &row, (&subject, access_token)).await?;
+        if all.get("email").is_some_and(|own| more.get("email") != Some(own)) {
+            // It is about another address.
+            more.remove("email_verified");
+        }
         for (name, value) in more {
             // What was signed stands.
             all.entry(name).or_insert(value);
