@@ -1,11 +1,11 @@
 //! What the two sources say, as drafts of leaves.
 
-use rowhouse_domain::audit::canonical::Object;
+use rowhouse_domain::audit::canonical::{INTEGER_MAX, Object};
 use rowhouse_domain::audit::leaf::{Context, EventDraft, Outcome, Party, PartyKind, Target};
 use rowhouse_domain::id::{ApplicationId, EventId, KeyId, RequestId, ServiceAccountId, TenantId, UserId};
 use rowhouse_journal::{AuditMark, Outcome as Ended, PrincipalKind, RequestRecord};
 use rowhouse_store::Change;
-use serde_json::json;
+use serde_json::{Number, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::late::Stretch;
@@ -121,8 +121,20 @@ fn party_kind(word: &str) -> PartyKind {
 }
 
 /// Details as a leaf holds them, `null` left out; `None` if a number is no integer or it is not an object.
-fn details(value: &serde_json::Value) -> Option<Object> {
-    serde_json::from_value(value.clone()).ok()
+fn details(value: &Value) -> Option<Object> {
+    serde_json::from_value(value.clone()).or_else(|_| serde_json::from_value(in_words(value))).ok()
+}
+
+/// A value whose numbers that the log cannot hold (a fraction, or beyond ±(2^53 − 1): a time in µs behind the year 2255) stand as their text.
+fn in_words(value: &Value) -> Value {
+    let is_held =
+        |number: &Number| number.as_i64().is_some_and(|own| (-INTEGER_MAX..=INTEGER_MAX).contains(&own));
+    match value {
+        Value::Number(own) if !is_held(own) => own.to_string().into(),
+        Value::Array(own) => own.iter().map(in_words).collect(),
+        Value::Object(own) => own.iter().map(|(name, value)| (name.clone(), in_words(value))).collect(),
+        other => other.clone(),
+    }
 }
 
 /// Stands in the place of an event that cannot be rendered, so that nothing is missing without a word. `source` is
@@ -160,4 +172,17 @@ fn about_counters(id: EventId, event: &str, now_us: i64, log: TenantId, stretch:
 fn of_the_log(id: String, event: &str, occurred_at_us: i64, target: Target) -> EventDraft {
     let system = Party { kind: PartyKind::System, subject: "system".to_owned() };
     EventDraft::listed(id, event, "create", occurred_at_us, system, target).expect("the name is listed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_log_cannot_hold_as_a_number_stands_as_its_text() {
+        let told = json!({ "until_us": 32_503_680_000_000_000_i64, "share": [0.5, 7], "in": { "n": u64::MAX }, "none": null });
+        let own = serde_json::to_value(details(&told).expect("it is rendered")).expect("JSON");
+        let texts = json!({ "until_us": "32503680000000000", "share": ["0.5", 7], "in": { "n": "18446744073709551615" } });
+        assert_eq!(own, texts);
+    }
 }

@@ -11,8 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Until somebody waits for a lock.
 pub async fn until_somebody_waits(town: &Town) {
-    let waits =
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
     let begun = async {
         while town.platform.ask(waits).await == "0" {
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -298,7 +298,11 @@ pub async fn use_refresh(
 
 /// Takes a refresh token out that was not used; whether there was one. It is used from now on, and nothing follows it: whoever shows it
 /// did get the answer that was asked for once more.
-pub async fn void_unused_refresh(tx: &Transaction, digest: &[u8], now: Timestamp) -> Result<bool, StoreError> {
+pub async fn void_unused_refresh(
+    tx: &Transaction,
+    digest: &[u8],
+    now: Timestamp,
+) -> Result<bool, StoreError> {
     let sql = "UPDATE identity.refresh_tokens SET used_at = $2 WHERE digest = $1 AND used_at IS NULL";
     Ok(tx.execute(sql, &[&digest, &now]).await? == 1)
 }
