@@ -11,7 +11,7 @@ use foldhash::fast::RandomState;
 use rowhouse_domain::access::{Principal, PrincipalKind};
 use rowhouse_domain::context::{ContextClaims, ContextSigner, LIFETIME_S};
 use rowhouse_domain::directory::Tenant;
-use rowhouse_domain::id::TenantId;
+use rowhouse_domain::id::{SessionId, TenantId};
 use smallvec::SmallVec;
 
 /// How long one signature is used.
@@ -74,8 +74,11 @@ impl Kept {
     }
 }
 
-/// By place of the service in the directory, tenant and principal.
-type Whose = (usize, TenantId, Principal);
+/// By place of the service in the directory, tenant and caller.
+type Whose = (usize, TenantId, Acting);
+
+/// Who acts, and in which session if roles were chosen in it: all other sessions share what is signed.
+pub(crate) type Acting = (Principal, Option<SessionId>);
 
 /// Parts of the book; each has its own lock.
 const PARTS: usize = 64;
@@ -154,17 +157,18 @@ impl ContextDesk {
         std::hint::black_box(kept.map(|kept| kept.told.text.first().copied()));
     }
 
-    /// What to tell `service` (its place and name) about `principal` of `tenant`; signed anew only if something of the
-    /// tenant changed or 30 s have passed.
+    /// What to tell `service` (its place and name) about who acts in `tenant`; signed anew only if something of the
+    /// tenant changed or 30 s have passed. The session is only looked at where it has roles of its own.
     pub(crate) fn told(
         &self,
         service: (usize, &Arc<str>),
         tenant: &Tenant,
-        principal: Principal,
+        (principal, session): Acting,
         now_s: i64,
     ) -> Ref<'_, Told> {
         let (place, audience) = service;
-        let whose = (place, tenant.id, principal);
+        let session = tenant.access.session_with_roles(&principal, session);
+        let whose = (place, tenant.id, (principal, session));
         let hash = self.hash(tenant.id, principal);
         let own = |slot: &Slot| {
             slot.hash == hash
@@ -202,9 +206,10 @@ impl ContextDesk {
         way
     }
 
-    fn sign(&self, audience: &str, tenant: &Tenant, principal: Principal, now_s: i64) -> Told {
+    fn sign(&self, audience: &str, tenant: &Tenant, (principal, session): Acting, now_s: i64) -> Told {
         let words = |list: &[Box<str>]| list.iter().map(|word| word.to_string()).collect();
-        let roles = tenant.access.rights(&principal).map_or_else(Vec::new, |rights| words(rights.roles()));
+        let rights = tenant.access.rights_in(&principal, session);
+        let roles = rights.map_or_else(Vec::new, |rights| words(rights.roles()));
         let shown = match principal.kind {
             PrincipalKind::Anonymous => String::new(),
             _ => principal.to_string(),

@@ -216,6 +216,14 @@ impl AccessTable {
         }
     }
 
+    /// The session, if `principal` has chosen roles in it: in others it may the same as in none.
+    #[inline]
+    pub fn session_with_roles(&self, principal: &Principal, session: Option<SessionId>) -> Option<SessionId> {
+        let session = session.filter(|_| !self.in_sessions.is_empty())?;
+        let flagged = self.rights(principal)?.flagged?;
+        flagged.sessions.binary_search_by_key(&session, |(own, _)| *own).is_ok().then_some(session)
+    }
+
     #[cold]
     fn chosen(&self, flagged: &Flagged, session: SessionId) -> Option<PrincipalRights<'_>> {
         let own = flagged.sessions.binary_search_by_key(&session, |(session, _)| *session).ok()?;
@@ -259,14 +267,24 @@ impl AccessTable {
         })
     }
 
-    /// Everything `principal` may do at `now_us` on the whole tenant, or on one thing.
+    /// Everything `principal` may do at `now_us` on the whole tenant, or on one thing, in no session.
     pub fn effective<'a>(
         &self,
         principal: &Principal,
         thing: Option<ResourceKey>,
         at: impl Into<Moment<'a>>,
     ) -> PermissionSet {
-        let Some(rights) = self.rights(principal) else { return PermissionSet::default() };
+        self.effective_in((principal, None), thing, at)
+    }
+
+    /// The same in a session: with the roles that were chosen in it.
+    pub fn effective_in<'a>(
+        &self,
+        (principal, session): (&Principal, Option<SessionId>),
+        thing: Option<ResourceKey>,
+        at: impl Into<Moment<'a>>,
+    ) -> PermissionSet {
+        let Some(rights) = self.rights_in(principal, session) else { return PermissionSet::default() };
         let (mut allow, mut deny) = rights.shape.sets.both();
         if let Some(flagged) = rights.flagged {
             let asked = Asked::new(at.into(), flagged, thing.and_then(|thing| self.attributes.get(&thing)));
@@ -289,14 +307,28 @@ impl AccessTable {
 
 /// What may be if conditions hold.
 impl AccessTable {
-    /// Everything `principal` could do at `now_us`, whichever way its conditions come out.
+    /// Everything `principal` could do at `now_us` in no session, whichever way its conditions come out.
     pub fn possible(&self, principal: &Principal, thing: Option<ResourceKey>, now_us: i64) -> PermissionSet {
+        self.could(principal, thing, (now_us, false))
+    }
+
+    /// Everything that `principal` could do at `now_us` on the whole tenant, also by choosing other roles for a session.
+    pub fn within_reach(&self, principal: &Principal, now_us: i64) -> PermissionSet {
+        self.could(principal, None, (now_us, true))
+    }
+
+    fn could(
+        &self,
+        principal: &Principal,
+        thing: Option<ResourceKey>,
+        (now_us, chooses): (i64, bool),
+    ) -> PermissionSet {
         let Some(rights) = self.rights(principal) else { return PermissionSet::default() };
         let (mut allow, mut deny) = rights.shape.sets.both();
         if rights.flagged.is_some() {
             let mut see = |said: Said<'_>| match said.effect {
                 _ if said.interval.state(now_us) != super::State::Active => {}
-                GrantEffect::Allow if said.is_inactive => {}
+                GrantEffect::Allow if said.is_inactive && !chooses => {}
                 GrantEffect::Allow => allow.extend(said.permissions),
                 GrantEffect::Deny if said.condition.is_none() => deny.extend(said.permissions),
                 GrantEffect::Deny => {}

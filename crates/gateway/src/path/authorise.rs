@@ -118,7 +118,7 @@ fn decided(known: &Known<'_, '_>, tenant: &Tenant, needed: PermissionId, at: At<
 }
 
 /// The session in which roles may have been chosen.
-fn session(who: &Who<'_>) -> Option<SessionId> {
+pub(super) fn session(who: &Who<'_>) -> Option<SessionId> {
     match who {
         Who::Token(claims) => Some(claims.session),
         _ => None,

@@ -10,12 +10,12 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
-use rowhouse_domain::access::Principal;
 use rowhouse_domain::directory::Tenant;
 use rowhouse_domain::id::TenantId;
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_domain::routes::{Balancing, Matched, SplitCaller, is_idempotent};
 
+use super::authorise::session;
 use super::balance::{Candidates, Choosing};
 use super::headers::only;
 use super::onward::Onward;
@@ -23,6 +23,7 @@ use super::quota::Within;
 use super::{Recording, Stop, grpc, traceparent};
 use crate::body::{BodyWatch, UpstreamBody};
 use crate::connection::Peer;
+use crate::context::Acting;
 use crate::core::Core;
 use crate::upstream::{Care, Message, Outbound, Security};
 use crate::view::View;
@@ -35,7 +36,7 @@ pub(crate) struct Chosen<'v> {
     service: usize,
     route: usize,
     tenant: Option<&'v Tenant>,
-    principal: Principal,
+    acting: Acting,
     permission: Option<HeaderValue>,
     authority: HeaderValue,
     target: PathAndQuery,
@@ -105,7 +106,7 @@ pub(crate) fn choose<'v>(
     Ok(Chosen {
         service,
         route,
-        principal,
+        acting: (principal, session(&known.who)),
         permission: recording.permission.and_then(|id| view.routes[route].permission_value(id)),
         authority: authority_value(resolved.sound.authority, &resolved.sound.parts.headers)?,
         target: match view.routes[route].rewrites {
@@ -213,7 +214,7 @@ pub(crate) fn prepare(
 
     let told = chosen.tenant.map(|tenant| {
         let service = (chosen.service, &view.services[chosen.service].name);
-        core.contexts.told(service, tenant, chosen.principal, recording.started_at_s())
+        core.contexts.told(service, tenant, chosen.acting, recording.started_at_s())
     });
     let onward = Onward {
         headers: &parts.headers,

@@ -96,6 +96,33 @@ fn a_person_acts_in_the_role_that_the_session_has_chosen() {
     }
 }
 
+/// What the service is told of them: the roles that are active in this session, and nothing that was chosen in another.
+#[test]
+fn a_service_is_told_the_roles_that_are_active_in_the_session() {
+    let mut stage = stage();
+    let told = |stage: &Stage, method: &str, path: &str, session: SessionId| -> Vec<String> {
+        let token = signed(&TokenClaims { session, ..claims(ACME, 4) });
+        let ask = stage.bare(method, path).host("acme.example.test");
+        let answer = ask.header("Authorization", format!("Bearer {token}")).send();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let headers: Vec<(String, String)> =
+            serde_json::from_value(answer.json()["headers"].clone()).unwrap();
+        let (_, context) = headers.iter().find(|(name, _)| name == "rowhouse-context").unwrap();
+        let key = std::slice::from_ref(&stage.context_key);
+        rowhouse_domain::context::verify(context, key, "stamping", NOON_US / 1_000_000).unwrap().roles
+    };
+    let other = SessionId::from_u128(78);
+    for (one, another, role, method) in
+        [(SESSION, other, "reader", "GET"), (other, SESSION, "writer", "POST")]
+    {
+        stage.publish(|plan| plan.apart(("reader", "writer"), Some((one, role))));
+        for _ in 0..2 {
+            assert_eq!(told(&stage, method, "/v1/stamps", one), [role]);
+            assert_eq!(told(&stage, "GET", "/open/stamps", another), Vec::<String>::new());
+        }
+    }
+}
+
 /// It may what the person may, of that what it was given by name; the log names both.
 #[test]
 fn an_application_is_let_in_by_the_persons_rights_that_it_was_given() {

@@ -213,7 +213,14 @@ fn agree(rules: &Rules) -> u64 {
                 let named = on.as_ref().map(|name| (name.kind.as_str(), name.id.as_str()));
                 let facts = Facts { thing: named, ..Facts::of_context(&context) };
                 let at = (now_us, &facts);
-                let all = session.is_none().then(|| table.effective(&who, key, at));
+                let all = table.effective_in((&who, session), key, at);
+                // Sessions without roles of their own share what is signed about their person.
+                let shared = table.session_with_roles(&who, session);
+                assert_eq!(table.effective_in((&who, shared), key, at), all, "{who} in {session:?}");
+                if key.is_none() {
+                    let reach = table.within_reach(&who, now_us);
+                    assert!(all.is_subset(&reach), "{who} in {session:?} at {now_us} of {rules:#?}");
+                }
                 for (bit, name) in permissions.bits() {
                     let parts = name.split_once(':').expect("type:action");
                     let plain = rules.decide((who, session), parts, on.as_ref(), (now_us, said));
@@ -230,9 +237,7 @@ fn agree(rules: &Rules) -> u64 {
                     };
                     assert_eq!(compiled, plain, "{}", asking());
                     assert_eq!(told.reason, plain, "{}", asking());
-                    if let Some(all) = &all {
-                        assert_eq!(all.contains(bit), plain == Reason::Granted, "{}", asking());
-                    }
+                    assert_eq!(all.contains(bit), plain == Reason::Granted, "{}", asking());
                     proves(&model, &told, ((who, session), bit, key, at), &asking);
                     asked += 1;
                 }
