@@ -1,5 +1,8 @@
 //! `/v1/access/who_can` and `/v1/access/what_can`: everybody who may do something, and everything that somebody may. Exact, from the
 //! grants as they are stored at this moment; never silently cut.
+//!
+//! Where roles may not be active together, they tell what is active, not what could be had by choosing: in the session that is named, and
+//! for everybody else as in a session in which nothing was chosen.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +12,7 @@ use rowhouse_domain::access::{
     self, AccessTable, Facts, GrantEffect, Model, Permissions, Principal, PrincipalKind, Reason, ResourceKey,
     ResourceName, may, may_on,
 };
-use rowhouse_domain::id::GroupId;
+use rowhouse_domain::id::{GroupId, SessionId};
 use rowhouse_domain::refusal::{Refusal, kind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -36,6 +39,9 @@ pub struct WhoBody {
     permission: String,
     /// On which thing; the whole tenant if not said.
     resource: Option<ThingBody>,
+    /// A session whose person is asked about as in it; all others as in a session in which nothing was chosen.
+    #[schema(value_type = Option<String>)]
+    session: Option<SessionId>,
     /// What conditions can ask for.
     #[serde(default)]
     #[schema(value_type = Object)]
@@ -72,15 +78,19 @@ fn bit_of(permissions: &Permissions, name: &str) -> Result<access::PermissionId,
 
 fn reason(
     table: &AccessTable,
-    who: &Principal,
+    (who, session): Asker<'_>,
     (bit, thing): (access::PermissionId, Option<ResourceKey>),
     at: (i64, &Facts<'_>),
 ) -> Reason {
+    let rights = table.rights_in(who, session);
     match thing {
-        None => may(table.rights(who), bit, at),
-        Some(thing) => may_on(table, table.rights(who), bit, thing, at),
+        None => may(rights, bit, at),
+        Some(thing) => may_on(table, rights, bit, thing, at),
     }
 }
+
+/// Who is asked about, and in which session.
+type Asker<'a> = (&'a Principal, Option<SessionId>);
 
 /// Who may do something now: people and service accounts, by id. Their keys may what is in their scope besides.
 #[utoipa::path(
@@ -97,9 +107,9 @@ async fn who_can(
     let permit = caller.permit("access:explain", Some(tenant))?;
     let size = page.size()?;
     let name = body.value.resource.map(ResourceName::from);
-    let context = body.value.context;
-    let query =
-        format!("who can {tenant} {} {name:?} {}", body.value.permission, Value::Object(context.clone()));
+    let (context, session) = (body.value.context, body.value.session);
+    let told_of = Value::Object(context.clone());
+    let query = format!("who can {tenant} {} {name:?} {session:?} {told_of}", body.value.permission);
     let after: Option<String> = cursor::after(&control, &query, page.cursor.as_deref())?;
     let transaction = control.store.read(&permit).await?;
     let rules = Rules::load_for(&transaction, tenant).await.map_err(Refusal::from)?;
@@ -114,7 +124,7 @@ async fn who_can(
     let at = (caller.now_us(), &facts);
     let mut undecided = 0;
     let mut may = |who: &Principal| {
-        let reason = reason(&table, who, (bit, thing), at);
+        let reason = reason(&table, (who, session), (bit, thing), at);
         undecided += usize::from(reason == Reason::ContextMissing);
         reason == Reason::Granted
     };
@@ -126,21 +136,21 @@ async fn who_can(
     let until = usize::try_from(size).expect("pages are small") + 1;
     let mut rows: Vec<(String, Principal)> = all.into_iter().skip(from).take(until).collect();
     let next_cursor = cursor::cut(&control, &query, &mut rows, size, |(id, _)| id.clone());
-    let items = rows.into_iter().map(|(_, who)| told(&model, who, (bit, thing), at)).collect();
+    let items = rows.into_iter().map(|(_, who)| told(&model, (&who, session), (bit, thing), at)).collect();
     Ok(Json(WhoAnswers { items, next_cursor, total, undecided }))
 }
 
 fn told(
     model: &Model<'_>,
-    who: Principal,
+    (who, session): Asker<'_>,
     (bit, thing): (access::PermissionId, Option<ResourceKey>),
     at: (i64, &Facts<'_>),
 ) -> WhoAnswer {
-    let explained = access::explain(model, who, bit, thing, at);
+    let explained = access::explain_in(model, (*who, session), bit, thing, at);
     let conditional = explained.because.as_ref().is_some_and(|step| step.outcome.is_some());
     let groups = explained.because.map(|step| step.through).unwrap_or_default();
     WhoAnswer {
-        principal: who.into(),
+        principal: (*who).into(),
         via: groups.into_iter().map(|group| GroupId(group).to_string()).collect(),
         until: explained.holds_until_us.and_then(bound).map(|time| time.to_string()),
         conditional,
@@ -153,6 +163,9 @@ fn told(
 pub struct WhatBody {
     /// A user or a service account.
     principal: PrincipalBody,
+    /// In which session of theirs; as in one in which nothing was chosen if not said.
+    #[schema(value_type = Option<String>)]
+    session: Option<SessionId>,
     /// On which thing; the whole tenant if not said.
     resource: Option<ThingBody>,
 }
@@ -195,6 +208,7 @@ async fn what_can(
         let refusal = Refusal::new(&kind::INVALID, "A key has no rights of its own.");
         return Err(refusal.field("/principal/kind", "unknown", "ask for its owner").into());
     }
+    let asker = (&who, body.value.session);
     let thing = body.value.resource.map(|name| ResourceName::from(name).key());
     let transaction = control.store.read(&permit).await?;
     let rules = Rules::load_for(&transaction, tenant).await.map_err(Refusal::from)?;
@@ -205,16 +219,16 @@ async fn what_can(
     let at = (now_us, &Facts::NONE);
     let of = |wanted: Reason| -> Vec<String> {
         let bits = rules.permissions.bits();
-        let fits = bits.filter(|(bit, _)| reason(&table, &who, (*bit, thing), at) == wanted);
+        let fits = bits.filter(|(bit, _)| reason(&table, asker, (*bit, thing), at) == wanted);
         fits.map(|(_, name)| name.to_owned()).collect()
     };
     let mut resources = BTreeMap::new();
     if thing.is_none() && table.has_things(&who) {
-        let everywhere = table.effective(&who, None, now_us);
+        let everywhere = table.effective_in(asker, None, now_us);
         let named = stored.grants.iter().filter_map(|grant| grant.resource.as_ref());
         let held = stored.resources.iter().map(|resource| &resource.name);
         for name in named.chain(held).collect::<BTreeSet<_>>() {
-            let mut more = table.effective(&who, Some(name.key()), now_us);
+            let mut more = table.effective_in(asker, Some(name.key()), now_us);
             more.subtract(&everywhere);
             let own = |permission: &&str| permission.split(':').next() == Some(name.kind.as_str());
             if rules.permissions.names_of(&more).iter().any(own) {
@@ -223,20 +237,20 @@ async fn what_can(
         }
     }
     let (permissions, denied) = (of(Reason::Granted), of(Reason::Denied));
-    let conditional = conditional(&stored.model(&rules), who, thing, now_us);
+    let conditional = conditional(&stored.model(&rules), asker, thing, now_us);
     Ok(Json(WhatAnswer { permissions, denied, conditional, resources }))
 }
 
 /// What is allowed under a condition and not without one; no condition is asked, for nothing of a request is known.
 fn conditional(
     model: &Model<'_>,
-    who: Principal,
+    (who, session): Asker<'_>,
     thing: Option<ResourceKey>,
     now_us: i64,
 ) -> Vec<ConditionalAnswer> {
     let mut all = Vec::new();
     for (bit, name) in model.permissions.bits() {
-        let explained = access::explain(model, who, bit, thing, now_us);
+        let explained = access::explain_in(model, (*who, session), bit, thing, now_us);
         if matches!(explained.reason, Reason::Granted | Reason::Denied) {
             continue;
         }

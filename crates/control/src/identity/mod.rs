@@ -44,6 +44,7 @@ pub use hashing::{Busy, Hashing, HashingSettings};
 pub use invitation::{FirstAdministrator, forget_prepared, invite_prepared, prepare_administrator};
 pub use queries::{
     MemberRow, MembershipStatus, UserRow, UserStatus, active_people, count_members, is_member,
+    members_by_address,
 };
 pub use session::{active_roles, keep_active_roles, load_active_roles, load_ended_sessions, token_keys};
 pub use sign_in::{Source, Sources};

@@ -1,5 +1,7 @@
 //! Rows of users, memberships and passwords.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use rowhouse_domain::id::{TenantId, UserId};
 use rowhouse_domain::messages::Address;
@@ -189,6 +191,23 @@ pub async fn active_people(
                WHERE m.tenant_id = ANY($1) AND m.status = 'active' AND u.status = 'active'";
     let rows = tx.query(sql, &[&tenants]).await?;
     Ok(rows.iter().map(|row| (TenantId(row.get(0)), UserId(row.get(1)))).collect())
+}
+
+/// The people of a tenant, suspended or not, who have proven these addresses; by the address's key. The transaction must see the tenant.
+///
+/// # Errors
+/// If the database fails.
+pub async fn members_by_address(
+    tx: &Transaction,
+    tenant: TenantId,
+    keys: &[&str],
+) -> Result<HashMap<String, UserId>, StoreError> {
+    let sql = "SELECT u.email_key, u.user_id FROM identity.users u \
+               JOIN identity.memberships m ON m.user_id = u.user_id \
+               WHERE u.email_key = ANY($2) AND u.email_verified_at IS NOT NULL \
+               AND m.tenant_id = $1 AND m.status <> 'removed'";
+    let rows = tx.query(sql, &[&tenant.0, &keys]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), UserId(row.get(1)))).collect())
 }
 
 /// Active members whose users are active.

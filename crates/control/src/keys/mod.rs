@@ -29,7 +29,7 @@ pub use certificates::load_certificates;
 pub use create::{Created, NewKey, create, rotate};
 pub use edit::{KeyEdit, edit, renew};
 pub use narrow::Narrow;
-pub use queries::{KeyRow, accounts_in, load_keys, trusts_issuer};
+pub use queries::{KeyRow, accounts_by_name, accounts_in, load_keys, trusts_issuer};
 pub use record::{KeyRecord, LastUse};
 pub use state::{Turn, turn};
 pub use trust::load_trusts;

@@ -69,6 +69,21 @@ pub async fn accounts_in(
     Ok(rows.iter().map(|row| (TenantId(row.get(0)), row.get(1))).collect())
 }
 
+/// The service accounts of a tenant with these names, disabled or not. The transaction must see the tenant.
+///
+/// # Errors
+/// If the database fails.
+pub async fn accounts_by_name(
+    transaction: &Transaction,
+    tenant: TenantId,
+    names: &[&str],
+) -> Result<Vec<(String, Uuid)>, StoreError> {
+    let sql =
+        "SELECT name, service_account_id FROM keys.service_accounts WHERE tenant_id = $1 AND name = ANY($2)";
+    let rows = transaction.query(sql, &[&tenant.0, &names]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
 /// Keys of one tenant or of all, without those that were revoked more than 30 days ago.
 pub async fn load_keys(
     transaction: &Transaction,

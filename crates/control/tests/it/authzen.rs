@@ -205,3 +205,68 @@ async fn searches_are_exact_and_come_page_by_page() {
     let body = json!({ "subject": { "type": "martian" }, "action": { "name": "write" }, "resource": entity("doc", "d2") });
     assert_eq!(ids(&house.posted(&key, "/access/v1/search/subject", body).await, "id"), "");
 }
+
+/// Whoever knows people by their addresses and programs by their names need not know our ids.
+#[tokio::test]
+async fn a_subject_is_meant_by_id_by_proven_address_or_by_name() {
+    let town = crate::people::town().await;
+    let ana = town.member("acme", "ana@acme.example", &["user"]).await;
+    town.member("bolt", "ben@bolt.example", &["tenant_admin"]).await;
+    let robot = town.post("/v1/service_accounts?tenant=acme", json!({ "name": "ana@acme.example" })).await.1;
+    let grant = json!({ "principal": { "kind": "service_account", "id": robot["id"] }, "role": "developer" });
+    assert_eq!(town.post("/v1/grants?tenant=acme", grant).await.0, 201);
+    town.post("/v1/service_accounts?tenant=bolt", json!({ "name": "mill" })).await;
+    crate::people::refresh(&town.platform).await;
+    let asked = async |path: &str, body: Value| {
+        let tenant = Some(("x-tenant-code", "acme"));
+        let (status, told) =
+            town.platform.call_with(&town.operator, ("POST", path), tenant, Some(body)).await;
+        assert_eq!(status, 200, "{told}");
+        told
+    };
+    let item = |kind: &str, id: &str, action: &str| {
+        json!({ "subject": entity(kind, id), "action": { "name": action },
+            "resource": entity("metadata_stamp", "s1") })
+    };
+    let robot = text(&robot["id"]);
+    let rows = [
+        ("user", ana.as_str(), "create", "true granted"),
+        ("user", "ana@acme.example", "create", "true granted"),
+        ("user", "ANA@Acme.Example", "create", "true granted"),
+        ("user", "ana@acme.example", "delete", "false no_grant"),
+        // The same word is somebody else among accounts; of what kind is said.
+        ("service_account", "ana@acme.example", "delete", "true granted"),
+        ("service_account", robot, "delete", "true granted"),
+        // Another tenant's is nobody, and so is who is not there; a denial, no error.
+        ("user", "ben@bolt.example", "read", "false no_grant"),
+        ("service_account", "mill", "read", "false no_grant"),
+        ("user", "nobody@acme.example", "read", "false no_grant"),
+        ("user", "no address", "read", "false no_grant"),
+        // What has the form of an id is an id.
+        ("user", "user_00000000000000000000000001", "read", "false no_grant"),
+    ];
+    for (kind, id, action, expected) in rows {
+        let answer = asked("/access/v1/evaluation", item(kind, id, action)).await;
+        assert_eq!(told(&answer), expected, "{kind} {id} {action}");
+    }
+    let items: Vec<Value> = rows.iter().map(|(kind, id, action, _)| item(kind, id, action)).collect();
+    let answers = asked("/access/v1/evaluations", json!({ "evaluations": items })).await;
+    let words: Vec<String> = answers["evaluations"].as_array().expect("a list").iter().map(told).collect();
+    assert_eq!(words, rows.map(|(.., expected)| expected));
+    let what =
+        json!({ "subject": entity("user", "ana@acme.example"), "resource": entity("metadata_stamp", "s1") });
+    let by_name = asked("/access/v1/search/action", what).await["results"].clone();
+    let what = json!({ "subject": entity("user", &ana), "resource": entity("metadata_stamp", "s1") });
+    assert_eq!(by_name, asked("/access/v1/search/action", what).await["results"]);
+    // Who is found is told by id.
+    let who = json!({ "subject": { "type": "user" }, "action": { "name": "create" },
+        "resource": entity("metadata_stamp", "s1") });
+    assert_eq!(
+        asked("/access/v1/search/subject", who).await["results"],
+        json!([{ "type": "user", "id": ana }])
+    );
+    // An address that is not proven is nobody's.
+    town.platform.execute("UPDATE identity.users SET email_verified_at = NULL").await;
+    let answer = asked("/access/v1/evaluation", item("user", "ana@acme.example", "create")).await;
+    assert_eq!(told(&answer), "false no_grant");
+}

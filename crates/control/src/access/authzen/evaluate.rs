@@ -28,6 +28,7 @@ pub async fn evaluation(
     Asked(asked): Asked,
 ) -> Answer<Json<Value>> {
     let judge = Judge::of(&control, &caller, &headers).await?;
+    let judge = judge.knowing((&control, &caller), asked.get("subject").into_iter()).await?;
     Ok(Json(one(&judge, &caller, &[&asked], &Batch::default())?))
 }
 
@@ -71,6 +72,10 @@ pub async fn evaluations(
         Some(Value::Array(items)) => items,
         Some(_) => return Err(malformed("`evaluations`: expected a list.").into()),
     };
+    let judge = match items.len() <= ITEMS_MAX {
+        true => judge.knowing((&control, &caller), subjects(&asked, &items)).await?,
+        false => judge,
+    };
     if items.is_empty() {
         return Ok(Json(one(&judge, &caller, &[&asked], &Batch::default())?));
     }
@@ -81,6 +86,11 @@ pub async fn evaluations(
     let answers =
         off_the_threads(caller.tenant(), move || all(&judge, &caller, (&asked, &items), last)).await?;
     Ok(Json(json!({ "evaluations": answers })))
+}
+
+/// All that are asked about.
+fn subjects<'a>(asked: &'a Map<String, Value>, items: &'a [Value]) -> impl Iterator<Item = &'a Value> {
+    asked.get("subject").into_iter().chain(items.iter().filter_map(|item| item.get("subject")))
 }
 
 /// Until there is nothing left to decide. All have so much work together; an item that finds none left is defective.

@@ -5,6 +5,7 @@
 //! `X-Request-ID` is echoed, as the standard has it. A denial is an answer (200), not a refusal.
 
 mod evaluate;
+mod names;
 mod question;
 mod search;
 mod wire;

@@ -11,6 +11,7 @@ use rowhouse_domain::id::{SessionId, TenantId};
 use rowhouse_domain::refusal::{Refusal, kind};
 use serde_json::{Map, Value};
 
+use super::names::Names;
 use super::wire::{Action, Entity};
 use crate::Shared;
 use crate::access::{Rules, stored};
@@ -29,6 +30,8 @@ pub struct Judge {
     pub tenant: TenantId,
     /// `acme:12`.
     pub version: String,
+    /// Whom names mean that are not ids.
+    names: Names,
     /// When.
     pub now_us: i64,
 }
@@ -55,14 +58,30 @@ impl Judge {
             permissions = Arc::new(rules.permissions);
         }
         let version = format!("{}:{}", tenant.code, table.version);
-        Ok(Judge { table, permissions, tenant: id, version, now_us: caller.now_us() })
+        let names = Names::default();
+        Ok(Judge { table, permissions, tenant: id, version, names, now_us: caller.now_us() })
     }
 
-    /// What a subject may do, and what its key is limited to if it is one; `None` for nobody of the tenant.
-    pub fn subject(&self, caller: &Caller, kind: &str, id: &str) -> Option<Subject> {
-        let principal = PrincipalBody { kind: kind.to_owned(), id: id.to_owned() }.parse("").ok()?;
+    /// The same, who knows whom these subjects mean if they are written by name.
+    pub async fn knowing<'v>(
+        self,
+        (control, caller): (&Shared, &Caller),
+        subjects: impl Iterator<Item = &'v Value>,
+    ) -> Result<Judge, Refusal> {
+        let permit = caller.permit("access:evaluate", Some(self.tenant))?;
+        let names = Names::of(control, &permit, self.tenant, subjects).await?;
+        Ok(Judge { names, ..self })
+    }
+
+    /// What a subject may do, and what its key is limited to if it is one; `None` for nobody of the tenant. In the session that its
+    /// properties name: with the roles that were chosen in it. In one that is another's, as in none, nothing is chosen.
+    pub fn subject(&self, caller: &Caller, subject: &Entity) -> Option<Subject> {
+        let Entity { kind, id, properties } = subject;
+        let by_id = PrincipalBody { kind: kind.clone(), id: id.clone() }.parse("").ok();
+        let principal = by_id.or_else(|| self.names.find(kind, id))?;
         if kind != "api_key" {
-            return Some(Subject { principal, session: None, scope: None });
+            let session = properties.get("session").and_then(Value::as_str).and_then(|id| id.parse().ok());
+            return Some(Subject { principal, session, scope: None });
         }
         let mut keys = caller.directory().keys.iter().map(|(_, key)| key);
         let key = keys.find(|key| key.id.0 == principal.id && key.tenant == self.tenant)?;
@@ -108,11 +127,7 @@ impl Judge {
             resource: Some(&resource.properties),
             ..Facts::of_context(context)
         };
-        let mut who = self.subject(caller, &subject.kind, &subject.id);
-        let session = subject.properties.get("session").and_then(Value::as_str);
-        if let Some(who) = who.as_mut().filter(|who| who.scope.is_none()) {
-            who.session = session.and_then(|id| id.parse().ok());
-        }
+        let who = self.subject(caller, subject);
         self.decide(who.as_ref(), &action.name, (&resource.kind, &resource.id), facts)
     }
 }

@@ -1,5 +1,8 @@
 //! Who may, on what, and what (AuthZEN 1.0 §8). Exact, in the order of ids, page by page; over who was ever granted something or
 //! belongs to the tenant, and over the things that are registered or that a grant names.
+//!
+//! Where roles may not be active together, what is active is answered, not what could be had by choosing: in the session that the subject's
+//! properties name, and for everybody else as in a session in which nothing was chosen.
 
 use axum::Json;
 use axum::extract::State;
@@ -20,7 +23,8 @@ const LIMIT_MAX: u32 = 1_000;
 /// Why it is not known whether one may.
 const MISSING: &str = "context_missing";
 
-/// Which principals of a kind may do an action on a resource.
+/// Which principals of a kind may do an action on a resource, each in a session in which nothing was chosen, but in that which the subject's
+/// property `session` names.
 #[utoipa::path(
     post, path = "/access/v1/search/subject", operation_id = "access.search_subject", tag = "access",
     request_body = Object, responses((status = 200, body = Object))
@@ -44,7 +48,7 @@ pub async fn search_subject(
     };
     let mut undecided = 0;
     let mut may = |id: &String| {
-        let subject = judge.subject(&caller, &sought.kind, id);
+        let subject = judge.subject(&caller, &sought.with_id(id));
         let reason = judge.decide(subject.as_ref(), &action.name, (&resource.kind, &resource.id), facts);
         undecided += u64::from(reason == MISSING);
         reason == "granted"
@@ -70,13 +74,14 @@ pub async fn search_subject(
             resource.id,
             action.properties,
             resource.properties,
+            sought.properties,
             context
         ]),
     );
     Ok(Json(page(&control, (&judge, query, undecided, &batch), &asked, (found, told))?))
 }
 
-/// On which resources of a type a subject may do an action.
+/// On which resources of a type a subject may do an action, in the session that its property `session` names.
 #[utoipa::path(
     post, path = "/access/v1/search/resource", operation_id = "access.search_resource", tag = "access",
     request_body = Object, responses((status = 200, body = Object))
@@ -88,10 +93,11 @@ pub async fn search_resource(
     Asked(asked): Asked,
 ) -> Answer<Json<Value>> {
     let judge = Judge::of(&control, &caller, &headers).await?;
+    let judge = judge.knowing((&control, &caller), asked.get("subject").into_iter()).await?;
     let (subject, action): (Entity, Action) = (field(&asked, "subject")?, field(&asked, "action")?);
     let sought: Sought = field(&asked, "resource")?;
     let context = context(&asked)?;
-    let who = judge.subject(&caller, &subject.kind, &subject.id);
+    let who = judge.subject(&caller, &subject);
     let permit = caller.permit("access:evaluate", Some(judge.tenant))?;
     let mut found = known_things(&control, &permit, (&judge, &sought.kind)).await?;
     let batch = Batch::default();
@@ -140,7 +146,7 @@ async fn known_things(
     Ok(ids)
 }
 
-/// What a subject may do on a resource.
+/// What a subject may do on a resource, in the session that its property `session` names.
 #[utoipa::path(
     post, path = "/access/v1/search/action", operation_id = "access.search_action", tag = "access",
     request_body = Object, responses((status = 200, body = Object))
@@ -152,9 +158,10 @@ pub async fn search_action(
     Asked(asked): Asked,
 ) -> Answer<Json<Value>> {
     let judge = Judge::of(&control, &caller, &headers).await?;
+    let judge = judge.knowing((&control, &caller), asked.get("subject").into_iter()).await?;
     let (subject, resource): (Entity, Entity) = (field(&asked, "subject")?, field(&asked, "resource")?);
     let context = context(&asked)?;
-    let who = judge.subject(&caller, &subject.kind, &subject.id);
+    let who = judge.subject(&caller, &subject);
     let batch = Batch::default();
     let facts = Facts {
         batch: Some(&batch),

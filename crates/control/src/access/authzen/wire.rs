@@ -46,6 +46,17 @@ pub struct Sought {
     /// Of a subject a principal's kind, of a resource its type.
     #[serde(rename = "type")]
     pub kind: String,
+    /// Of a subject, its `session`.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub properties: Map<String, Value>,
+}
+
+impl Sought {
+    /// One of them.
+    pub fn with_id(&self, id: &str) -> Entity {
+        Entity { kind: self.kind.clone(), id: id.to_owned(), properties: self.properties.clone() }
+    }
 }
 
 /// Which page of results.
