@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use rowhouse_domain::access::{
     AccessTable, Attribute, Condition, Described, GrantEffect, Handed, Interval, PermissionSet, Permissions,
-    Principal, Reason, ResourceName, RoleCatalogue, RoleDefinition, key_permits, may,
+    Principal, Reason, ResourceName, RoleCatalogue, RoleDefinition, is_for_operator, key_permits, may,
 };
 use rowhouse_domain::directory::Directory;
-use rowhouse_domain::id::{SessionId, TenantId};
+use rowhouse_domain::id::{OPERATOR_TENANT, SessionId, TenantId};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::Transaction;
 
@@ -202,6 +202,21 @@ impl Rules {
     pub fn role(&self, role: &str) -> Result<PermissionSet, Refusal> {
         let unknown = || Refusal::new(&kind::UNKNOWN_ROLE, format!("There is no role `{role}`."));
         self.roles.permissions(role).copied().ok_or_else(unknown)
+    }
+
+    /// 422 `access.unknown_role` for a role of the operator's own people anywhere but in the reserved tenant.
+    pub fn refuse_operators_role(tenant: TenantId, role: &str) -> Result<(), Refusal> {
+        if tenant == OPERATOR_TENANT || !is_for_operator(role) {
+            return Ok(());
+        }
+        let detail = format!("`{role}` is for the operator's own people; nobody has it in a tenant.");
+        Err(Refusal::new(&kind::UNKNOWN_ROLE, detail))
+    }
+
+    /// What these roles permit together in `tenant`, with what that implies; 422 `access.unknown_role` for those that nobody can have there.
+    pub fn of_roles(&self, tenant: TenantId, roles: &[String]) -> Result<PermissionSet, Refusal> {
+        roles.iter().try_for_each(|role| Rules::refuse_operators_role(tenant, role))?;
+        Ok(self.permissions.closed(&self.union(roles, &[])?))
     }
 
     /// What a permission or pattern means; 422 `access.unknown_permission` if nothing.

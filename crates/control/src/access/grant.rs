@@ -107,6 +107,9 @@ pub(super) async fn judge(
     let version = take(transaction, tenant).await?;
     let rules = Rules::load_for(transaction, tenant).await?;
     let role_id = refuse_unknown(transaction, (tenant, &rules), &new.target).await?;
+    if let GrantTarget::Role(role) = &new.target {
+        Rules::refuse_operators_role(tenant, role)?;
+    }
     if let Some(name) = &new.resource {
         thing::refuse_unknown_type(&rules, name)?;
     }

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use rowhouse_domain::access::{Permit, ResourceType, RoleDefinition};
+use rowhouse_domain::access::{Permit, ResourceType, RoleDefinition, is_for_operator};
 use rowhouse_domain::refusal::Refusal;
 
 use super::{CatalogFile, Definitions, apply, load, parse_folder, queries};
@@ -68,7 +68,7 @@ fn needed(declared: &Definitions) -> Definitions {
     let own_types = ours.resource_types.iter().filter(|kind| kind.service == "rowhouse");
     let resource_types = own_types.filter_map(|kind| lacking(kind, &declared.resource_types)).collect();
     let lacks = |role: &&RoleDefinition| !declared.roles.iter().any(|other| other.name == role.name);
-    let of_operator = ours.roles.iter().filter(|role| role.name.starts_with("platform_"));
+    let of_operator = ours.roles.iter().filter(|role| is_for_operator(&role.name));
     Definitions {
         resource_types,
         roles: of_operator.filter(lacks).cloned().collect(),

@@ -59,7 +59,8 @@ pub async fn look(control: &Control, token: &str) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// 410 `identity.link_used` for a link that is used, replaced, taken back or too old; 422 `identity.password_weak`; 403
-/// `access.escalation` if the inviter may no longer give what it gives; 429 if the tenant is full; 503 `identity.busy`.
+/// `access.escalation` if the inviter may no longer give what it gives; 422 `access.unknown_role` if the tenant has removed a role of it; 409
+/// `access.sod_violation`, `access.too_many_members` or `access.missing_prerequisite` for roles that the person cannot have; 429 if the tenant is full; 503 `identity.busy`.
 pub async fn accept(control: &Control, wish: Acceptance, request_id: RequestId) -> Result<Accepted, Refusal> {
     let digest = token::digest(control, PURPOSE, &wish.token);
     let (row, password) = prepare(control, &digest, &wish).await?;
@@ -158,11 +159,11 @@ impl From<Busy> for Refusal {
     }
 }
 
-/// What the invitation gives must still be the inviter's to give, and alone.
+/// What the invitation gives must still be the inviter's to give, and alone: a role of the tenant's own as it is now.
 async fn recheck(transaction: &Transaction, row: &InvitationRow) -> Result<(), Refusal> {
     let Some((home, principal)) = row.inviter else { return Ok(()) };
-    let rules = Rules::load(transaction).await.map_err(Refusal::from)?;
-    let given = rules.union(&row.roles, &[])?;
+    let rules = Rules::load_for(transaction, row.tenant).await.map_err(Refusal::from)?;
+    let given = rules.of_roles(row.tenant, &row.roles)?;
     rules.refuse_beyond_owner(transaction, (home, principal), &given).await?;
     access::refuse_sensitive(transaction, row.tenant, (&rules, &given)).await
 }

@@ -55,7 +55,8 @@ pub struct FirstAdministrator {
 /// Makes an invitation and queues its message, in `transaction`; what to commit it with comes back beside it.
 ///
 /// # Errors
-/// 403 `access.escalation` for roles beyond the inviter's rights, 409 for who belongs to the tenant or has an open
+/// 403 `access.escalation` for roles beyond the inviter's rights, 422 `access.unknown_role` for one that neither the catalogue nor the
+/// tenant has, or that is the operator's own, 409 `access.approval_needed` for what takes two people, 409 for who belongs to the tenant or has an open
 /// invitation, 429 `resources.quota_exceeded` if the tenant's quota of users is full, 429 `limits.exceeded` for too many within a day, 422 for wrong fields.
 pub async fn invite(
     control: &Control,
@@ -65,8 +66,8 @@ pub async fn invite(
     request_id: RequestId,
 ) -> Result<(InvitationRow, Change), Refusal> {
     check(&new)?;
-    let rules = Rules::load(transaction).await.map_err(Refusal::from)?;
-    let given = rules.union(&new.roles, &[])?;
+    let rules = Rules::load_for(transaction, new.tenant).await.map_err(Refusal::from)?;
+    let given = rules.of_roles(new.tenant, &new.roles)?;
     rules.refuse_escalation(authority, &given)?;
     access::refuse_alone(transaction, new.tenant, (authority, &rules), &given).await?;
     // Nobody else counts or invites until this is over.

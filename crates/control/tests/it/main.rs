@@ -26,6 +26,7 @@ mod groups;
 mod hosts;
 mod house;
 mod ingestion;
+mod invited_roles;
 mod issuers;
 mod keys;
 mod lending;

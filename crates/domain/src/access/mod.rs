@@ -52,7 +52,7 @@ pub use role::{
 use serde::{Deserialize, Serialize};
 pub use session::{Activity, Chosen, Sessions};
 pub use table::{AccessTable, PrincipalRights};
-pub use tenant_role::{TenantRoleError, check_tenant_roles, composable};
+pub use tenant_role::{TenantRoleError, check_tenant_roles, composable, is_for_operator};
 use uuid::Uuid;
 
 /// Kinds of principals.

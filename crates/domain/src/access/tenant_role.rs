@@ -33,6 +33,12 @@ pub enum TenantRoleError {
     Cycle { path: Vec<String> },
 }
 
+/// Whether a role is for the operator's own people, who are principals of the reserved tenant. Nobody of a tenant has it, and no
+/// tenant's role inherits or requires it.
+pub fn is_for_operator(role: &str) -> bool {
+    role.starts_with("platform_")
+}
+
 /// What tenants may put into roles of their own.
 pub fn composable(types: &[ResourceType], permissions: &Permissions) -> PermissionSet {
     let mut all = permissions.matching("*:*").unwrap_or_default();
@@ -66,14 +72,14 @@ pub fn check_tenant_roles(
             listed(role, permission, permissions, composable)?;
         }
         for inherits in &role.inherits {
-            let extendable = catalogue.permissions(inherits).is_some() && !inherits.starts_with("platform_");
+            let extendable = catalogue.permissions(inherits).is_some() && !is_for_operator(inherits);
             if !extendable && !by_name.contains_key(inherits.as_str()) {
                 let (role, inherits) = (role.name.clone(), inherits.clone());
                 return Err(TenantRoleError::UnknownRole { role, inherits });
             }
         }
         for required in &role.requires {
-            let of_tenants = catalogue.permissions(required).is_some() && !required.starts_with("platform_");
+            let of_tenants = catalogue.permissions(required).is_some() && !is_for_operator(required);
             if !of_tenants && !by_name.contains_key(required.as_str()) {
                 let (role, required) = (role.name.clone(), required.clone());
                 return Err(TenantRoleError::UnknownRequired { role, required });

@@ -227,7 +227,7 @@ async fn refuse_beyond(
     Rules::refuse_standing_in_for_people(transaction, &authority, tenant).await?;
     let rules = Rules::load_for(transaction, tenant).await.map_err(Refusal::from)?;
     let all: Vec<String> = body.roles.iter().chain(body.role_map.values().flatten()).cloned().collect();
-    let given = rules.union(&all, &[])?;
+    let given = rules.of_roles(tenant, &all)?;
     rules.refuse_escalation(&authority, &given)?;
     access::refuse_alone(transaction, tenant, (&authority, &rules), &given).await
 }

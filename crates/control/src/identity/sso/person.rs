@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::connection::ConnectionRow;
 use super::queries::{self, LinkRow};
 use crate::Control;
-use crate::access::{self, Authority, NewGrant};
+use crate::access::{self, Authority, NewGrant, Rules};
 use crate::identity::invitation::refuse_beyond_quota;
 use crate::identity::queries::{self as people, MembershipStatus, UserStatus};
 use crate::identity::sign_in::standing_of;
@@ -220,7 +220,9 @@ async fn give(
     let mut changes = Vec::new();
     for role in &wanted {
         let (new, present) = grant_of(role);
-        if present.is_none() {
+        // One that was connected before these roles were kept from tenants.
+        let is_operators = Rules::refuse_operators_role(row.tenant, role).is_err();
+        if present.is_none() && !is_operators {
             let (_, _, change) = access::grant(transaction, row.tenant, new, &Authority::System).await?;
             changes.push(change);
             link.roles.push(role.clone());

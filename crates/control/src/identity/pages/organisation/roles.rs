@@ -1,5 +1,6 @@
 //! Roles of the organisation's own.
 
+use rowhouse_domain::access::is_for_operator;
 use rowhouse_domain::refusal::Refusal;
 use serde_json::{Value, json};
 
@@ -81,7 +82,7 @@ pub async fn all(visit: &Visit<'_>) -> Result<Vec<Value>, Refusal> {
         })
     };
     // Roles on the platform are the operator's to give.
-    let is_tenants = |role: &Value| !role["name"].as_str().is_some_and(|name| name.starts_with("platform_"));
+    let is_tenants = |role: &Value| !role["name"].as_str().is_some_and(is_for_operator);
     Ok(roles.into_iter().filter(is_tenants).map(one).collect())
 }
 
