@@ -1,9 +1,10 @@
 //! Who administers a tenant: active people who hold everything in it, by themselves, through groups or with everyone. A tenant
-//! that has somebody without end keeps somebody.
+//! that has somebody without end keeps somebody. Who holds everything only by a role that must be chosen for a session first
+//! (a constraint of kind `dynamic`) is not counted.
 
 use std::collections::BTreeSet;
 
-use rowhouse_domain::access::{Interval, Principal, PrincipalKind};
+use rowhouse_domain::access::{Constraint, Interval, Principal, PrincipalKind};
 use rowhouse_domain::id::{TenantId, UserId};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::{StoreError, Transaction};
@@ -70,6 +71,25 @@ pub async fn refuse_last_administrator(
     let all = people(transaction, tenant).await?;
     let others: Vec<Principal> = all.iter().filter(|one| one.id != leaving.0).copied().collect();
     unless_left(transaction, (&stored, &rules), (&stored, &rules), (&all, &others))
+}
+
+/// Whether `stored` leaves the tenant with nobody who administers it without end, by themselves and without having chosen anything,
+/// though somebody does without `definition`.
+///
+/// # Errors
+/// If the database fails.
+pub(super) async fn is_unadministered_with(
+    transaction: &Transaction,
+    tenant: TenantId,
+    (stored, rules): (&Stored, &Rules),
+    definition: &Constraint,
+) -> Result<bool, StoreError> {
+    let mut held = stored.clone();
+    held.apart.push(definition.clone());
+    let from_now = Interval::new(Some(transaction.store().clock().now_us()), None);
+    let people = people(transaction, tenant).await?;
+    let before = !holders((stored, rules), &people, from_now).is_empty();
+    Ok(before && holders((&held, rules), &people, from_now).is_empty())
 }
 
 fn unless_left(

@@ -10,7 +10,7 @@ use rowhouse_store::{Change, Notice, StoreError, Transaction};
 use serde_json::{Value, json};
 use tokio_postgres::Row;
 
-use super::administrators::take;
+use super::administrators::{refuse_unadministered, take};
 use super::{Rules, Stored, operator_constraint, stored};
 
 /// At most so many constraints in a tenant.
@@ -32,7 +32,8 @@ pub struct ConstraintRow {
 ///
 /// # Errors
 /// 422 for a malformed one, an unknown role or permission, or one too many; 409 `access.name_taken`; 409 `access.sod_violation`
-/// with who has too much now or will have.
+/// with who has too much now or will have; 409 `access.last_admin` for one of kind `dynamic` under which nobody would administer the tenant
+/// without having chosen a role for it.
 pub(super) async fn create(
     transaction: &Transaction,
     tenant: TenantId,
@@ -48,6 +49,11 @@ pub(super) async fn create(
     let own = stored::of_one(transaction, tenant, &rules).await?;
     let offences = own.model(&rules).offences(std::slice::from_ref(&definition), now.as_microsecond());
     refuse(&offences)?;
+    if definition.kind == ConstraintKind::Dynamic {
+        let mut held = own.clone();
+        held.apart.push(definition.clone());
+        refuse_unadministered(transaction, tenant, (&own, &rules), (&held, &rules)).await?;
+    }
     let row = ConstraintRow {
         tenant: Some(tenant),
         definition,

@@ -67,7 +67,7 @@ impl NewGrant {
 /// 422 for an unknown role, permission or resource type, a bad interval or principal, too many grants, or
 /// `access.bad_condition`; 403
 /// `access.escalation` for more than `authority` holds on that and for that long, or for a denial without `grant:deny`; 409
-/// `access.last_admin` for a denial that leaves nobody who administers the tenant; 409 `access.sod_violation` for what would be
+/// `access.last_admin` for a denial, or a role beyond what may be active together, that leaves nobody who administers the tenant; 409 `access.sod_violation` for what would be
 /// together and is kept apart, `access.too_many_members`, `access.missing_prerequisite`; 409 `access.approval_needed` for what
 /// takes two people.
 pub async fn grant(
@@ -147,7 +147,11 @@ pub(super) async fn judge(
             refuse_unadministered(transaction, tenant, (&before, &rules), (&after, &rules)).await?
         }
         GrantEffect::Allow => {
-            refuse_together(transaction, tenant, (&before, &rules), (&after, &rules)).await?
+            refuse_together(transaction, tenant, (&before, &rules), (&after, &rules)).await?;
+            // One role more than may be active together: whoever gets it acts in none of them until they have chosen.
+            if !before.apart.is_empty() {
+                refuse_unadministered(transaction, tenant, (&before, &rules), (&after, &rules)).await?;
+            }
         }
     }
     let row = GrantRow {

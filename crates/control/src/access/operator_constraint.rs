@@ -6,12 +6,13 @@
 
 use std::collections::HashMap;
 
-use rowhouse_domain::access::{Constraint, Offence, RoleDefinition};
+use rowhouse_domain::access::{Constraint, ConstraintKind, Grant, GrantTarget, Offence, RoleDefinition};
 use rowhouse_domain::id::{OPERATOR_TENANT, TenantId};
-use rowhouse_domain::refusal::Refusal;
+use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::{Change, StoreError, Transaction};
 use serde_json::{Value, json};
 
+use super::administrators::is_unadministered_with;
 use super::constraint::{self, ConstraintRow, NAMED_MAX};
 use super::{Rules, load_roles, load_stored, queries};
 
@@ -19,7 +20,8 @@ use super::{Rules, load_roles, load_stored, queries};
 ///
 /// # Errors
 /// 422 for a malformed one, an unknown role or permission, or one too many; 409 `access.name_taken`; 409 `access.sod_violation`
-/// with the first 100 who have too much now or will have, in which tenants, and how many they are.
+/// with the first 100 who have too much now or will have, in which tenants, and how many they are; 409 `access.last_admin` for one of kind
+/// `dynamic` under which tenants would have no administrator, with the first 100 of them.
 pub(super) async fn declare(
     transaction: &Transaction,
     definition: Constraint,
@@ -62,20 +64,46 @@ async fn refuse_broken(
     }
     let mut all: Vec<_> = load_stored(transaction, None, &rules.catalogue).await?.into_iter().collect();
     all.sort_unstable_by_key(|(tenant, _)| *tenant);
-    let (mut named, mut count) = (Vec::new(), 0);
+    let (mut named, mut count, mut left) = (Vec::new(), 0, Vec::new());
     for (tenant, stored) in all.into_iter().filter(|(tenant, _)| *tenant != OPERATOR_TENANT) {
         let of_tenant = own.get(&tenant).map(|own| rules.clone().with_own(own));
-        let model = stored.model(of_tenant.as_ref().unwrap_or(&rules));
-        let offences = model.offences(std::slice::from_ref(definition), from_us);
+        let of_tenant = of_tenant.as_ref().unwrap_or(&rules);
+        let offences = stored.model(of_tenant).offences(std::slice::from_ref(definition), from_us);
+        // Only who has been given one of these roles, or what inherits it, can be kept from acting.
+        let is_about = |grant: &Grant| match &grant.target {
+            GrantTarget::Role(role) => {
+                definition.roles.iter().any(|own| of_tenant.roles().includes(role, own))
+            }
+            GrantTarget::Permission(_) => false,
+        };
+        if definition.kind == ConstraintKind::Dynamic
+            && stored.grants.iter().any(is_about)
+            && is_unadministered_with(transaction, tenant, (&stored, of_tenant), definition).await?
+        {
+            left.push(tenant.to_string());
+        }
         count += offences.len();
         let room = NAMED_MAX - named.len();
         named.extend(offences.iter().take(room).map(|offence| told(tenant, offence)));
     }
     if count == 0 {
-        return Ok(());
+        return refuse_unadministered(definition, &left);
     }
     let detail = format!("`{}` is broken already, {count} times.", definition.name);
     Err(constraint::violation(detail, named, count))
+}
+
+/// 409 `access.last_admin` with the tenants that nobody would administer.
+fn refuse_unadministered(definition: &Constraint, left: &[String]) -> Result<(), Refusal> {
+    if left.is_empty() {
+        return Ok(());
+    }
+    let detail =
+        format!("With `{}`, {} tenants would have nobody who administers them.", definition.name, left.len());
+    let named = &left[..left.len().min(NAMED_MAX)];
+    Err(Refusal::new(&kind::LAST_ADMINISTRATOR, detail)
+        .member("tenants", named)
+        .member("tenants_count", left.len()))
 }
 
 fn told(tenant: TenantId, offence: &Offence) -> Value {

@@ -150,3 +150,114 @@ async fn the_account_page_offers_the_choice_to_who_has_one() {
     let away = acts(&mut stranger, "x", &["clerk"]).await;
     assert_eq!(away.location.as_deref(), Some("/account/sign_in"));
 }
+
+/// What AuthZEN's searches and the reviews say of Ana's right to see groups: by subject, by resource, by action, who and what.
+async fn answers(town: &Town, ana: &Value, session: &Value) -> [bool; 5] {
+    let ask = async |path: &str, body: Value| {
+        let tenant = Some(("x-tenant-code", "acme"));
+        let (status, told) =
+            town.platform.call_with(&town.operator, ("POST", path), tenant, Some(body)).await;
+        assert_eq!(status, 200, "{told}");
+        told
+    };
+    let has = |list: &Value, field: &str, wanted: &Value| {
+        list.as_array().expect("a list").iter().any(|one| one[field] == *wanted)
+    };
+    let person = json!({ "type": "user", "id": ana, "properties": { "session": session } });
+    let people = json!({ "type": "user", "properties": { "session": session } });
+    let (read, group) = (json!({ "name": "read" }), json!({ "type": "group", "id": "g1" }));
+    let who = json!({ "subject": people, "action": read, "resource": group });
+    let on = json!({ "subject": person, "action": read, "resource": { "type": "group" } });
+    let what = json!({ "subject": person, "resource": group });
+    let may = json!({ "permission": "group:read", "session": session });
+    let all = json!({ "principal": { "kind": "user", "id": ana }, "session": session });
+    let who_can = ask("/v1/access/who_can?tenant=acme", may).await;
+    let principals: Vec<Value> =
+        who_can["items"].as_array().expect("a list").iter().map(|one| one["principal"].clone()).collect();
+    let permissions = ask("/v1/access/what_can?tenant=acme", all).await["permissions"].clone();
+    [
+        has(&ask("/access/v1/search/subject", who).await["results"], "id", ana),
+        has(&ask("/access/v1/search/resource", on).await["results"], "id", &json!("g1")),
+        has(&ask("/access/v1/search/action", what).await["results"], "name", &json!("read")),
+        has(&json!(principals), "id", ana),
+        permissions.as_array().expect("a list").contains(&json!("group:read")),
+    ]
+}
+
+#[tokio::test]
+async fn searches_tell_what_is_active_in_the_session_that_they_name() {
+    let town = office().await;
+    // Somebody else's, so that the thing is known.
+    let robot = town.post("/v1/service_accounts?tenant=acme", json!({ "name": "robot" })).await.1;
+    let known = json!({ "principal": { "kind": "service_account", "id": robot["id"] }, "permission": "group:read",
+        "resource": { "type": "group", "id": "g1" } });
+    assert_eq!(town.post("/v1/grants?tenant=acme", known).await.0, 201);
+    let (ana, other) = (town.signed_in(ANA).await, town.signed_in(ANA).await);
+    assert_eq!(put(&town, &ana, json!(["clerk"])).await.0, 200);
+    refresh(&town.platform).await;
+    let (me, elsewhere) = (town.me(&ana).await.1, town.me(&other).await.1);
+    let id = &me["id"];
+    assert_eq!(answers(&town, id, &me["session"]).await, [true; 5]);
+    assert_eq!(answers(&town, id, &elsewhere["session"]).await, [false; 5], "nothing was chosen in it");
+    assert_eq!(answers(&town, id, &Value::Null).await, [false; 5], "nor where none is named");
+    // Another's session is nobody's.
+    let ben = town.member("acme", "ben@acme.example", &["readonly"]).await;
+    refresh(&town.platform).await;
+    assert_eq!(answers(&town, &json!(ben), &me["session"]).await, [false; 5]);
+}
+
+#[tokio::test]
+async fn no_constraint_and_no_further_role_keeps_the_last_administrator_from_acting() {
+    let town = office().await;
+    let person = |id: &str| json!({ "kind": "user", "id": id });
+    let give = async |id: &str, role: &str| {
+        town.post("/v1/grants?tenant=acme", json!({ "principal": person(id), "role": role })).await
+    };
+    let eva = town.member("acme", "eva@acme.example", &["tenant_admin"]).await;
+    assert_eq!(give(&eva, "clerk").await.0, 201);
+    let apart = |roles: [&str; 2]| json!({ "name": "hats", "kind": "dynamic", "roles": roles, "at_most": 1 });
+    let constrain = async |path: &str, roles| town.post(path, apart(roles)).await;
+    let own = "/v1/constraints?tenant=acme";
+    assert_eq!(code_of(&constrain(own, ["tenant_admin", "clerk"]).await), (409, "access.last_admin"));
+    // A role that inherits what it is kept apart from could never be active.
+    assert_eq!(code_of(&constrain(own, ["tenant_admin", "operator"]).await), (409, "access.last_admin"));
+    let (status, told) = constrain("/v1/constraints", ["tenant_admin", "developer"]).await;
+    assert_eq!((status, &told["code"]), (409, &json!("access.last_admin")), "{told}");
+    assert_eq!((&told["tenants"], &told["tenants_count"]), (&json!([town.acme.to_string()]), &json!(1)));
+    // With another one who acts without choosing, it may be; then he is the last.
+    let max = town.member("acme", "max@acme.example", &["tenant_admin"]).await;
+    let (status, told) = constrain(own, ["tenant_admin", "clerk"]).await;
+    assert_eq!(status, 201, "{told}");
+    assert_eq!(code_of(&give(&max, "clerk").await), (409, "access.last_admin"));
+    let gone = format!("/v1/users/{max}?tenant=acme");
+    let gone = town.platform.call(&town.operator, "DELETE", &gone, None).await;
+    assert_eq!(code_of(&gone), (409, "access.last_admin"));
+    let group = town.post("/v1/groups?tenant=acme", json!({ "name": "desk" })).await.1;
+    let holds = json!({ "principal": { "kind": "group", "id": group["id"] }, "role": "clerk" });
+    assert_eq!(town.post("/v1/grants?tenant=acme", holds).await.0, 201);
+    let group = group["id"].as_str().expect("an id");
+    let path = format!("/v1/groups/{group}/members/user/{max}?tenant=acme");
+    let joined = town.platform.call(&town.operator, "PUT", &path, Some(json!({}))).await;
+    assert_eq!(code_of(&joined), (409, "access.last_admin"));
+    // In another tenant it is another matter.
+    town.member("bolt", "zoe@bolt.example", &["tenant_admin"]).await;
+    let bolt = json!({ "name": "hats", "kind": "dynamic", "roles": ["operator", "readonly"], "at_most": 1 });
+    assert_eq!(code_of(&town.post("/v1/constraints?tenant=bolt", bolt).await), (409, "access.last_admin"));
+}
+
+/// Who helps people does not take the factors of somebody who need only choose to be more than he is.
+#[tokio::test]
+async fn what_somebody_could_choose_counts_as_theirs() {
+    let town = office().await;
+    let role = json!({ "name": "desk", "permissions": ["user:read", "user:update"] });
+    assert_eq!(town.post("/v1/roles?tenant=acme", role).await.0, 201);
+    let dan = town.member("acme", "dan@acme.example", &["readonly"]).await;
+    let grant = json!({ "principal": { "kind": "user", "id": dan }, "role": "desk" });
+    assert_eq!(town.post("/v1/grants?tenant=acme", grant).await.0, 201);
+    refresh(&town.platform).await;
+    let ana = town.me(&town.signed_in(ANA).await).await.1["id"].as_str().expect("an id").to_owned();
+    let dan = town.signed_in("dan@acme.example").await;
+    let path = format!("/v1/users/{ana}/reset_factors");
+    let refused = town.as_person(&dan, "POST", &path, Some(json!({}))).await;
+    assert_eq!(code_of(&refused), (403, "access.escalation"));
+}

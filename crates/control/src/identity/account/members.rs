@@ -11,8 +11,8 @@ pub fn refuse_more_privileged(caller: &Caller, tenant: TenantId, user: UserId) -
     let directory = caller.directory();
     let Some(home) = directory.tenants.get(&tenant) else { return Ok(()) };
     let principal = Principal { kind: PrincipalKind::User, id: user.0 };
-    // What they may under a condition is theirs too.
-    let theirs = home.access.possible(&principal, None, caller.now_us());
+    // What they may under a condition is theirs too, and what they may in another session by choosing other roles.
+    let theirs = home.access.within_reach(&principal, caller.now_us());
     let theirs = directory.permissions.names_of(&theirs).into_iter();
     let beyond = theirs.filter(|name| caller.permit(name, Some(tenant)).is_err()).count();
     match beyond {
