@@ -38,13 +38,18 @@ pub async fn mail_code(control: &Control, told: &Told<'_>) -> Result<(), Refusal
 /// Mails a code to who is signed in, to show once more who they are. It is good in that session for one answer, right or wrong.
 ///
 /// # Errors
-/// 409 `identity.factor_wrong_state` without an address that is proven; 429 `identity.too_many_attempts`.
+/// 409 `identity.factor_wrong_state` without an address that is proven, and for who has a second factor, for which a mailed code does not
+/// stand in; 429 `identity.too_many_attempts`.
 pub async fn mail_own_code(
     control: &Control,
     (tenant, user): (TenantId, UserId),
     session: SessionId,
 ) -> Result<(), Refusal> {
     let transaction = control.store.write(&Permit::for_system(None, "a code that is mailed")).await?;
+    if factor::owned(&transaction, user).await?.any() {
+        let detail = "A mailed code is less than the second factor that you have: show that, or a recovery code (`POST /v1/me/step_up`).";
+        return Err(Refusal::new(&kind::FACTOR_WRONG_STATE, detail));
+    }
     let code = send(control, &transaction, user, tenant).await?;
     let bound = session.0.as_bytes();
     let until = control.clock().now() + LIFE;
