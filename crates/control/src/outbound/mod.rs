@@ -59,7 +59,7 @@ pub enum FetchError {
     #[error("no answer within {0} s")]
     Late(u64),
     /// The connection failed.
-    #[error("the connection failed: {0}")]
+    #[error("the connection failed: {}", told(.0))]
     Connection(#[source] std::io::Error),
     /// Authorities cannot be read.
     #[error("the authorities cannot be read: {0}")]
@@ -73,6 +73,14 @@ pub enum FetchError {
     /// More bytes than we read.
     #[error("it is longer than {0} bytes, or was cut")]
     Body(usize),
+}
+
+/// What went wrong with a connection, without the operating system's numbers.
+fn told(error: &std::io::Error) -> String {
+    match error.raw_os_error() {
+        Some(_) => error.kind().to_string(),
+        None => error.to_string(),
+    }
 }
 
 /// Fetches.

@@ -289,6 +289,8 @@ async fn what_is_forged_or_turned_is_refused_and_makes_nobody() {
         let seen = copy.get(&path).await;
         assert_eq!(seen.status, status, "{name}: {}", seen.text);
         assert!(!seen.text.contains("<script>"), "{name}");
+        assert!(seen.text.contains("Back to signing in"), "{name}: {}", seen.text);
+        assert_eq!(seen.text.contains("ask your administrator"), status == 502, "{name}: {}", seen.text);
     }
     assert_eq!(stage.provider.asked("/token"), before, "no code was sent anywhere");
     assert_eq!(stage.users().await, "1", "nobody was made");

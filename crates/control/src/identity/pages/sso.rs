@@ -111,8 +111,19 @@ fn sent_on(control: &Control, browser: &Browser, begun: Result<Begun, Refusal>) 
         Err(refusal) if refusal.code() == kind::SESSION_ENDED.code => {
             Redirect::to("/account/sign_in").into_response()
         }
-        Err(refusal) => Page::new("done", "Single sign-on", browser.form()).refused(&refusal).send(control),
+        Err(refusal) => not_in(browser, &refusal).send(control),
     }
+}
+
+/// What somebody sees who does not get in by a provider, with the way back.
+fn not_in(browser: &Browser, refusal: &Refusal) -> Page {
+    let page = Page::new("sso_failed", "Single sign-on did not work", browser.form());
+    page.with("is_provider", refusal.code() == kind::SSO_PROVIDER.code).refused(refusal)
+}
+
+/// What an administrator sees whose test did not get through.
+fn failed_test(browser: &Browser) -> Page {
+    Page::new("sso_tested", "The test of single sign-on did not get through", browser.form())
 }
 
 /// What going begins with.
@@ -238,7 +249,10 @@ pub async fn back(
         }
         Ok(Outcome::Linked) => Redirect::to("/account").into_response(),
         Ok(Outcome::Tested(result)) => tested(&control, &browser, &result),
-        Err(refusal) => Page::new("done", "Single sign-on", browser.form()).refused(&refusal).send(&control),
+        Err(refusal) if sso::is_test(&control, browser.sso.as_deref()) => {
+            failed_test(&browser).refused(&refusal).send(&control)
+        }
+        Err(refusal) => not_in(&browser, &refusal).send(&control),
     };
     render::set(&mut response, vec![guard::no_sso()]);
     response
@@ -281,9 +295,10 @@ async fn came(
 fn tested(control: &Control, browser: &Browser, result: &Value) -> Response {
     let ok = result["ok"] == true;
     let text = serde_json::to_string_pretty(result).unwrap_or_default();
-    let page = Page::new("sso_tested", "The test of single sign-on", browser.form()).with("result", text);
-    match ok {
-        true => page.good("It works. Nobody was signed in.").send(control),
-        false => page.with("said", result["refused_because"].as_str().unwrap_or_default()).send(control),
-    }
+    let page = match ok {
+        true => Page::new("sso_tested", "The test of single sign-on", browser.form())
+            .good("It works. Nobody was signed in."),
+        false => failed_test(browser).with("said", result["refused_because"].as_str().unwrap_or_default()),
+    };
+    page.with("result", text).send(control)
 }

@@ -34,6 +34,12 @@ pub enum Purpose {
     },
 }
 
+/// Whether a browser's cookie is of a test.
+pub fn is_test(control: &Control, cookie: Option<&str>) -> bool {
+    let attempt = cookie.and_then(|text| Attempt::open(control, text));
+    attempt.is_some_and(|own| matches!(own.purpose, Purpose::Test { .. }))
+}
+
 /// What an answer must fit.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Attempt {

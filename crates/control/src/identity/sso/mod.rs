@@ -18,7 +18,7 @@ mod queries;
 mod route;
 
 pub use api::routes;
-pub(super) use attempt::{Purpose, admitted, started};
+pub(super) use attempt::{Purpose, admitted, is_test, started};
 pub(super) use callback::{Answered, Came, Outcome, answered};
 pub(super) use connection::ConnectionRow;
 pub(super) use person::links_of;
