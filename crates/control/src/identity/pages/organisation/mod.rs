@@ -7,6 +7,7 @@
 
 mod approvals;
 mod audit;
+mod belonging;
 mod connections;
 mod constraints;
 mod domains;

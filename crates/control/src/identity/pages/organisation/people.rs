@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::fields::Fields;
 use super::visit::{Said, Visit};
-use super::{incomplete, roles};
+use super::{belonging, incomplete, roles};
 use crate::identity::pages::agent;
 
 pub async fn did(visit: &Visit<'_>, fields: &Fields) -> Result<Said, Refusal> {
@@ -117,6 +117,7 @@ async fn one(visit: &Visit<'_>) -> Result<Option<Value>, Refusal> {
     let grants = visit.list(&format!("/v1/grants?principal={}", visit.one)).await.unwrap_or_default();
     with_grants(&mut all, &grants);
     let [mut person] = all;
+    person["groups"] = json!(belonging::of(visit, visit.one).await);
     let sessions = visit.get(&format!("/v1/sessions?user={}", visit.one)).await.unwrap_or_default();
     let sessions = sessions["items"].as_array().into_iter().flatten().map(|row| {
         let mut row = row.clone();
