@@ -2,6 +2,7 @@
 
 mod access;
 mod access_cases;
+mod account_page;
 mod active_roles;
 mod address_change;
 mod applications;

@@ -16,8 +16,8 @@ use crate::Shared;
 
 pub(super) use me_api::whose;
 pub(super) use own::{
-    Whose, add_factor, add_key, change_password, confirm_factor, key_options, new_codes, remove_factor,
-    step_up_options, wants_mailed_code,
+    Whose, add_factor, add_key, begun_factor, change_password, confirm_factor, key_options, new_codes,
+    remove_factor, step_up_options, wants_mailed_code,
 };
 pub(super) use own::{begin, entitled};
 pub(super) use phone::{add_number, confirm_number};

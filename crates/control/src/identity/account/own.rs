@@ -112,6 +112,20 @@ pub async fn add_factor(control: &Control, whose: Whose, label: &str) -> Result<
     Ok(enrolment)
 }
 
+/// The enrolment of an authenticator program that waits for its first code; none if it does not.
+pub async fn begun_factor(
+    control: &Control,
+    whose: Whose,
+    id: FactorId,
+) -> Result<Option<Enrolment>, Refusal> {
+    let transaction = begin(control).await?;
+    entitled(control, &transaction, whose).await?;
+    let account = own_row(&transaction, whose.user).await?.email.unwrap_or_default();
+    let enrolment = factor::begun(control, &transaction, (whose.user, &account), id).await?;
+    transaction.rollback().await?;
+    Ok(enrolment)
+}
+
 /// Confirms it with its first code; recovery codes, if the person has none.
 ///
 /// # Errors

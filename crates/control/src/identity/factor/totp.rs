@@ -47,11 +47,36 @@ pub async fn enrol(
     let sealed = seal(control).seal(control.entropy(), &[&id.to_string(), &user.to_string()], secret.bytes());
     let label = if label.is_empty() { "Authenticator" } else { label };
     queries::insert(transaction, (user, id), ("totp", label, &sealed), now).await?;
+    shown(control, id, account, &secret)
+}
+
+fn shown(
+    control: &Control,
+    factor: FactorId,
+    account: &str,
+    secret: &TotpSecret,
+) -> Result<Enrolment, Refusal> {
     let uri = secret.uri(control.messages.brand(), account);
     let code =
         QrCode::new(&uri).map_err(|_| Refusal::new(&kind::INTERNAL, "The picture could not be drawn."))?;
     let qr_svg = code.render::<svg::Color<'_>>().min_dimensions(220, 220).build();
-    Ok(Enrolment { factor: id, secret: secret.text(), uri, qr_svg })
+    Ok(Enrolment { factor, secret: secret.text(), uri, qr_svg })
+}
+
+/// An enrolment that was begun and waits for its first code, for who has mistyped it; none if there is no such one.
+///
+/// # Errors
+/// 503 for a secret that cannot be read; and if the database fails.
+pub async fn begun(
+    control: &Control,
+    transaction: &Transaction,
+    (user, account): (UserId, &str),
+    id: FactorId,
+) -> Result<Option<Enrolment>, Refusal> {
+    match queries::find(transaction, (user, id), ("totp", "pending")).await? {
+        Some(pending) => shown(control, id, account, &open(control, user, &pending)?).map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Confirms an enrolment with its first code, which is used up by it.

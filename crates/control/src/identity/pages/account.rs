@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use bytes::Bytes;
 use minijinja::value::Value;
 use rowhouse_domain::access::Permit;
-use rowhouse_domain::id::RequestId;
+use rowhouse_domain::id::{FactorId, RequestId};
 use rowhouse_domain::identity::ProofKind;
 use rowhouse_domain::identity::token::Subject;
 use rowhouse_domain::refusal::{Refusal, kind};
@@ -18,7 +18,7 @@ use super::render::{self, Page};
 use super::sign_in::{key_kind, key_page, with_form};
 use super::{acting, agent, draft, organisation};
 use crate::identity::account::{self, Whose};
-use crate::identity::factor::CredentialBody;
+use crate::identity::factor::{CredentialBody, Enrolment};
 use crate::identity::session::{self, SessionRow};
 use crate::identity::{email as address, factor, form, queries as people, sign_in, sso};
 use crate::{Control, Shared, tenancy};
@@ -251,16 +251,13 @@ async fn changed(
                 account::confirm_number(control, whose, id, &sent.code).await?,
             ));
         }
-        "password" => account::change_password(control, whose, (&sent.present, &sent.password)).await?,
+        "password" => {
+            account::change_password(control, whose, (&sent.present, &sent.password)).await?;
+            let page = overview(control, browser, session).await?;
+            return Ok(page.good("Your password is changed.").send(control));
+        }
         "add" => {
-            let own = account::add_factor(control, whose, "").await?;
-            let page =
-                Page::new("enrol", "An authenticator program", browser.form()).with("qr_svg", own.qr_svg);
-            let page = page
-                .with("secret", own.secret)
-                .with("factor", own.factor.to_string())
-                .with("step", "confirm");
-            return Ok(page.with("action", "/account").send(control));
+            return Ok(enrol_page(browser, account::add_factor(control, whose, "").await?).send(control));
         }
         "add_key" => {
             let kind = key_kind(&sent.kind);
@@ -274,10 +271,8 @@ async fn changed(
             return Ok(codes_page(control, browser, codes));
         }
         "confirm" => {
-            let codes =
-                account::confirm_factor(control, whose, sent.factor.parse().map_err(malformed)?, &sent.code)
-                    .await?;
-            return Ok(codes_page(control, browser, codes));
+            let id = sent.factor.parse().map_err(malformed)?;
+            return confirmed(control, browser, whose, (id, &sent.code)).await;
         }
         "remove" => {
             account::remove_factor(control, whose, sent.factor.parse().map_err(malformed)?).await?;
@@ -288,6 +283,31 @@ async fn changed(
         _ => return Err(Refusal::new(&kind::INVALID, "The form is not complete.")),
     }
     Ok(Redirect::to("/account").into_response())
+}
+
+/// The page that shows a new program its key and asks for the first code.
+fn enrol_page(browser: &Browser, own: Enrolment) -> Page {
+    let page = Page::new("enrol", "An authenticator program", browser.form()).with("qr_svg", own.qr_svg);
+    let page = page.with("secret", own.secret).with("factor", own.factor.to_string());
+    page.with("step", "confirm").with("action", PAGE)
+}
+
+/// Takes the first code of a new program. Whoever mistypes it has the same key before them still.
+async fn confirmed(
+    control: &Control,
+    browser: &Browser,
+    whose: Whose,
+    (id, code): (FactorId, &str),
+) -> Result<Response, Refusal> {
+    let refusal = match account::confirm_factor(control, whose, id, code).await {
+        Ok(codes) => return Ok(codes_page(control, browser, codes)),
+        Err(refusal) if refusal.code() == kind::CODE_WRONG.code => refusal,
+        Err(refusal) => return Err(refusal),
+    };
+    match account::begun_factor(control, whose, id).await? {
+        Some(own) => Ok(enrol_page(browser, own).refused(&refusal).send(control)),
+        None => Err(refusal),
+    }
 }
 
 fn codes_page(control: &Control, browser: &Browser, codes: Vec<String>) -> Response {

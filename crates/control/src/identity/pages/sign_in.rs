@@ -12,11 +12,11 @@ use serde::Deserialize;
 
 use super::guard::{self, Browser};
 use super::render::{self, Page};
-use crate::identity::factor::{CredentialBody, KeyKind};
+use crate::identity::factor::{CredentialBody, Enrolment, KeyKind};
 use crate::identity::form;
 use crate::identity::sign_in::{
-    self as flow, Progress, Source, Told, begin_enrolment, begin_key_enrolment, choose_tenant, enrol_key,
-    mail_code, prove_password, show_factor, show_key, text_code,
+    self as flow, Progress, Source, Told, begin_enrolment, begin_key_enrolment, begun_enrolment,
+    choose_tenant, enrol_key, mail_code, prove_password, show_factor, show_key, text_code,
 };
 use crate::identity::sso;
 use crate::{Control, Shared};
@@ -295,6 +295,10 @@ pub async fn step(
             with_key(&control, &told, page).await.refused(&refusal).send(&control)
         }
         Err(refusal) => {
+            // Whoever mistypes the first code of a new program has the same key before them still.
+            if let Ok(Some(own)) = begun_enrolment(&control, &told, &sent.factor).await {
+                return enrol_page(&browser, own).refused(&refusal).send(&control);
+            }
             let factor = Value::from_pairs([
                 ("factor", sent.factor.clone()),
                 ("label", "The same as before".to_owned()),
@@ -324,7 +328,7 @@ async fn taken(
         }
         "key_made" => enrol_key(control, told, (key_kind(&sent.kind), &credential(sent)?)).await?,
         "tenant" => {
-            let wrong = |_| Refusal::new(&kind::INVALID, "Choose one of the tenants.");
+            let wrong = |_| Refusal::new(&kind::INVALID, "Choose one of the organisations.");
             choose_tenant(control, told, sent.tenant.parse().map_err(wrong)?).await?
         }
         "mail" => {
@@ -340,17 +344,18 @@ async fn taken(
             return Ok(page.good("A code is on its way.").send(control));
         }
         "enrol" => {
-            let own = begin_enrolment(control, told).await?;
-            let page = Page::new("enrol", "A second factor", form)
-                .with("on_the_way", true)
-                .with("qr_svg", own.qr_svg);
-            let page =
-                page.with("secret", own.secret).with("factor", own.factor.to_string()).with("step", "factor");
-            return Ok(page.with("action", "/account/sign_in/next").send(control));
+            return Ok(enrol_page(browser, begin_enrolment(control, told).await?).send(control));
         }
         _ => return Err(Refusal::new(&kind::INVALID, "The form is not complete.")),
     };
     Ok(answer(control, browser, told, progress).await)
+}
+
+/// The page that shows a new program its key and asks for the first code.
+fn enrol_page(browser: &Browser, own: Enrolment) -> Page {
+    let page = Page::new("enrol", "A second factor", browser.form()).with("on_the_way", true);
+    let page = page.with("qr_svg", own.qr_svg).with("secret", own.secret);
+    page.with("factor", own.factor.to_string()).with("step", "factor").with("action", NEXT)
 }
 
 fn credential(sent: &Step) -> Result<CredentialBody, Refusal> {

@@ -225,6 +225,23 @@ pub async fn begin_enrolment(control: &Control, told: &Told<'_>) -> Result<Enrol
     Ok(enrolment)
 }
 
+/// The enrolment in a sign-in that waits for its first code; none if `factor` is none that does.
+pub async fn begun_enrolment(
+    control: &Control,
+    told: &Told<'_>,
+    factor: &str,
+) -> Result<Option<Enrolment>, Refusal> {
+    let Ok(id) = factor.parse::<FactorId>() else { return Ok(None) };
+    let transaction = control.store.write(&Permit::for_system(None, "a factor that is enrolled")).await?;
+    let flow = under_way(control, &transaction, told.flow).await?;
+    asks_for(control, &transaction, &flow, ProofKind::Totp).await?;
+    let account =
+        people::find_user(&transaction, flow.user).await?.and_then(|row| row.email).unwrap_or_default();
+    let enrolment = factor::begun(control, &transaction, (flow.user, &account), id).await?;
+    transaction.rollback().await?;
+    Ok(enrolment)
+}
+
 /// Refuses the enrolment of a factor that the sign-in does not ask for.
 pub async fn asks_for(
     control: &Control,

@@ -29,7 +29,7 @@ pub use api::routes;
 pub(super) use api::{CodeAsked, CodeWay};
 pub(super) use attempt::{Told, prove_password};
 pub(super) use factor_step::{
-    begin_enrolment, choose_tenant, count_guess, may_guess, show_factor, take_recovery,
+    begin_enrolment, begun_enrolment, choose_tenant, count_guess, may_guess, show_factor, take_recovery,
 };
 pub(super) use flow::start;
 pub(super) use locked::counted_password;
