@@ -102,7 +102,10 @@ fn unless_left(
     let is_left = !holders(after, remaining, from_now).is_empty();
     match is_left || holders(before, all, from_now).is_empty() {
         true => Ok(()),
-        false => Err(Refusal::new(&kind::LAST_ADMINISTRATOR, "Nobody would administer the tenant any more.")),
+        false => Err(Refusal::new(
+            &kind::LAST_ADMINISTRATOR,
+            "Nobody would be left to administer it. Give somebody else `tenant_admin` first.",
+        )),
     }
 }
 

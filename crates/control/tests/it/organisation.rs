@@ -186,6 +186,7 @@ async fn two_factors_for_everyone_are_looked_at_before_they_are_asked_for() {
     // At once would shut the administrator out, who has none: it says so and offers nothing to press.
     let now = [("step", "preview"), ("mfa", "required"), ("days", "0"), ("single_sign_on", "optional")];
     let seen = send(&mut chief, SIGN_IN, &now).await;
+    shows(&seen, "set something up at once.");
     shows(&seen, "It cannot be set like this: You do not meet it yourself.");
     assert!(!seen.text.contains("value=\"set\""), "{}", seen.text);
 }
@@ -309,6 +310,11 @@ async fn groups_are_made_filled_and_given_roles() {
     shows(&seen, "3000-01-01, 0:00 UTC");
     let give = [("step", "give"), ("group", group.as_str()), ("role", "developer")];
     shows(&send(&mut chief, &one, &give).await, "Everybody in the group has the role.");
+    let seen = chief.get(&format!("/account/organisation/people?one={ana}")).await;
+    shows(&seen, &format!("/account/organisation/groups?one={group}"));
+    shows(&seen, "Night &lt;i&gt;shift");
+    shows(&seen, "developer");
+    assert!(!seen.text.contains("They are in no group."), "{}", seen.text);
     let zoe = format!("user:{}", {
         let all = town.get("/v1/users?tenant=bolt").await;
         all["items"][0]["id"].as_str().expect("an id").to_owned()
@@ -319,6 +325,7 @@ async fn groups_are_made_filled_and_given_roles() {
     }
     let out = [("step", "out"), ("group", group.as_str()), ("member", &member)];
     shows(&send(&mut chief, &one, &out).await, "not in the group any more");
+    shows(&chief.get(&format!("/account/organisation/people?one={ana}")).await, "They are in no group.");
     shows(&send(&mut chief, &one, &[("step", "delete"), ("group", &group)]).await, "The group is gone");
 }
 
@@ -435,13 +442,23 @@ async fn ids_of_others_are_nothing_here() {
     assert_eq!(town.get("/v1/users?tenant=bolt").await["items"].as_array().map(Vec::len), Some(2));
 }
 
+/// Goes to the provider for a test, as the connections page leads there.
+async fn begins_test(chief: &mut Visitor<'_>, id: &str) -> Seen {
+    let seen = send(chief, CONNECTIONS, &[("step", "test"), ("connection", id)]).await;
+    shows(&seen, "Sign in at the provider, for the test");
+    let (_, rest) = seen.text.split_once("class=\"button\" href=\"").expect("the link");
+    let link = rest.split('"').next().expect("an end").replace("&#x2f;", "/").replace("&amp;", "&");
+    chief.get(link.strip_prefix("http://127.0.0.1:8081").expect("a page of ours")).await
+}
+
 #[tokio::test]
 async fn single_sign_on_is_set_up_step_by_step_and_switched_off_again() {
     let (town, provider) = (stage().await, Provider::start().await);
     prove(&town, "acme", 1, "acme.example").await;
     let mut chief = signed_in(&town, CHIEF).await;
     let nobody = [("step", "begin"), ("name", "Acme login"), ("issuer", "http://127.0.0.1:1")];
-    assert!(send(&mut chief, CONNECTIONS, &nobody).await.status >= 400);
+    let seen = send(&mut chief, CONNECTIONS, &nobody).await;
+    assert!(seen.status >= 400 && !seen.text.contains("os error"), "{} {}", seen.status, seen.text);
     let begin = [("step", "begin"), ("name", "Acme login"), ("issuer", provider.url.as_str())];
     let seen = send(&mut chief, CONNECTIONS, &begin).await;
     shows(&seen, "The provider was found.");
@@ -461,20 +478,30 @@ async fn single_sign_on_is_set_up_step_by_step_and_switched_off_again() {
     let seen = send(&mut chief, CONNECTIONS, &client).await;
     shows(&seen, "Kept. Now test it.");
     assert!(!seen.text.contains("a secret"), "a secret is never shown");
-    let one = [("step", "test"), ("connection", id.as_str())];
-    let seen = send(&mut chief, CONNECTIONS, &one).await;
-    shows(&seen, "Sign in at the provider, for the test");
-    let (_, rest) = seen.text.split_once("class=\"button\" href=\"").expect("the link");
-    let link = rest.split('"').next().expect("an end").replace("&#x2f;", "/").replace("&amp;", "&");
-    let began = chief.get(link.strip_prefix("http://127.0.0.1:8081").expect("a page of ours")).await;
+    let issuer = provider.url.replace(':', "%3A").replace('/', "%2F");
+    let back = |began: &Seen| {
+        let state = began.parameter("state").expect("a state");
+        format!("/account/sso/{id}/callback?code=abc&state={state}&iss={issuer}")
+    };
+    // A wrong secret: the page says that it was the test, what to do, and leads back.
+    let began = begins_test(&mut chief, &id).await;
+    provider.gives(401, json!({ "error": "invalid_client" }));
+    let came = chief.get(&back(&began)).await;
+    assert_eq!(came.status, 502, "{}", came.text);
+    shows(&came, "The test of single sign-on did not get through");
+    shows(&came, "enter both anew");
+    shows(&came, "href=\"/account/organisation/connections\"");
+    shows(&chief.get(CONNECTIONS).await, "The last test did not get through.");
+    let seen = send(&mut chief, CONNECTIONS, &client).await;
+    shows(&seen, "Before your last change the test did not get through.");
+    assert!(!seen.text.contains("The last test"), "{}", seen.text);
+    let began = begins_test(&mut chief, &id).await;
     let now = town.platform.control.clock().now_s();
     let claims = json!({ "iss": provider.url, "aud": "rowhouse", "sub": "ana-1", "iat": now, "exp": now + 600,
         "nonce": began.parameter("nonce"), "email": ANA, "email_verified": true, "name": "Ana Ito" });
     let token = signed("one", &json!({ "alg": "EdDSA", "kid": "one" }), &claims);
     provider.gives(200, json!({ "id_token": token, "access_token": "access", "token_type": "Bearer" }));
-    let state = began.parameter("state").expect("a state");
-    let issuer = provider.url.replace(':', "%3A").replace('/', "%2F");
-    let came = chief.get(&format!("/account/sso/{id}/callback?code=abc&state={state}&iss={issuer}")).await;
+    let came = chief.get(&back(&began)).await;
     assert_eq!(came.status, 200, "{}", came.text);
     shows(&chief.get(CONNECTIONS).await, "The last test got through.");
     shows(

@@ -63,7 +63,7 @@ pub async fn find(transaction: &Transaction, row: &ConnectionRow, said: &Said) -
         return match row.creates_members {
             true => Ok(Found::New(address)),
             false => Err(refused(
-                "You have no account here yet. Ask an administrator of the tenant to invite you.",
+                "You have no account here yet. Ask an administrator of your organisation to invite you.",
             )),
         };
     };
@@ -107,7 +107,7 @@ async fn address(
     let is_listed = row.domains.contains(&domain);
     if !is_listed || tenancy::tenant_of_host(transaction, &domain).await? != Some(row.tenant) {
         return Err(refused(format!(
-            "Addresses of `{domain}` do not come in by this provider: the tenant has not proven that the domain is its own."
+            "Addresses of `{domain}` do not come in by this provider: the organisation has not proven that the domain is its own."
         )));
     }
     Ok(address)
@@ -156,10 +156,10 @@ async fn join(
         Some(MembershipStatus::Suspended) => Err(refused("Your membership is suspended.")),
         // Who was removed here is not brought back by a provider that has not heard of it.
         Some(MembershipStatus::Removed) => {
-            Err(refused("You were removed from the tenant. Ask an administrator to invite you."))
+            Err(refused("You were removed from the organisation. Ask an administrator to invite you."))
         }
         None if !row.creates_members => {
-            Err(refused("You do not belong to the tenant. Ask an administrator to invite you."))
+            Err(refused("You do not belong to the organisation. Ask an administrator to invite you."))
         }
         None => {
             tenancy::lock(transaction, row.tenant).await?;
@@ -287,6 +287,6 @@ pub async fn refuse_stranger(
 ) -> Result<(), Refusal> {
     match people::is_member(transaction, tenant, user).await? {
         true => Ok(()),
-        false => Err(refused("You do not belong to the tenant. Ask an administrator to invite you.")),
+        false => Err(refused("You do not belong to the organisation. Ask an administrator to invite you.")),
     }
 }
