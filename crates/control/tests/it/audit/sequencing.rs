@@ -185,7 +185,9 @@ async fn what_cannot_be_rendered_or_read_is_an_event_in_its_place() {
         Change::new(id(A), "tenancy.nobody_lists_this", "update", tx.principal()).on("tenant", "x");
     tx.commit(unlisted).await.expect("commits");
     sequenced(&platform).await;
-    assert_eq!(names(&platform, A).await, ["audit.rendering_failed"; 3]);
+    // A number that it cannot hold stands in words.
+    let all = ["tenancy.tenant_changed", "audit.rendering_failed", "audit.rendering_failed"];
+    assert_eq!(names(&platform, A).await, all);
     let mut gateway = Gateway::open(&platform.journal, "g0");
     gateway.lane.append_bytes(Class::R, Kind::Request, b"not a record").expect("room");
     gateway.served(A, i64::MAX, "POST", "POST /v1/stamps");
@@ -193,7 +195,7 @@ async fn what_cannot_be_rendered_or_read_is_an_event_in_its_place() {
     projected(&platform, "n1", &gateway.lane).await;
     assert_eq!(names(&platform, A).await[3..], ["audit.rendering_failed", "api.request_created"]);
     let digest = |leaf: &Leaf| leaf.draft.details.text("sha256").map(str::len);
-    assert_eq!(leaves(&platform, A).await.iter().filter_map(digest).collect::<Vec<_>>(), [64; 4]);
+    assert_eq!(leaves(&platform, A).await.iter().filter_map(digest).collect::<Vec<_>>(), [64; 3]);
     assert_eq!(names(&platform, operator).await, ["audit.rendering_failed"]);
     assert_eq!(platform.ask("SELECT count(*) FROM journal.quarantine WHERE projection = 'audit'").await, "1");
     auditor.stop().await;

@@ -98,8 +98,7 @@ pub async fn view(visit: &Visit<'_>) -> Result<Value, Refusal> {
     let mut people = visit.list("/v1/users").await?;
     with_grants(&mut people, &grants);
     let invitations = visit.list("/v1/invitations").await.unwrap_or_default();
-    let shipped: Vec<&Value> = roles.iter().filter(|role| role["own"] == false).collect();
-    Ok(json!({ "people": people, "invitations": invitations, "shipped": shipped }))
+    Ok(json!({ "people": people, "invitations": invitations, "roles": roles }))
 }
 
 /// The one whom the page is about; none if they do not belong to the organisation, or not any more.
