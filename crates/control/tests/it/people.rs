@@ -8,11 +8,10 @@ use rowhouse_domain::id::{TenantId, UserId};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::overtaken::until_somebody_waits;
 use crate::platform::Platform;
 
 const PASSWORD: &str = "correct horse battery staple";
-/// Nothing in these tests takes so long; what does has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A platform with two tenants that the database knows too.
 pub struct Town {
@@ -532,13 +531,7 @@ async fn who_counts_people_and_who_joins_do_not_wait_for_each_other() {
     let held = "UPDATE resources.measurements SET failures = 0 WHERE meter = 'users'";
     assert_ne!(counting.execute(held, &[]).await.expect("nobody has it"), 0);
     let counts = async {
-        let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
-        let begun = async {
-            while platform.ask(waits).await == "0" {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, begun).await.expect("who joins waits for who counts");
+        until_somebody_waits(&town).await;
         let kept = "INSERT INTO resources.samples (tenant_id, meter, minute, at, level, peak) \
                     SELECT tenant_id, meter, now(), now(), 1, 1 FROM resources.measurements WHERE meter = 'users'";
         counting.execute(kept, &[]).await.expect("and is not waited for");
