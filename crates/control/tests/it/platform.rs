@@ -1,11 +1,13 @@
 //! A control plane for one test: a database of its own on one server of this process, a journal in a directory
 //! of its own, a clock that is moved by hand.
 
+mod databases;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,11 +29,14 @@ use rowhouse_domain::tenancy::{Isolation, Status};
 use rowhouse_journal::{Journal, Options};
 use rowhouse_store::Store;
 use rowhouse_store::pool::PoolBounds;
-use rowhouse_store::server::{PrivateServer, SUPERUSER, ServerSpec};
+use rowhouse_store::server::{PrivateServer, SUPERUSER};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 use tokio_postgres::NoTls;
 use uuid::Uuid;
+
+use self::databases::{Database, migrate, server};
+pub use self::databases::{execute, scratch, server_spec};
 
 /// 2026-11-21T10:00:00Z.
 pub const START_US: i64 = 1_795_255_200_000_000;
@@ -45,6 +50,7 @@ pub struct Platform {
     pub hand: Hand,
     pub config: tokio_postgres::Config,
     _directory: Scratch,
+    database: Option<Arc<Database>>,
     address: OnceCell<SocketAddr>,
 }
 
@@ -57,94 +63,11 @@ impl Drop for Scratch {
     }
 }
 
-static NUMBER: AtomicU32 = AtomicU32::new(0);
-
-fn root() -> PathBuf {
-    PathBuf::from(format!("/tmp/rowhouse-control-test-{}", std::process::id()))
-}
-
-/// Removes what test processes that are gone have left.
-fn sweep() {
-    for entry in std::fs::read_dir("/tmp").expect("/tmp").flatten() {
-        let name = entry.file_name();
-        let pid = name.to_str().and_then(|name| name.strip_prefix("rowhouse-control-test-"));
-        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
-}
-
-/// What a server of the tests is.
-pub fn server_spec(data_dir: PathBuf) -> ServerSpec {
-    let tests = std::env::current_exe().expect("the path of the tests");
-    let guard =
-        tests.parent().and_then(Path::parent).expect("target/debug/deps").join("examples/control_guard");
-    assert!(guard.exists(), "run: cargo build -p rowhouse-control --example control_guard");
-    let mut spec = ServerSpec::new(data_dir);
-    (spec.shared_buffers_mb, spec.max_connections, spec.max_locks_per_transaction) = (32, 100, 64);
-    spec.guard_program = Some(guard);
-    spec
-}
-
-/// The server of this process, started with the first test; its guard stops it when the process ends.
-fn server() -> &'static PrivateServer {
-    static SERVER: OnceLock<PrivateServer> = OnceLock::new();
-    SERVER.get_or_init(|| {
-        let start = || {
-            sweep();
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            let server = runtime.block_on(async {
-                let server =
-                    PrivateServer::start(server_spec(root().join("server"))).await.expect("a server");
-                migrate(&server.connect_config("postgres", SUPERUSER), "template").await;
-                server
-            });
-            // The server's pipes belong to this runtime.
-            std::mem::forget(runtime);
-            server
-        };
-        std::thread::spawn(start).join().expect("the server starts")
-    })
-}
-
-/// Makes the database `name` with the schema of this binary.
-async fn migrate(config: &tokio_postgres::Config, name: &str) {
-    execute(config, &format!("CREATE DATABASE {name}")).await;
-    let mut config = config.clone();
-    config.dbname(name);
-    let (mut client, connection) = config.connect(NoTls).await.expect("a connection");
-    let driver = tokio::spawn(connection);
-    let applied = rowhouse_store::migrate(&mut client).await;
-    applied.unwrap_or_else(|error| panic!("the migrations do not apply: {:.600}", format!("{error:?}")));
-    drop(client);
-    driver.await.expect("the connection's task").expect("the connection ends well");
-}
-
-/// Runs `sql` on a connection of its own, as superuser.
-pub async fn execute(config: &tokio_postgres::Config, sql: &str) {
-    let (client, connection) = config.connect(NoTls).await.expect("a connection");
-    let driver = tokio::spawn(connection);
-    client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-    drop(client);
-    driver.await.expect("the connection's task").expect("the connection ends well");
-}
-
-/// A directory of the test's own; it goes with the process.
-pub fn scratch(name: &str) -> PathBuf {
-    root().join(format!("{name}-{}", NUMBER.fetch_add(1, Ordering::SeqCst)))
-}
-
 impl Platform {
     /// A platform with a database of its own on the shared server.
     pub async fn start() -> Platform {
         let server = tokio::task::spawn_blocking(server).await.expect("the server");
-        let number = NUMBER.fetch_add(1, Ordering::SeqCst);
-        let database = format!("test_{number}");
-        let admin = server.connect_config("postgres", SUPERUSER);
-        execute(&admin, &format!("CREATE DATABASE {database} TEMPLATE template")).await;
-        let config = server.connect_config(&database, SUPERUSER);
-        Platform::on(config, root().join(format!("journal-{number}")))
+        Platform::on_copy(server.connect_config("postgres", SUPERUSER), "template").await
     }
 
     /// A platform on a server of the test's own, which it may stop.
@@ -154,50 +77,52 @@ impl Platform {
 
     /// The same with other settings.
     pub async fn on_own_server_with(server: &PrivateServer, change: impl FnOnce(&mut Settings)) -> Platform {
-        let number = NUMBER.fetch_add(1, Ordering::SeqCst);
         migrate(&server.connect_config("postgres", SUPERUSER), "rowhouse").await;
         let config = server.connect_config("rowhouse", SUPERUSER);
-        let mut platform = Platform::on(config, root().join(format!("journal-{number}")));
+        let mut platform = Platform::on(config);
         change(&mut Arc::get_mut(&mut platform.control).expect("nobody else has it yet").settings);
         platform
     }
 
     /// Another process on the same database.
     pub fn beside(&self) -> Platform {
-        let number = NUMBER.fetch_add(1, Ordering::SeqCst);
-        Platform::on(self.config.clone(), root().join(format!("journal-{number}")))
+        Platform { database: self.database.clone(), ..Platform::on(self.config.clone()) }
     }
 
     /// Platforms on copies of this one's database as it is now. This one is over.
     pub async fn copies<const N: usize>(self) -> [Platform; N] {
-        let source = self.config.get_dbname().expect("a database of its own").to_owned();
-        let mut admin = self.config.clone();
+        let Platform { config: mut admin, database, .. } = self;
+        let database = database.expect("a database of its own on the shared server");
+        let source = database.name();
         admin.dbname("postgres");
-        drop(self);
         // Whoever is still connected stands in the way of a copy.
         execute(&admin, &format!("ALTER DATABASE {source} ALLOW_CONNECTIONS false")).await;
         let connected = format!("FROM pg_stat_activity WHERE datname = '{source}'");
         execute(&admin, &format!("SELECT pg_terminate_backend(pid, 10000) {connected}")).await;
         let mut platforms = Vec::new();
         for _ in 0..N {
-            let number = NUMBER.fetch_add(1, Ordering::SeqCst);
-            let database = format!("test_{number}");
-            execute(&admin, &format!("CREATE DATABASE {database} TEMPLATE {source}")).await;
-            let mut config = admin.clone();
-            config.dbname(&database);
-            platforms.push(Platform::on(config, root().join(format!("journal-{number}"))));
+            platforms.push(Platform::on_copy(admin.clone(), source).await);
         }
         platforms.try_into().unwrap_or_else(|_| unreachable!("N platforms were made"))
     }
 
-    fn on(config: tokio_postgres::Config, directory: PathBuf) -> Platform {
+    /// On a copy of the database `source` of the shared server.
+    async fn on_copy(admin: tokio_postgres::Config, source: &str) -> Platform {
+        let database = Database::copy(admin, source).await;
+        let platform = Platform::on(database.config());
+        Platform { database: Some(Arc::new(database)), ..platform }
+    }
+
+    fn on(config: tokio_postgres::Config) -> Platform {
+        let directory = scratch("journal");
         let (clock, hand) = Clock::by_hand(START_US);
         let mut options = Options::new("n1");
         options.segment_bytes = 1024 * 1024;
         let (journal, _) = Journal::open(&directory, options).expect("a journal");
         let journal = Arc::new(journal);
         let control = Arc::new(control(config.clone(), clock, &journal, directory.join("messages")));
-        Platform { control, journal, hand, config, _directory: Scratch(directory), address: OnceCell::new() }
+        let (directory, address) = (Scratch(directory), OnceCell::new());
+        Platform { control, journal, hand, config, _directory: directory, database: None, address }
     }
 
     /// A tenant that the directory knows, and a key of its own with these permissions.

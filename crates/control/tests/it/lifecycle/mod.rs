@@ -89,11 +89,13 @@ impl Stage {
         stage
     }
 
-    /// Ends what runs; the instances' servers are stopped.
+    /// Ends what runs; the instances' servers are stopped, and what they stored goes: together it would fill the
+    /// disk of a small machine.
     pub async fn stop(mut self) {
         self.shutdown.send_replace(true);
         while self.tasks.join_next().await.is_some() {}
         self.server.stop().await;
+        std::fs::remove_dir_all(&self.directory).expect("the directory of a stage is its own");
     }
 
     pub fn control(&self) -> &Shared {
