@@ -196,7 +196,7 @@ async fn list_grants(
     let size = page.size()?;
     let query = format!("grants {scope:?} {:?} {:?} {:?}", asked.principal, asked.role, asked.resource);
     let after: Option<GrantId> = cursor::after(&control, &query, page.cursor.as_deref())?;
-    let principal = asked.principal.as_deref().map(principal_id).transpose()?;
+    let principal = asked.principal.as_deref().map(|text| holder_of(text, "/principal")).transpose()?;
     let resource = asked.resource.as_deref().map(thing_of).transpose()?;
     let (tenant, after) = (scope.map(|tenant| tenant.0), after.map(|id| id.0));
     let filter = Filter { tenant, principal, role: asked.role, resource, after };
@@ -209,14 +209,15 @@ async fn list_grants(
     Ok(Json(List { items, next_cursor }))
 }
 
-fn principal_id(text: &str) -> Result<uuid::Uuid, Refusal> {
+/// What an id of a person, a program or a group means; 422 naming `field` for anything else.
+pub(super) fn holder_of(text: &str, field: &str) -> Result<uuid::Uuid, Refusal> {
     let kind = match text.split('_').next() {
         Some("user") => "user",
         Some("group") => "group",
         _ => "service_account",
     };
     let body = HolderBody { kind: kind.to_owned(), id: text.to_owned() };
-    Ok(queries::holder_id(body.parse("/principal")?))
+    Ok(queries::holder_id(body.parse(field)?))
 }
 
 /// `type:id`.

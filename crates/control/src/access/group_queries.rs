@@ -65,18 +65,21 @@ pub(super) async fn load_memberships(
     rows.iter().map(|row| Ok((TenantId(row.get(0)), membership(row, 1)?))).collect()
 }
 
-/// At most `limit` groups after `after`, in the order of their ids.
+/// At most `limit` groups after `after`, in the order of their ids; with `member`, those that it is in itself.
 pub(super) async fn list(
     transaction: &Transaction,
     (tenant, after): (Option<TenantId>, Option<GroupId>),
+    member: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<GroupRow>, StoreError> {
     let rows = transaction
         .query(
-            "SELECT group_id, tenant_id, name, title, created_by, created_at FROM access.groups \
+            "SELECT group_id, tenant_id, name, title, created_by, created_at FROM access.groups g \
              WHERE ($1::uuid IS NULL OR tenant_id = $1) AND ($2::uuid IS NULL OR group_id > $2) \
+             AND ($4::uuid IS NULL OR EXISTS (SELECT FROM access.group_members m \
+                 WHERE m.tenant_id = g.tenant_id AND m.group_id = g.group_id AND m.member_id = $4)) \
              ORDER BY group_id LIMIT $3",
-            &[&tenant.map(|tenant| tenant.0), &after.map(|id| id.0), &limit],
+            &[&tenant.map(|tenant| tenant.0), &after.map(|id| id.0), &limit, &member],
         )
         .await?;
     Ok(rows.iter().map(group).collect())

@@ -7,12 +7,13 @@ use jiff::Timestamp;
 use rowhouse_domain::id::GroupId;
 use rowhouse_domain::refusal::{Refusal, kind};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::Authority;
+use super::api::holder_of;
 use super::group::{self, Joining, no_such_group};
 use super::group_queries::{self, GroupRow, MemberRow};
 use super::member::HolderBody;
@@ -28,6 +29,21 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(get_group, delete_group))
         .routes(routes!(list_members))
         .routes(routes!(put_member, delete_member))
+}
+
+/// `?tenant=&member=&limit=&cursor=`.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct GroupParameters {
+    /// Which tenant.
+    tenant: Option<String>,
+    /// Only groups that this principal or group is in itself: its id.
+    member: Option<String>,
+    /// 1 to 200, default 50.
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
 }
 
 /// A group to be made.
@@ -102,20 +118,23 @@ impl From<MemberRow> for MemberAnswer {
 /// Groups, oldest first.
 #[utoipa::path(
     get, path = "/v1/groups", operation_id = "access.list_groups", tag = "access",
-    params(Page), responses((status = 200, body = List<GroupAnswer>))
+    params(GroupParameters), responses((status = 200, body = List<GroupAnswer>))
 )]
 async fn list_groups(
     State(control): State<Shared>,
     caller: Caller,
-    Parameters(page): Parameters<Page>,
+    Parameters(asked): Parameters<GroupParameters>,
 ) -> Answer<Json<List<GroupAnswer>>> {
+    let GroupParameters { tenant, member, limit, cursor } = asked;
+    let page = Page { tenant, limit, cursor };
     let scope = caller.scope(page.tenant.as_deref())?;
     let permit = caller.permit("group:read", scope)?;
     let size = page.size()?;
-    let query = format!("groups {scope:?}");
+    let query = format!("groups {scope:?} {member:?}");
     let after: Option<GroupId> = cursor::after(&control, &query, page.cursor.as_deref())?;
+    let member = member.as_deref().map(|text| holder_of(text, "/member")).transpose()?;
     let transaction = control.store.read(&permit).await?;
-    let mut rows = group_queries::list(&transaction, (scope, after), size + 1).await?;
+    let mut rows = group_queries::list(&transaction, (scope, after), member, size + 1).await?;
     transaction.finish().await?;
     let next_cursor = cursor::cut(&control, &query, &mut rows, size, |row| row.id.to_string());
     Ok(Json(List { items: rows.into_iter().map(GroupAnswer::from).collect(), next_cursor }))

@@ -137,7 +137,7 @@ async fn current(
             interval: membership.interval,
         });
     }
-    let groups = group_queries::list(transaction, (Some(tenant), None), i64::from(i32::MAX)).await?;
+    let groups = group_queries::list(transaction, (Some(tenant), None), None, i64::from(i32::MAX)).await?;
     world.groups = groups.into_iter().map(|row| row.id.to_string()).collect();
     // The operator's stand under names that no tenant's own has.
     let named = |row: ConstraintRow| match row.tenant {

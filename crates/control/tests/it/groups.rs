@@ -106,6 +106,21 @@ async fn what_a_group_has_its_members_have_while_every_hop_lasts() {
     assert_eq!(house.join(&root, &inner, &ann, until.clone()).await, "200 -");
     assert_eq!(house.asked(&ann, "metadata_stamp:update", Value::Null).await, "allow granted 2");
 
+    // Which groups somebody is in themselves: of that tenant, and of ids alone.
+    for (tenant, member, expected) in [
+        ("acme", &ann, json!(["inner"])),
+        ("acme", &inner, json!(["outer"])),
+        ("acme", &outer, json!([])),
+        ("globex", &ann, json!([])),
+    ] {
+        let path = format!("/v1/groups?tenant={tenant}&member={member}");
+        let listed = house.platform.get(&root, &path).await;
+        let names = listed["items"].as_array().expect("items").iter().map(|one| one["name"].clone());
+        assert_eq!(names.collect::<Value>(), expected, "{path}");
+    }
+    let (status, _) = house.platform.call(&root, "GET", "/v1/groups?tenant=acme&member=ann", None).await;
+    assert_eq!(status, 422);
+
     // Twice is once.
     let events = house.platform.ask("SELECT count(*) FROM audit.outbox").await;
     assert_eq!(house.join(&root, &inner, &ann, until).await, "200 -");

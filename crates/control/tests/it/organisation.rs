@@ -315,6 +315,14 @@ async fn groups_are_made_filled_and_given_roles() {
     shows(&seen, "Night &lt;i&gt;shift");
     shows(&seen, "developer");
     assert!(!seen.text.contains("They are in no group."), "{}", seen.text);
+    // By another group too.
+    let outer = town.post("/v1/groups?tenant=acme", json!({ "name": "whole-day" })).await.1;
+    let outer = outer["id"].as_str().expect("an id");
+    let path = format!("/v1/groups/{outer}/members/group/{group}?tenant=acme");
+    assert_eq!(town.platform.call(&town.operator, "PUT", &path, Some(json!({}))).await.0, 200);
+    let seen = chief.get(&format!("/account/organisation/people?one={ana}")).await;
+    shows(&seen, &format!("/account/organisation/groups?one={outer}"));
+    assert_eq!(town.platform.call(&town.operator, "DELETE", &path, None).await.0, 204);
     let zoe = format!("user:{}", {
         let all = town.get("/v1/users?tenant=bolt").await;
         all["items"][0]["id"].as_str().expect("an id").to_owned()
