@@ -533,14 +533,13 @@ async fn rows_of_a_services_table_are_counted_in_the_tenants_own_context() {
     // A table that cannot be counted: after three failures nothing is lifted or imposed any more.
     let broken = json!({"locations": {"collect": {"table": "stamping.stamps", "where": "nothing IS NULL"}}});
     apply_rule(&stage, broken).await;
-    for _ in 0..3 {
+    let failures = format!(
+        "SELECT failures::text FROM resources.measurements WHERE meter = 'locations' AND tenant_id = '{}'",
+        id.0
+    );
+    for times in ["1", "2", "3"] {
         stage.platform.hand.advance_us(MINUTE_US);
-        let failures = format!(
-            "SELECT failures::text FROM resources.measurements WHERE meter = 'locations' AND tenant_id = '{}'",
-            id.0
-        );
-        let before = stage.platform.ask(&failures).await;
-        until("it failed", || async { stage.platform.ask(&failures).await != before }).await;
+        until("it failed", || async { stage.platform.ask(&failures).await == times }).await;
     }
     let check = "/v1/quotas/locations/check?tenant=acme";
     until("stale", || async { stage.get(check).await["stale"] == json!(true) }).await;
