@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -48,6 +49,8 @@ pub(crate) enum BodyError {
     OtherLength,
     #[error("the request took longer than its route allows")]
     TimedOut,
+    #[error("an upstream said nothing more in the middle of its answer")]
+    Silent,
     #[error("an upstream's answer broke off")]
     Upstream(#[source] Box<ExchangeError>),
 }
@@ -198,6 +201,10 @@ pub(crate) struct Passing {
     source: Option<AnswerSource>,
     recording: Option<Box<Recording>>,
     until: Instant,
+    /// How long the service may say nothing.
+    idle: Duration,
+    /// Since when it has said nothing, though it is listened to, and how much of the request's body had gone to it by then.
+    silent_since: Option<(Instant, u64)>,
     care: Rc<Care>,
     /// When it is written next what passed, if it goes on for so long.
     record_at: Instant,
@@ -210,7 +217,7 @@ impl AnswerBody {
     pub(crate) fn passing(
         mut source: AnswerSource,
         mut recording: Box<Recording>,
-        until: Instant,
+        (until, idle): (Instant, Duration),
         care: Rc<Care>,
     ) -> Self {
         let whole = match &mut source {
@@ -224,6 +231,8 @@ impl AnswerBody {
                 source: Some(source),
                 recording: Some(recording),
                 until,
+                idle,
+                silent_since: None,
                 care,
                 broken: None,
             }));
@@ -262,8 +271,7 @@ impl Passing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(recording) = self.recording.take() {
-            // How long an answer may go on is no fault of who gives it.
-            if !matches!(error, BodyError::TimedOut) {
+            if self.is_the_copys(&error) {
                 recording.copy_broke_off(&self.care);
             }
             recording.upstream_broke_off();
@@ -276,22 +284,17 @@ impl Passing {
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(source) = &mut self.source else { return Poll::Ready(self.broken.take().map(Err)) };
-        match source.poll_frame(cx) {
-            Poll::Pending => {
-                std::task::ready!(source.poll_alarm(self.until.min(self.record_at), cx));
-                if self.until <= self.record_at {
-                    return self.broke_off(BodyError::TimedOut, cx);
-                }
-                self.record();
-                // Armed for the next time.
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Poll::Ready(None) => {
+        let frame = match source.poll_frame(cx) {
+            Poll::Pending => return self.wait(cx),
+            Poll::Ready(frame) => frame,
+        };
+        self.silent_since = None;
+        match frame {
+            None => {
                 self.complete();
                 Poll::Ready(None)
             }
-            Poll::Ready(Some(Ok(frame))) => {
+            Some(Ok(frame)) => {
                 if let (Some(recording), Some(data)) = (&mut self.recording, frame.data_ref()) {
                     recording.bytes_out += data.len() as u64;
                 }
@@ -300,7 +303,39 @@ impl Passing {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => self.broke_off(error, cx),
+            Some(Err(error)) => self.broke_off(error, cx),
+        }
+    }
+
+    /// Nothing has come: what happens when nothing does for too long, or when it goes on for so long that it is recorded.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(source) = &mut self.source else { return Poll::Pending };
+        let sent = self.recording.as_ref().map_or(0, |recording| recording.request_body_sent());
+        let (since, sent_before) = *self.silent_since.get_or_insert_with(|| (Instant::now(), sent));
+        let too_silent = since + self.idle;
+        let at = self.until.min(self.record_at).min(too_silent);
+        std::task::ready!(source.poll_alarm(at, cx));
+        match at {
+            _ if at == self.until => return self.broke_off(BodyError::TimedOut, cx),
+            // Who listens to a long request may answer late.
+            _ if at == too_silent && sent > sent_before => self.silent_since = None,
+            _ if at == too_silent => return self.broke_off(BodyError::Silent, cx),
+            _ => self.record(),
+        }
+        // Armed for the next time.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Whether the copy is at fault. How long an answer may go on is no fault of who gives it, nor is it that a stream has nothing to
+    /// say; but who has said how long its answer is owes all of it.
+    fn is_the_copys(&self, error: &BodyError) -> bool {
+        match error {
+            BodyError::TimedOut => false,
+            BodyError::Silent => {
+                self.source.as_ref().is_some_and(|source| source.size_hint().exact().is_some())
+            }
+            _ => true,
         }
     }
 }

@@ -48,6 +48,8 @@ pub struct GatewayConfig {
     pub header_timeout: Duration,
     /// Time for a whole request, where its route says nothing else.
     pub whole_timeout: Duration,
+    /// How long a service may say nothing in the middle of its answer, where the route says nothing else.
+    pub idle_timeout: Duration,
     /// How long open requests may go on after [`GatewayHandle::drain`].
     pub drain_timeout: Duration,
     /// Connections held open at once, per core; more wait in the listener's queue.
@@ -83,6 +85,7 @@ impl GatewayConfig {
             limit_slots: 1 << 20,
             header_timeout: Duration::from_secs(60),
             whole_timeout: Duration::from_secs(300),
+            idle_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
             connections_max: 50_000,
             connections_per_address_max: 4_096,

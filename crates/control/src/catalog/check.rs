@@ -312,8 +312,10 @@ fn route(route: &RouteDefinition, known: &Known<'_>, findings: &mut Vec<Finding>
     if route.body_max_bytes > BODY_MAX {
         find("body_max_bytes", "out_of_bounds", format!("at most {BODY_MAX}"));
     }
-    if route.timeout_ms.is_some_and(|timeout| !(1..=3_600_000).contains(&timeout)) {
-        find("timeout_ms", "out_of_bounds", "1 to 3,600,000 ms".into());
+    for (field, timeout) in [("timeout_ms", route.timeout_ms), ("idle_timeout_ms", route.idle_timeout_ms)] {
+        if timeout.is_some_and(|timeout| !(1..=3_600_000).contains(&timeout)) {
+            find(field, "out_of_bounds", "1 to 3,600,000 ms".into());
+        }
     }
 }
 

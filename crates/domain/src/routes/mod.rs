@@ -304,6 +304,9 @@ pub struct RouteDefinition {
     /// Time for the whole request, 1 to 3,600,000 ms.
     #[serde(default)]
     pub timeout_ms: Option<u32>,
+    /// How long the service may say nothing in the middle of its answer, 1 to 3,600,000 ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout_ms: Option<u32>,
 }
 
 impl RouteDefinition {
@@ -332,6 +335,7 @@ impl RouteDefinition {
             writes: None,
             body_max_bytes: body_default(),
             timeout_ms: None,
+            idle_timeout_ms: None,
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::websocket::Tunnel;
 
 /// Passes an upstream's answer on.
 pub(super) fn forwarded(answered: Answered, mut recording: Box<Recording>) -> Response<AnswerBody> {
-    let Answered { response, source, until, reports_usage, care } = answered;
+    let Answered { response, source, until, idle_timeout, reports_usage, care } = answered;
     let (mut parts, ()) = response.into_parts();
     if reports_usage {
         recording.reported = reported(recording.service(), &parts.headers);
@@ -39,7 +39,7 @@ pub(super) fn forwarded(answered: Answered, mut recording: Box<Recording>) -> Re
     }
     // The version is the connection's, not the message's (RFC 9112 §2.3); hyper writes 1.0 to clients that speak it.
     parts.version = Version::HTTP_11;
-    Response::from_parts(parts, AnswerBody::passing(source, recording, until.into(), care))
+    Response::from_parts(parts, AnswerBody::passing(source, recording, (until.into(), idle_timeout), care))
 }
 
 /// A request that becomes a WebSocket: once the answer has left, the connection carries it, and its record.

@@ -25,6 +25,8 @@ pub(crate) struct Answered {
     pub(crate) source: AnswerSource,
     /// When the whole request must be over.
     pub(crate) until: Instant,
+    /// How long the service may say nothing from here on.
+    pub(crate) idle_timeout: Duration,
     pub(crate) reports_usage: bool,
     /// What is known of the service, if the rest does not come.
     pub(crate) care: Rc<Care>,
@@ -39,7 +41,7 @@ pub(crate) async fn forward(
 ) -> Result<Answered, Stop> {
     let Outgoing { mut message, candidates, connect_timeout, first_byte_timeout, max_bytes, .. } = outgoing;
     let (care, idempotent, reports_usage) = (outgoing.care, outgoing.idempotent, outgoing.reports_usage);
-    let measures = outgoing.measures;
+    let (measures, idle_timeout) = (outgoing.measures, outgoing.idle_timeout);
     let over = recording.started + outgoing.whole_timeout;
     let until = outgoing.called_off.map_or(over, |own| recording.started + own);
     let at_us = recording.started_at_us;
@@ -101,7 +103,7 @@ pub(crate) async fn forward(
                         break;
                     }
                     care.circuit.borrow_mut().note(at_us, failed);
-                    return Ok(Answered { response, source, until, reports_usage, care });
+                    return Ok(Answered { response, source, until, idle_timeout, reports_usage, care });
                 }
                 Err(Failure::NotSent(back)) => message = back,
                 Err(Failure::Broken(Some(again), _)) if idempotent && can_go_on && care.credit.take() => {

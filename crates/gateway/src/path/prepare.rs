@@ -57,6 +57,7 @@ pub(crate) struct Outgoing {
     pub(crate) connect_timeout: Duration,
     pub(crate) first_byte_timeout: Duration,
     pub(crate) whole_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
     /// How long the caller waits, if that is shorter.
     pub(crate) called_off: Option<Duration>,
     /// Whether the service's word on usage is believed.
@@ -250,6 +251,7 @@ pub(crate) fn prepare(
         connect_timeout: millis(service.connect_timeout_ms),
         first_byte_timeout: millis(service.first_byte_timeout_ms),
         whole_timeout,
+        idle_timeout: route.idle_timeout_ms.map_or(core.shared.config.idle_timeout, millis),
         called_off: called_off.filter(|own| *own < whole_timeout),
         reports_usage: service.reports_usage,
         measures: service.balancing == Balancing::PeakEwma,

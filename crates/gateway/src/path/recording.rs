@@ -259,6 +259,11 @@ impl Recording {
         self.body.as_ref().is_none_or(|body| body.fate.get() == BodyFate::Complete)
     }
 
+    /// Bytes of the client's body that have been passed on.
+    pub(crate) fn request_body_sent(&self) -> u64 {
+        self.body.as_ref().map_or(0, |body| body.bytes.get())
+    }
+
     /// Whether the client's body ended badly.
     pub(crate) fn request_body_broke_off(&self) -> bool {
         let broke_off =

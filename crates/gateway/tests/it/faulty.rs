@@ -125,6 +125,10 @@ fn answer(stream: &mut TcpStream, what: &str, marker: &str, number: usize) -> bo
         "half-body-end" => {
             say(&(head(1_000) + marker));
         }
+        "half-chunk" => {
+            say(&format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nff\r\n{marker}"));
+            until_closed(stream);
+        }
         "half-chunk-end" => {
             say(&format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nff\r\n{marker}"));
         }

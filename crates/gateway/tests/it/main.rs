@@ -28,6 +28,7 @@ mod releases;
 mod rows;
 mod seen;
 mod sequences;
+mod silence;
 mod stage;
 mod store_faults;
 mod streams;

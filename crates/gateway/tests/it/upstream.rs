@@ -84,6 +84,13 @@ async fn answer(request: Request<Incoming>, manner: Manner) -> Result<Response<T
     if path.ends_with("/early") {
         return Ok(Response::builder().status(403).body(Told::Whole(Some(Bytes::from("no")))).unwrap());
     }
+    if path.ends_with("/listening") {
+        // The request is read on beside the answer.
+        tokio::spawn(body.collect());
+        let gate = manner.gate.clone();
+        let told = Told::Gated(0, Box::pin(async move { gate.notified().await }));
+        return Ok(Response::builder().body(told).unwrap());
+    }
     let unread = path.ends_with("/unread");
     if unread {
         manner.arrived.notify_one();
