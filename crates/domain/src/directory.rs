@@ -64,34 +64,37 @@ pub struct Naming {
     pub region: String,
 }
 
-/// A tenant, compiled.
+/// A tenant, compiled. What every request reads stands first, in one line of the processor's cache.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[repr(C, align(64))]
 pub struct Tenant {
+    /// Who may do what in it.
+    #[serde(with = "written::shared")]
+    pub access: Arc<AccessTable>,
     /// Its id.
     pub id: TenantId,
+    /// Raised whenever something here changes; signed contexts are reused within one version.
+    pub version: u64,
+    /// What the status means for requests.
+    pub service: Service,
+    /// Its status.
+    pub status: Status,
+    /// Whether API keys are accepted.
+    pub api_access: bool,
+    /// How its data is kept apart.
+    pub isolation: Isolation,
     /// Its code.
     pub code: Box<str>,
     /// Its tier.
     pub tier: Box<str>,
-    /// How its data is kept apart.
-    pub isolation: Isolation,
     /// Its home region.
     pub region: Box<str>,
-    /// Its status.
-    pub status: Status,
-    /// What the status means for requests.
-    pub service: Service,
-    /// Whether API keys are accepted.
-    pub api_access: bool,
     /// Features that are on.
     pub features: Vec<Box<str>>,
     /// What is imposed on it, as services are told.
     pub enforcements: Vec<Box<str>>,
     /// The same, as the gateway acts on it.
     pub imposed: Vec<Imposed>,
-    /// Who may do what in it.
-    #[serde(with = "written::shared")]
-    pub access: Arc<AccessTable>,
     /// Its value of each limit of the directory; `None` is unlimited.
     pub limits: Vec<Option<Rule>>,
     /// What it may use.
@@ -108,8 +111,6 @@ pub struct Tenant {
     /// Authorities whose client certificates sign its service accounts in.
     #[serde(with = "written::shared")]
     pub authorities: Arc<TenantAuthorities>,
-    /// Raised whenever something here changes; signed contexts are reused within one version.
-    pub version: u64,
 }
 
 /// Something that is imposed on a tenant.

@@ -134,7 +134,7 @@ impl Model<'_> {
             }
             flagged.push((principal, Flagged { asker, sessions: sessions.into(), ..own }));
         }
-        (table.shapes, table.rules) = (shapes.all, rules.all);
+        (table.shapes, table.rules) = (shapes.all.into(), rules.all);
         let places = flagged.iter().zip(table.shapes.len() as u32..).map(|((who, _), place)| (*who, place));
         plain.extend(places);
         table.roster = Roster::new(&plain);

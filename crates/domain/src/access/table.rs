@@ -58,8 +58,9 @@ pub(super) struct Shape {
     pub(super) roles: Vec<Box<str>>,
 }
 
-/// What a shape cannot say.
+/// What a shape cannot say, in one line.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[repr(align(64))]
 pub(super) struct Flagged {
     pub(super) shape: u32,
     /// Rules.
@@ -126,13 +127,14 @@ impl<'t> PrincipalRights<'t> {
     }
 }
 
-/// All principals of one tenant.
+/// All principals of one tenant. What every decision reads stands first, in one line of the processor's cache.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[repr(C, align(64))]
 pub struct AccessTable {
     /// By principal: the place of a shape, or behind all shapes that of one who has more.
     pub(super) roster: Roster,
-    pub(super) shapes: Vec<Shape>,
-    pub(super) flagged: Vec<Flagged>,
+    pub(super) shapes: Box<[Shape]>,
+    pub(super) flagged: Box<[Flagged]>,
     /// What some have in sessions in which they have chosen roles.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) in_sessions: Vec<Flagged>,
@@ -421,5 +423,18 @@ impl<'t> From<&'t Rule> for Said<'t> {
             condition: condition.as_ref(),
             is_inactive: false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::offset_of;
+
+    use super::*;
+
+    #[test]
+    fn what_a_decision_reads_of_a_tenant_is_one_line_of_the_cache() {
+        assert_eq!((offset_of!(AccessTable, roster), offset_of!(AccessTable, in_sessions)), (0, 64));
+        assert_eq!((size_of::<Flagged>(), size_of::<PermissionPair>()), (64, 128));
     }
 }
