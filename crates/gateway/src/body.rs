@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::alarm::Alarm;
+use crate::caller;
 use crate::path::Recording;
 use crate::upstream::{Care, Exchange, ExchangeError, Message, Upstream};
 
@@ -45,6 +46,8 @@ pub(crate) enum BodyError {
     TooLarge,
     #[error("reading a body")]
     Read(#[from] hyper::Error),
+    #[error("a caller's body broke off or is framed wrongly")]
+    BrokeOff,
     #[error("a body has not the length that was said")]
     OtherLength,
     #[error("the request took longer than its route allows")]
@@ -60,7 +63,7 @@ pub(crate) enum UpstreamBody {
     /// There is none.
     Empty,
     /// It is passed on as it comes.
-    Client { incoming: Incoming, max_bytes: u64, watch: Rc<BodyWatch> },
+    Client { incoming: caller::Incoming, max_bytes: u64, watch: Rc<BodyWatch> },
 }
 
 impl Body for UpstreamBody {
@@ -82,7 +85,7 @@ impl Body for UpstreamBody {
             }
             Some(Err(error)) => {
                 watch.fate.set(BodyFate::Broken);
-                Some(Err(error.into()))
+                Some(Err(error))
             }
             Some(Ok(frame)) => {
                 let bytes = watch.bytes.get() + frame.data_ref().map_or(0, |data| data.len() as u64);

@@ -15,6 +15,7 @@ use rowhouse_domain::keys::Peppers;
 use rowhouse_journal::LaneWriter;
 
 use crate::addresses::Addresses;
+use crate::caller::Date;
 use crate::context::{ContextBook, ContextDesk};
 use crate::discovery::Names;
 use crate::drain::Drain;
@@ -105,6 +106,9 @@ pub(crate) struct Core {
     pub(crate) tokens: TokenDesk,
     pub(crate) quotas: QuotaDesk,
     pub(crate) drain: Rc<Drain>,
+    /// Where heads of answers are written, one after the other.
+    pub(crate) answers: RefCell<Vec<u8>>,
+    pub(crate) date: RefCell<Date>,
     /// Answers that are heard out for clients that have gone.
     pub(crate) left: LeftBehind,
     /// Where limits are counted together.
@@ -136,6 +140,8 @@ impl Core {
             quotas: QuotaDesk::new(shared.quotas.clone()),
             tokens: TokenDesk::default(),
             drain: Rc::default(),
+            answers: RefCell::default(),
+            date: RefCell::default(),
             left: LeftBehind::default(),
             store: shared.store.clone().map(|store| LimitStore::new(store, metrics.clone())),
             view: RefCell::new(Rc::new(view)),

@@ -1,5 +1,5 @@
-//! Connections that nobody uses end, and those whose client does not come to the end of a head. hyper could bound the
-//! time for a head, but not before it knows which version is spoken, and with a new timer for every request.
+//! Connections that nobody uses end, and those whose client does not come to the end of a head: what goes on in one is noted here, and
+//! looked at from time to time, so that a request costs no timer.
 
 use std::cell::Cell;
 use std::io;
@@ -28,6 +28,8 @@ pub(crate) struct Use {
     pub(crate) http2: Cell<bool>,
     /// Whether the request that is being answered came after the gateway had begun to end.
     pub(crate) is_last: Cell<bool>,
+    /// Whether it is to end in good order, with the answer that is being given or at once.
+    pub(crate) told: Cell<bool>,
 }
 
 /// What a look found.

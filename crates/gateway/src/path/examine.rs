@@ -28,7 +28,7 @@ pub(crate) struct Sound<'r> {
 /// without a safe normal form.
 pub(crate) fn examine<'r>(arrived: Arrived<'r>, peer: &Peer) -> Result<Sound<'r>, Stop> {
     let Arrived { parts } = arrived;
-    let framed_twice = check_framing(parts, peer);
+    let framed_twice = check_framing(parts);
     bound_headers(&parts.headers)?;
     framed_twice?;
     if parts.method == Method::CONNECT {
@@ -54,15 +54,18 @@ fn check_scheme(parts: &Parts, peer: &Peer) -> Result<(), Stop> {
     }
 }
 
-/// RFC 9112 §6.3: both lengths at once are an attack or a bug. The parser drops one silently, so what was heard before it
-/// is asked.
-fn check_framing(parts: &Parts, peer: &Peer) -> Result<(), Stop> {
+/// RFC 9112 §6.1 and §6.3: both lengths at once are an attack or a bug, and so is a coding in a version that knows none. HTTP/2 frames
+/// its messages otherwise.
+fn check_framing(parts: &Parts) -> Result<(), Stop> {
     let Some(coding) = parts.headers.get(TRANSFER_ENCODING) else { return Ok(()) };
     let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
     let alone = parts.headers.get_all(TRANSFER_ENCODING).iter().count() == 1;
     match () {
-        () if peer.heard.given_twice() || parts.headers.contains_key(CONTENT_LENGTH) => {
+        () if parts.headers.contains_key(CONTENT_LENGTH) => {
             Err(Stop::malformed("Content-Length and Transfer-Encoding exclude each other."))
+        }
+        () if parts.version != Version::HTTP_11 => {
+            Err(Stop::malformed("Transfer-Encoding belongs to HTTP/1.1 alone."))
         }
         () if !(chunked && alone) => Err(Stop::malformed("The only transfer coding taken is `chunked`.")),
         () => Ok(()),

@@ -4,7 +4,6 @@
 use std::rc::Rc;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 use rowhouse_domain::refusal::Fault;
 
 use super::answer::{called_off, forwarded, refused};
@@ -23,6 +22,7 @@ use super::resolve::resolve;
 use super::together::limit_together;
 use super::{Recording, Stop};
 use crate::body::AnswerBody;
+use crate::caller::Incoming;
 use crate::connection::Peer;
 use crate::core::Core;
 

@@ -8,9 +8,10 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::Secure;
-use super::http1::{Scratch, Wire};
+use super::http1::Wire;
 use crate::body::UpstreamBody;
 use crate::probes::{Flag, Probes};
+use crate::scratch::Scratch;
 use crate::stream::Stream;
 use hyper::client::conn::http2;
 use rowhouse_domain::id::TenantId;
@@ -312,6 +313,11 @@ impl Pools {
     /// All upstreams that are known.
     pub(crate) fn all(&self) -> Vec<Rc<Upstream>> {
         self.upstreams.borrow().values().cloned().collect()
+    }
+
+    /// Where the core's connections read into.
+    pub(crate) fn scratch(&self) -> Scratch {
+        self.scratch.clone()
     }
 
     /// Lets go of addresses that nobody uses any more.

@@ -73,12 +73,12 @@ pub(crate) struct Tunnel {
     pub(crate) idle: Duration,
 }
 
-/// Passes bytes until one side ends, the caller may not any more, nobody says anything, or the gateway goes.
+/// Passes bytes, first those that the client has `said` already, until one side ends, the caller may not any more, nobody says anything, or the gateway goes.
 pub(crate) async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
     core: &Rc<Core>,
     peer: &Rc<Peer>,
     tunnel: Tunnel,
-    client: S,
+    (client, said): (S, Bytes),
     drains: impl Fn() -> bool,
 ) {
     let Tunnel { upstream, arrived, mut recording, parts, idle } = tunnel;
@@ -97,7 +97,7 @@ pub(crate) async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
         },
         client,
         upstream,
-        up: Way::default(),
+        up: Way::beginning(&said),
         down: Way::beginning(&arrived),
         look,
         looks_per_record: u32::try_from(core.shared.config.streams_recorded.as_secs())

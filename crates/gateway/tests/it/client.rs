@@ -139,7 +139,8 @@ impl Wire {
         Some(self.answer())
     }
 
-    fn answer_to(&mut self, method: &str) -> Answer {
+    /// The answer to a request by `method`.
+    pub fn answer_to(&mut self, method: &str) -> Answer {
         let head = self.until(b"\r\n\r\n");
         let head = String::from_utf8(head).unwrap();
         let mut lines = head.split("\r\n");

@@ -5,6 +5,7 @@
 
 mod access;
 mod bodies;
+mod callers;
 mod certificates;
 mod client;
 mod cors;

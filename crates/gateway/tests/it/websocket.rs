@@ -262,3 +262,20 @@ fn what_only_looks_like_an_upgrade_is_none() {
         served.join().unwrap();
     }
 }
+
+#[test]
+fn what_a_client_says_before_it_is_answered_is_not_lost() {
+    let (_server, stage) = stage(|_| ());
+    let mut wire = stage.wire();
+    let head = format!(
+        "GET /v1/work/socket HTTP/1.1\r\nHost: acme.example.test\r\nAuthorization: Bearer {}\r\nConnection: Upgrade\r\n\
+         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        stage.acme
+    );
+    // A text of five letters, masked with zeros (RFC 6455 §5.2).
+    let frame = [&[0x81, 0x85, 0, 0, 0, 0], b"hello".as_slice()].concat();
+    wire.write([head.as_bytes(), &frame].concat());
+    let answer = String::from_utf8(wire.until(b"\r\n\r\n")).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    assert_eq!(wire.until(b"hello"), b"\x81\x05hello");
+}

@@ -6,10 +6,10 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 
-use super::chunks::Chunks;
 use super::head::{self, BadAnswer, Framing};
 use super::{Outbound, Wire};
 use crate::body::BodyError;
+use crate::chunks::Chunks;
 use crate::stream::Stream;
 
 /// Why an exchange ended without an answer.
@@ -30,7 +30,7 @@ pub(crate) enum ExchangeError {
 impl ExchangeError {
     /// Whether whoever sends the request has ended it, badly: nothing is wrong with the connection, and the service may answer.
     fn is_senders(&self) -> bool {
-        matches!(self, ExchangeError::Body(BodyError::Read(_) | BodyError::TooLarge))
+        matches!(self, ExchangeError::Body(BodyError::Read(_) | BodyError::BrokeOff | BodyError::TooLarge))
     }
 }
 
@@ -196,7 +196,7 @@ impl Exchange {
     /// What of the body is there already.
     fn take(&mut self) -> Result<Option<Bytes>, BadAnswer> {
         match &mut self.answer {
-            Answer::Chunked(chunks) => chunks.next(&mut self.arrived),
+            Answer::Chunked(chunks) => Ok(chunks.next(&mut self.arrived)?),
             Answer::Length(left) if *left > 0 && !self.arrived.is_empty() => {
                 let most = usize::try_from(*left).unwrap_or(usize::MAX).min(self.arrived.len());
                 *left -= most as u64;

@@ -5,6 +5,8 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValu
 use http::{Response, StatusCode, Version};
 use std::mem::MaybeUninit;
 
+use crate::chunks::BadChunk;
+
 /// A head may have this many bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// And this many headers.
@@ -25,8 +27,8 @@ pub(crate) enum BadAnswer {
     BadLength,
     #[error("a header is malformed")]
     BadHeader,
-    #[error("its chunks are malformed")]
-    BadChunk,
+    #[error(transparent)]
+    BadChunk(#[from] BadChunk),
 }
 
 /// Where the body of an answer ends (RFC 9112 §6.3).

@@ -1,7 +1,6 @@
 //! HTTP/1.1 towards upstreams: one request at a time over a connection that is kept. It runs inside the task of the
 //! request, so that nothing has to be handed from task to task, and it reads answers more strictly than it must.
 
-mod chunks;
 mod exchange;
 mod head;
 mod outbound;
@@ -9,4 +8,4 @@ mod wire;
 
 pub(crate) use exchange::{Exchange, ExchangeError};
 pub(crate) use outbound::Outbound;
-pub(crate) use wire::{Scratch, Wire};
+pub(crate) use wire::Wire;

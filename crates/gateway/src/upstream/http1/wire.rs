@@ -1,30 +1,15 @@
 //! A connection to an upstream: its socket, and where bytes are read into.
 
-use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::alarm::Alarm;
+use crate::scratch::Scratch;
 use crate::stream::Stream;
-
-/// What one read can take.
-const READ_MAX: usize = 64 * 1024;
-
-/// Where all connections of a core read into, one after the other: what arrived is copied out, in its size, so that
-/// an idle connection holds no memory.
-#[derive(Clone)]
-pub(crate) struct Scratch(Rc<RefCell<Box<[u8]>>>);
-
-impl Default for Scratch {
-    fn default() -> Self {
-        Scratch(Rc::new(RefCell::new(vec![0; READ_MAX].into_boxed_slice())))
-    }
-}
 
 /// An open connection with no request on it.
 pub(crate) struct Wire {
@@ -64,10 +49,7 @@ impl Wire {
 
     /// What arrived; empty at the end of the stream.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        let mut scratch = self.scratch.0.borrow_mut();
-        let mut buffer = ReadBuf::new(&mut scratch);
-        std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
-        Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
+        self.scratch.poll_read(&mut self.stream, cx)
     }
 
     /// Writes what the socket takes.

@@ -2,14 +2,17 @@
 
 use bytes::{Buf, Bytes};
 
-use super::head::BadAnswer;
-
 /// Bytes of extensions and trailers that one body may have; they are read and dropped.
 const DROPPED_MAX: u32 = 16 * 1024;
 
+/// A body that is not in chunks, though it is said to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("its chunks are malformed")]
+pub(crate) struct BadChunk;
+
 /// How far a body in chunks has been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Chunks {
+pub(crate) struct Chunks {
     place: Place,
     dropped: u32,
 }
@@ -42,18 +45,18 @@ enum Place {
 
 impl Chunks {
     /// Before the first byte.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Chunks { place: Place::Size { digits: 0, size: 0 }, dropped: 0 }
     }
 
     /// Whether the last chunk and the trailers have been read.
-    pub(super) fn over(&self) -> bool {
+    pub(crate) fn over(&self) -> bool {
         self.place == Place::Over
     }
 
     /// Takes the next piece of data off the front of `bytes`; `None` if there is none in them. What is behind the
     /// end of the body is left.
-    pub(super) fn next(&mut self, bytes: &mut Bytes) -> Result<Option<Bytes>, BadAnswer> {
+    pub(crate) fn next(&mut self, bytes: &mut Bytes) -> Result<Option<Bytes>, BadChunk> {
         while !bytes.is_empty() && !self.over() {
             if let Place::Data { left } = &mut self.place {
                 let piece = bytes.split_to(usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len()));
@@ -69,7 +72,7 @@ impl Chunks {
         Ok(None)
     }
 
-    fn after(&mut self, byte: u8) -> Result<Place, BadAnswer> {
+    fn after(&mut self, byte: u8) -> Result<Place, BadChunk> {
         let place = match (self.place, byte) {
             (Place::Size { digits, size }, _) if byte.is_ascii_hexdigit() && digits < 15 => {
                 let digit = (byte as char).to_digit(16).unwrap_or_default();
@@ -94,14 +97,14 @@ impl Chunks {
             }
             (Place::TrailerEnd, b'\n') => Place::TrailerStart,
             (Place::LastEnd, b'\n') => Place::Over,
-            _ => return Err(BadAnswer::BadChunk),
+            _ => return Err(BadChunk),
         };
         Ok(place)
     }
 
-    fn drop_one(&mut self) -> Result<(), BadAnswer> {
+    fn drop_one(&mut self) -> Result<(), BadChunk> {
         self.dropped += 1;
-        if self.dropped > DROPPED_MAX { Err(BadAnswer::BadChunk) } else { Ok(()) }
+        if self.dropped > DROPPED_MAX { Err(BadChunk) } else { Ok(()) }
     }
 }
 
@@ -112,7 +115,7 @@ mod tests {
     use super::*;
 
     /// All data, and whether the end was seen; `pieces` arrive one after the other.
-    fn read(pieces: &[&[u8]]) -> Result<(Vec<u8>, bool), BadAnswer> {
+    fn read(pieces: &[&[u8]]) -> Result<(Vec<u8>, bool), BadChunk> {
         let (mut chunks, mut data) = (Chunks::new(), Vec::new());
         for piece in pieces {
             let mut bytes = Bytes::copy_from_slice(piece);
@@ -150,10 +153,10 @@ mod tests {
             "0\r\nX: 1\n\r\n",
             "0\r\n\n",
         ] {
-            assert_eq!(read(&[body.as_bytes()]), Err(BadAnswer::BadChunk), "{body:?}");
+            assert_eq!(read(&[body.as_bytes()]), Err(BadChunk), "{body:?}");
         }
         let endless = [b"5;".to_vec(), vec![b'x'; 20_000]].concat();
-        assert_eq!(read(&[&endless]), Err(BadAnswer::BadChunk));
+        assert_eq!(read(&[&endless]), Err(BadChunk));
     }
 
     proptest! {
