@@ -27,7 +27,7 @@ OURS = [
     ("resolve|tenancy|host_", "tenant by host"),
     ("routes::|prepare|examine", "request examined, route found"),
     ("recording|crc32c|rowhouse_journal|traceparent", "record"),
-    ("hyper|httparse|http::", "HTTP of the caller's side"),
+    ("hyper|httparse|http::|caller::", "HTTP of the caller's side"),
     ("upstream::|onward|Onward|balance", "HTTP of the service's side"),
     ("serve::pass|path::", "the request's task"),
     ("tokio|mio|welcome|rust_begin|poll|std::sys|clock_gettime|Timespec|__send|recv|epoll|cancel", "runtime, clock, calls"),

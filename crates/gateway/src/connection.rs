@@ -224,7 +224,10 @@ async fn attend_http2(
         let answering = seen.answer();
         seen.is_last.set(core.drain.draining());
         let request = request.map(Incoming::Http2);
-        async move { Ok::<_, Infallible>(answering.until_sent(serve(core, peer, request).await)) }
+        async move {
+            let answer = serve(core, peer, request).await;
+            Ok::<_, Infallible>(answering.until_sent(answer.into_response()))
+        }
     });
     let io = TokioIo::new(Resumed { said, stream });
     let connection = pin!(builder.serve_connection(io, service));

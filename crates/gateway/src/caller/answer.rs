@@ -5,10 +5,11 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use http::response::Parts;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use httpdate::HttpDate;
 
 use super::head::Form;
+use crate::path::Ours;
 
 /// How the end of an answer's body is told (RFC 9112 §6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,48 +44,65 @@ pub(super) fn says_close(headers: &HeaderMap) -> bool {
     headers.get(CONNECTION).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"))
 }
 
-/// Writes status line and headers, with those that only the connection knows. `closes` says that it ends after this answer.
-pub(super) fn write_head(
-    out: &mut Vec<u8>,
-    parts: &Parts,
-    framing: Framing,
-    (form, closes): (Form, bool),
-    date: impl FnOnce(&mut Vec<u8>),
-) {
-    write_status(out, parts.status, form.old);
-    let mut put = |pieces: [&[u8]; 4]| pieces.into_iter().for_each(|piece| out.extend_from_slice(piece));
-    let (mut connection, mut dated) = (false, false);
-    for (name, value) in &parts.headers {
-        let passes = match name {
-            // What a body would have had is told where there is none (RFC 9110 §8.6), but not with statuses that never have one.
-            _ if name == CONTENT_LENGTH => {
-                framing == Framing::None && (form.bodiless || parts.status == StatusCode::NOT_MODIFIED)
-            }
-            _ if name == TRANSFER_ENCODING => false,
-            _ => true,
+/// All that the head of an answer says.
+pub(super) struct AnswerHead<'a> {
+    pub(super) parts: &'a Parts,
+    /// Said behind the others.
+    pub(super) ours: Option<&'a Ours>,
+    pub(super) framing: Framing,
+    pub(super) form: Form,
+    /// Whether the connection ends after this answer.
+    pub(super) closes: bool,
+}
+
+impl AnswerHead<'_> {
+    /// Writes status line and headers, with those that only the connection knows. `date` writes a header, if there is none.
+    pub(super) fn write(&self, out: &mut Vec<u8>, date: impl FnOnce(&mut Vec<u8>)) {
+        let AnswerHead { parts, ours, framing, form, closes } = self;
+        write_status(out, parts.status, form.old);
+        let mut put = |name: &HeaderName, value: &[u8]| {
+            [name.as_str().as_bytes(), b": ", value, b"\r\n"]
+                .into_iter()
+                .for_each(|own| out.extend_from_slice(own));
         };
-        connection |= name == CONNECTION;
-        dated |= name == DATE;
-        if passes {
-            put([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+        let (mut connection, mut dated) = (false, false);
+        for (name, value) in &parts.headers {
+            connection |= name == CONNECTION;
+            dated |= name == DATE;
+            if self.passes(name) {
+                put(name, value.as_bytes());
+            }
         }
+        if let Some(ours) = ours {
+            ours.each(put);
+        }
+        match (connection, closes) {
+            (true, _) => {}
+            (false, true) => out.extend_from_slice(b"connection: close\r\n"),
+            (false, false) if form.old => out.extend_from_slice(b"connection: keep-alive\r\n"),
+            (false, false) => {}
+        }
+        match framing {
+            // Writing to memory cannot fail.
+            Framing::Length(length) => drop(write!(out, "content-length: {length}\r\n")),
+            Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+            Framing::None | Framing::UntilClose => {}
+        }
+        if !dated && !parts.status.is_informational() {
+            date(out);
+        }
+        out.extend_from_slice(b"\r\n");
     }
-    match (connection, closes) {
-        (true, _) => {}
-        (false, true) => out.extend_from_slice(b"connection: close\r\n"),
-        (false, false) if form.old => out.extend_from_slice(b"connection: keep-alive\r\n"),
-        (false, false) => {}
+
+    /// What frames the body is said by whoever writes it. What a body would have had is told where there is none (RFC 9110 §8.6), but not
+    /// with statuses that never have one.
+    fn passes(&self, name: &HeaderName) -> bool {
+        if name == CONTENT_LENGTH {
+            let would_have = self.form.bodiless || self.parts.status == StatusCode::NOT_MODIFIED;
+            return self.framing == Framing::None && would_have;
+        }
+        name != TRANSFER_ENCODING
     }
-    match framing {
-        // Writing to memory cannot fail.
-        Framing::Length(length) => drop(write!(out, "content-length: {length}\r\n")),
-        Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-        Framing::None | Framing::UntilClose => {}
-    }
-    if !dated && !parts.status.is_informational() {
-        date(out);
-    }
-    out.extend_from_slice(b"\r\n");
 }
 
 fn write_status(out: &mut Vec<u8>, status: StatusCode, old: bool) {
@@ -125,7 +143,7 @@ impl Date {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue, Response};
+    use http::{HeaderValue, Response};
 
     use super::*;
 
@@ -147,7 +165,8 @@ mod tests {
         let (parts, ()) = response.into_parts();
         let framing = Framing::of(parts.status, exact, form);
         let mut out = Vec::new();
-        write_head(&mut out, &parts, framing, (form, closes), |out| Date::default().write(0, out));
+        let head = AnswerHead { parts: &parts, ours: None, framing, form, closes };
+        head.write(&mut out, |out| Date::default().write(0, out));
         String::from_utf8(out).expect("text").replace("\r\n", "|")
     }
 

@@ -10,7 +10,7 @@ use http::{Method, Request, StatusCode, Uri, Version};
 use memchr::memchr;
 
 use super::line::Rest;
-use crate::chunks::Chunks;
+use crate::framing::{Chunks, content_length};
 
 /// A head may have this many bytes before it is not read on; how much of that passes is decided by whoever judges requests.
 pub(super) const HEAD_BYTES_MAX: usize = 256 * 1024;
@@ -121,7 +121,7 @@ impl Said {
             if self.length.is_some() {
                 return Err(BadHead::Malformed);
             }
-            self.length = Some(length(value).ok_or(BadHead::Malformed)?);
+            self.length = Some(content_length(value).ok_or(BadHead::Malformed)?);
         } else if name == TRANSFER_ENCODING {
             self.codings += 1;
             self.chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
@@ -146,12 +146,6 @@ impl Said {
             _ => Rest::Broken,
         }
     }
-}
-
-/// Digits and nothing else: `parse` would take a sign, HTTP does not.
-fn length(value: &HeaderValue) -> Option<u64> {
-    let text = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    text?.parse().ok()
 }
 
 /// Whether a head ends in `bytes`, of which those before `from` were looked at before.

@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
 
 use super::head::{self, BadHead, HEAD_BYTES_MAX, Head};
-use crate::chunks::Chunks;
+use crate::framing::Chunks;
 use crate::idle::Watched;
 use crate::scratch::Scratch;
 use crate::stream::Stream;
@@ -233,8 +233,9 @@ impl Line {
 impl State {
     fn next(&mut self) -> Option<Next> {
         // RFC 9112 §2.2: empty lines before a request are passed over.
-        let blank = self.arrived.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
-        self.arrived.advance(blank.unwrap_or(self.arrived.len()));
+        while let Some(line) = [&b"\r\n"[..], b"\n"].into_iter().find(|line| self.arrived.starts_with(line)) {
+            self.arrived.advance(line.len());
+        }
         if self.arrived.is_empty() {
             return None;
         }

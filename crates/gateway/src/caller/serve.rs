@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::Response;
 use http_body::Body;
 
-use super::answer::{Framing, says_close, write_head};
+use super::answer::{AnswerHead, Framing, says_close};
 use super::body::Incoming;
 use super::head::{BadHead, Form, Head};
 use super::line::{Line, Next, Rest};
@@ -18,7 +18,7 @@ use crate::connection::Peer;
 use crate::core::Core;
 use crate::idle::Use;
 use crate::metrics::bump;
-use crate::path::serve;
+use crate::path::{Answer, serve};
 
 /// An answer may leave with a body of this size in one piece.
 const JOINED_MAX: usize = 16 * 1024;
@@ -89,16 +89,16 @@ async fn attend_one(
     let request = request.map(|()| Incoming::Http1 { line: line.clone(), request: line.request() });
     let mut serving = pin!(serve(core.clone(), peer.clone(), request));
     let answered = poll_fn(|cx| match serving.as_mut().poll(cx) {
-        Poll::Ready(response) => Poll::Ready(Some(response)),
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
         Poll::Pending => line.poll_gone(cx).map(|()| None),
     });
-    let Some(response) = answered.await else {
+    let Some(answer) = answered.await else {
         // Before the request is dropped: nothing more comes of its body.
         drop(line.take());
         return After::Cut;
     };
     let closes = !form.keeps_open || seen.told.get() || seen.is_last.get();
-    let sent = send(core, line, response, (form, closes)).await;
+    let sent = send(core, line, answer, (form, closes)).await;
     match sent {
         Err(Cut) => After::Cut,
         Ok(_) if peer.tunnel.borrow().is_some() => After::Switched,
@@ -118,17 +118,17 @@ struct Cut;
 async fn send(
     core: &Core,
     line: &Line,
-    response: Response<AnswerBody>,
+    Answer { parts, mut body, ours }: Answer,
     (form, closes): (Form, bool),
 ) -> Result<Stays, Cut> {
-    let (parts, mut body) = response.into_parts();
     let mut framing = Framing::of(parts.status, body.size_hint().exact(), form);
     let closes = closes || framing == Framing::UntilClose || says_close(&parts.headers);
     let joined = poll_fn(|cx| {
         let mut out = core.answers.borrow_mut();
         out.clear();
         let date = |out: &mut Vec<u8>| core.date.borrow_mut().write(core.clock_us(), out);
-        write_head(&mut out, &parts, framing, (form, closes), date);
+        let head = AnswerHead { parts: &parts, ours: Some(&ours), framing, form, closes };
+        head.write(&mut out, date);
         let joined = join(&mut out, &mut framing, &mut body);
         line.say(&out, cx);
         Poll::Ready(joined)
@@ -225,7 +225,8 @@ async fn refuse(core: &Core, line: &Line, bad: BadHead) {
     let form = Form { bodiless: false, old: false, keeps_open: false };
     let mut out = Vec::new();
     let date = |out: &mut Vec<u8>| core.date.borrow_mut().write(core.clock_us(), out);
-    write_head(&mut out, &parts, Framing::Length(0), (form, true), date);
+    let head = AnswerHead { parts: &parts, ours: None, framing: Framing::Length(0), form, closes: true };
+    head.write(&mut out, date);
     poll_fn(|cx| {
         line.say(&out, cx);
         Poll::Ready(())

@@ -98,22 +98,46 @@ fn visible(text: Bytes) -> HeaderValue {
     HeaderValue::from_maybe_shared(text).expect("names of limits and numbers are visible ASCII")
 }
 
-/// Puts the five headers into an answer, in place of any that are there.
-pub(crate) fn apply(
-    headers: &mut HeaderMap,
-    standings: &Standings,
-    policies: &Policies,
-    limits: &[LimitDefinition],
-    now_s: i64,
-) {
-    let Some((place, told)) = Announced::told(&standings.all) else { return };
-    headers.insert(POLICY.clone(), policies.of(standings, limits));
-    let mut text = Vec::with_capacity(96);
-    let ends = put_standing(&mut text, standings.name(place, limits), told, now_s);
-    let (text, mut start) = (Bytes::from(text), 0);
-    for (name, end) in [&STATE, &LIMIT, &REMAINING, &RESET].into_iter().zip(ends) {
-        headers.insert(name.clone(), visible(text.slice(start..end)));
-        start = end;
+/// What one answer tells of limits. It is kept beside the answer's headers, which HTTP/1 writes without ever putting it among them.
+pub(crate) struct Told {
+    policy: HeaderValue,
+    /// The values of the four others, one behind the other.
+    text: Vec<u8>,
+    ends: [usize; 4],
+}
+
+impl Told {
+    /// Nothing, if there is no limit to be told of.
+    pub(crate) fn of(
+        standings: &Standings,
+        policies: &Policies,
+        limits: &[LimitDefinition],
+        now_s: i64,
+    ) -> Option<Self> {
+        let (place, told) = Announced::told(&standings.all)?;
+        let mut text = Vec::with_capacity(96);
+        let ends = put_standing(&mut text, standings.name(place, limits), told, now_s);
+        Some(Told { policy: policies.of(standings, limits), text, ends })
+    }
+
+    /// Tells the five headers.
+    pub(crate) fn each(&self, mut tell: impl FnMut(&HeaderName, &[u8])) {
+        tell(&POLICY, self.policy.as_bytes());
+        let mut start = 0;
+        for (name, end) in [&STATE, &LIMIT, &REMAINING, &RESET].into_iter().zip(self.ends) {
+            tell(name, &self.text[start..end]);
+            start = end;
+        }
+    }
+
+    /// Puts the five headers among others, in place of any that are there.
+    pub(crate) fn put(self, headers: &mut HeaderMap) {
+        headers.insert(POLICY.clone(), self.policy);
+        let (text, mut start) = (Bytes::from(self.text), 0);
+        for (name, end) in [&STATE, &LIMIT, &REMAINING, &RESET].into_iter().zip(self.ends) {
+            headers.insert(name.clone(), visible(text.slice(start..end)));
+            start = end;
+        }
     }
 }
 
@@ -153,8 +177,14 @@ mod tests {
                     Rule::new(Algorithm::TokenBucket, burst / 10, 1000, Some(burst)).expect("in bounds");
                 standings.push(place, Announced { rule, remaining, reset_s, binds: false });
             }
+            let told = || Told::of(&standings, &policies, &limits, 1_795_251_600).expect("there are limits");
             let mut headers = HeaderMap::new();
-            apply(&mut headers, &standings, &policies, &limits, 1_795_251_600);
+            told().put(&mut headers);
+            let mut each = HeaderMap::new();
+            told().each(|name, value| {
+                drop(each.insert(name, HeaderValue::from_bytes(value).expect("visible")))
+            });
+            assert_eq!(headers, each, "whichever way it is told");
             let policy = r#""tenant-default";q=1000;w=10, "user-default";q=600;w=10"#;
             assert_eq!(headers["ratelimit-policy"], policy);
             assert_eq!(headers["ratelimit"], format!(r#""user-default";r={remaining};t=37"#));
@@ -162,8 +192,6 @@ mod tests {
             assert_eq!(headers["x-ratelimit-remaining"], remaining.to_string());
             assert_eq!(headers["x-ratelimit-reset"], "1795251637");
         }
-        let mut none = HeaderMap::new();
-        apply(&mut none, &Standings::default(), &policies, &limits, 0);
-        assert!(none.is_empty());
+        assert!(Told::of(&Standings::default(), &policies, &limits, 0).is_none());
     }
 }

@@ -9,7 +9,7 @@ mod table;
 
 pub use figures::LimitCounts;
 pub(crate) use figures::LimitFigures;
-pub(crate) use headers::{Policies, Standings, apply, tells_of_limits};
+pub(crate) use headers::{Policies, Standings, Told, tells_of_limits};
 pub use measure::{LimitCosts, limit_costs};
 pub use store::StoreConfig;
 pub(crate) use store::{Asked, Held, LimitStore, StoreShared, Taken, Wanted};

@@ -8,7 +8,7 @@ use http::header::{
     ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE,
 };
 use http::response::Parts;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 use rowhouse_domain::id::RequestId;
 use rowhouse_domain::refusal::{MEDIA_TYPE, Problem, Refusal, kind};
 
@@ -21,25 +21,83 @@ use crate::body::{AnswerBody, AnswerSource};
 use crate::limits;
 use crate::websocket::Tunnel;
 
+/// An answer, and what only the gateway tells in it.
+pub(crate) struct Answer {
+    pub(crate) parts: Parts,
+    pub(crate) body: AnswerBody,
+    pub(crate) ours: Ours,
+}
+
+/// Headers that only the gateway tells. None of these names is among an answer's own.
+pub(crate) struct Ours {
+    request_id: HeaderValue,
+    limits: Option<limits::Told>,
+}
+
+impl Ours {
+    fn of(recording: &Recording) -> Self {
+        let view = &recording.view;
+        let (standings, limits) = (&recording.standings, &view.directory.limits);
+        let limits = limits::Told::of(standings, &view.policies, limits, recording.counted_at_s());
+        Ours { request_id: recording.request_id_text.clone(), limits }
+    }
+
+    /// Tells each.
+    pub(crate) fn each(&self, mut tell: impl FnMut(&HeaderName, &[u8])) {
+        tell(&REQUEST_ID, self.request_id.as_bytes());
+        if let Some(limits) = &self.limits {
+            limits.each(tell);
+        }
+    }
+
+    fn put(self, headers: &mut HeaderMap) {
+        headers.insert(REQUEST_ID.clone(), self.request_id);
+        if let Some(limits) = self.limits {
+            limits.put(headers);
+        }
+    }
+}
+
+impl Answer {
+    fn of(response: Response<AnswerBody>, ours: Ours) -> Self {
+        let (parts, body) = response.into_parts();
+        Answer { parts, body, ours }
+    }
+
+    /// With all headers in one place.
+    pub(crate) fn into_response(self) -> Response<AnswerBody> {
+        let mut response = Response::from_parts(self.parts, self.body);
+        self.ours.put(response.headers_mut());
+        response
+    }
+}
+
+/// Whether a service's own word on it does not pass.
+fn is_ours(name: &str) -> bool {
+    name == REQUEST_ID.as_str() || limits::tells_of_limits(name)
+}
+
 /// Passes an upstream's answer on.
-pub(super) fn forwarded(answered: Answered, mut recording: Box<Recording>) -> Response<AnswerBody> {
+pub(super) fn forwarded(answered: Answered, mut recording: Box<Recording>) -> Answer {
     let Answered { response, source, until, idle_timeout, reports_usage, care } = answered;
     let (mut parts, ()) = response.into_parts();
     if reports_usage {
         recording.reported = reported(recording.service(), &parts.headers);
     }
-    strip(&mut parts.headers, limits::tells_of_limits);
+    strip(&mut parts.headers, is_ours);
     let route = recording.route.map(|route| &recording.view.routes[route]);
     if let Some(edits) = route.and_then(|route| route.answer.as_ref()) {
         edits.apply(&mut parts.headers);
     }
-    say_ours(&mut parts.headers, &recording);
+    tell_pages(&mut parts.headers, &recording);
+    let ours = Ours::of(&recording);
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-        return switched(parts, source, until, recording);
+        return Answer::of(switched(parts, source, until, recording), ours);
     }
-    // The version is the connection's, not the message's (RFC 9112 §2.3); hyper writes 1.0 to clients that speak it.
+    // The version is the connection's, not the message's (RFC 9112 §2.3).
     parts.version = Version::HTTP_11;
-    Response::from_parts(parts, AnswerBody::passing(source, recording, (until.into(), idle_timeout), care))
+    let body = AnswerBody::passing(source, recording, (until.into(), idle_timeout), care);
+    Answer { parts, body, ours }
 }
 
 /// A request that becomes a WebSocket: once the answer has left, the connection carries it, and its record.
@@ -61,14 +119,14 @@ fn switched(
 }
 
 /// Answers a refusal as a problem (RFC 9457).
-pub(super) async fn refused(stop: Stop, mut recording: Box<Recording>) -> Response<AnswerBody> {
+pub(super) async fn refused(stop: Stop, mut recording: Box<Recording>) -> Answer {
     if let Some(headers) = stop.preflight {
         recording.answered(StatusCode::NO_CONTENT.as_u16());
         let mut response = Response::new(AnswerBody::Whole(None));
         *response.status_mut() = StatusCode::NO_CONTENT;
-        say_ours(response.headers_mut(), &recording);
+        tell_pages(response.headers_mut(), &recording);
         response.headers_mut().extend(*headers);
-        return response;
+        return Answer::of(response, Ours::of(&recording));
     }
     let body = problem(&stop.refusal, &recording);
     recording.bytes_out = if recording.is_grpc { 0 } else { body.len() as u64 };
@@ -91,7 +149,7 @@ pub(super) async fn refused(stop: Stop, mut recording: Box<Recording>) -> Respon
 }
 
 /// Answers a caller who waits no longer for a service that works, or whose request broke off; the record waits for the service.
-pub(super) fn called_off(stop: &Stop, recording: &Recording) -> Response<AnswerBody> {
+pub(super) fn called_off(stop: &Stop, recording: &Recording) -> Answer {
     answer(stop, problem(&stop.refusal, recording), recording)
 }
 
@@ -100,14 +158,14 @@ fn problem(refusal: &Refusal, recording: &Recording) -> Bytes {
     Problem::new(refusal, &recording.core.shared.config.docs_url, id).to_json().into()
 }
 
-fn answer(stop: &Stop, body: Bytes, recording: &Recording) -> Response<AnswerBody> {
+fn answer(stop: &Stop, body: Bytes, recording: &Recording) -> Answer {
     let refusal = &stop.refusal;
     let mut response = match recording.is_grpc {
         true => grpc::refused(refusal),
         false => told(refusal, body),
     };
     let headers = response.headers_mut();
-    say_ours(headers, recording);
+    tell_pages(headers, recording);
     if let Some(challenge) = refusal.challenge() {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
@@ -123,7 +181,7 @@ fn answer(stop: &Stop, body: Bytes, recording: &Recording) -> Response<AnswerBod
     if stop.close {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    response
+    Answer::of(response, Ours::of(recording))
 }
 
 fn told(refusal: &Refusal, body: Bytes) -> Response<AnswerBody> {
@@ -137,12 +195,9 @@ fn told(refusal: &Refusal, body: Bytes) -> Response<AnswerBody> {
     response
 }
 
-fn say_ours(headers: &mut HeaderMap, recording: &Recording) {
-    headers.insert(REQUEST_ID.clone(), recording.request_id_text.clone());
-    let view = &recording.view;
-    if view.has_cors {
+/// What pages of other origins may read (CORS).
+fn tell_pages(headers: &mut HeaderMap, recording: &Recording) {
+    if recording.view.has_cors {
         cors::tell(headers, recording);
     }
-    let (standings, limits) = (&recording.standings, &view.directory.limits);
-    limits::apply(headers, standings, &view.policies, limits, recording.counted_at_s());
 }

@@ -26,6 +26,7 @@ mod together;
 mod traceparent;
 mod usage;
 
+pub(crate) use answer::{Answer, Ours};
 pub(crate) use cors::CorsView;
 pub(crate) use judge::judge;
 pub(crate) use left::{Left, LeftBehind};

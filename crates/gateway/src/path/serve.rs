@@ -3,10 +3,10 @@
 
 use std::rc::Rc;
 
-use http::{Request, Response};
+use http::Request;
 use rowhouse_domain::refusal::Fault;
 
-use super::answer::{called_off, forwarded, refused};
+use super::answer::{Answer, called_off, forwarded, refused};
 use super::arrive::{arrive, is_fresh};
 use super::authenticate::authenticate;
 use super::authorise::authorise;
@@ -21,18 +21,13 @@ use super::quota::reserve;
 use super::resolve::resolve;
 use super::together::limit_together;
 use super::{Recording, Stop};
-use crate::body::AnswerBody;
 use crate::caller::Incoming;
 use crate::connection::Peer;
 use crate::core::Core;
 
 /// Answers one request. Its record is in the journal before the last byte of the answer leaves; if the client
 /// goes away first, dropping what this returns writes the record, or leaves it to who hears the service out.
-pub(crate) async fn serve(
-    core: Rc<Core>,
-    peer: Rc<Peer>,
-    request: Request<Incoming>,
-) -> Response<AnswerBody> {
+pub(crate) async fn serve(core: Rc<Core>, peer: Rc<Peer>, request: Request<Incoming>) -> Answer {
     let mut story = Story::of(Recording::begin(&core, &peer, &request));
     match pass(&core, &peer, request, &mut story).await {
         Ok(answered) => forwarded(answered, story.told()),

@@ -154,6 +154,7 @@ fn what_is_no_request_gets_a_bare_status_and_the_end() {
     for (said, expected) in [
         ("\x16\x03\x01\x02\x00\x01\x00\x01".to_owned(), "400 Bad Request"),
         ("nonsense\r\n\r\n".to_owned(), "400 Bad Request"),
+        ("\rGET / HTTP/1.1\r\nHost: acme.example.test\r\n\r\n".to_owned(), "400 Bad Request"),
         ("GET / HTTP/3.0\r\n\r\n".to_owned(), "400 Bad Request"),
         ("PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n".to_owned(), "400 Bad Request"),
         (format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(70_000)), "414 URI Too Long"),
@@ -168,5 +169,5 @@ fn what_is_no_request_gets_a_bare_status_and_the_end() {
         assert!(answer.starts_with(&begin) && answer.ends_with("\r\n\r\n"), "{said:.60}: {answer}");
     }
     let metrics = stage.gateway.as_ref().unwrap().metrics();
-    assert_eq!(metrics.connections_malformed, 7);
+    assert_eq!(metrics.connections_malformed, 8);
 }

@@ -9,7 +9,7 @@ use http::{Response, StatusCode};
 use super::head::{self, BadAnswer, Framing};
 use super::{Outbound, Wire};
 use crate::body::BodyError;
-use crate::chunks::Chunks;
+use crate::framing::Chunks;
 use crate::stream::Stream;
 
 /// Why an exchange ended without an answer.

@@ -5,7 +5,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValu
 use http::{Response, StatusCode, Version};
 use std::mem::MaybeUninit;
 
-use crate::chunks::BadChunk;
+use crate::framing::{BadChunk, content_length};
 
 /// A head may have this many bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -67,14 +67,17 @@ pub(super) fn parse(bytes: &Bytes, bodiless: bool) -> Result<Option<Head>, BadAn
     };
     let status = StatusCode::from_u16(parsed.code.unwrap_or_default()).map_err(|_| BadAnswer::BadHeader)?;
     let newest = parsed.version == Some(1);
-    let mut map = HeaderMap::with_capacity(parsed.headers.len() + 8);
+    let mut said = Said::default();
+    let mut map = HeaderMap::with_capacity(parsed.headers.len());
     for header in parsed.headers.iter() {
         let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| BadAnswer::BadHeader)?;
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(header.value));
-        map.append(name, value.map_err(|_| BadAnswer::BadHeader)?);
+        let value = value.map_err(|_| BadAnswer::BadHeader)?;
+        said.hear(&name, &value, newest)?;
+        map.append(name, value);
     }
-    let framing = framing(&map, status, newest, bodiless)?;
-    let keeps_open = newest && framing != Framing::UntilClose && !says_close(&map);
+    let framing = said.framing(status, bodiless)?;
+    let keeps_open = newest && framing != Framing::UntilClose && !said.closes;
     let mut response = Response::new(());
     *response.status_mut() = status;
     *response.version_mut() = if newest { Version::HTTP_11 } else { Version::HTTP_10 };
@@ -82,47 +85,45 @@ pub(super) fn parse(bytes: &Bytes, bodiless: bool) -> Result<Option<Head>, BadAn
     Ok(Some(Head { response, framing, keeps_open, length }))
 }
 
-fn framing(map: &HeaderMap, status: StatusCode, newest: bool, bodiless: bool) -> Result<Framing, BadAnswer> {
-    let coded = coding(map, newest)?;
-    let length = length(map)?;
-    match (coded, length) {
-        (true, Some(_)) => Err(BadAnswer::FramedTwice),
-        _ if bodiless || status.is_informational() || matches!(status.as_u16(), 204 | 304) => {
-            Ok(Framing::Length(0))
+/// What the headers of an answer say of its framing and of the connection.
+#[derive(Default)]
+struct Said {
+    length: Option<u64>,
+    chunked: bool,
+    closes: bool,
+}
+
+impl Said {
+    fn hear(&mut self, name: &HeaderName, value: &HeaderValue, newest: bool) -> Result<(), BadAnswer> {
+        if name == CONTENT_LENGTH {
+            if self.length.is_some() {
+                return Err(BadAnswer::BadLength);
+            }
+            self.length = Some(content_length(value).ok_or(BadAnswer::BadLength)?);
+        } else if name == TRANSFER_ENCODING {
+            // No other coding is taken, and none from HTTP/1.0 (RFC 9112 §6.1).
+            if self.chunked || !newest || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
+                return Err(BadAnswer::OtherCoding);
+            }
+            self.chunked = true;
+        } else if name == CONNECTION {
+            let mut words = value.as_bytes().split(|byte| *byte == b',');
+            self.closes |= words.any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"));
         }
-        (true, None) => Ok(Framing::Chunked),
-        (false, Some(length)) => Ok(Framing::Length(length)),
-        (false, None) => Ok(Framing::UntilClose),
+        Ok(())
     }
-}
 
-/// Whether the body comes in chunks. No other coding is taken, and none from HTTP/1.0 (RFC 9112 §6.1).
-fn coding(map: &HeaderMap, newest: bool) -> Result<bool, BadAnswer> {
-    let mut codings = map.get_all(TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => Ok(false),
-        (Some(one), None) if newest && one.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(true),
-        _ => Err(BadAnswer::OtherCoding),
+    fn framing(&self, status: StatusCode, bodiless: bool) -> Result<Framing, BadAnswer> {
+        match (self.chunked, self.length) {
+            (true, Some(_)) => Err(BadAnswer::FramedTwice),
+            _ if bodiless || status.is_informational() || matches!(status.as_u16(), 204 | 304) => {
+                Ok(Framing::Length(0))
+            }
+            (true, None) => Ok(Framing::Chunked),
+            (false, Some(length)) => Ok(Framing::Length(length)),
+            (false, None) => Ok(Framing::UntilClose),
+        }
     }
-}
-
-fn length(map: &HeaderMap) -> Result<Option<u64>, BadAnswer> {
-    let mut lengths = map.get_all(CONTENT_LENGTH).iter();
-    let Some(first) = lengths.next() else { return Ok(None) };
-    if lengths.next().is_some() {
-        return Err(BadAnswer::BadLength);
-    }
-    // `parse` takes a sign, HTTP does not.
-    let text = first.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    text.and_then(|text| text.parse().ok()).map(Some).ok_or(BadAnswer::BadLength)
-}
-
-fn says_close(map: &HeaderMap) -> bool {
-    let close = |value: &HeaderValue| {
-        let mut words = value.as_bytes().split(|byte| *byte == b',');
-        words.any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"))
-    };
-    map.get_all(CONNECTION).iter().any(close)
 }
 
 #[cfg(test)]

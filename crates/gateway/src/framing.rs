@@ -1,9 +1,17 @@
-//! Bodies in chunks (RFC 9112 §7.1), taken apart strictly and without copying.
+//! Where bodies of HTTP/1 end, for requests and answers alike: `Content-Length`, and chunks (RFC 9112 §7.1), taken apart strictly and without
+//! copying.
 
 use bytes::{Buf, Bytes};
+use http::HeaderValue;
 
 /// Bytes of extensions and trailers that one body may have; they are read and dropped.
 const DROPPED_MAX: u32 = 16 * 1024;
+
+/// The number in a `Content-Length`: digits and nothing else. `parse` would take a sign, HTTP does not.
+pub(crate) fn content_length(value: &HeaderValue) -> Option<u64> {
+    let text = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    text?.parse().ok()
+}
 
 /// A body that is not in chunks, though it is said to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +29,8 @@ pub(crate) struct Chunks {
 enum Place {
     /// In the size of a chunk, with so many digits read.
     Size { digits: u8, size: u64 },
+    /// In blanks after the size, which only an extension or the end of the line may follow.
+    Blank { size: u64 },
     /// After the size, in what extends it.
     Extension { size: u64 },
     /// Before the line feed that ends a size.
@@ -33,8 +43,10 @@ enum Place {
     DataEnd,
     /// At the start of a line of the trailers.
     TrailerStart,
-    /// In a line of the trailers.
-    Trailer,
+    /// In the name of a trailer.
+    TrailerName,
+    /// Behind the colon of a trailer.
+    TrailerValue,
     /// Before the line feed that ends a line of the trailers.
     TrailerEnd,
     /// Before the last line feed of all.
@@ -79,9 +91,14 @@ impl Chunks {
                 Place::Size { digits: digits + 1, size: size << 4 | u64::from(digit) }
             }
             (Place::Size { digits: 1.., size }, b'\r') => Place::SizeEnd { size },
-            (Place::Size { digits: 1.., size }, b';' | b' ' | b'\t') => Place::Extension { size },
+            (Place::Size { digits: 1.., size } | Place::Blank { size }, b';') => Place::Extension { size },
+            (Place::Size { digits: 1.., size } | Place::Blank { size }, b' ' | b'\t') => {
+                self.drop_one()?;
+                Place::Blank { size }
+            }
+            (Place::Blank { size }, b'\r') => Place::SizeEnd { size },
             (Place::Extension { size }, b'\r') => Place::SizeEnd { size },
-            (Place::Extension { size }, _) if byte != b'\n' => {
+            (Place::Extension { size }, _) if is_text(byte) => {
                 self.drop_one()?;
                 Place::Extension { size }
             }
@@ -90,10 +107,15 @@ impl Chunks {
             (Place::DataReturn, b'\r') => Place::DataEnd,
             (Place::DataEnd, b'\n') => Place::Size { digits: 0, size: 0 },
             (Place::TrailerStart, b'\r') => Place::LastEnd,
-            (Place::Trailer, b'\r') => Place::TrailerEnd,
-            (Place::TrailerStart | Place::Trailer, _) if byte != b'\n' => {
+            (Place::TrailerStart | Place::TrailerName, _) if is_token(byte) => {
                 self.drop_one()?;
-                Place::Trailer
+                Place::TrailerName
+            }
+            (Place::TrailerName, b':') => Place::TrailerValue,
+            (Place::TrailerValue, b'\r') => Place::TrailerEnd,
+            (Place::TrailerValue, _) if is_text(byte) => {
+                self.drop_one()?;
+                Place::TrailerValue
             }
             (Place::TrailerEnd, b'\n') => Place::TrailerStart,
             (Place::LastEnd, b'\n') => Place::Over,
@@ -106,6 +128,16 @@ impl Chunks {
         self.dropped += 1;
         if self.dropped > DROPPED_MAX { Err(BadChunk) } else { Ok(()) }
     }
+}
+
+/// What values of headers are made of (RFC 9110 §5.5).
+fn is_text(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+/// What names of headers are made of (RFC 9110 §5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]
@@ -128,7 +160,7 @@ mod tests {
 
     #[test]
     fn data_comes_out_and_the_rest_is_dropped() {
-        let body = b"5\r\nhello\r\n00006;name=\"x\"\r\n world\r\n0 \r\nX-Trailer: 1\r\n\r\n";
+        let body = b"5 \t\r\nhello\r\n00006 ;name=\"x\"\r\n world\r\n0 \r\nX-Trailer: 1\r\n\r\n";
         assert_eq!(read(&[body]), Ok((b"hello world".to_vec(), true)));
         let bytes: Vec<&[u8]> = body.chunks(1).collect();
         assert_eq!(read(&bytes), Ok((b"hello world".to_vec(), true)));
@@ -140,6 +172,9 @@ mod tests {
     #[test]
     fn what_is_malformed_is_refused() {
         for body in [
+            "5 5\r\nhello",
+            "0\t0003\r\n\r\n",
+            "5 \n",
             "\r\n",
             "x\r\n",
             "+5\r\nhello\r\n",
@@ -151,6 +186,13 @@ mod tests {
             "0x5\r\nhello",
             "-1\r\n",
             "0\r\nX: 1\n\r\n",
+            "0\r\nGET / HTTP/1.1\r\n",
+            "0\r\nX : 1\r\n\r\n",
+            "0\r\n: 1\r\n\r\n",
+            "0\r\nX\r\n\r\n",
+            "0\r\n\tX: 1\r\n\r\n",
+            "0\r\nX: \0\r\n\r\n",
+            "5;\0\r\nhello",
             "0\r\n\n",
         ] {
             assert_eq!(read(&[body.as_bytes()]), Err(BadChunk), "{body:?}");
