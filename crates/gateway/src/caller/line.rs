@@ -237,6 +237,8 @@ impl State {
             self.arrived.advance(line.len());
         }
         if self.arrived.is_empty() {
+            // Even empty it would hold what it was cut from.
+            self.arrived = Bytes::new();
             return None;
         }
         if self.requests == 0 && self.arrived[0] == b'P' {
