@@ -37,6 +37,8 @@ pub(crate) enum BodyFate {
     TooLarge,
     /// The client broke off, or framed it wrongly.
     Broken,
+    /// The client let it be waited for too long.
+    TooSlow,
 }
 
 /// Why a body could not be passed on.
@@ -48,6 +50,8 @@ pub(crate) enum BodyError {
     Read(#[from] hyper::Error),
     #[error("a caller's body broke off or is framed wrongly")]
     BrokeOff,
+    #[error("a caller's body came too slowly")]
+    TooSlow,
     #[error("a body has not the length that was said")]
     OtherLength,
     #[error("the request took longer than its route allows")]
@@ -84,7 +88,10 @@ impl Body for UpstreamBody {
                 None
             }
             Some(Err(error)) => {
-                watch.fate.set(BodyFate::Broken);
+                watch.fate.set(match error {
+                    BodyError::TooSlow => BodyFate::TooSlow,
+                    _ => BodyFate::Broken,
+                });
                 Some(Err(error))
             }
             Some(Ok(frame)) => {

@@ -223,7 +223,7 @@ async fn attend_http2(
         let (core, peer) = serving.clone();
         let answering = seen.answer();
         seen.is_last.set(core.drain.draining());
-        let request = request.map(Incoming::Http2);
+        let request = request.map(|own| Incoming::http2(own, core.shared.config.body_grace));
         async move {
             let answer = serve(core, peer, request).await;
             Ok::<_, Infallible>(answering.until_sent(answer.into_response()))

@@ -46,6 +46,8 @@ pub struct GatewayConfig {
     pub limit_slots: usize,
     /// Time for a client to send its headers, and to stay idle on HTTP/1.
     pub header_timeout: Duration,
+    /// How long a request's body may be waited for, all in all, before it has to come with 1 KiB a second. Not for gRPC.
+    pub body_grace: Duration,
     /// Time for a whole request, where its route says nothing else.
     pub whole_timeout: Duration,
     /// How long a service may say nothing in the middle of its answer, where the route says nothing else.
@@ -84,6 +86,7 @@ impl GatewayConfig {
             proxied_certificates: false,
             limit_slots: 1 << 20,
             header_timeout: Duration::from_secs(60),
+            body_grace: Duration::from_secs(10),
             whole_timeout: Duration::from_secs(300),
             idle_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),

@@ -86,7 +86,7 @@ async fn attend_one(
 ) -> After {
     let _answering = seen.answer();
     seen.is_last.set(core.drain.draining());
-    let request = request.map(|()| Incoming::Http1 { line: line.clone(), request: line.request() });
+    let request = request.map(|()| Incoming::http1(line, core.shared.config.body_grace));
     let mut serving = pin!(serve(core.clone(), peer.clone(), request));
     let answered = poll_fn(|cx| match serving.as_mut().poll(cx) {
         Poll::Ready(answer) => Poll::Ready(Some(answer)),

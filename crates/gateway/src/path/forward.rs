@@ -293,6 +293,9 @@ fn too_late() -> Stop {
 fn broken_off(max_bytes: u64, recording: &Recording) -> Stop {
     match recording.body.as_ref().map(|body| body.fate.get()) {
         Some(BodyFate::TooLarge) => too_large(max_bytes),
+        Some(BodyFate::TooSlow) => {
+            Stop { close: true, ..Stop::malformed("The body came too slowly: 1 KiB a second is the least.") }
+        }
         _ => Stop::malformed("The body broke off or is framed wrongly."),
     }
 }

@@ -261,7 +261,7 @@ pub(crate) fn prepare(
 /// The body, watched and bounded; refused at once if it says itself that it is too large.
 fn bounded(
     headers: &HeaderMap,
-    body: Incoming,
+    mut body: Incoming,
     max_bytes: u64,
     recording: &mut Recording,
 ) -> Result<UpstreamBody, Stop> {
@@ -271,6 +271,9 @@ fn bounded(
     let said = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if said.is_some_and(|bytes| bytes > max_bytes) {
         return Err(too_large(max_bytes));
+    }
+    if recording.is_grpc {
+        body.may_rest();
     }
     let watch = Rc::new(BodyWatch::default());
     recording.body = Some(watch.clone());

@@ -266,8 +266,8 @@ impl Recording {
 
     /// Whether the client's body ended badly.
     pub(crate) fn request_body_broke_off(&self) -> bool {
-        let broke_off =
-            |body: &Rc<BodyWatch>| matches!(body.fate.get(), BodyFate::Broken | BodyFate::TooLarge);
+        use BodyFate::{Broken, TooLarge, TooSlow};
+        let broke_off = |body: &Rc<BodyWatch>| matches!(body.fate.get(), Broken | TooLarge | TooSlow);
         self.body.as_ref().is_some_and(broke_off)
     }
 

@@ -1,5 +1,7 @@
 //! Bodies: streamed both ways, counted, bounded.
 
+use std::time::Duration;
+
 use rowhouse_journal::{Fault, Outcome};
 
 use crate::stage::Stage;
@@ -57,6 +59,36 @@ fn a_body_that_is_framed_wrongly_is_the_clients_fault() {
     let answer = wire.answer();
     assert_eq!(answer.refusal(), (400, "routes.malformed_request".to_owned()));
     assert_eq!(stage.record().record().fault, Fault::Caller);
+}
+
+#[test]
+fn a_body_that_comes_too_slowly_is_not_waited_for() {
+    let stage = Stage::configured(|config| config.body_grace = Duration::from_millis(50), |_| {});
+    for framing in ["Content-Length: 1000\r\n\r\nx", "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"] {
+        let mut wire = stage.wire();
+        wire.write(format!(
+            "POST /v1/work/a HTTP/1.1\r\nHost: acme.example.test\r\nAuthorization: Bearer {}\r\n{framing}",
+            stage.acme
+        ));
+        let answer = wire.answer();
+        assert_eq!(answer.refusal(), (400, "routes.malformed_request".to_owned()));
+        assert!(answer.text().contains("too slowly"), "{}", answer.text());
+        assert!(wire.is_closed());
+    }
+    // Who has sent all of it may wait for the answer for longer.
+    let mut waiting = stage.wire();
+    waiting.write(format!(
+        "POST /v1/work/wait HTTP/1.1\r\nHost: acme.example.test\r\nAuthorization: Bearer {}\r\nContent-Length: 2\r\n\r\n{{}}",
+        stage.acme
+    ));
+    let mut slow = stage.wire();
+    slow.write(format!(
+        "POST /v1/work/a HTTP/1.1\r\nHost: acme.example.test\r\nAuthorization: Bearer {}\r\nContent-Length: 9\r\n\r\n",
+        stage.acme
+    ));
+    assert_eq!(slow.answer().status, 400);
+    stage.upstream.gate.notify_one();
+    assert_eq!(waiting.answer().status, 200);
 }
 
 #[test]

@@ -30,7 +30,8 @@ pub(crate) enum ExchangeError {
 impl ExchangeError {
     /// Whether whoever sends the request has ended it, badly: nothing is wrong with the connection, and the service may answer.
     fn is_senders(&self) -> bool {
-        matches!(self, ExchangeError::Body(BodyError::Read(_) | BodyError::BrokeOff | BodyError::TooLarge))
+        use BodyError::{BrokeOff, Read, TooLarge, TooSlow};
+        matches!(self, ExchangeError::Body(Read(_) | BrokeOff | TooLarge | TooSlow))
     }
 }
 
