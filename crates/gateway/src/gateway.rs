@@ -44,8 +44,10 @@ pub struct GatewayConfig {
     pub proxied_certificates: bool,
     /// Counters of limits kept at once, 32 bytes each.
     pub limit_slots: usize,
-    /// Time for a client to send its headers, and to stay idle on HTTP/1.
+    /// Time for a client to greet in TLS, and to send its headers.
     pub header_timeout: Duration,
+    /// How long a connection may go unused.
+    pub keep_alive_timeout: Duration,
     /// How long a request's body may be waited for, all in all, before it has to come with 1 KiB a second. Not for gRPC.
     pub body_grace: Duration,
     /// Time for a whole request, where its route says nothing else.
@@ -85,7 +87,8 @@ impl GatewayConfig {
             trusted_proxies: Vec::new(),
             proxied_certificates: false,
             limit_slots: 1 << 20,
-            header_timeout: Duration::from_secs(60),
+            header_timeout: Duration::from_secs(10),
+            keep_alive_timeout: Duration::from_secs(60),
             body_grace: Duration::from_secs(10),
             whole_timeout: Duration::from_secs(300),
             idle_timeout: Duration::from_secs(60),

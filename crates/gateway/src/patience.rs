@@ -58,12 +58,13 @@ impl<'t> Watch<'t> {
     }
 }
 
-/// How long a connection may go on without being used, or with a request that does not become whole: for
-/// `header_timeout` and at most a quarter more. An unused one is told to end, and cut after the same time again. One
-/// whose client does not take its answer is cut after as long as a request may take.
+/// How long a connection may go on with a head that does not become whole: for `header_timeout` and at most half as long again; and without
+/// being used: for `keep_alive_timeout`. An unused one is told to end, and cut after the same time again. One whose client does not take
+/// its answer is cut after as long as a request may take.
 struct Patience {
     look: tokio::time::Interval,
     unused: u32,
+    unused_max: u32,
     incomplete: u32,
     stuck: u32,
     stuck_max: u32,
@@ -74,7 +75,7 @@ struct Patience {
 pub(crate) const SILENCE: Duration = Duration::from_secs(1);
 
 /// Looks within `header_timeout`.
-const LOOKS: u32 = 4;
+const LOOKS: u32 = 2;
 
 /// How an HTTP/1 connection ends when the gateway does. A client that is about to ask cannot know that we are about to go, and an
 /// answer whose head has left cannot say any more that it was the last. So a connection gets one more answer, which
@@ -105,11 +106,13 @@ impl Patience {
     fn new(core: &Core) -> Self {
         let config = &core.shared.config;
         let every = (config.header_timeout / LOOKS).max(Duration::from_millis(1));
-        let looks = config.whole_timeout.as_millis().div_ceil(every.as_millis());
-        let stuck_max = u32::try_from(looks).unwrap_or(u32::MAX);
+        let looks = |within: Duration| {
+            u32::try_from(within.as_millis().div_ceil(every.as_millis())).unwrap_or(u32::MAX)
+        };
+        let (unused_max, stuck_max) = (looks(config.keep_alive_timeout), looks(config.whole_timeout));
         let mut look = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        Patience { look, unused: 0, incomplete: 0, stuck: 0, stuck_max, told: false }
+        Patience { look, unused: 0, unused_max, incomplete: 0, stuck: 0, stuck_max, told: false }
     }
 
     fn ends(&mut self, seen: &Use, cx: &mut Context<'_>) -> Ends {
@@ -132,7 +135,7 @@ impl Patience {
         self.stuck = if found == Found::Stuck { self.stuck + 1 } else { 0 };
         match () {
             () if self.stuck > self.stuck_max || self.incomplete > LOOKS => Ends::AtOnce,
-            () if self.unused <= LOOKS => Ends::No,
+            () if self.unused <= self.unused_max => Ends::No,
             () if self.told => Ends::AtOnce,
             () => {
                 (self.told, self.unused) = (true, 0);

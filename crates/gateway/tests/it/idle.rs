@@ -4,7 +4,7 @@ use std::io::Read;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use rowhouse_gateway::MetricsSnapshot;
+use rowhouse_gateway::{GatewayConfig, MetricsSnapshot};
 
 use crate::stage::Stage;
 
@@ -13,7 +13,9 @@ const SETTLED: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 #[test]
 fn who_says_nothing_is_not_listened_to_for_ever() {
-    let stage = Stage::configured(|config| config.header_timeout = Duration::from_millis(50), |_| {});
+    let soon = Duration::from_millis(50);
+    let both = |config: &mut GatewayConfig| (config.header_timeout, config.keep_alive_timeout) = (soon, soon);
+    let stage = Stage::configured(both, |_| {});
     let mut waiting = stage.wire();
     let head = "GET /v1/work/wait HTTP/1.1\r\nHost: acme.example.test\r\nAuthorization: Bearer ";
     waiting.write(format!("{head}{}\r\n\r\n", stage.acme));
@@ -24,6 +26,23 @@ fn who_says_nothing_is_not_listened_to_for_ever() {
     }
     stage.upstream.gate.notify_one();
     assert_eq!(waiting.answer().status, 200, "an answer may take its time");
+}
+
+#[test]
+fn a_head_that_does_not_become_whole_is_waited_for_less_than_a_connection_that_rests() {
+    let stage = Stage::configured(|config| config.header_timeout = Duration::from_millis(50), |_| {});
+    let ask = format!(
+        "GET /v1/stamps HTTP/1.1\r\nHost: acme.example.test\r\nAuthorization: Bearer {}\r\n",
+        stage.acme
+    );
+    let mut resting = stage.wire();
+    assert_eq!(resting.write(format!("{ask}\r\n")).answer().status, 200);
+    for _ in 0..3 {
+        let mut slow = stage.wire();
+        slow.write(&ask);
+        assert!(slow.is_closed());
+    }
+    assert_eq!(resting.write(format!("{ask}\r\n")).answer().status, 200);
 }
 
 #[test]
