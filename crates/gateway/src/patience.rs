@@ -26,16 +26,19 @@ impl<'t> Watch<'t> {
         Watch { ticket, seen, patience, farewell: Farewell::default(), registered: false, told: false }
     }
 
-    /// What `connection` comes to; `None` if it was cut. `say_goodbye` is called once, when it is to end in good order.
+    /// What `connection` comes to; `None` if it was cut. `say_goodbye` is called once, when it is to end in good order, at once if that was so
+    /// before.
     pub(crate) async fn over<C: Future>(
         &mut self,
         mut connection: Pin<&mut C>,
         mut say_goodbye: impl FnMut(Pin<&mut C>),
     ) -> Option<C::Output> {
+        let mut said = false;
         let outcome = poll_fn(|cx| {
             let ends = self.look(cx);
-            if !self.told && ends != Ends::No {
-                self.told = true;
+            self.told |= ends != Ends::No;
+            if self.told && !said {
+                said = true;
                 say_goodbye(connection.as_mut());
             }
             match connection.as_mut().poll(cx) {

@@ -70,12 +70,16 @@ struct Line(TcpStream);
 
 impl Line {
     fn open(stage: &Stage) -> Line {
+        Line::open_in_pieces(stage, usize::MAX)
+    }
+
+    fn open_in_pieces(stage: &Stage, size: usize) -> Line {
         let mut stream = TcpStream::connect(stage.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
-        let mut line = Line(stream);
-        line.send(&frame(SETTINGS, 0, 0, &[]));
-        line
+        stream.set_nodelay(true).unwrap();
+        let begin = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(SETTINGS, 0, 0, &[])].concat();
+        begin.chunks(size).for_each(|piece| stream.write_all(piece).unwrap());
+        Line(stream)
     }
 
     /// What cannot be written any more was refused before.
@@ -151,6 +155,16 @@ fn serves(stage: &Stage, after: &str) {
     let (mut line, key) = (Line::open(stage), key(stage));
     line.send(&frame(HEADERS, BOTH, 1, &block(&sound(&key, "GET"))));
     assert_eq!(line.came(1), Came::Status(200), "after {after}");
+}
+
+#[test]
+fn which_version_is_spoken_is_told_in_whatever_pieces_it_is_said() {
+    let stage = Stage::start();
+    for size in [1, 2, 5, 16, 23, 24, 25] {
+        let (mut line, key) = (Line::open_in_pieces(&stage, size), key(&stage));
+        line.send(&frame(HEADERS, BOTH, 1, &block(&sound(&key, "GET"))));
+        assert_eq!(line.came(1), Came::Status(200), "pieces of {size}");
+    }
 }
 
 #[test]
