@@ -93,7 +93,7 @@ async fn an_administrator_invites_people_gives_roles_and_removes_somebody() {
     let give = [("step", "give"), ("user", ana.as_str()), ("role", "stamp-clerk"), ("until", "2999-12-31")];
     let seen = send(&mut chief, &one, &give).await;
     shows(&seen, "The role is given.");
-    shows(&seen, &format!("Take the role stamp-clerk from {ANA}"));
+    shows(&seen, &format!("Take away the role stamp-clerk from {ANA}"));
     shows(&seen, "3000-01-01, 0:00 UTC");
     let odd = [("step", "give"), ("user", ana.as_str()), ("role", "stamp-clerk"), ("until", "soon")];
     assert_eq!(send(&mut chief, &one, &odd).await.status, 422);
@@ -116,6 +116,36 @@ async fn an_administrator_invites_people_gives_roles_and_removes_somebody() {
     assert_eq!(send(&mut chief, PEOPLE, &[("step", "remove"), ("user", &own)]).await.status, 409);
     let odd = send(&mut chief, PEOPLE, &[("step", "remove"), ("user", "../invitations")]).await;
     assert_eq!(odd.status, 422, "{}", odd.text);
+}
+
+/// What a form did is told on the page that the browser is sent to: once, in that browser, and in our words alone.
+#[tokio::test]
+async fn loading_a_page_again_sends_no_form_again_and_tells_nothing_twice() {
+    let town = stage().await;
+    let mut chief = signed_in(&town, CHIEF).await;
+    let form = chief.get(PEOPLE).await.hidden("form");
+    let invite = async |chief: &mut Visitor<'_>, email: &str| {
+        let fields = [("form", form.as_str()), ("step", "invite"), ("email", email), ("role", "user")];
+        let sent = chief.only_post(PEOPLE, &fields).await;
+        assert_eq!((sent.status, sent.location.as_deref()), (303, Some(PEOPLE)), "{}", sent.text);
+    };
+    let told = |seen: &Seen| seen.text.contains("The invitation is on its way.");
+    invite(&mut chief, "ben@acme.example").await;
+    let cookie = chief.cookies["__Host-rowhouse_told"].clone();
+    assert!(told(&chief.get(PEOPLE).await));
+    assert!(!told(&chief.get(PEOPLE).await), "told once");
+    assert_eq!(town.get("/v1/invitations?tenant=acme").await["items"].as_array().map(Vec::len), Some(1));
+    // Neither in another browser, nor changed, nor a minute later.
+    let mut other = signed_in(&town, CHIEF).await;
+    for (browser, text) in [(&mut other, cookie.clone()), (&mut chief, format!("{cookie}A"))] {
+        browser.cookies.insert("__Host-rowhouse_told".to_owned(), text);
+        let seen = browser.get(PEOPLE).await;
+        assert!(seen.status == 200 && !told(&seen), "{}", seen.text);
+        assert!(!browser.cookies.contains_key("__Host-rowhouse_told"), "what tells nothing is taken away");
+    }
+    invite(&mut chief, "cleo@acme.example").await;
+    town.platform.hand.advance_us(61 * 1_000_000);
+    assert!(!told(&chief.get(PEOPLE).await));
 }
 
 #[tokio::test]
@@ -511,7 +541,12 @@ async fn single_sign_on_is_set_up_step_by_step_and_switched_off_again() {
     provider.gives(200, json!({ "id_token": token, "access_token": "access", "token_type": "Bearer" }));
     let came = chief.get(&back(&began)).await;
     assert_eq!(came.status, 200, "{}", came.text);
-    shows(&chief.get(CONNECTIONS).await, "The last test got through.");
+    shows(&came, "the person here who has this address, connected with it from then on");
+    shows(&came, &format!("{ANA}, verified as the provider says"));
+    shows(&came, "<dt>Roles that follow</dt><dd>user</dd>");
+    let seen = chief.get(CONNECTIONS).await;
+    shows(&seen, "The last test got through.");
+    shows(&seen, "<dt>Name</dt><dd>Ana Ito</dd>");
     shows(
         &send(&mut chief, CONNECTIONS, &[("step", "on"), ("connection", &id)]).await,
         "stands on your sign-in page",

@@ -680,7 +680,7 @@ async fn a_providers_word_becomes_no_factor_of_a_person_new_or_known() {
         let (form, code) = (page.hidden("form"), code_mailed_to(town, email).await);
         let fields =
             [("form", form.as_str()), ("step", "step_up"), ("factor", "email_code"), ("code", &code)];
-        signed_in(&visitor.post("/account", &fields).await);
+        signed_in(&visitor.only_post("/account", &fields).await);
         let form = visitor.get("/account").await.hidden("form");
         let page = visitor.post("/account", &[("form", &form), ("step", "add")]).await;
         assert!(page.text.contains("Scan this"), "{email}: {}", page.text);

@@ -1,4 +1,5 @@
-//! A browser that has no scripts: it keeps cookies, reads forms, and goes where it is sent only if it is told to.
+//! A browser that has no scripts: it keeps cookies and reads forms. A page that sends a form's sender back to itself is loaded anew; elsewhere
+//! it goes only if it is told to.
 
 use std::collections::BTreeMap;
 
@@ -62,7 +63,17 @@ impl<'a> Visitor<'a> {
         self.send("GET", path, String::new()).await
     }
 
+    /// Sends a form, and sees what comes of it.
     pub async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Seen {
+        let seen = self.only_post(path, fields).await;
+        match seen.status == 303 && seen.location.as_deref() == Some(path) {
+            true => self.get(path).await,
+            false => seen,
+        }
+    }
+
+    /// Sends a form and looks no further.
+    pub async fn only_post(&mut self, path: &str, fields: &[(&str, &str)]) -> Seen {
         self.send("POST", path, encoded(fields)).await
     }
 

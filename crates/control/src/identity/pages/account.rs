@@ -16,7 +16,7 @@ use super::guard::{self, Browser};
 use super::proof::{self, Answered, Asks, Proof};
 use super::render::{self, Page};
 use super::sign_in::{key_kind, key_page, with_form};
-use super::{acting, agent, draft, organisation};
+use super::{acting, agent, draft, organisation, told};
 use crate::identity::account::{self, Whose};
 use crate::identity::factor::{CredentialBody, Enrolment};
 use crate::identity::session::{self, SessionRow};
@@ -26,7 +26,7 @@ use crate::{Control, Shared, tenancy};
 pub async fn show(State(control): State<Shared>, browser: Browser) -> Response {
     match browser.signed_in(&control).await {
         Ok(Some(session)) => match overview(&control, &browser, &session).await {
-            Ok(page) => with_form(page, &browser).send(&control),
+            Ok(page) => told::on(with_form(page, &browser), &control, &browser).send(&control),
             Err(refusal) => Page::new("done", "Not now", browser.form()).refused(&refusal).send(&control),
         },
         Ok(None) => Redirect::to("/account/sign_in").into_response(),
@@ -223,20 +223,20 @@ async fn changed(
 ) -> Result<Response, Refusal> {
     let whose = Whose { user: session.user, session: session.id, request_id };
     let malformed = |_| Refusal::new(&kind::INVALID, "The form is not complete.");
-    match sent.step.as_str() {
+    let good = match sent.step.as_str() {
         "sign_out" => {
             end(control, session, &session.id.to_string()).await?;
             let mut response = Redirect::to("/account/sign_in").into_response();
             render::set(&mut response, vec![guard::no_session()]);
             return Ok(response);
         }
-        "end" => end(control, session, &sent.session).await?,
+        "end" => {
+            end(control, session, &sent.session).await?;
+            "The session is over."
+        }
         "email" => {
             address::ask(control, whose, &sent.email).await?;
-            let page = Page::new("done", "Look into your new mailbox", browser.form());
-            let said =
-                "If the address can be yours, a link is on its way to it. Until you use it nothing changes.";
-            return Ok(page.good(said).send(control));
+            "Look into your new mailbox: if the address can be yours, a link is on its way to it. Until you use it nothing changes."
         }
         "number" => {
             let (factor, to) = account::add_number(control, whose, &sent.number).await?;
@@ -253,8 +253,7 @@ async fn changed(
         }
         "password" => {
             account::change_password(control, whose, (&sent.present, &sent.password)).await?;
-            let page = overview(control, browser, session).await?;
-            return Ok(page.good("Your password is changed.").send(control));
+            "Your password is changed."
         }
         "add" => {
             return Ok(enrol_page(browser, account::add_factor(control, whose, "").await?).send(control));
@@ -276,13 +275,14 @@ async fn changed(
         }
         "remove" => {
             account::remove_factor(control, whose, sent.factor.parse().map_err(malformed)?).await?;
+            "It is taken away."
         }
         "codes" => {
             return Ok(codes_page(control, browser, account::new_codes(control, whose).await?));
         }
         _ => return Err(Refusal::new(&kind::INVALID, "The form is not complete.")),
-    }
-    Ok(Redirect::to("/account").into_response())
+    };
+    Ok(told::sent_to(control, browser, PAGE, good))
 }
 
 /// The page that shows a new program its key and asks for the first code.
@@ -312,7 +312,7 @@ async fn confirmed(
 
 fn codes_page(control: &Control, browser: &Browser, codes: Vec<String>) -> Response {
     match codes.is_empty() {
-        true => Redirect::to("/account").into_response(),
+        true => told::sent_to(control, browser, PAGE, "It is added."),
         false => Page::new("codes", "Recovery codes", browser.form()).with("codes", codes).send(control),
     }
 }

@@ -8,9 +8,9 @@ use minijinja::value::Value;
 use rowhouse_domain::id::RequestId;
 use rowhouse_domain::refusal::Refusal;
 
-use super::account;
 use super::guard::Browser;
 use super::render::Page;
+use super::{account, told};
 use crate::access::active_roles::{self, Choice, Sitting};
 use crate::identity::form;
 use crate::identity::session::SessionRow;
@@ -73,7 +73,7 @@ pub async fn send(
         Err(refusal) => Err(refusal),
     };
     match did {
-        Ok(()) => Redirect::to("/account").into_response(),
+        Ok(()) => told::sent_to(&control, &browser, "/account", "You act so from now on, in this session."),
         Err(refusal) => account::refused(&control, &browser, &session, &refusal).await,
     }
 }

@@ -27,6 +27,7 @@ const SSO: &str = "__Host-rowhouse_sso";
 const RETURN: &str = "__Host-rowhouse_return";
 /// The only places of ours that a sign-in, or a further proof, goes back to.
 const RETURNS_TO: [&str; 3] = ["/oauth2/authorize?", "/account/organisation/", "/account/device"];
+const TOLD: &str = "__Host-rowhouse_told";
 const DEVICE: &str = "__Host-rowhouse_device";
 /// Longest life of a cookie that says which browser this is, in seconds: 90 days.
 const DEVICE_S: i64 = 90 * 86_400;
@@ -43,6 +44,8 @@ pub struct Browser {
     pub sso: Option<String>,
     /// Where to go once signed in: a page of ours.
     pub return_to: Option<String>,
+    /// What its last form did, sealed.
+    pub told: Option<String>,
     form: Option<String>,
     same_site: bool,
     /// Made now, to be set with the answer.
@@ -66,6 +69,7 @@ impl FromRequestParts<Shared> for Browser {
             device: cookie(headers, DEVICE),
             sso: cookie(headers, SSO),
             return_to: cookie(headers, RETURN).and_then(|text| returns_to(&text)),
+            told: cookie(headers, TOLD),
             form,
             same_site: same_site(headers, control),
             fresh,
@@ -86,6 +90,7 @@ impl Browser {
             device: self.device.clone(),
             sso: self.sso.clone(),
             return_to: self.return_to.clone(),
+            told: self.told.clone(),
             form: self.form.clone(),
             same_site: self.same_site,
             fresh: self.fresh.clone(),
@@ -212,6 +217,16 @@ fn returns_to(text: &str) -> Option<String> {
     let plain = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     let is_ours = RETURNS_TO.iter().any(|own| path.starts_with(own));
     (plain && is_ours).then_some(path)
+}
+
+/// The cookie that carries what a form did to the page that tells it: a minute.
+pub fn told_cookie(sealed: &str) -> String {
+    set(TOLD, sealed, Some(60))
+}
+
+/// Takes it away.
+pub fn no_told() -> String {
+    set(TOLD, "", Some(0))
 }
 
 /// The cookie of a browser that is trusted.

@@ -16,6 +16,8 @@ mod proof;
 mod render;
 mod sign_in;
 mod sso;
+mod sso_report;
+mod told;
 
 pub(super) use guard::{Browser, return_cookie};
 pub(super) use render::{Page, set as cookies};

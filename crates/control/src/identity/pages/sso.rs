@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::guard::{self, Browser};
 use super::render::{self, Page};
 use super::sign_in::{answer, with_form};
+use super::sso_report;
 use crate::identity::application::place;
 use crate::identity::session::SessionRow;
 use crate::identity::sign_in::{Source, Told};
@@ -294,11 +295,12 @@ async fn came(
 
 fn tested(control: &Control, browser: &Browser, result: &Value) -> Response {
     let ok = result["ok"] == true;
-    let text = serde_json::to_string_pretty(result).unwrap_or_default();
     let page = match ok {
         true => Page::new("sso_tested", "The test of single sign-on", browser.form())
             .good("It works. Nobody was signed in."),
         false => failed_test(browser).with("said", result["refused_because"].as_str().unwrap_or_default()),
     };
-    page.with("result", text).send(control)
+    let lines = sso_report::lines(result).into_iter().map(|(title, text)| vec![title.to_owned(), text]);
+    let page = page.with("lines", lines.collect::<Vec<_>>()).with("warnings", sso_report::warnings(result));
+    page.with("claims", sso_report::claims(result)).send(control)
 }

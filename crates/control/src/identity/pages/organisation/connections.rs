@@ -9,6 +9,7 @@ use super::fields::Fields;
 use super::visit::{Said, Visit};
 use super::{incomplete, roles};
 use crate::api::own::Call;
+use crate::identity::pages::sso_report;
 
 const PATH: &str = "/v1/connections";
 /// Stands for the client id until the provider has given one.
@@ -104,7 +105,9 @@ pub async fn view(visit: &Visit<'_>, with: &Value) -> Result<Value, Refusal> {
         row["is_draft"] = json!(row["client_id"] == NO_CLIENT);
         let test = visit.get(&format!("{PATH}/{id}/test")).await.unwrap_or_default();
         row["result"] = test["result"].clone();
-        row["claims"] = json!(serde_json::to_string_pretty(&test["result"]["claims"]).unwrap_or_default());
+        row["lines"] = json!(sso_report::lines(&test["result"]));
+        row["warnings"] = json!(sso_report::warnings(&test["result"]));
+        row["claims"] = json!(sso_report::claims(&test["result"]));
         if with["connection"] == row["id"] {
             row["test_url"] = with["url"].clone();
         }

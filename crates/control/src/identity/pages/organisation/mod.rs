@@ -42,6 +42,7 @@ use super::draft;
 use super::guard::{self, Browser};
 use super::proof::{self, Answered, Asks, Proof};
 use super::render::{Page, set};
+use super::told;
 use crate::api::own::OwnApi;
 use crate::identity::session::{self, SessionRow};
 use crate::{Control, Shared};
@@ -190,7 +191,15 @@ impl<'a> Looks<'a> {
                 let draft = draft::keep(self.control, browser, &self.path, body);
                 self.asks(browser, &session, draft).page().await
             }
-            did => self.page(browser, &session, did).await,
+            did => self.after(browser, &session, did).await,
+        }
+    }
+
+    /// What a form leads to: the page anew, which tells what was done. What it shows once, and what it refuses, comes at once.
+    async fn after(&self, browser: &Browser, session: &SessionRow, did: Result<Said, Refusal>) -> Response {
+        match did {
+            Ok(said) if said.with.is_null() => told::sent_to(self.control, browser, &self.path, said.good),
+            did => self.page(browser, session, did).await,
         }
     }
 
@@ -218,7 +227,7 @@ impl<'a> Looks<'a> {
             Some(own) => self.did(&proven.session, &own).await,
             None => Ok(Said::default()),
         };
-        let mut response = self.page(&proven.browser, &proven.session, did).await;
+        let mut response = self.after(&proven.browser, &proven.session, did).await;
         proven.set(&mut response);
         response
     }
@@ -278,6 +287,7 @@ impl<'a> Looks<'a> {
         let inner = template::rendered(self.part.name, browser.form(), &view);
         let page = Page::new("organisation", self.part.title, browser.form()).with("inner", inner);
         let page = browser.form_cookie().into_iter().fold(page, Page::cookie);
+        let page = told::on(page, self.control, browser);
         let page = if said.good.is_empty() { page } else { page.good(said.good) };
         refusal.iter().fold(page, |page, refusal| page.refused(refusal)).send(self.control)
     }
