@@ -38,6 +38,6 @@ pub use approval::{expire as expire_approvals, refuse_alone, refuse_sensitive, r
 pub use authority::{Authority, Rules};
 pub use grant::{NewGrant, grant, remove, take_back};
 pub use group::leave_groups;
-pub use queries::{GrantRow, grants_of, load_grants};
+pub use queries::{GrantRow, grants_of, load_grants, roles_of_people};
 pub use role_queries::{RoleRow, load_roles};
 pub use stored::{Stored, load_stored};

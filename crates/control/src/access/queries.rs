@@ -137,6 +137,27 @@ pub async fn load_grants(
     rows.iter().map(read).collect()
 }
 
+/// Names of the roles that people have on their whole tenants, by tenant and person; not what is denied, over, or a group's.
+/// The transaction must see the tenants.
+///
+/// # Errors
+/// If the database fails.
+pub async fn roles_of_people(
+    transaction: &Transaction,
+    (tenants, people): (&[Uuid], &[Uuid]),
+    now: Timestamp,
+) -> Result<Vec<(TenantId, Uuid, String)>, StoreError> {
+    let sql = "SELECT g.tenant_id, g.principal_id, g.role FROM unnest($1::uuid[], $2::uuid[]) AS wanted (tenant_id, user_id) \
+               JOIN access.grants g ON g.tenant_id = wanted.tenant_id AND g.principal_id = wanted.user_id \
+               LEFT JOIN access.tenant_roles r \
+                 ON r.tenant_id = g.tenant_id AND r.name = g.role AND r.role_id = g.role_id \
+               WHERE g.removed_at IS NULL AND g.principal_kind = 'user' AND g.effect = 'allow' AND g.role IS NOT NULL \
+                 AND g.resource_type IS NULL AND g.role_id IS NOT DISTINCT FROM r.role_id \
+                 AND (g.valid_until IS NULL OR g.valid_until > $3) ORDER BY g.grant_id";
+    let rows = transaction.query(sql, &[&tenants, &people, &now]).await?;
+    Ok(rows.iter().map(|row| (TenantId(row.get(0)), row.get(1), row.get(2))).collect())
+}
+
 /// Access versions of one tenant or of all; a tenant that never had a grant is not there.
 pub async fn load_versions(
     transaction: &Transaction,

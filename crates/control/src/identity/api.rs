@@ -1,24 +1,26 @@
 //! People over HTTP: members of tenants, and whether a person may enter one.
 
-use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use rowhouse_domain::access::{Permit, PrincipalKind};
-use rowhouse_domain::id::{TenantId, UserId};
+use rowhouse_domain::access::Permit;
+use rowhouse_domain::id::UserId;
 use rowhouse_domain::identity::{Checks, EntryReason};
 use rowhouse_domain::refusal::{Refusal, kind};
-use rowhouse_store::Transaction;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use uuid::Uuid;
 
+use super::member_answer::{UserAnswer, answers, one_answer};
 use super::membership::{Step, change};
 use super::queries::{self, Filter, MemberRow};
 use super::{invitation_api, may_enter};
 use crate::api::{Answer, Body, Caller, List, Page, Parameters, TenantParameter, cursor, path_id};
-use crate::{Control, Shared, access};
+use crate::{Control, Shared};
 
 /// The routes of this feature.
 pub fn routes() -> OpenApiRouter<Shared> {
@@ -38,28 +40,6 @@ pub fn routes() -> OpenApiRouter<Shared> {
         .merge(super::device::routes())
 }
 
-/// A member of a tenant.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct UserAnswer {
-    id: String,
-    tenant: String,
-    email: Option<String>,
-    email_verified: bool,
-    full_name: String,
-    timezone: String,
-    language: String,
-    /// Roles granted in this tenant.
-    roles: Vec<String>,
-    /// Of the membership: `active`, `suspended`, `removed`.
-    status: &'static str,
-    /// How the person came: `invitation`, `operator`.
-    source: String,
-    last_sign_in_at: Option<String>,
-    created_at: String,
-    created_by: String,
-    version: i64,
-}
-
 /// `?tenant=&status=&q=&limit=&cursor=`
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -69,7 +49,7 @@ struct Asked {
     tenant: Option<String>,
     /// `active`, `suspended`, `removed`; a comma means any of. All but removed ones if not said.
     status: Option<String>,
-    /// Within name or address.
+    /// Within name or address; at most 200 characters.
     q: Option<String>,
     /// 1 to 200, default 50.
     limit: Option<u32>,
@@ -91,56 +71,59 @@ async fn list_users(
     let permit = caller.permit("user:read", scope)?;
     let size = Page { limit: asked.limit, ..Page::default() }.size()?;
     let query = format!("users {scope:?} {:?} {:?}", asked.status, asked.q);
-    let after = cursor::after::<UserId>(&control, &query, asked.cursor.as_deref())?;
+    let after = cursor::after::<Place>(&control, &query, asked.cursor.as_deref())?.unwrap_or_default();
     let filter = Filter {
         tenant: scope.map(|tenant| tenant.0),
         status: asked.status.map(|list| list.split(',').map(str::to_owned).collect()),
-        text: asked.q,
-        after: after.map(|id| id.0),
+        text: part(asked.q)?,
+        after: (after.user, after.tenant),
     };
     let transaction = control.store.read(&permit).await?;
     let mut rows = queries::list(&transaction, &filter, size + 1).await?;
-    let next_cursor = cursor::cut(&control, &query, &mut rows, size, |row| row.user.id.to_string());
-    let roles = roles(&transaction, scope).await?;
-    transaction.finish().await?;
-    let items = rows.iter().map(|row| answer(row, &roles)).collect();
+    let next_cursor = cursor::cut(&control, &query, &mut rows, size, |row| Place::of(row).to_string());
+    let items = answers(&control, transaction, &rows).await?;
     Ok(Json(List { items, next_cursor }))
 }
 
-type Roles = HashMap<(TenantId, UserId), Vec<String>>;
+/// Most characters that are looked for.
+const PART_MAX: usize = 200;
 
-/// Roles of people, by tenant and user.
-async fn roles(transaction: &Transaction, scope: Option<TenantId>) -> Result<Roles, Refusal> {
-    use rowhouse_domain::access::{GrantTarget, Holder};
-    let mut all = Roles::new();
-    for (tenant, grant, _) in access::load_grants(transaction, scope).await? {
-        let Holder::Principal(principal) = grant.holder else { continue };
-        if let (PrincipalKind::User, GrantTarget::Role(role), None) =
-            (principal.kind, grant.target, grant.resource)
-        {
-            all.entry((tenant, UserId(principal.id))).or_default().push(role);
+/// What is looked for, if anything.
+fn part(asked: Option<String>) -> Result<Option<String>, Refusal> {
+    match asked.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()) {
+        Some(text) if text.chars().count() > PART_MAX => {
+            let refusal = Refusal::new(&kind::INVALID, "What is looked for is too long.");
+            Err(refusal.field("/q", "too_long", "at most 200 characters"))
         }
+        text => Ok(text),
     }
-    Ok(all)
 }
 
-fn answer(row: &MemberRow, roles: &Roles) -> UserAnswer {
-    let user = &row.user;
-    UserAnswer {
-        id: user.id.to_string(),
-        tenant: row.tenant.to_string(),
-        email: user.email.clone(),
-        email_verified: user.email_verified_at.is_some(),
-        full_name: user.full_name.clone(),
-        timezone: user.timezone.clone(),
-        language: user.language.clone(),
-        roles: roles.get(&(row.tenant, user.id)).cloned().unwrap_or_default(),
-        status: row.status.as_str(),
-        source: row.source.clone(),
-        last_sign_in_at: user.last_sign_in_at.map(|time| time.to_string()),
-        created_at: row.since.to_string(),
-        created_by: user.created_by.clone(),
-        version: row.version,
+/// Where a page ends: nobody is left out who belongs to several tenants.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Place {
+    user: Uuid,
+    tenant: Uuid,
+}
+
+impl Place {
+    fn of(row: &MemberRow) -> Self {
+        Place { user: row.user.id.0, tenant: row.tenant.0 }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {}", self.user, self.tenant)
+    }
+}
+
+impl FromStr for Place {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        let (user, tenant) = text.split_once(' ').unwrap_or((text, ""));
+        Ok(Place { user: user.parse()?, tenant: tenant.parse()? })
     }
 }
 
@@ -161,9 +144,7 @@ async fn get_user(
     let user = path_id::<UserId>(&id)?;
     let transaction = control.store.read(&permit).await?;
     let row = queries::find_member(&transaction, tenant, user).await?.ok_or_else(no_member)?;
-    let roles = roles(&transaction, Some(tenant)).await?;
-    transaction.finish().await?;
-    Ok(Json(answer(&row, &roles)))
+    Ok(Json(one_answer(&control, transaction, row).await?))
 }
 
 fn no_member() -> Refusal {
@@ -181,9 +162,7 @@ async fn step(
     let user = path_id::<UserId>(id)?;
     let row = change(control, &permit, (tenant, user), step, caller.request_id).await?;
     let transaction = control.store.read(&permit).await?;
-    let roles = roles(&transaction, Some(tenant)).await?;
-    transaction.finish().await?;
-    Ok(answer(&row, &roles))
+    one_answer(control, transaction, row).await
 }
 
 /// A member may not enter until resumed. What was granted stays.

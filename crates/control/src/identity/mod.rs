@@ -27,6 +27,7 @@ mod invitation_api;
 mod invitation_page;
 mod invitation_queries;
 pub mod issuers;
+mod member_answer;
 mod membership;
 mod pages;
 mod queries;

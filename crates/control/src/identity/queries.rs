@@ -133,20 +133,40 @@ macro_rules! select_members {
 #[derive(Debug, Default)]
 pub(super) struct Filter {
     pub tenant: Option<Uuid>,
+    /// All but removed ones if not said.
     pub status: Option<Vec<String>>,
     pub text: Option<String>,
-    pub after: Option<Uuid>,
+    /// The person and tenant of the last one before.
+    pub after: (Uuid, Uuid),
 }
 
-/// Members, by the age of their users; those who were removed only if asked for by status.
+/// Members, by the age of their users and by tenant. Each way has an index that begins where the page does.
 pub(super) async fn list(tx: &Transaction, filter: &Filter, size: i64) -> Result<Vec<MemberRow>, StoreError> {
-    let sql = select_members!(
-        "WHERE ($1::uuid IS NULL OR m.tenant_id = $1) AND ($2::text[] IS NULL OR m.status = ANY ($2)) \
-           AND ($2::text[] IS NOT NULL OR m.status <> 'removed') \
-           AND ($3::text IS NULL OR position(lower($3) IN lower(u.full_name || ' ' || coalesce(u.email, ''))) > 0) \
-           AND ($4::uuid IS NULL OR m.user_id > $4) ORDER BY m.user_id, m.tenant_id LIMIT $5"
-    );
-    let rows = tx.query(sql, &[&filter.tenant, &filter.status, &filter.text, &filter.after, &size]).await?;
+    let stays = || [MembershipStatus::Active, MembershipStatus::Suspended].map(|own| own.as_str().to_owned());
+    let status = filter.status.clone().unwrap_or_else(|| stays().to_vec());
+    let (user, tenant) = filter.after;
+    let rows = match (&filter.text, filter.tenant) {
+        (Some(text), of) => {
+            let sql = select_members!(
+                "JOIN identity.find_members($1, $2, $3, $4, $5, $6) f ON f.tenant_id = m.tenant_id AND f.user_id = m.user_id \
+                 ORDER BY m.user_id, m.tenant_id"
+            );
+            tx.query(sql, &[text, &of, &status, &user, &tenant, &size]).await?
+        }
+        (None, Some(of)) => {
+            let sql = select_members!(
+                "WHERE m.tenant_id = $1 AND m.status = ANY ($2) AND m.user_id > $3 ORDER BY m.user_id LIMIT $4"
+            );
+            tx.query(sql, &[&of, &status, &user, &size]).await?
+        }
+        (None, None) => {
+            let sql = select_members!(
+                "WHERE m.status = ANY ($1) AND m.user_id >= $2 AND (m.user_id > $2 OR m.tenant_id > $3) \
+                 ORDER BY m.user_id, m.tenant_id LIMIT $4"
+            );
+            tx.query(sql, &[&status, &user, &tenant, &size]).await?
+        }
+    };
     rows.iter().map(member).collect()
 }
 

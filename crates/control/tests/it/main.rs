@@ -22,6 +22,7 @@ mod duty;
 mod endpoints;
 mod factors;
 mod features;
+mod finding_people;
 mod fleet;
 mod groups;
 mod hosts;

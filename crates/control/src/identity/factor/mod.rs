@@ -19,6 +19,8 @@ pub(super) use credential::{
 pub(super) use credential_queries::put_challenge;
 pub(super) use credential_wire::CredentialBody;
 pub(super) use phone::{begin_number, number_of};
-pub(super) use queries::{active, codes_left, drop_codes, list, number_used, owned, revoke, use_number};
+pub(super) use queries::{
+    active, codes_left, drop_codes, kinds_of, list, number_used, owned, revoke, use_number,
+};
 pub(super) use recovery::{make_codes, use_code};
 pub(super) use totp::{Enrolment, begun, confirm, enrol, take_code};

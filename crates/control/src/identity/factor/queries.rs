@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use rowhouse_domain::id::{FactorId, OPERATOR_TENANT, UserId};
 use rowhouse_domain::identity::Owned;
 use rowhouse_store::{StoreError, Transaction};
+use uuid::Uuid;
 
 /// A factor.
 #[derive(Debug, Clone)]
@@ -50,6 +51,13 @@ pub async fn list(tx: &Transaction, user: UserId) -> Result<Vec<FactorRow>, Stor
 pub async fn active(tx: &Transaction, user: UserId) -> Result<Vec<FactorRow>, StoreError> {
     let sql = select!("WHERE user_id = $1 AND state = 'active' ORDER BY factor_id");
     Ok(tx.query(sql, &[&user.0]).await?.iter().map(factor).collect())
+}
+
+/// The kinds of the second factors that people have in use, each once. The transaction must see the platform.
+pub async fn kinds_of(tx: &Transaction, people: &[Uuid]) -> Result<Vec<(UserId, String)>, StoreError> {
+    let sql = "SELECT DISTINCT user_id, kind FROM identity.factors WHERE user_id = ANY ($1) AND state = 'active' ORDER BY kind";
+    let rows = tx.query(sql, &[&people]).await?;
+    Ok(rows.iter().map(|row| (UserId(row.get(0)), row.get(1))).collect())
 }
 
 /// One factor of a person, of a kind and in a state.

@@ -100,7 +100,8 @@ async fn overview(control: &Control, browser: &Browser, own: &SessionRow) -> Res
     })
 }
 
-fn kind_of(stored: &str) -> &'static str {
+/// A kind of second factor in words.
+pub(super) fn kind_of(stored: &str) -> &'static str {
     match stored {
         "passkey" => "Passkey",
         "security_key" => "Security key",

@@ -1,5 +1,6 @@
 //! The lock on a password: whose it is, and how its owner opens it.
 
+use jiff::Timestamp;
 use rowhouse_domain::access::{Permit, Principal, PrincipalKind};
 use rowhouse_domain::id::{OPERATOR_TENANT, RequestId};
 use rowhouse_domain::messages::Address;
@@ -25,8 +26,38 @@ pub async fn is_locked(
     transaction: &Transaction,
     email: &str,
 ) -> Result<bool, StoreError> {
-    let (consecutive, until) = throttle::standing(transaction, &name_key(control, email)).await?;
-    Ok(consecutive >= throttle::CONSECUTIVE_MAX || until.is_some_and(|until| until > control.clock().now()))
+    let standing = throttle::standing(transaction, &name_key(control, email)).await?;
+    Ok(Lock::of(standing, control.clock().now()).is_some())
+}
+
+/// A lock on a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lock {
+    /// It opens by itself then.
+    Until(Timestamp),
+    /// It stays until the password is set anew, or somebody opens it.
+    ForGood,
+}
+
+impl Lock {
+    fn of((consecutive, until): (i32, Option<Timestamp>), now: Timestamp) -> Option<Lock> {
+        match consecutive >= throttle::CONSECUTIVE_MAX {
+            true => Some(Lock::ForGood),
+            false => until.filter(|until| *until > now).map(Lock::Until),
+        }
+    }
+}
+
+/// The locks on passwords of these addresses, in their order.
+pub async fn locks(
+    control: &Control,
+    transaction: &Transaction,
+    emails: &[&str],
+) -> Result<Vec<Option<Lock>>, StoreError> {
+    let keys: Vec<Vec<u8>> = emails.iter().map(|email| name_key(control, email)).collect();
+    let found = throttle::standings(transaction, &keys).await?;
+    let now = control.clock().now();
+    Ok(keys.iter().map(|key| found.get(key).and_then(|own| Lock::of(*own, now))).collect())
 }
 
 /// Opens the lock by a mailed link.
@@ -53,7 +84,7 @@ pub async fn counted_password(
     transaction: &Transaction,
     user: rowhouse_domain::id::UserId,
     key: &[u8],
-    now: jiff::Timestamp,
+    now: Timestamp,
 ) -> Result<Option<Hashed>, StoreError> {
     let lockout = policy::lockout_of(transaction, Some(user)).await?;
     let tried = throttle::attempt(transaction, key, lockout, now).await?;

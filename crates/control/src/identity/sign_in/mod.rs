@@ -33,7 +33,7 @@ pub(super) use factor_step::{
 };
 pub(super) use flow::start;
 pub(super) use locked::counted_password;
-pub(super) use locked::{is_locked, name_key, unlock};
+pub(super) use locked::{Lock, is_locked, locks, name_key, unlock};
 pub(super) use mail_code::{Way, code_digest, mail_code, mail_own_code};
 pub(super) use passkey::{begin_key_enrolment, enrol_key, key_options, show_key};
 pub(super) use passkey_api::KeyKindBody;

@@ -1,6 +1,8 @@
 //! Counting tries, before anything is looked at. The statement that counts is the one that decides, so tries that come at once
 //! are counted one after the other.
 
+use std::collections::HashMap;
+
 use jiff::{SignedDuration, Timestamp};
 use rowhouse_domain::identity::LockoutPolicy;
 use rowhouse_store::{StoreError, Transaction};
@@ -62,6 +64,16 @@ pub async fn standing(tx: &Transaction, key: &[u8]) -> Result<(i32, Option<Times
         .query_opt("SELECT consecutive, locked_until FROM identity.throttles WHERE key = $1", &[&key])
         .await?;
     Ok(row.map_or((0, None), |row| (row.get(0), row.get(1))))
+}
+
+/// [`standing`] of many, by key; what nobody has tried is not there.
+pub async fn standings(
+    tx: &Transaction,
+    keys: &[Vec<u8>],
+) -> Result<HashMap<Vec<u8>, (i32, Option<Timestamp>)>, StoreError> {
+    let sql = "SELECT key, consecutive, locked_until FROM identity.throttles WHERE key = ANY ($1)";
+    let rows = tx.query(sql, &[&keys]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect())
 }
 
 /// Closes something until then. Unlike a window it is not spent: see [`standing`].

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::fields::Fields;
 use super::visit::{Said, Visit};
 use super::{belonging, incomplete, roles};
-use crate::identity::pages::agent;
+use crate::identity::pages::{account, agent};
 
 pub async fn did(visit: &Visit<'_>, fields: &Fields) -> Result<Said, Refusal> {
     match fields.text("step") {
@@ -124,5 +124,7 @@ async fn one(visit: &Visit<'_>) -> Result<Option<Value>, Refusal> {
         row
     });
     person["sessions"] = sessions.collect();
+    let kinds = person["factors"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    person["factors"] = kinds.map(account::kind_of).collect();
     Ok(Some(person))
 }
