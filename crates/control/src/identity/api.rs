@@ -38,6 +38,7 @@ pub fn routes() -> OpenApiRouter<Shared> {
         .merge(super::sso::routes())
         .merge(super::email::routes())
         .merge(super::device::routes())
+        .merge(super::tokens::routes())
 }
 
 /// `?tenant=&status=&q=&limit=&cursor=`

@@ -35,6 +35,7 @@ mod session;
 mod sign_in;
 mod sso;
 mod token;
+mod tokens;
 
 pub use administrators::{address_of, administrators};
 pub use api::routes;

@@ -107,6 +107,14 @@ async fn keys_turn_and_an_issuer_that_is_away_keeps_its_own_for_a_day() {
     let token = issuer.sign(&first, "a", now_s());
     assert_eq!(signed_in(&house, acme, &token).await.map(|own| own.to_string()), Ok(robot.clone()));
     assert_eq!(issuer.fetched(), 1);
+    let explain = async |key: &str, token: &str| {
+        let body = Some(json!({ "token": token }));
+        house.platform.call(key, "POST", "/v1/tokens/explain", body).await.1
+    };
+    let told = explain(&admin.key, &token).await;
+    assert_eq!((&told["active"], &told["account"]), (&json!(true), &json!(robot)), "{told}");
+    let told = explain(&house.root, &token).await;
+    assert_eq!(told["checks"][1]["check"], "issuer", "whose issuers was not said: {told}");
 
     // A token names a key that nobody knows: it is asked for, once, a minute after the last time.
     let second = issuer.turn("bb");
@@ -117,6 +125,14 @@ async fn keys_turn_and_an_issuer_that_is_away_keeps_its_own_for_a_day() {
     assert_eq!(issuers::look(control).await.expect("the database is there"), 0, "asked a moment ago");
     house.platform.hand.advance_us(MINUTE_US);
     assert_eq!(issuers::look(control).await.expect("the database is there"), 0, "and nobody asks any more");
+    let told = explain(&admin.key, &token).await;
+    let results: Vec<_> =
+        told["checks"].as_array().expect("a list").iter().map(|one| one["result"].clone()).collect();
+    assert_eq!(
+        json!(results),
+        json!(["pass", "pass", "fail", "unknown", "unknown", "unknown", "unknown"]),
+        "{told}"
+    );
     assert_eq!(signed_in(&house, acme, &token).await, Err(TokenFault::UnknownKey));
     assert_eq!(issuers::look(control).await.expect("the database is there"), 1);
     assert!(signed_in(&house, acme, &token).await.is_ok());

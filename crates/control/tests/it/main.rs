@@ -54,6 +54,7 @@ mod sign_in;
 mod sign_in_attacks;
 mod sso;
 mod texts;
+mod tokens;
 mod turns;
 mod usage;
 mod visitor;

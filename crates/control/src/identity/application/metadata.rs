@@ -15,6 +15,7 @@ pub async fn metadata(State(control): State<Shared>) -> Json<Value> {
         "token_endpoint": at("/oauth2/token"),
         "device_authorization_endpoint": at("/oauth2/device_authorization"),
         "revocation_endpoint": at("/oauth2/revoke"),
+        "introspection_endpoint": at("/oauth2/introspect"),
         "userinfo_endpoint": at("/oauth2/userinfo"),
         "jwks_uri": at("/.well-known/jwks.json"),
         "response_types_supported": ["code"],

@@ -91,6 +91,7 @@ async fn start(
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = SignInPasswordBody)]
 struct PasswordBody {
     password: String,
     /// `device` of a sign-in from here.
@@ -446,7 +447,7 @@ async fn coded(
 }
 
 /// The client of `Authorization: Basic` (RFC 6749 §2.3.1): none inside if it cannot be read, none at all without the header.
-fn basic(headers: &HeaderMap) -> Option<Option<Client>> {
+pub fn basic(headers: &HeaderMap) -> Option<Option<Client>> {
     let mut all = headers.get_all(header::AUTHORIZATION).iter();
     let value = all.next()?;
     let read = || {

@@ -26,7 +26,7 @@ mod wire;
 
 pub(super) use advance::admitted;
 pub use api::routes;
-pub(super) use api::{CodeAsked, CodeWay};
+pub(super) use api::{CodeAsked, CodeWay, basic};
 pub(super) use attempt::{Told, prove_password};
 pub(super) use factor_step::{
     begin_enrolment, begun_enrolment, choose_tenant, count_guess, may_guess, show_factor, take_recovery,
