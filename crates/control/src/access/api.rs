@@ -310,6 +310,7 @@ async fn delete_grant(
 /// A question about a decision.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = AccessExplainBody)]
 pub struct ExplainBody {
     /// Who would act.
     principal: PrincipalBody,

@@ -25,6 +25,7 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 /// A condition and what is known.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ConditionTestBody)]
 pub struct TestBody {
     /// A Cedar expression.
     condition: String,
@@ -50,6 +51,7 @@ pub struct TestBody {
 
 /// What it says.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ConditionTestAnswer)]
 pub struct TestAnswer {
     /// `true`, `false`, `missing` or `error`.
     result: &'static str,

@@ -30,6 +30,7 @@ pub(super) struct Question<'a> {
 
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = AccessExplanation)]
 pub struct Explanation {
     /// `allow` or `deny`.
     decision: &'static str,

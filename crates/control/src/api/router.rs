@@ -80,6 +80,7 @@ async fn version() -> Json<Version> {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RefusalExplanation)]
 struct Explanation {
     /// The stable code.
     code: &'static str,

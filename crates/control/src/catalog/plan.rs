@@ -16,6 +16,7 @@ use super::{CatalogFile, Definitions, Finding, Items, Kind, LoadError, compile, 
 /// What would happen to one thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = PlannedAction)]
 pub enum Action {
     /// It is new.
     Create,

@@ -127,6 +127,7 @@ fn word(severity: Severity) -> &'static str {
 /// A statement, and for whom.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = FirewallExplainBody)]
 struct ExplainBody {
     /// The service whose statement it is.
     service: String,

@@ -43,6 +43,7 @@ pub struct KeyExplanation {
 
 /// One check.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = KeyCheck)]
 pub struct Check {
     /// `state`, `tenant`, `served`, `service`, `address`, `limits` or `permission`.
     check: &'static str,

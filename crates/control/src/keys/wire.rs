@@ -234,6 +234,7 @@ pub struct RotateBody {
 /// Which key, and the request that it might be sent with.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = KeyExplainBody)]
 pub struct ExplainBody {
     /// The key's id.
     pub(super) key_id: String,

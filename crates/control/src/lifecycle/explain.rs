@@ -14,6 +14,7 @@ use crate::audit::holds::{self, HoldRow};
 
 /// An operation, explained.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = OperationExplanation)]
 pub struct Explanation {
     /// Where it stands.
     pub state: OperationState,

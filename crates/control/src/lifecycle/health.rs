@@ -50,6 +50,7 @@ impl HealthState {
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = HealthCheck)]
 pub struct Check {
     /// Which.
     pub name: &'static str,

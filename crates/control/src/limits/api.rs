@@ -82,6 +82,7 @@ impl From<(TenantId, Override)> for OverrideView {
 /// Numbers to set; those that are not given stay the tier's.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewLimitOverride)]
 struct NewOverride {
     /// Id or code of the tenant.
     tenant: String,

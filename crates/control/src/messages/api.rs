@@ -231,6 +231,7 @@ async fn list_templates(State(control): State<Shared>, caller: Caller) -> Answer
 /// Values to see a template with.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = MessagePreviewBody)]
 struct PreviewBody {
     /// `en`.
     #[serde(default)]
@@ -243,6 +244,7 @@ struct PreviewBody {
 
 /// What a template says.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MessagePreview)]
 struct Preview {
     subject: String,
     text: String,
@@ -293,6 +295,7 @@ fn no_template(name: &str) -> Refusal {
 /// Where a test goes.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = MessageTestBody)]
 struct TestBody {
     /// An address.
     #[schema(value_type = String)]
@@ -301,6 +304,7 @@ struct TestBody {
 
 /// What was queued.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MessageTestAnswer)]
 struct TestAnswer {
     template: &'static str,
     state: &'static str,

@@ -48,6 +48,7 @@ pub struct ExplainQuery {
 
 /// A value of usage, taken apart. For sums, Σ of all pages' `events` = Σ `windows` before scaling = `quantity`.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MeterExplanation)]
 pub struct Explanation {
     /// The tenant's code.
     pub tenant: String,

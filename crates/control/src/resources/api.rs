@@ -93,6 +93,7 @@ async fn check_quota(
 /// A limit of the tenant's own.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewQuotaOverride)]
 struct NewOverride {
     /// A decimal string, or `unlimited`.
     limit: String,

@@ -165,6 +165,7 @@ impl Standing {
 /// A value to set.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewFlagOverride)]
 pub struct NewOverride {
     /// Of the flag's type.
     #[schema(value_type = Object)]

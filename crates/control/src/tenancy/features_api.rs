@@ -165,6 +165,7 @@ struct FeatureExplained {
 }
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = FlagSaid)]
 struct Said {
     /// `override`, `rollout`, `tier` or `default`.
     #[schema(value_type = String)]

@@ -150,3 +150,43 @@ async fn each_endpoint_lets_in_who_the_table_says() {
     let differs = own.lines().zip(made.lines()).find(|(own, made)| own != made);
     assert!(own == made, "the table is not what the API does; first difference: {differs:#?}");
 }
+
+/// Names of what is described in a source text: as it is said, or as the type is called.
+fn described(source: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for (derives, item) in source.split("#[derive(").skip(1).filter_map(|rest| rest.split_once(")]")) {
+        if !derives.split([',', ' ', ':']).any(|name| name.trim() == "ToSchema") {
+            continue;
+        }
+        let item = item.split("\n}").next().unwrap_or_default();
+        let said = item.split_once("schema(as = ").map(|(_, rest)| rest);
+        let called =
+            || ["struct ", "enum "].iter().find_map(|word| item.split_once(word)).map(|(_, rest)| rest);
+        let name = said.or_else(called).expect("a type");
+        names.push(name.chars().take_while(|letter| letter.is_alphanumeric()).collect());
+    }
+    names
+}
+
+/// Two shapes of one name are one in the document, and programs that are made from it send the wrong one.
+#[test]
+fn each_shape_of_the_document_has_a_name_of_its_own() {
+    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+    let mut names = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            match path.extension() {
+                None => folders.push(path),
+                Some(end) if end == "rs" => {
+                    names.extend(described(&std::fs::read_to_string(path).expect("text")))
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    assert!(names.len() > 200, "{} were found", names.len());
+    names.sort_unstable();
+    let twice: Vec<_> = names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| &pair[0]).collect();
+    assert!(twice.is_empty(), "{twice:?}: say `#[schema(as = …)]`");
+}

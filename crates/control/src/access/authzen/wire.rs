@@ -31,6 +31,7 @@ pub struct Entity {
 
 /// What is to be done.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = AuthzenAction)]
 pub struct Action {
     /// The action of the resource's type.
     pub name: String,

@@ -377,6 +377,7 @@ async fn recovery_codes(State(control): State<Shared>, caller: Caller) -> Answer
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ChangePasswordBody)]
 struct PasswordBody {
     /// The present one.
     present: String,

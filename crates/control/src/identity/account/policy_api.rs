@@ -121,6 +121,7 @@ fn checked(wanted: SignInPolicy, tenant: rowhouse_domain::id::TenantId) -> Resul
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = PolicyPreviewBody)]
 struct PreviewBody {
     #[schema(value_type = Object)]
     policy: SignInPolicy,

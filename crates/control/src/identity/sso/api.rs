@@ -454,6 +454,7 @@ async fn set_state(
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = ConnectionTestAnswer)]
 struct TestAnswer {
     /// Open it in a browser within ten minutes: it signs you in at the provider, and nobody here.
     url: String,

@@ -15,6 +15,7 @@ use crate::{Control, billing};
 
 /// A change of tier that was not made.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = TierChangePreview)]
 pub struct Preview {
     /// Always true.
     pub dry_run: bool,

@@ -40,6 +40,7 @@ enum AskError {
 
 /// What one resolver says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ResolverSaid)]
 pub(super) struct Said {
     /// Its address.
     pub resolver: String,
