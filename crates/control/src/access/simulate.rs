@@ -6,8 +6,8 @@ use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
 use rowhouse_domain::access::simulate::{Party, Step, World, WorldGrant, WorldMembership, run};
-use rowhouse_domain::access::{Holder, Principal, RoleDefinition, with_standard_actions};
-use rowhouse_domain::id::{GrantId, GroupId, TenantId};
+use rowhouse_domain::access::{Holder, Principal, RoleDefinition, is_for_operator, with_standard_actions};
+use rowhouse_domain::id::{GrantId, GroupId, OPERATOR_TENANT, TenantId};
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::Transaction;
 use serde::Deserialize;
@@ -107,6 +107,9 @@ async fn current(
     let mut world = World::default();
     for role in with_standard_actions(&definitions.roles, &definitions.resource_types) {
         world.predefined.insert(role.name.clone());
+        if tenant != OPERATOR_TENANT && is_for_operator(&role.name) {
+            world.reserved.insert(role.name.clone());
+        }
         world.roles.insert(role.name.clone(), role);
     }
     let own = load_roles(transaction, Some(tenant)).await?.into_iter().map(|row| row.definition);

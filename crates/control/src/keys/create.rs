@@ -99,6 +99,7 @@ pub async fn create(
     if account.disabled {
         return Err(Refusal::new(&kind::KEY_WRONG_STATE, "The service account is disabled."));
     }
+    new.roles.iter().try_for_each(|role| Rules::refuse_operators_role(tenant, role))?;
     let rules = Rules::load(transaction).await?;
     let rights = rules.of_key(&new.roles, &new.permissions)?;
     rules.refuse_escalation(authority, &rights)?;

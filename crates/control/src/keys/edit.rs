@@ -97,6 +97,8 @@ pub async fn edit(
     bounds::within_maker(caller, new.environment, &new.narrow)?;
     let has_other_rights = (&new.roles, &new.permissions) != (&old.roles, &old.permissions);
     if has_other_rights || new.narrow != old.narrow {
+        let mut added = new.roles.iter().filter(|role| !old.roles.contains(role));
+        added.try_for_each(|role| Rules::refuse_operators_role(new.tenant, role))?;
         let rules = Rules::load(transaction).await?;
         let rights = rules.of_key(&new.roles, &new.permissions)?;
         // Who opens a key to more networks or things gives what it may do to whoever holds it there.

@@ -132,6 +132,20 @@ async fn nobody_of_a_tenant_has_a_role_of_the_operators_own_people() {
             code_of(&town.as_person(&admin, "POST", "/v1/access/requests", Some(asked)).await),
             refused
         );
+        let owner = json!({ "kind": "service_account", "id": robot["id"] });
+        let key = json!({ "name": "mine", "owner": owner, "roles": [role] });
+        assert_eq!(code_of(&town.post("/v1/keys?tenant=acme", key).await), refused);
+        let who = json!({ "kind": "user", "id": ana });
+        let steps = json!([
+            { "op": "put_grant", "value": { "principal": who, "role": role } },
+            { "op": "put_role", "value": { "name": "mine", "inherits": [role] } },
+        ]);
+        let body = json!({ "base": "current", "steps": steps });
+        let (status, tried) = town.as_person(&admin, "POST", "/v1/access/simulate", Some(body)).await;
+        assert_eq!(status, 200, "{tried}");
+        for step in tried["steps"].as_array().expect("a list") {
+            assert_eq!((&step["result"], &step["code"]), (&json!("refused"), &json!(refused.1)), "{tried}");
+        }
     }
     // Among the operator's own they are what they were.
     let operator = rowhouse_domain::id::OPERATOR_TENANT.to_string();

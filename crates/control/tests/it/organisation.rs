@@ -73,7 +73,12 @@ async fn an_administrator_invites_people_gives_roles_and_removes_somebody() {
     let cleo = id_of(&town, "/v1/invitations", "cleo@acme.example").await;
     let back = send(&mut chief, PEOPLE, &[("step", "revoke"), ("invitation", &cleo)]).await;
     assert!(!back.text.contains("cleo@acme.example"), "{}", back.text);
-    // A role of their own, for somebody who is there.
+    // A role of their own, for somebody who is there. What only the platform has is not offered.
+    let offered = chief.get(ROLES).await;
+    shows(&offered, "value=\"metadata_stamp:read\"");
+    for none in ["node:enrol", "cell:create", "system:admin", "catalog:update"] {
+        assert!(!offered.text.contains(&format!("value=\"{none}\"")), "{none}");
+    }
     let made = [
         ("step", "make"),
         ("name", "stamp-clerk"),

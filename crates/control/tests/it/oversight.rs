@@ -14,6 +14,7 @@ const ANA: &str = "ana@acme.example";
 const BOSS: &str = "boss@bolt.example";
 const PEOPLE: &str = "/account/organisation/people";
 const APPROVALS: &str = "/account/organisation/approvals";
+const ASK: &str = "/account/organisation/ask";
 const CONSTRAINTS: &str = "/account/organisation/constraints";
 const AUDIT: &str = "/account/organisation/audit";
 
@@ -123,6 +124,51 @@ async fn who_asked_sees_their_own_and_takes_it_back_and_strangers_see_nothing() 
     shows(&send(&mut chief, APPROVALS, &no).await, "It is refused. Nothing has happened.");
     shows(&own.get(APPROVALS).await, "ask me first");
     assert_eq!(has(&town, &ana, "operator").await, 0);
+}
+
+#[tokio::test]
+async fn whoever_belongs_asks_for_a_role_for_a_time_and_sees_what_became_of_it() {
+    let (town, ana) = firm().await;
+    let (mut own, mut chief) = (signed_in(&town, ANA).await, signed_in(&town, CHIEF).await);
+    shows(&own.get("/account").await, "href=\"/account/organisation/ask\"");
+    shows(&own.get(ASK).await, "as your administrator calls it");
+    shows(&chief.get(ASK).await, "<option value=\"developer\"");
+    let ask = |role: &'static str, minutes: &'static str, reason: &'static str| {
+        [("step", "ask"), ("role", role), ("minutes", minutes), ("reason", reason)]
+    };
+    for (role, minutes, reason) in [
+        ("developer", "60", ""),
+        ("developer", "0", "x"),
+        ("developer", "43201", "x"),
+        ("no-such-role", "60", "x"),
+        ("", "60", "x"),
+    ] {
+        let seen = send(&mut own, ASK, &ask(role, minutes, reason)).await;
+        assert!(matches!(seen.status, 404 | 422), "{role} {minutes} {reason}: {} {}", seen.status, seen.text);
+        shows(&seen, "Ask for a role");
+    }
+    assert!(approvals(&town, "pending").await.is_empty(), "nothing was asked for");
+    shows(&send(&mut own, ASK, &ask("developer", "60", "INC-42 <b>")).await, "It is asked for.");
+    let again = send(&mut own, ASK, &ask("developer", "240", "once more")).await;
+    shows(&again, "You have asked for it already.");
+    shows(&again, "INC-42 &lt;b&gt;");
+    assert_eq!(approvals(&town, "pending").await.len(), 1);
+    let id = again.hidden("approval");
+    // Somebody of another organisation neither sees nor takes it back; an administrator here decides it elsewhere.
+    let mut boss = signed_in(&town, BOSS).await;
+    assert!(!boss.get(ASK).await.text.contains("INC-42"));
+    let theirs = send(&mut boss, ASK, &[("step", "withdraw"), ("approval", &id)]).await;
+    assert_eq!(theirs.status, 404, "{}", theirs.text);
+    assert!(!chief.get(ASK).await.text.contains("INC-42"), "what others ask for is no matter of this page");
+    assert_eq!(send(&mut own, ASK, &[("step", "approve"), ("approval", &id)]).await.status, 422);
+    shows(&send(&mut own, ASK, &[("step", "withdraw"), ("approval", &id)]).await, "It is taken back.");
+    shows(&send(&mut own, ASK, &ask("developer", "60", "INC-43")).await, "It is asked for.");
+    let id = own.get(ASK).await.hidden("approval");
+    shows(&send(&mut chief, APPROVALS, &[("step", "approve"), ("approval", &id)]).await, "It is done.");
+    assert_eq!(has(&town, &ana, "developer").await, 1);
+    let seen = own.get(ASK).await;
+    shows(&seen, "approved, and done");
+    shows(&seen, "taken back");
 }
 
 #[tokio::test]

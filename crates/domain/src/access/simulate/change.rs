@@ -73,6 +73,7 @@ fn put(next: &mut World, step: Step, number: usize) -> Result<Put, Refused> {
         }
         Step::PutRole { value, r#as } => {
             predefined(next, &value.name)?;
+            value.inherits.iter().chain(&value.requires).try_for_each(|role| open(next, role))?;
             let existed = next.roles.contains_key(&value.name);
             let role = RoleDefinition {
                 name: value.name.clone(),
@@ -241,6 +242,14 @@ fn within_bounds(ready: &Ready, now_us: i64) -> Result<(), Refused> {
     }
 }
 
+/// A role that can be given, or be part of one.
+fn open(world: &World, role: &str) -> Result<(), Refused> {
+    match world.reserved.contains(role) {
+        true => Err(Refused::new("access.unknown_role", json!({ "role": role }))),
+        false => Ok(()),
+    }
+}
+
 fn predefined(world: &World, role: &str) -> Result<(), Refused> {
     match world.predefined.contains(role) {
         true => Err(Refused::new("access.predefined", json!({ "role": role }))),
@@ -271,6 +280,7 @@ fn interval(from_us: Option<i64>, until_us: Option<i64>) -> Result<Interval, Ref
 
 fn grant(world: &World, value: GrantValue) -> Result<WorldGrant, Refused> {
     known(world, &value.principal)?;
+    value.role.iter().try_for_each(|role| open(world, role))?;
     let invalid = |field: &str| Refused::new("api.invalid", json!({ "field": field }));
     let target = match (value.role, value.permission) {
         (Some(role), None) if world.roles.contains_key(&role) => GrantTarget::Role(role),

@@ -49,6 +49,8 @@ pub struct World {
     pub roles: BTreeMap<String, RoleDefinition>,
     /// Of these, the catalogue's, which stay as they are.
     pub predefined: BTreeSet<String>,
+    /// Of these, the operator's own people's, which nobody is given here and no role is made of.
+    pub reserved: BTreeSet<String>,
     /// Groups.
     pub groups: BTreeSet<String>,
     /// Who is in which.

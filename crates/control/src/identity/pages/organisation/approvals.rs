@@ -14,7 +14,7 @@ use super::visit::{Said, Visit};
 const PATH: &str = "/v1/approvals";
 const SETTINGS: &str = "/v1/access/settings";
 /// So many of those that are decided are shown.
-const DECIDED_MAX: usize = 20;
+pub const DECIDED_MAX: usize = 20;
 
 pub async fn did(visit: &Visit<'_>, fields: &Fields) -> Result<Said, Refusal> {
     let step = fields.text("step");
@@ -49,12 +49,18 @@ async fn set(visit: &Visit<'_>, by_two: bool) -> Result<Said, Refusal> {
     }))
 }
 
-pub async fn view(visit: &Visit<'_>) -> Result<Value, Refusal> {
+/// All that waits, and of the newest 200 what does not.
+pub async fn rows(visit: &Visit<'_>) -> Result<Vec<Value>, Refusal> {
     let mut rows = visit.list(&format!("{PATH}?state=pending")).await?;
     let mut lately = visit.get(&format!("{PATH}?limit=200")).await?;
     if let Value::Array(lately) = lately["items"].take() {
         rows.extend(lately.into_iter().filter(|row| row["state"] != "pending"));
     }
+    Ok(rows)
+}
+
+pub async fn view(visit: &Visit<'_>) -> Result<Value, Refusal> {
+    let rows = rows(visit).await?;
     // Who may not read grants is shown their own; who has none of their own is shown that they may not.
     if let (Err(refusal), true) = (visit.get("/v1/grants?limit=1").await, rows.is_empty()) {
         return Err(refusal);
@@ -70,7 +76,7 @@ pub async fn view(visit: &Visit<'_>) -> Result<Value, Refusal> {
 }
 
 /// One, in words.
-fn shown(visit: &Visit<'_>, names: &Names, row: &Value) -> Value {
+pub fn shown(visit: &Visit<'_>, names: &Names, row: &Value) -> Value {
     let request = &row["request"];
     let is_of = |operation: &str| row["operation"] == operation;
     let whom = if is_of("access.request") { &row["requested_by"] } else { &request["principal"]["id"] };

@@ -1,11 +1,12 @@
 //! Pages for who administers an organisation: its people, groups and roles, what it asks at sign-in, its domains, its own provider, its keys,
-//! what waits for a second person, what is kept apart, and its log.
+//! what waits for a second person, what is kept apart, and its log; and for everybody a role that they ask for, for a time.
 //!
 //! They ask the API as their person ([`OwnApi`]) and show what it answers; there is no right, rule or event here. Which pages are offered is
 //! looked up beforehand; what is refused is refused by the API. What needs a fresh proof asks for it when its form is sent, and goes on with
 //! what was typed.
 
 mod approvals;
+mod asking;
 mod audit;
 mod belonging;
 mod connections;
@@ -59,8 +60,11 @@ const fn part(name: &'static str, title: &'static str, sees: &'static str, chang
     Part { name, title, sees, changes }
 }
 
+/// No permission: for whoever belongs to the organisation.
+const EVERYBODY: &str = "";
+
 /// The pages, in the order in which somebody new goes through them.
-static PARTS: [Part; 10] = [
+static PARTS: [Part; 11] = [
     part("people", "People", "user:read", "invitation:create"),
     part("roles", "Roles", "role:read", "role:create"),
     part("groups", "Groups", "group:read", "group:create"),
@@ -71,6 +75,7 @@ static PARTS: [Part; 10] = [
     part("approvals", "Approvals", "grant:read", "grant:create"),
     part("constraints", "Separation", "constraint:read", "constraint:create"),
     part("audit", "Audit log", "audit:read", "audit:read"),
+    part("ask", "Ask for a role", EVERYBODY, EVERYBODY),
 ];
 
 pub fn routes(own: OwnApi) -> Router<Shared> {
@@ -80,9 +85,10 @@ pub fn routes(own: OwnApi) -> Router<Shared> {
         .layer(Extension(own))
 }
 
-/// Where somebody begins who may see any of it.
+/// Where somebody begins who may see any of it; nowhere who may see no more than everybody.
 pub fn first(control: &Control, session: &SessionRow) -> Option<String> {
-    let own = PARTS.iter().find(|part| may(control, session, part.sees))?;
+    let mut own = PARTS.iter().filter(|part| part.sees != EVERYBODY);
+    let own = own.find(|part| may(control, session, part.sees))?;
     Some(format!("/account/organisation/{}", own.name))
 }
 
@@ -94,6 +100,9 @@ async fn lead(State(control): State<Shared>, browser: Browser) -> Redirect {
 
 /// Whether the person holds a permission on the whole tenant: for what is offered, not for what is done.
 fn may(control: &Control, session: &SessionRow, permission: &str) -> bool {
+    if permission == EVERYBODY {
+        return true;
+    }
     let directory = control.directory.current();
     let (Some(bit), Some(home)) =
         (directory.permissions.id(permission), directory.tenants.get(&session.tenant))
@@ -264,6 +273,7 @@ impl<'a> Looks<'a> {
             "approvals" => approvals::did(&visit, fields).await,
             "constraints" => constraints::did(&visit, fields).await,
             "audit" => Err(incomplete()),
+            "ask" => asking::did(&visit, fields).await,
             _ => connections::did(&visit, fields).await,
         }
     }
@@ -304,6 +314,7 @@ impl<'a> Looks<'a> {
             "approvals" => approvals::view(&visit).await,
             "constraints" => constraints::view(&visit).await,
             "audit" => audit::view(&visit).await,
+            "ask" => asking::view(&visit).await,
             _ => connections::view(&visit, with).await,
         }
     }

@@ -86,20 +86,45 @@ pub async fn all(visit: &Visit<'_>) -> Result<Vec<Value>, Refusal> {
     Ok(roles.into_iter().filter(is_tenants).map(one).collect())
 }
 
+/// What only the platform as a whole has: in a tenant's role it would give nothing, and so it is not offered. The API takes it.
+const OPERATORS: [&str; 15] = [
+    "catalog",
+    "cell",
+    "doctor",
+    "enforcement",
+    "firewall",
+    "fleet",
+    "instance",
+    "journal",
+    "limit",
+    "node",
+    "route",
+    "service",
+    "system",
+    "tables",
+    "tier",
+];
+
 pub async fn view(visit: &Visit<'_>) -> Result<Value, Refusal> {
-    let types = visit.get("/v1/access/resource_types").await?;
-    let types = types["items"].as_array().cloned().unwrap_or_default();
-    let mut choices = Vec::new();
-    for kind in &types {
-        let closed = kind["not_composable"].as_array().cloned().unwrap_or_default();
-        let actions = kind["actions"].as_array().cloned().unwrap_or_default();
-        let open: Vec<&Value> = actions.iter().filter(|action| !closed.contains(action)).collect();
-        if !open.is_empty() {
-            choices.push(json!({ "name": kind["name"], "actions": open }));
-        }
-    }
     let roles = all(visit).await?;
     let one = roles.iter().find(|role| role["name"] == visit.one && role["own"] == true);
     let others: Vec<&Value> = roles.iter().filter(|role| role["name"] != visit.one).collect();
-    Ok(json!({ "one": one, "others": others, "roles": roles, "types": choices }))
+    let types = visit.get("/v1/access/resource_types").await?;
+    let types = types["items"].as_array().into_iter().flatten();
+    let types: Vec<Value> = types.filter_map(|kind| choice(kind, one)).collect();
+    Ok(json!({ "one": one, "others": others, "roles": roles, "types": types }))
+}
+
+/// What can be ticked of a resource type; nothing is lost that a role has already.
+fn choice(kind: &Value, one: Option<&Value>) -> Option<Value> {
+    let name = kind["name"].as_str()?;
+    let has = |permission: &str| permission.split_once(':').is_some_and(|(own, _)| own == name);
+    let mut had = one.and_then(|role| role["permissions"].as_array()).into_iter().flatten();
+    if OPERATORS.contains(&name) && !had.any(|permission| permission.as_str().is_some_and(has)) {
+        return None;
+    }
+    let closed = kind["not_composable"].as_array().cloned().unwrap_or_default();
+    let actions = kind["actions"].as_array().into_iter().flatten();
+    let open: Vec<&Value> = actions.filter(|action| !closed.contains(action)).collect();
+    (!open.is_empty()).then(|| json!({ "name": name, "actions": open }))
 }

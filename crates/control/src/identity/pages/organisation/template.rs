@@ -5,7 +5,7 @@ use minijinja::value::Value as Shown;
 use serde_json::Value;
 
 const NAVIGATION: &str = include_str!("navigation.html");
-const TEMPLATES: [(&str, &str); 10] = [
+const TEMPLATES: [(&str, &str); 11] = [
     ("people", include_str!("people.html")),
     ("roles", include_str!("roles.html")),
     ("groups", include_str!("groups.html")),
@@ -16,6 +16,7 @@ const TEMPLATES: [(&str, &str); 10] = [
     ("approvals", include_str!("approvals.html")),
     ("constraints", include_str!("constraints.html")),
     ("audit", include_str!("audit.html")),
+    ("ask", include_str!("asking.html")),
 ];
 
 /// A page of this name. Its forms carry `{{ hidden('step') }}`.
