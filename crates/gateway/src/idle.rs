@@ -24,6 +24,8 @@ pub(crate) struct Use {
     answering: Cell<u32>,
     /// Requests that came since the last look.
     came: Cell<u32>,
+    /// A part of a head has come, and it is waited for the rest.
+    pub(crate) has_part: Cell<bool>,
     /// Whether HTTP/2 is spoken, where other things than heads of requests are sent.
     pub(crate) http2: Cell<bool>,
     /// Whether the request that is being answered came after the gateway had begun to end.
@@ -41,6 +43,8 @@ pub(crate) enum Found {
     Idle,
     /// Something was said that has not become a request yet.
     Incomplete,
+    /// The same, since no longer than the last look: requests came in between.
+    Begun,
     /// An answer does not leave, because the client does not take it.
     Stuck,
 }
@@ -49,9 +53,11 @@ impl Use {
     /// What happened since the last look.
     pub(crate) fn look(&self) -> Found {
         let came = self.came.replace(0);
-        let incomplete = self.heard.replace(false) && came == 0 && !self.http2.get();
+        let said = self.heard.replace(false) && came == 0;
+        let incomplete = (said || self.has_part.get()) && !self.http2.get();
         match (self.moved.replace(false), self.answering.get(), self.stuck.get()) {
-            (true, 0, _) if incomplete => Found::Incomplete,
+            (_, 0, _) if incomplete && came > 0 => Found::Begun,
+            (_, 0, _) if incomplete => Found::Incomplete,
             (true, ..) => Found::InUse,
             (false, 0, _) => Found::Idle,
             (false, _, true) => Found::Stuck,
@@ -184,6 +190,18 @@ mod tests {
         hear();
         drop(seen.answer());
         assert_eq!((seen.look(), seen.look()), (Found::InUse, Found::Idle), "it has become a request");
+        hear();
+        drop(seen.answer());
+        seen.has_part.set(true);
+        assert_eq!(
+            (seen.look(), seen.look()),
+            (Found::Begun, Found::Incomplete),
+            "and a part of the next came with it"
+        );
+        let first = seen.answer();
+        assert_eq!(seen.look(), Found::InUse, "a part may wait while we answer");
+        drop(first);
+        seen.has_part.set(false);
         seen.http2.set(true);
         hear();
         assert_eq!((seen.look(), seen.look()), (Found::InUse, Found::Idle));

@@ -131,6 +131,7 @@ impl Patience {
         let unused = found == Found::Idle || (self.told && !seen.answers());
         self.unused = if unused { self.unused + 1 } else { 0 };
         self.incomplete = match found {
+            Found::Begun => 1,
             Found::Incomplete => self.incomplete + 1,
             Found::Idle if self.incomplete > 0 => self.incomplete + 1,
             _ => 0,

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
@@ -22,6 +22,8 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 const WAITING_MAX: usize = 64 * 1024;
 /// Data of this size or more is written from where it is.
 const COPIED_MAX: usize = 8 * 1024;
+/// A part of a head of at most this size is waited with in a place of its own: it may be the end of something large.
+const PART_MAX: usize = 4 * 1024;
 
 /// A connection, shared.
 pub(crate) struct Line(RefCell<State>);
@@ -65,6 +67,10 @@ struct State {
     requests: u64,
     /// Whether the caller waits to be told that it should go on.
     expects: bool,
+    /// Whether the answer has begun: from then on only the connection's own task writes.
+    answers: bool,
+    /// Who waits for more of the body.
+    reader: Option<Waker>,
     /// Waits to be written, in this order.
     waiting: Vec<u8>,
     written: usize,
@@ -83,6 +89,8 @@ impl Line {
             rest: Rest::Over,
             requests: 0,
             expects: false,
+            answers: false,
+            reader: None,
             waiting: Vec::new(),
             written: 0,
             tail: Bytes::new(),
@@ -94,6 +102,7 @@ impl Line {
     pub(crate) fn take(&self) -> Option<(Watched<Stream>, Bytes)> {
         let mut state = self.0.borrow_mut();
         state.rest = Rest::Broken;
+        state.wake_reader();
         Some((state.stream.take()?, std::mem::take(&mut state.arrived)))
     }
 
@@ -107,7 +116,11 @@ impl Line {
             if ends && state.arrived.is_empty() {
                 return Poll::Ready(Next::Gone);
             }
-            match ready!(state.poll_read(cx)) {
+            let read = state.poll_read(cx);
+            if read.is_pending() {
+                state.rests_with_part();
+            }
+            match ready!(read) {
                 Ok(bytes) if !bytes.is_empty() => state.append(bytes),
                 _ => return Poll::Ready(Next::Gone),
             }
@@ -131,9 +144,22 @@ impl Line {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, BrokeOff>>> {
         let mut state = self.0.borrow_mut();
-        match state.requests == number {
-            true => state.poll_body(cx),
-            false => Poll::Ready(Some(Err(BrokeOff))),
+        if state.requests != number {
+            return Poll::Ready(Some(Err(BrokeOff)));
+        }
+        let polled = state.poll_body(cx);
+        if polled.is_pending() {
+            // The connection's own task may wait for other bytes, and would be told in its place.
+            state.reader = Some(cx.waker().clone());
+        }
+        polled
+    }
+
+    /// The connection ends by a reset, by which a caller sees that something was missing; in TLS the missing good-bye says so.
+    pub(super) fn break_off(&self) {
+        if let Some(Watched { stream: Stream::Plain(stream), .. }) = &self.0.borrow().stream {
+            // What has ended already needs none.
+            let _ = stream.set_zero_linger();
         }
     }
 
@@ -152,7 +178,7 @@ impl Line {
     /// Writes `head`, as much of it as is taken at once; the rest waits. From here on the caller is not told to go on.
     pub(super) fn say(&self, head: &[u8], cx: &mut Context<'_>) {
         let mut state = self.0.borrow_mut();
-        state.expects = false;
+        (state.expects, state.answers) = (false, true);
         let at_once = match state.is_waiting() {
             true => 0,
             false => match state.poll_write(head, cx) {
@@ -208,6 +234,7 @@ impl Line {
         let mut left = bytes_max;
         if state.rest != Rest::Over {
             state.requests += 1;
+            state.wake_reader();
             while left > 0
                 && let Poll::Ready(Some(Ok(data))) = state.poll_body(cx)
             {
@@ -261,7 +288,9 @@ impl State {
             Ok(Some(head)) => {
                 self.arrived.advance(head.length);
                 (self.searched, self.rest, self.expects) = (0, head.rest, head.expects);
+                (self.answers, self.reader) = (false, None);
                 self.requests += 1;
+                self.note_part(false);
                 Some(Next::Request(head))
             }
             Ok(None) => {
@@ -324,7 +353,30 @@ impl State {
         }
     }
 
+    /// Nothing comes just now: whether a part of a head is here already is noted, and it holds nothing else.
+    fn rests_with_part(&mut self) {
+        self.note_part(!self.arrived.is_empty());
+        if (1..=PART_MAX).contains(&self.arrived.len()) {
+            self.arrived = Bytes::copy_from_slice(&self.arrived);
+        }
+    }
+
+    fn note_part(&self, is_here: bool) {
+        if let Some(stream) = &self.stream {
+            stream.seen.has_part.set(is_here);
+        }
+    }
+
+    fn wake_reader(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+
     fn tell_to_go_on(&mut self, cx: &mut Context<'_>) {
+        if self.answers {
+            return;
+        }
         if std::mem::take(&mut self.expects) {
             self.waiting.extend_from_slice(CONTINUE);
         }

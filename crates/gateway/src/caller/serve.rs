@@ -133,8 +133,13 @@ async fn send(
         line.say(&out, cx);
         Poll::Ready(joined)
     });
-    if !joined.await {
-        poll_fn(|cx| poll_pass(line, &mut framing, &mut body, cx)).await?;
+    if !joined.await
+        && let Err(cut) = poll_fn(|cx| poll_pass(line, &mut framing, &mut body, cx)).await
+    {
+        if framing == Framing::UntilClose {
+            line.break_off();
+        }
+        return Err(cut);
     }
     poll_fn(|cx| line.poll_flush(cx)).await.map_err(|_| Cut)?;
     Ok(Stays(!closes))

@@ -202,6 +202,13 @@ impl Wire {
         std::mem::take(&mut self.read)
     }
 
+    /// Everything until the other end closes; whether it did so by a reset.
+    pub fn rest_and_reset(&mut self) -> (Vec<u8>, bool) {
+        let mut rest = std::mem::take(&mut self.read);
+        let outcome = self.stream.read_to_end(&mut rest);
+        (rest, outcome.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset))
+    }
+
     fn more(&mut self) -> bool {
         let mut buffer = [0; 16 * 1024];
         match self.stream.read(&mut buffer) {

@@ -46,6 +46,33 @@ fn a_head_that_does_not_become_whole_is_waited_for_less_than_a_connection_that_r
 }
 
 #[test]
+fn a_part_of_a_head_behind_a_request_is_waited_for_no_longer() {
+    let stage = Stage::configured(|config| config.header_timeout = Duration::from_millis(50), |_| {});
+    let ask = |stage: &Stage, path: &str| {
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: acme.example.test\r\nAuthorization: Bearer {}\r\n\r\n",
+            stage.acme
+        )
+    };
+    for part in
+        ["G", "GET /v1/stamps HTTP/1.1\r\nX: ", &format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(9_000))]
+    {
+        let mut wire = stage.wire();
+        wire.write(ask(&stage, "/v1/stamps") + part);
+        assert_eq!(wire.answer().status, 200);
+        assert!(wire.is_closed(), "{}", part.len());
+    }
+    // It may become whole once the request before it is answered.
+    let stage = Stage::start();
+    let mut wire = stage.wire();
+    wire.write(ask(&stage, "/v1/work/wait") + "GET /v1/stamps HT");
+    stage.upstream.gate.notify_one();
+    assert_eq!(wire.answer().status, 200);
+    wire.write(ask(&stage, "/v1/stamps").strip_prefix("GET /v1/stamps HT").expect("it begins so"));
+    assert_eq!(wire.answer().status, 200);
+}
+
+#[test]
 fn one_address_holds_its_share_of_connections_and_others_are_not_told() {
     let stage = Stage::configured(|config| config.connections_per_address_max = 3, |_| {});
     let held: Vec<_> = (0..3).map(|_| stage.wire()).collect();

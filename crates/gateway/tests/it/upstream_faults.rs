@@ -98,6 +98,22 @@ fn each_caller_is_told_what_happened_and_gets_nobody_elses_answer() {
     assert_eq!(outcomes, expected.map(|(kind, count)| (kind, count * callers)).into());
 }
 
+/// Who knows no chunks takes the end of the connection for the end of the answer: where it broke off, that end is another one.
+#[test]
+fn a_caller_of_an_older_version_sees_that_an_answer_broke_off() {
+    let faulty = Faulty::start();
+    let stage = before(&[&faulty], |_| {});
+    for (what, is_reset) in [("chunked", false), ("half-chunk-end", true), ("chunked", false)] {
+        let mut wire = stage.wire();
+        wire.write(format!(
+            "GET /v1/work/{what}/marker HTTP/1.0\r\nHost: acme.example.test\r\nAuthorization: Bearer {}\r\n\r\n",
+            stage.acme
+        ));
+        let (answer, reset) = wire.rest_and_reset();
+        assert_eq!(reset, is_reset, "{what}: {}", String::from_utf8_lossy(&answer));
+    }
+}
+
 #[test]
 fn a_tenth_of_the_requests_and_ten_are_repeated_at_most() {
     let copies = [Faulty::start(), Faulty::start()];
