@@ -5,6 +5,7 @@ use rowhouse_domain::access::Permit;
 use rowhouse_domain::id::SessionId;
 use serde_json::{Value, json};
 
+use crate::organisation;
 use crate::people::{Town, refresh, town};
 use crate::provider::{Provider, signed};
 use crate::sign_in::{PASSWORD, code_of};
@@ -415,6 +416,48 @@ async fn a_provider_becomes_nobody_who_belongs_elsewhere_until_they_have_shown_b
     // And it opens nothing of bolt.
     let sessions = "SELECT count(*) FROM identity.sessions s JOIN tenancy.tenants t USING (tenant_id) WHERE t.code = 'bolt'";
     assert_eq!(town.platform.ask(sessions).await, "0");
+}
+
+#[tokio::test]
+async fn who_would_be_locked_out_if_it_were_the_only_way_in_is_named_before() {
+    const PAGE: &str = "/account/organisation/sign_in";
+    let stage = Stage::set().await;
+    let town = &stage.town;
+    town.member("acme", "bob@elsewhere.example", &["user"]).await;
+    town.member("bolt", "zoe@bolt.example", &["user"]).await;
+    refresh(&town.platform).await;
+    let wanted = json!({ "policy": { "single_sign_on": "enforced" } });
+    let lost = async || {
+        let (status, seen) = town.post("/v1/sign_in_policy/preview?tenant=acme", wanted.clone()).await;
+        assert_eq!(status, 200, "{seen}");
+        let ids = seen["would_lose_entry"].as_array().expect("a list").len();
+        assert_eq!(seen["would_lose_entry_count"], json!(ids), "{seen}");
+        ids
+    };
+    // The administrator's address comes in by the provider, Bob's does not.
+    assert_eq!(lost().await, 1);
+    let mut chief = organisation::signed_in(town, "chief@acme.example").await;
+    let ask = |way| [("step", "preview"), ("mfa", "optional"), ("days", "7"), ("single_sign_on", way)];
+    let seen = organisation::send(&mut chief, PAGE, &ask("enforced")).await;
+    organisation::shows(&seen, "bob@elsewhere.example");
+    assert!(!seen.text.contains("Nobody would be locked out."), "{}", seen.text);
+    assert!(!seen.text.contains("zoe@bolt.example"), "another organisation's people are not named");
+    let seen = organisation::send(&mut chief, PAGE, &ask("optional")).await;
+    organisation::shows(&seen, "Nobody would be locked out.");
+
+    // Nothing links by an address alone who belongs elsewhere too.
+    town.joins("bolt", "chief@acme.example", &["user"]).await;
+    assert_eq!(lost().await, 2);
+    let passkey = "INSERT INTO identity.factors (factor_id, user_id, kind, label, state, created_at) \
+                   SELECT gen_random_uuid(), user_id, 'passkey', 'x', 'active', now() FROM identity.users \
+                   WHERE email IN ('chief@acme.example', 'bob@elsewhere.example')";
+    town.platform.execute(passkey).await;
+    assert_eq!(lost().await, 1, "an administrator recovers by a passkey, nobody else does");
+    let linked = "INSERT INTO identity.provider_links (connection_id, tenant_id, subject, user_id, roles, linked_at, last_used_at) \
+                  SELECT c.connection_id, c.tenant_id, 'bob-1', u.user_id, '{}', now(), now() FROM identity.connections c, identity.users u \
+                  WHERE u.email = 'bob@elsewhere.example'";
+    town.platform.execute(linked).await;
+    assert_eq!(lost().await, 0, "who has a link comes in by it");
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! Whom a sign-in policy would touch.
 
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
 use rowhouse_domain::access::Permit;
-use rowhouse_domain::id::TenantId;
+use rowhouse_domain::id::{TenantId, UserId};
 use rowhouse_domain::identity::{SignInPolicy, SingleSignOn};
 use rowhouse_domain::refusal::Refusal;
 use serde::Serialize;
@@ -21,8 +23,11 @@ pub struct PreviewAnswer {
     pub people: usize,
     /// Of them, who would have to do something.
     pub must_enrol: usize,
-    /// Ids of those who would have no way in: none, as long as their addresses are proven.
+    /// Ids of those who would have no way in, at most 100: by what they prove, none as long as their addresses are proven; and where the
+    /// tenant's provider is the only way in, who has no link to it and gets none by their address, but no administrator with a passkey.
     pub would_lose_entry: Vec<String>,
+    /// How many they are in all.
+    pub would_lose_entry_count: usize,
     /// Sessions that are proven less strongly than it asks.
     pub sessions_below: i64,
     pub administrators_without_factor: usize,
@@ -31,6 +36,9 @@ pub struct PreviewAnswer {
     /// Until when people have time to enrol, if it were set now.
     pub grace_until: Option<String>,
 }
+
+/// So many of those who would have no way in are told by id.
+const TOLD_MAX: usize = 100;
 
 /// Looks.
 pub async fn preview(
@@ -49,6 +57,7 @@ pub async fn preview(
         people: people.len(),
         must_enrol: 0,
         would_lose_entry: Vec::new(),
+        would_lose_entry_count: 0,
         sessions_below: session::queries::count_below(
             &transaction,
             tenant,
@@ -61,6 +70,7 @@ pub async fn preview(
         grace_until: needs
             .then(|| (now + SignedDuration::from_hours(24 * in_force.mfa_grace_days)).to_string()),
     };
+    let mut lost: Vec<UserId> = Vec::new();
     for person in &people {
         let owned = factor::owned(&transaction, person.id).await?;
         let has = owned.meets(&in_force);
@@ -68,25 +78,32 @@ pub async fn preview(
             answer.must_enrol += 1;
         }
         if needs && !has && !owned.address && in_force.mfa_grace_days == 0 {
-            answer.would_lose_entry.push(person.id.to_string());
+            lost.push(person.id);
         }
         if !owned.any() && chiefs.iter().any(|own| own.id == person.id) {
             answer.administrators_without_factor += 1;
         }
     }
     if in_force.single_sign_on == SingleSignOn::Enforced {
-        let mut recovers = false;
+        let mut recovering = BTreeSet::new();
         for chief in &chiefs {
-            recovers |= factor::owned(&transaction, chief.id).await?.passkey;
+            if factor::owned(&transaction, chief.id).await?.passkey {
+                recovering.insert(chief.id);
+            }
         }
+        lost.extend(sso::shut_out(&transaction, tenant, (&people, &recovering)).await?);
         if !sso::may_enforce(&transaction, tenant).await? {
             answer.refused_because = Some("No active connection was tested as it is now.".to_owned());
-        } else if !recovers {
+        } else if recovering.is_empty() {
             let words = "No administrator has a passkey, to come in by on the day the provider is away.";
             answer.refused_because = Some(words.to_owned());
         }
     }
     transaction.finish().await?;
+    lost.sort_unstable();
+    lost.dedup();
+    answer.would_lose_entry_count = lost.len();
+    answer.would_lose_entry = lost.iter().take(TOLD_MAX).map(UserId::to_string).collect();
     if let Ok(person) = caller.bearer() {
         let short = person.claims.assurance.parse().unwrap_or(1u8) < in_force.needed();
         if person.claims.tenant == tenant && short && in_force.mfa_grace_days == 0 {

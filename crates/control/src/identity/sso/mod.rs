@@ -21,6 +21,6 @@ pub use api::routes;
 pub(super) use attempt::{Purpose, admitted, is_test, started};
 pub(super) use callback::{Answered, Came, Outcome, answered};
 pub(super) use connection::ConnectionRow;
-pub(super) use person::links_of;
+pub(super) use person::{links_of, shut_out};
 pub(super) use queries::may_enforce;
 pub(super) use route::{find, lead, of_tenant};

@@ -1,5 +1,7 @@
 //! Whom a provider means: first who it is, without changing anything; then the link, the membership and the roles.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use rowhouse_domain::access::{Principal, PrincipalKind};
 use rowhouse_domain::id::{TenantId, UserId};
@@ -13,7 +15,7 @@ use super::queries::{self, LinkRow};
 use crate::Control;
 use crate::access::{self, Authority, NewGrant, Rules};
 use crate::identity::invitation::refuse_beyond_quota;
-use crate::identity::queries::{self as people, MembershipStatus, UserStatus};
+use crate::identity::queries::{self as people, MembershipStatus, UserRow, UserStatus};
 use crate::identity::sign_in::standing_of;
 use crate::tenancy;
 
@@ -111,6 +113,37 @@ async fn address(
         )));
     }
     Ok(address)
+}
+
+/// Who of these people of a tenant would not come in if its providers were the only way: they have no link, none is made by their address
+/// ([`find`]), and they are no administrator with a passkey. The transaction must see the platform.
+pub async fn shut_out(
+    transaction: &Transaction,
+    tenant: TenantId,
+    (people, recovering): (&[UserRow], &BTreeSet<UserId>),
+) -> Result<Vec<UserId>, StoreError> {
+    let linked = queries::linked(transaction, tenant).await?;
+    let domains = proven(transaction, tenant).await?;
+    let mut out = Vec::new();
+    for person in people.iter().filter(|own| !linked.contains(&own.id) && !recovering.contains(&own.id)) {
+        let domain = person.email.as_deref().and_then(|own| own.rsplit_once('@')).map(|(_, domain)| domain);
+        let is_ours = domain.is_some_and(|own| domains.contains(&own.to_ascii_lowercase()));
+        if !is_ours || standing_of(transaction, person.id).await?.iter().any(|own| *own != tenant) {
+            out.push(person.id);
+        }
+    }
+    Ok(out)
+}
+
+/// Domains whose addresses come in by an active connection: it names them, and the tenant has proven them.
+async fn proven(transaction: &Transaction, tenant: TenantId) -> Result<BTreeSet<String>, StoreError> {
+    let mut proven = BTreeSet::new();
+    for domain in queries::active_of(transaction, tenant).await?.into_iter().flat_map(|row| row.domains) {
+        if tenancy::tenant_of_host(transaction, &domain).await? == Some(tenant) {
+            proven.insert(domain);
+        }
+    }
+    Ok(proven)
 }
 
 /// Makes the person one who may enter: the user, the membership, the link, the roles. What is to be committed comes back.

@@ -1,5 +1,7 @@
 //! Rows of connections, of who of their people is who here, and of answers that were taken.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use rowhouse_domain::id::{ConnectionId, TenantId, UserId};
 use rowhouse_store::{StoreError, Transaction};
@@ -219,6 +221,13 @@ pub(super) async fn links(
     );
     let rows = tx.query(sql, &[&user.map(|own| own.0), &connection.map(|own| own.0)]).await?;
     Ok(rows.iter().map(link).collect())
+}
+
+/// Who has a link at a connection of the tenant that is active.
+pub(super) async fn linked(tx: &Transaction, tenant: TenantId) -> Result<BTreeSet<UserId>, StoreError> {
+    let sql = "SELECT DISTINCT l.user_id FROM identity.provider_links l \
+               JOIN identity.connections c USING (connection_id) WHERE c.tenant_id = $1 AND c.state = 'active'";
+    Ok(tx.query(sql, &[&tenant.0]).await?.iter().map(|row| UserId(row.get(0))).collect())
 }
 
 /// Links a provider's person; false if either has a link at this connection.

@@ -10,6 +10,9 @@ use crate::api::own::Call;
 
 const PATH: &str = "/v1/sign_in_policy";
 
+/// So many of those who would have no way in are named.
+const NAMED_MAX: usize = 20;
+
 /// Numbers that the page shows, by their names in the form and where they stand in the policy.
 const NUMBERS: [(&str, &str); 9] = [
     ("days", "/mfa_grace_days"),
@@ -78,11 +81,13 @@ pub async fn view(visit: &Visit<'_>, with: &Value) -> Result<Value, Refusal> {
     let policy = visit.get(PATH).await?;
     let mut view = json!({ "policy": policy, "seen": with["seen"], "wanted": with["wanted"],
         "wanted_text": with["wanted"].to_string() });
-    let locked = with["seen"]["would_lose_entry"].as_array().cloned().unwrap_or_default();
-    if !locked.is_empty() {
-        let people = visit.list("/v1/users").await?;
-        let theirs: Vec<Value> = people.into_iter().filter(|person| locked.contains(&person["id"])).collect();
-        view["locked"] = json!(theirs);
+    let lost = with["seen"]["would_lose_entry"].as_array().into_iter().flatten();
+    let mut locked = Vec::new();
+    for id in lost.filter_map(Value::as_str).take(NAMED_MAX) {
+        locked.push(visit.get(&format!("/v1/users/{id}")).await?);
     }
+    let count = with["seen"]["would_lose_entry_count"].as_u64().unwrap_or_default();
+    view["locked_more"] = json!(count.saturating_sub(locked.len() as u64));
+    view["locked"] = json!(locked);
     Ok(view)
 }
