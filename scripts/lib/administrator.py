@@ -182,6 +182,18 @@ class Walk:
         self.shows("approvals_decided")
         self.tells("asks for two people, and takes back that one is enough")
 
+        self.goes("ask", "You need more for a while?")
+        browser.submit(self.step("ask"), role="developer", minutes="240", reason="To see what developers see")
+        self.sees("it is asked for", "It is asked for.")
+        self.sees("it waits", "waits for somebody who can give it")
+        self.shows("ask")
+        browser.run("location.reload(), true")
+        browser.sees("loading again tells nothing twice", f"!({self.has('It is asked for.')}) && {self.has('240 minutes')}")
+        browser.submit(self.step("withdraw"))
+        self.sees("it is over", "taken back")
+        self.shows("ask_over")
+        self.tells("asks for a role for four hours, loads the page again, and takes it back")
+
         self.goes("audit", "Settings changed")
         browser.run("document.querySelector('details').open = true")
         self.shows("audit")
