@@ -9,6 +9,7 @@ use rowhouse_domain::identity::{SignInPolicy, SingleSignOn};
 use rowhouse_domain::refusal::Refusal;
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::Control;
 use crate::api::Caller;
@@ -71,8 +72,11 @@ pub async fn preview(
             .then(|| (now + SignedDuration::from_hours(24 * in_force.mfa_grace_days)).to_string()),
     };
     let mut lost: Vec<UserId> = Vec::new();
+    let ids: Vec<Uuid> = people.iter().map(|own| own.id.0).collect();
+    let possessions = factor::owned_by(&transaction, &ids).await?;
+    let owned_by = |id: UserId| possessions.get(&id).copied().unwrap_or_default();
     for person in &people {
-        let owned = factor::owned(&transaction, person.id).await?;
+        let owned = owned_by(person.id);
         let has = owned.meets(&in_force);
         if needs && !has {
             answer.must_enrol += 1;
@@ -85,12 +89,8 @@ pub async fn preview(
         }
     }
     if in_force.single_sign_on == SingleSignOn::Enforced {
-        let mut recovering = BTreeSet::new();
-        for chief in &chiefs {
-            if factor::owned(&transaction, chief.id).await?.passkey {
-                recovering.insert(chief.id);
-            }
-        }
+        let recovering: BTreeSet<UserId> =
+            chiefs.iter().map(|chief| chief.id).filter(|id| owned_by(*id).passkey).collect();
         lost.extend(sso::shut_out(&transaction, tenant, (&people, &recovering)).await?);
         if !sso::may_enforce(&transaction, tenant).await? {
             answer.refused_because = Some("No active connection was tested as it is now.".to_owned());

@@ -20,7 +20,7 @@ pub(super) use credential_queries::put_challenge;
 pub(super) use credential_wire::CredentialBody;
 pub(super) use phone::{begin_number, number_of};
 pub(super) use queries::{
-    active, codes_left, drop_codes, kinds_of, list, number_used, owned, revoke, use_number,
+    active, codes_left, drop_codes, kinds_of, list, number_used, owned, owned_by, revoke, use_number,
 };
 pub(super) use recovery::{make_codes, use_code};
 pub(super) use totp::{Enrolment, begun, confirm, enrol, take_code};

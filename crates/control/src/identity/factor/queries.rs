@@ -1,5 +1,7 @@
 //! Rows of factors and recovery codes.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use rowhouse_domain::id::{FactorId, OPERATOR_TENANT, UserId};
 use rowhouse_domain::identity::Owned;
@@ -147,26 +149,35 @@ pub async fn codes_left(tx: &Transaction, user: UserId) -> Result<i64, StoreErro
     Ok(tx.query_one(sql, &[&user.0]).await?.get(0))
 }
 
-/// What a person has. A number counts while a tenant of the person takes codes of it; the operator never does.
-pub async fn owned(tx: &Transaction, user: UserId) -> Result<Owned, StoreError> {
+/// What people have, of those who exist. A number counts while a tenant of the person takes codes of it; the operator never does.
+/// The transaction must see the platform.
+pub async fn owned_by(tx: &Transaction, people: &[Uuid]) -> Result<HashMap<UserId, Owned>, StoreError> {
     let sql = "SELECT EXISTS (SELECT FROM identity.factors f WHERE f.user_id = u.user_id AND f.kind = 'totp' AND f.state = 'active'), \
                EXISTS (SELECT FROM identity.recovery_codes c WHERE c.user_id = u.user_id), u.email_verified_at IS NOT NULL, \
                EXISTS (SELECT FROM identity.factors f WHERE f.user_id = u.user_id AND f.kind = 'security_key' AND f.state = 'active'), \
                EXISTS (SELECT FROM identity.factors f WHERE f.user_id = u.user_id AND f.kind = 'passkey' AND f.state = 'active'), \
                EXISTS (SELECT FROM identity.factors f JOIN identity.memberships m ON m.user_id = f.user_id \
                JOIN identity.sign_in_policies p ON p.tenant_id = m.tenant_id WHERE f.user_id = u.user_id AND f.kind = 'sms_code' \
-               AND f.state = 'active' AND m.status <> 'removed' AND m.tenant_id <> $2 AND p.policy->'factors' ? 'sms_code') \
-               FROM identity.users u WHERE u.user_id = $1";
-    let row = tx.query_opt(sql, &[&user.0, &OPERATOR_TENANT.0]).await?;
-    let owned = row.map(|row| Owned {
-        totp: row.get(0),
-        recovery_codes: row.get(1),
-        address: row.get(2),
-        security_key: row.get(3),
-        passkey: row.get(4),
-        phone: row.get(5),
+               AND f.state = 'active' AND m.status <> 'removed' AND m.tenant_id <> $2 AND p.policy->'factors' ? 'sms_code'), \
+               u.user_id FROM identity.users u WHERE u.user_id = ANY ($1)";
+    let rows = tx.query(sql, &[&people, &OPERATOR_TENANT.0]).await?;
+    let owned = rows.iter().map(|row| {
+        let owned = Owned {
+            totp: row.get(0),
+            recovery_codes: row.get(1),
+            address: row.get(2),
+            security_key: row.get(3),
+            passkey: row.get(4),
+            phone: row.get(5),
+        };
+        (UserId(row.get(6)), owned)
     });
-    Ok(owned.unwrap_or_default())
+    Ok(owned.collect())
+}
+
+/// [`owned_by`] one.
+pub async fn owned(tx: &Transaction, user: UserId) -> Result<Owned, StoreError> {
+    Ok(owned_by(tx, &[user.0]).await?.remove(&user).unwrap_or_default())
 }
 
 /// A person has no recovery codes any more.

@@ -40,7 +40,7 @@ pub(super) use passkey_api::KeyKindBody;
 pub(super) use progress::Progress;
 pub(super) use proven::{Begun, begin_proven};
 pub(super) use queries::void_links as void_mailed;
-pub(super) use queries::{standing_of, tenants_of};
+pub(super) use queries::{standing_elsewhere, standing_of, tenants_of};
 pub(super) use reset::{fit, forgotten, set, set_by_link, told};
 pub use source::{Source, Sources};
 pub(super) use text_code::{proven as text_proven, text_code, text_own_code, text_to_prove};

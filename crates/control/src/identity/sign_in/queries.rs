@@ -1,10 +1,13 @@
 //! Rows of sign-ins under way, and of what they need.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use rowhouse_domain::id::{TenantId, UserId};
 use rowhouse_domain::identity::Evidence;
 use rowhouse_store::{StoreError, Transaction};
 use tokio_postgres::types::Json;
+use uuid::Uuid;
 
 use crate::identity::hashing::Hashed;
 
@@ -168,6 +171,17 @@ pub async fn tenants_of(tx: &Transaction, user: UserId) -> Result<Vec<TenantId>,
 pub async fn standing_of(tx: &Transaction, user: UserId) -> Result<Vec<TenantId>, StoreError> {
     let sql = "SELECT tenant_id FROM identity.memberships WHERE user_id = $1 AND status <> 'removed' ORDER BY tenant_id";
     Ok(tx.query(sql, &[&user.0]).await?.iter().map(|row| TenantId(row.get(0))).collect())
+}
+
+/// Those of `people` who belong to a tenant other than `here`, active or suspended there. The transaction must see the platform.
+pub async fn standing_elsewhere(
+    tx: &Transaction,
+    here: TenantId,
+    people: &[Uuid],
+) -> Result<HashSet<UserId>, StoreError> {
+    let sql = "SELECT DISTINCT user_id FROM identity.memberships WHERE user_id = ANY ($1) AND tenant_id <> $2 AND status <> 'removed'";
+    let rows = tx.query(sql, &[&people, &here.0]).await?;
+    Ok(rows.iter().map(|row| UserId(row.get(0))).collect())
 }
 
 /// Puts a link in the place of the one of its purpose.

@@ -9,6 +9,7 @@ use rowhouse_domain::messages::Address;
 use rowhouse_domain::refusal::{Refusal, kind};
 use rowhouse_store::{Change, Notice, StoreError, Transaction};
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use super::connection::ConnectionRow;
 use super::queries::{self, LinkRow};
@@ -16,7 +17,7 @@ use crate::Control;
 use crate::access::{self, Authority, NewGrant, Rules};
 use crate::identity::invitation::refuse_beyond_quota;
 use crate::identity::queries::{self as people, MembershipStatus, UserRow, UserStatus};
-use crate::identity::sign_in::standing_of;
+use crate::identity::sign_in::{standing_elsewhere, standing_of};
 use crate::tenancy;
 
 /// What a provider says of a person.
@@ -124,15 +125,16 @@ pub async fn shut_out(
 ) -> Result<Vec<UserId>, StoreError> {
     let linked = queries::linked(transaction, tenant).await?;
     let domains = proven(transaction, tenant).await?;
-    let mut out = Vec::new();
-    for person in people.iter().filter(|own| !linked.contains(&own.id) && !recovering.contains(&own.id)) {
-        let domain = person.email.as_deref().and_then(|own| own.rsplit_once('@')).map(|(_, domain)| domain);
-        let is_ours = domain.is_some_and(|own| domains.contains(&own.to_ascii_lowercase()));
-        if !is_ours || standing_of(transaction, person.id).await?.iter().any(|own| *own != tenant) {
-            out.push(person.id);
-        }
-    }
-    Ok(out)
+    let is_ours = |own: &UserRow| {
+        let domain = own.email.as_deref().and_then(|own| own.rsplit_once('@')).map(|(_, domain)| domain);
+        domain.is_some_and(|own| domains.contains(&own.to_ascii_lowercase()))
+    };
+    let strangers = people.iter().filter(|own| !linked.contains(&own.id) && !recovering.contains(&own.id));
+    let (ours, mut out): (Vec<&UserRow>, Vec<&UserRow>) = strangers.partition(|own| is_ours(own));
+    let ids: Vec<Uuid> = ours.iter().map(|own| own.id.0).collect();
+    let elsewhere = standing_elsewhere(transaction, tenant, &ids).await?;
+    out.extend(ours.into_iter().filter(|own| elsewhere.contains(&own.id)));
+    Ok(out.into_iter().map(|own| own.id).collect())
 }
 
 /// Domains whose addresses come in by an active connection: it names them, and the tenant has proven them.
