@@ -9,7 +9,7 @@ const MAIL: &str = "ana@acme.example";
 const OTHER: &str = "a field of seven blue kites";
 
 /// Enrols an authenticator; its id, secret and the recovery codes.
-async fn enrolled(town: &Town, done: &Value) -> (String, String, Vec<String>) {
+pub async fn enrolled(town: &Town, done: &Value) -> (String, String, Vec<String>) {
     let (status, made) =
         town.as_person(done, "POST", "/v1/me/factors/totp", Some(json!({"label": "Phone"}))).await;
     assert_eq!(status, 201, "{made}");

@@ -20,6 +20,7 @@ mod device;
 mod directory;
 mod duty;
 mod endpoints;
+mod explained;
 mod factors;
 mod features;
 mod finding_people;

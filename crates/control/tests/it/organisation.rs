@@ -346,6 +346,7 @@ async fn groups_are_made_filled_and_given_roles() {
     let give = [("step", "give"), ("group", group.as_str()), ("role", "developer")];
     shows(&send(&mut chief, &one, &give).await, "Everybody in the group has the role.");
     let seen = chief.get(&format!("/account/organisation/people?one={ana}")).await;
+    shows(&seen, "With the password: they are in");
     shows(&seen, &format!("/account/organisation/groups?one={group}"));
     shows(&seen, "Night &lt;i&gt;shift");
     shows(&seen, "developer");

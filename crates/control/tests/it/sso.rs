@@ -436,6 +436,16 @@ async fn who_would_be_locked_out_if_it_were_the_only_way_in_is_named_before() {
     };
     // The administrator's address comes in by the provider, Bob's does not.
     assert_eq!(lost().await, 1);
+    let all = town.get("/v1/users?tenant=acme&q=bob@elsewhere").await;
+    let bob =
+        format!("/v1/users/{}/explain_sign_in?tenant=acme", all["items"][0]["id"].as_str().expect("an id"));
+    let told = town.post(&bob, json!({})).await.1;
+    assert_eq!(
+        (&told["result"], &told["ways"][2]["why"]),
+        (&json!("done"), &json!("not_connected")),
+        "{told}"
+    );
+    assert_eq!(told["exits"], json!(["connect"]), "{told}");
     let mut chief = organisation::signed_in(town, "chief@acme.example").await;
     let ask = |way| [("step", "preview"), ("mfa", "optional"), ("days", "7"), ("single_sign_on", way)];
     let seen = organisation::send(&mut chief, PAGE, &ask("enforced")).await;

@@ -10,6 +10,7 @@ mod password;
 mod policy;
 pub mod token;
 mod totp;
+mod ways;
 pub mod webauthn;
 
 pub use client_secret::{client_secret, is_client_secret};
@@ -22,3 +23,4 @@ pub use policy::{
     next,
 };
 pub use totp::{TOTP_STEP_S, TotpSecret, totp_match};
+pub use ways::{Closed, Exit, PasswordLock, Provider, Standing, Way, exits, ways};

@@ -1,5 +1,6 @@
 //! What a person does with the own account, and what administrators do for people: sessions, factors, passwords, the sign-in policy.
 
+mod explain_api;
 mod keys_api;
 mod me_api;
 mod members;
@@ -25,5 +26,9 @@ pub(super) use step_up::{Shown, step_up};
 
 /// The routes of accounts.
 pub fn routes() -> OpenApiRouter<Shared> {
-    me_api::routes().merge(keys_api::routes()).merge(members_api::routes()).merge(policy_api::routes())
+    me_api::routes()
+        .merge(keys_api::routes())
+        .merge(members_api::routes())
+        .merge(explain_api::routes())
+        .merge(policy_api::routes())
 }

@@ -7,6 +7,7 @@
 mod advance;
 mod api;
 mod attempt;
+mod explain;
 mod factor_step;
 mod flow;
 mod locked;
@@ -28,6 +29,7 @@ pub(super) use advance::admitted;
 pub use api::routes;
 pub(super) use api::{CodeAsked, CodeWay, basic};
 pub(super) use attempt::{Told, prove_password};
+pub(super) use explain::{SignInExplanation, explain};
 pub(super) use factor_step::{
     begin_enrolment, begun_enrolment, choose_tenant, count_guess, may_guess, show_factor, take_recovery,
 };

@@ -59,6 +59,17 @@ struct Seen {
     names: HashSet<u64>,
 }
 
+impl Seen {
+    /// Seconds until the window ends, if it lets no try of this name through.
+    fn closed_for(&self, name: u64, times: u32, now_us: i64) -> Option<u32> {
+        let most = NAMES_MAX * times as usize;
+        let is_new = !self.names.contains(&name);
+        let is_closed = self.failures >= FAILURES_MAX * times || (is_new && self.names.len() >= most);
+        let seconds = (self.until_us - now_us + 999_999) / 1_000_000;
+        is_closed.then(|| u32::try_from(seconds).unwrap_or(600))
+    }
+}
+
 /// The sources of one process.
 #[derive(Debug, Default)]
 pub struct Sources {
@@ -85,16 +96,24 @@ impl Sources {
             if own.until_us <= now_us {
                 *own = Seen { until_us: now_us + WINDOW_US, ..Seen::default() };
             }
-            let most = NAMES_MAX * times as usize;
-            let is_new = !own.names.contains(&name);
-            if own.failures >= FAILURES_MAX * times || (is_new && own.names.len() >= most) {
-                let seconds = (own.until_us - now_us) / 1_000_000 + 1;
+            if let Some(seconds) = own.closed_for(name, times, now_us) {
                 let refusal = Refusal::new(&kind::TOO_MANY_ATTEMPTS, "Too many attempts from this address.");
-                return Err(refusal.retry_after(u32::try_from(seconds).unwrap_or(600)));
+                return Err(refusal.retry_after(seconds));
             }
             own.names.insert(name);
         }
         Ok(())
+    }
+
+    /// For how many seconds a try of `name` from `address` would not be let through. Nothing is counted.
+    pub fn closed_for(&self, address: IpAddr, name: &str, now_us: i64) -> Option<u32> {
+        let name = self.hash.hash_one(name);
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let closed = networks(address).into_iter().filter_map(|(network, times)| {
+            let own = seen.get(&network).filter(|own| own.until_us > now_us)?;
+            own.closed_for(name, times, now_us)
+        });
+        closed.max()
     }
 
     /// Notes that one failed.
@@ -138,8 +157,11 @@ mod tests {
         let sources = Sources::default();
         assert_eq!(failures(&sources, "203.0.113.9", "ana"), 100);
         let refusal = sources.admit(&at("203.0.113.9"), "ana", 1_000_000).expect_err("too many");
-        assert_eq!((refusal.code(), refusal.retry_after_s()), ("identity.too_many_attempts", Some(600)));
-        assert_eq!(failures(&sources, "203.0.113.10", "ana"), 100);
+        assert_eq!((refusal.code(), refusal.retry_after_s()), ("identity.too_many_attempts", Some(599)));
+        let told = |address: &str, name, now_us| sources.closed_for(at(address).address, name, now_us);
+        assert_eq!(told("203.0.113.9", "ana", 1_000_001), Some(599));
+        assert_eq!((told("203.0.113.9", "ana", WINDOW_US), told("203.0.113.10", "ana", 0)), (None, None));
+        assert_eq!(failures(&sources, "203.0.113.10", "ana"), 100, "to ask counts nothing");
         let names =
             (0..1_000).take_while(|name| sources.admit(&at("203.0.113.11"), &name.to_string(), 0).is_ok());
         assert_eq!(names.count(), 50);

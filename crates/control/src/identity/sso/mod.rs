@@ -22,5 +22,5 @@ pub(super) use attempt::{Purpose, admitted, is_test, started};
 pub(super) use callback::{Answered, Came, Outcome, answered};
 pub(super) use connection::ConnectionRow;
 pub(super) use person::{links_of, shut_out};
-pub(super) use queries::may_enforce;
+pub(super) use queries::{active_of, may_enforce};
 pub(super) use route::{find, lead, of_tenant};

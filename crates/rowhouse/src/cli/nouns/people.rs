@@ -57,6 +57,14 @@ pub enum UserVerb {
     Resume(Member),
     /// No longer a member, with everything that was granted.
     Remove(Member),
+    /// What would come of it if they signed in now: every way in, and what opens those that are closed.
+    ExplainSignIn {
+        #[command(flatten)]
+        member: Member,
+        /// The address that they come from.
+        #[arg(long)]
+        ip: Option<String>,
+    },
     /// May a person enter a tenant, and what is against it.
     Check {
         /// The user's id.
@@ -87,6 +95,9 @@ pub async fn user(client: &Client, verb: UserVerb, json: bool) -> anyhow::Result
         UserVerb::Suspend(member) => client.post(&path(&member, "/suspend"), json!({})).await?,
         UserVerb::Resume(member) => client.post(&path(&member, "/resume"), json!({})).await?,
         UserVerb::Remove(member) => client.json(Method::DELETE, &path(&member, ""), None).await?,
+        UserVerb::ExplainSignIn { member, ip } => {
+            client.post(&path(&member, "/explain_sign_in"), json!({ "ip": ip })).await?
+        }
         UserVerb::Check { id, tenant } => {
             let path = format!("/v1/tenants/{}/access_check", escape(&tenant));
             client.post(&path, json!({ "user": id })).await?

@@ -21,6 +21,7 @@ mod roles;
 mod sign_in_policy;
 mod template;
 mod visit;
+mod ways;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::fields::Fields;
 use super::visit::{Said, Visit};
-use super::{belonging, incomplete, roles};
+use super::{belonging, incomplete, roles, ways};
 use crate::identity::pages::{account, agent};
 
 pub async fn did(visit: &Visit<'_>, fields: &Fields) -> Result<Said, Refusal> {
@@ -124,6 +124,9 @@ async fn one(visit: &Visit<'_>) -> Result<Option<Value>, Refusal> {
         row
     });
     person["sessions"] = sessions.collect();
+    let path = format!("/v1/users/{}/explain_sign_in", visit.one);
+    let explained = visit.post(&path, json!({})).await.ok();
+    person["entry"] = explained.as_ref().map(ways::in_words).unwrap_or_default();
     let kinds = person["factors"].as_array().into_iter().flatten().filter_map(Value::as_str);
     person["factors"] = kinds.map(account::kind_of).collect();
     Ok(Some(person))
