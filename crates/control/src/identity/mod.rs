@@ -49,7 +49,7 @@ pub use queries::{
     members_by_address,
 };
 pub use session::{active_roles, keep_active_roles, load_active_roles, load_ended_sessions, token_keys};
-pub use sign_in::{Source, Sources};
+pub use sign_in::{Source, Sources, holder_of, mail_link as mail_reset_link};
 
 /// All pages for people, which are not part of the API.
 pub fn pages(own: crate::api::own::OwnApi) -> axum::Router<crate::Shared> {

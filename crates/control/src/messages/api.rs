@@ -57,7 +57,7 @@ pub struct MessageAnswer {
     channel: &'static str,
     template: String,
     priority: &'static str,
-    /// `address`, `user`, `administrators`, `billing_contact` or `operators`.
+    /// `address`, `number`, `user`, `administrators`, `billing_contact` or `operators`; `holder`: whoever has an address, until that is found out.
     audience: String,
     /// Enough of the address to recognise one's own by.
     to: Option<String>,

@@ -11,6 +11,9 @@ use crate::{Control, identity, tenancy};
 pub enum To {
     /// An address.
     Address(Address),
+    /// Whoever has this address, if anybody does: who it is is asked when the message is due, so that queueing it tells nobody, be it by
+    /// the time it takes. For [`template::PASSWORD_RESET`](rowhouse_domain::messages::template::PASSWORD_RESET), whose link is made then.
+    Holder(Address),
     /// A number, as a text message.
     Number(Number),
     /// A person, at the address that is theirs when it is sent.
@@ -23,11 +26,15 @@ pub enum To {
     Operators,
 }
 
+/// [`To::Holder`] as it is stored.
+pub(super) const HOLDER: &str = "holder";
+
 impl To {
     /// As it is stored and shown.
     pub fn as_str(&self) -> &'static str {
         match self {
             To::Address(_) => "address",
+            To::Holder(_) => HOLDER,
             To::Number(_) => "number",
             To::User(_) => "user",
             To::Administrators => "administrators",
@@ -69,6 +76,10 @@ pub async fn addresses(
 ) -> Result<Vec<Address>, StoreError> {
     let mut found = match to {
         To::Address(address) => vec![address.clone()],
+        To::Holder(address) => {
+            let user = identity::holder_of(transaction, address).await?;
+            user.map(|_| address.clone()).into_iter().collect()
+        }
         To::Number(_) => Vec::new(),
         To::User(user) => identity::address_of(transaction, *user).await?.into_iter().collect(),
         To::Administrators => {

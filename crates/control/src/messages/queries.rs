@@ -220,6 +220,12 @@ pub(super) async fn settle(
     Ok(touched == 1)
 }
 
+/// Takes a message away that `claimed` holds; false if it outlived its lease and another one holds it.
+pub(super) async fn remove(transaction: &Transaction, claimed: &MessageRow) -> Result<bool, StoreError> {
+    let sql = "DELETE FROM messages.messages WHERE message_id = $1 AND attempts = $2 AND state = 'sending'";
+    Ok(transaction.execute(sql, &[&claimed.id.0, &claimed.attempts]).await? == 1)
+}
+
 /// Puts a message back into the queue, with all its tries.
 pub(super) async fn requeue(
     transaction: &Transaction,

@@ -49,18 +49,24 @@ impl NewMessage {
 /// A refusal of ours for a value that the template needs and that is not there, and if the database fails.
 pub async fn queue(control: &Control, transaction: &Transaction, new: NewMessage) -> Result<bool, Refusal> {
     let template = new.template;
-    if let Some(missing) = template.needs.iter().find(|name| !new.values.contains_key(**name)) {
+    let made_later = matches!(new.to, To::Holder(_));
+    let needs = if made_later { &[] } else { template.needs };
+    if let Some(missing) = needs.iter().find(|name| !new.values.contains_key(**name)) {
         let detail = format!("the message `{}` needs the value `{missing}`", template.name);
         return Err(Refusal::new(&kind::INTERNAL, "A message could not be queued.").private(detail));
     }
     let now = control.clock().now();
     let id = MessageId(control.entropy().uuid_v7(now.as_microsecond()));
     let (to, number) = match &new.to {
-        To::Address(address) => (Some(address.clone()), None),
+        To::Address(address) | To::Holder(address) => (Some(address.clone()), None),
         To::Number(number) => (None, Some(number)),
         _ => (None, None),
     };
-    let hint = to.as_ref().map(|address| address.hint()).or_else(|| number.map(|number| number.hint()));
+    let hint = to
+        .as_ref()
+        .filter(|_| !made_later)
+        .map(|address| address.hint())
+        .or_else(|| number.map(|number| number.hint()));
     let number = number.map(|number| number.as_str().to_owned());
     let row = NewRow {
         id,

@@ -12,12 +12,12 @@ use rowhouse_store::{Change, StoreError, Topic, Transaction};
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::audience::{To, addresses};
+use super::audience::{HOLDER, To, addresses};
 use super::compose::compose;
 use super::content::Content;
 use super::queries::{self, MessageRow, NewRow, Outcome, State};
 use super::texts::describe;
-use crate::{Control, Shared, tenancy};
+use crate::{Control, Shared, identity, tenancy};
 
 /// How long a sender may hold a message.
 const LEASE: SignedDuration = SignedDuration::from_secs(120);
@@ -118,6 +118,8 @@ enum Ended {
         provider_id: String,
         content: Content,
     },
+    /// What it was for is done, and its row is gone.
+    Done,
     /// One message for each of these.
     For(Vec<Address>, Content),
     /// Never, and why.
@@ -144,9 +146,25 @@ async fn attempt(control: &Control, claimed: &MessageRow) -> Result<Ended, Store
         return text(control, claimed, template, &number, content).await;
     }
     match content.to.clone() {
+        Some(to) if claimed.audience == HOLDER => pass_on(control, claimed, &to).await,
         Some(to) => deliver(control, claimed, template, to, content).await,
         None => spread(control, claimed, content).await,
     }
+}
+
+/// Does for whoever has an address what was asked for; a message to them is another one. Of an address that nobody has nothing is kept.
+async fn pass_on(control: &Control, claimed: &MessageRow, holder: &Address) -> Result<Ended, StoreError> {
+    let transaction = begin(control).await?;
+    if let Err(refusal) = identity::mail_reset_link(control, &transaction, holder).await {
+        transaction.rollback().await?;
+        return Ok(Ended::Failed { is_final: false, problem: refusal.to_string() });
+    }
+    match queries::remove(&transaction, claimed).await? {
+        true => transaction.commit_telemetry().await?,
+        // Its lease is over, and another one does it.
+        false => transaction.rollback().await?,
+    }
+    Ok(Ended::Done)
 }
 
 /// Finds who a message is for.
@@ -241,6 +259,9 @@ pub(super) async fn look(
 
 async fn finish(control: &Control, claimed: &MessageRow, ended: Ended) -> Result<(), StoreError> {
     let post = &control.messages;
+    if matches!(ended, Ended::Done) {
+        return Ok(());
+    }
     let now = control.clock().now();
     let transaction = begin(control).await?;
     let kept = claimed.content.as_deref();
@@ -270,6 +291,7 @@ async fn finish(control: &Control, claimed: &MessageRow, ended: Ended) -> Result
             }
             is_ours
         }
+        Ended::Done => false,
         Ended::Not(why) => {
             queries::settle(&transaction, claimed, &outcome(State::Suppressed, None, Some(why))).await?
         }
@@ -292,7 +314,7 @@ fn tell(post: &super::Post, claimed: &MessageRow, ended: &Ended) {
     match ended {
         Ended::Sent { .. } => post.count(|counts| &counts.sent),
         // The new messages ring by themselves.
-        Ended::For(..) => {}
+        Ended::For(..) | Ended::Done => {}
         Ended::Not(_) => post.count(|counts| &counts.suppressed),
         Ended::Failed { is_final, problem } if *is_final || wait_after(claimed.attempts).is_none() => {
             post.count(|counts| &counts.failed);

@@ -202,7 +202,18 @@ async fn a_password_is_set_anew_by_a_link_that_works_once_and_everything_else_en
     for email in [MAIL, "nobody@acme.example", "no address"] {
         assert_eq!(town.nobody("/v1/sign_in/reset", json!({ "email": email })).await, (202, Value::Null));
     }
+    // The same is written down for who exists and who does not, and nothing of an address that nobody has is kept.
+    let asked = "SELECT count(*), count(user_id), count(hint), count(DISTINCT length(content) / 100) FROM messages.messages \
+                 WHERE template = 'password_reset' AND audience = 'holder' AND state = 'queued'";
+    let of =
+        |what: &str| format!("SELECT {what} FROM ({asked}) AS asked (all_of_them, users, hints, lengths)");
+    let asked = of("format('%s %s %s %s', all_of_them, users, hints, lengths)");
+    assert_eq!(town.platform.ask(&asked).await, "2 0 0 1");
+    let links = "SELECT count(*) FROM identity.links WHERE purpose = 'reset'";
+    assert_eq!(town.platform.ask(links).await, "0", "whose it is is asked later");
     let token = town.mailed("password_reset", MAIL).await;
+    let left = "SELECT string_agg(audience || ' ' || state, ',') FROM messages.messages WHERE template = 'password_reset'";
+    assert_eq!(town.platform.ask(left).await, "address sent");
     let confirm = |password: &str| json!({"token": token, "password": password});
     let weak = town.nobody("/v1/sign_in/reset/confirm", confirm("short")).await;
     assert_eq!(code_of(&weak), (422, "identity.password_weak"));

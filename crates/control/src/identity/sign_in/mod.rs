@@ -44,6 +44,7 @@ pub(super) use proven::{Begun, begin_proven};
 pub(super) use queries::void_links as void_mailed;
 pub(super) use queries::{standing_elsewhere, standing_of, tenants_of};
 pub(super) use reset::{fit, forgotten, set, set_by_link, told};
+pub use reset::{holder_of, mail_link};
 pub use source::{Source, Sources};
 pub(super) use text_code::{proven as text_proven, text_code, text_own_code, text_to_prove};
 pub(super) use throttle::{Window, clear as cleared, reopen as reopened, spend};

@@ -6,7 +6,7 @@ use rowhouse_domain::id::{OPERATOR_TENANT, RequestId, SessionId, UserId};
 use rowhouse_domain::identity::PasswordPolicy;
 use rowhouse_domain::messages::{Address, template};
 use rowhouse_domain::refusal::{Refusal, kind};
-use rowhouse_store::{Change, Transaction};
+use rowhouse_store::{Change, StoreError, Transaction};
 use serde_json::json;
 
 use super::source::Source;
@@ -25,7 +25,8 @@ const PACE: Window =
     Window { most: 5, within: SignedDuration::from_hours(1), apart: SignedDuration::from_secs(30) };
 const PURPOSE: &str = "reset";
 
-/// Mails a link to who has this address, if anybody does. The answer is the same, and comes as soon: mail is sent by a job.
+/// Has a link mailed to who has this address, if anybody does. The answer is the same, and comes as soon: whether somebody does is not
+/// asked here but by who sends messages, and what is written down is the same.
 ///
 /// # Errors
 /// 429 `identity.too_many_attempts` by source.
@@ -41,24 +42,45 @@ pub async fn forgotten(control: &Control, email: &str, source: &Source) -> Resul
         &address.as_ref().map_or_else(|| email.to_owned(), Address::key),
     );
     let may = throttle::spend(&transaction, &paced, PACE, now).await?.is_ok();
-    let user = match &address {
-        Some(address) => people::find_user_by_email(&transaction, address).await?,
-        None => None,
-    };
-    let user =
-        user.filter(|user| user.status == UserStatus::Active && user.email_verified_at.is_some() && may);
-    if let (Some(user), Some(address)) = (user, address) {
-        let (text, digest) = token::make(control, PURPOSE);
-        queries::put_link(&transaction, (user.id, PURPOSE), &digest, (now, now + LIFE)).await?;
-        let link = format!("{}/account/reset?token={text}", control.settings.public_url);
-        let key = format!("{}/{}", user.id, control.entropy().uuid_v7(now.as_microsecond()));
-        let new = NewMessage::new(&template::PASSWORD_RESET, OPERATOR_TENANT, To::Address(address), key)
-            .value("link", link)
-            .value("expires", now + LIFE)
-            .useless_after(now + LIFE);
-        queue(control, &transaction, new).await?;
+    if let Some(address) = address.filter(|_| may) {
+        let key = control.entropy().uuid_v7(now.as_microsecond()).to_string();
+        let new = NewMessage::new(&template::PASSWORD_RESET, OPERATOR_TENANT, To::Holder(address), key);
+        queue(control, &transaction, new.useless_after(now + LIFE)).await?;
     }
     transaction.commit_telemetry().await?;
+    Ok(())
+}
+
+/// Who has an address, if they may set their password anew by it.
+///
+/// # Errors
+/// If the database fails.
+pub async fn holder_of(transaction: &Transaction, address: &Address) -> Result<Option<UserRow>, StoreError> {
+    let user = people::find_user_by_email(transaction, address).await?;
+    Ok(user.filter(|user| user.status == UserStatus::Active && user.email_verified_at.is_some()))
+}
+
+/// Mails the link to who has the address, if anybody does. A link before is void.
+///
+/// # Errors
+/// If the database fails.
+pub async fn mail_link(
+    control: &Control,
+    transaction: &Transaction,
+    address: &Address,
+) -> Result<(), Refusal> {
+    let Some(user) = holder_of(transaction, address).await? else { return Ok(()) };
+    let now = control.clock().now();
+    let (text, digest) = token::make(control, PURPOSE);
+    queries::put_link(transaction, (user.id, PURPOSE), &digest, (now, now + LIFE)).await?;
+    let link = format!("{}/account/reset?token={text}", control.settings.public_url);
+    let key = format!("{}/{}", user.id, control.entropy().uuid_v7(now.as_microsecond()));
+    let to = To::Address(address.clone());
+    let new = NewMessage::new(&template::PASSWORD_RESET, OPERATOR_TENANT, to, key)
+        .value("link", link)
+        .value("expires", now + LIFE)
+        .useless_after(now + LIFE);
+    queue(control, transaction, new).await?;
     Ok(())
 }
 
