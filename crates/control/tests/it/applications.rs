@@ -332,6 +332,8 @@ fn own_account() -> Vec<(&'static str, &'static str, Option<Value>)> {
         ("DELETE", leaked(format!("/v1/me/factors/{factor}")), None),
         ("POST", "/v1/me/password", Some(json!({"present": PASSWORD, "password": "another good password"}))),
         ("GET", "/v1/me/sessions", None),
+        ("GET", "/v1/me/devices", None),
+        ("DELETE", "/v1/me/devices/device_00000000000000000000000001", None),
         ("DELETE", leaked(format!("/v1/me/sessions/session_{id}")), None),
         ("POST", "/v1/me/sign_out", None),
         ("POST", "/v1/me/step_up", Some(json!({"password": PASSWORD}))),

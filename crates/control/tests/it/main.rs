@@ -17,6 +17,7 @@ mod commits;
 mod conditions;
 mod configuration;
 mod device;
+mod devices;
 mod directory;
 mod duty;
 mod endpoints;

@@ -234,6 +234,7 @@ pub const EVENTS: &[EventName] = &[
     name("identity.connection_changed", T::ConfigChanged),
     name("identity.connection_deleted", T::ConfigChanged),
     name("identity.connection_tested", T::ConfigChanged),
+    name("identity.device_forgotten", T::DataUpdated),
     name("identity.sso_linked", T::DataUpdated),
     name("identity.sso_unlinked", T::DataUpdated),
     name("identity.sso_refused", T::SuspiciousActivity),

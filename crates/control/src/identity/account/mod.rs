@@ -1,5 +1,6 @@
 //! What a person does with the own account, and what administrators do for people: sessions, factors, passwords, the sign-in policy.
 
+mod devices_api;
 mod explain_api;
 mod keys_api;
 mod me_api;
@@ -29,6 +30,7 @@ pub fn routes() -> OpenApiRouter<Shared> {
     me_api::routes()
         .merge(keys_api::routes())
         .merge(members_api::routes())
+        .merge(devices_api::routes())
         .merge(explain_api::routes())
         .merge(policy_api::routes())
 }

@@ -52,6 +52,8 @@ async fn overview(control: &Control, browser: &Browser, own: &SessionRow) -> Res
     });
     let ways: Vec<Value> = ways.collect();
     let all_policies = sign_in::policy::of_all(&transaction, Some(own.user)).await?;
+    let trusted =
+        sign_in::devices::of_person(&transaction, (own.user, own.reach()), control.clock().now()).await?;
     let texts = control.messages.sms().is_some()
         && all_policies.iter().any(|(_, policy)| policy.takes(ProofKind::SmsCode));
     transaction.finish().await?;
@@ -72,6 +74,17 @@ async fn overview(control: &Control, browser: &Browser, own: &SessionRow) -> Res
             ])
         })
         .collect();
+    let trusted: Vec<Value> = trusted
+        .iter()
+        .map(|row| {
+            Value::from_pairs([
+                ("id", row.id.clone()),
+                ("agent", agent::name(&row.agent)),
+                ("created", day(row.created_at)),
+                ("until", day(row.expires_at)),
+            ])
+        })
+        .collect();
     let factors: Vec<Value> = factors
         .iter()
         .map(|row| {
@@ -89,6 +102,7 @@ async fn overview(control: &Control, browser: &Browser, own: &SessionRow) -> Res
         .with("email", user.email.unwrap_or_default())
         .with("tenant", tenant.map(|record| record.tenant.company_name).unwrap_or_default())
         .with("sessions", sessions)
+        .with("trusted", trusted)
         .with("factors", factors)
         .with("codes_left", left)
         .with("texts", texts)
@@ -118,6 +132,8 @@ struct Sent {
     step: String,
     #[serde(default)]
     session: String,
+    #[serde(default)]
+    device: String,
     #[serde(default)]
     factor: String,
     #[serde(default)]
@@ -234,6 +250,11 @@ async fn changed(
         "end" => {
             end(control, session, &sent.session).await?;
             "The session is over."
+        }
+        "forget" => {
+            sign_in::devices::forget(control, (session.user, session.reach()), &sent.device, request_id)
+                .await?;
+            "That browser counts for nothing any more."
         }
         "email" => {
             address::ask(control, whose, &sent.email).await?;

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::attempt::Told;
 use super::progress::{Choice, Done, Offer, Progress};
 use super::queries::{self, FlowRow};
-use super::{policy, throttle};
+use super::{devices, policy, throttle};
 use crate::identity::session::{Entrance, begin};
 use crate::identity::{factor, may_enter, token};
 use crate::{Control, access, tenancy};
@@ -150,7 +150,7 @@ async fn trust(
     let now = control.clock().now();
     let (text, digest) = token::make(control, "device");
     let until = now + SignedDuration::from_hours(24 * days);
-    queries::put_device(transaction, &digest, whose, &told.source.agent, (now, until)).await?;
+    devices::put(transaction, &digest, whose, &told.source.agent, (now, until)).await?;
     Ok(text)
 }
 

@@ -18,7 +18,7 @@ use super::progress::Progress;
 use super::queries::{self, FlowRow};
 use super::source::Source;
 use super::throttle::{self, Try};
-use super::{name_key, policy};
+use super::{devices, name_key, policy};
 use crate::Control;
 use crate::identity::accept::{busy, pepper};
 use crate::identity::hashing::Hashed;
@@ -179,7 +179,7 @@ async fn counter(
 ) -> Result<Vec<u8>, Refusal> {
     if let (Some(user), Some(device)) = (user, device) {
         let digest = token::digest(control, "device", device);
-        if queries::is_trusted(transaction, &digest, user, control.clock().now()).await? {
+        if devices::is_trusted(transaction, &digest, user, control.clock().now()).await? {
             return Ok(token::digest(control, "throttle/device", device));
         }
     }

@@ -7,6 +7,7 @@
 mod advance;
 mod api;
 mod attempt;
+pub(super) mod devices;
 mod explain;
 mod factor_step;
 mod flow;

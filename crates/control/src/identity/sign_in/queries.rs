@@ -227,31 +227,3 @@ pub async fn void_links(tx: &Transaction, user: UserId) -> Result<(), StoreError
     let sql = "UPDATE identity.email_changes SET proven_until = created_at WHERE user_id = $1 AND confirmed_at IS NULL";
     tx.execute(sql, &[&user.0]).await.map(drop)
 }
-
-/// A browser that is trusted.
-pub async fn put_device(
-    tx: &Transaction,
-    digest: &[u8],
-    (tenant, user): (TenantId, UserId),
-    agent: &str,
-    (now, until): (Timestamp, Timestamp),
-) -> Result<(), StoreError> {
-    let sql = "INSERT INTO identity.devices (digest, tenant_id, user_id, agent, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)";
-    tx.execute(sql, &[&digest, &tenant.0, &user.0, &agent, &now, &until]).await.map(drop)
-}
-
-/// Whether a person trusts it.
-pub async fn is_trusted(
-    tx: &Transaction,
-    digest: &[u8],
-    user: UserId,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    let sql = "SELECT 1 FROM identity.devices WHERE digest = $1 AND user_id = $2 AND expires_at > $3";
-    Ok(tx.query_opt(sql, &[&digest, &user.0, &now]).await?.is_some())
-}
-
-/// A person trusts no browser any more.
-pub async fn forget_devices(tx: &Transaction, user: UserId) -> Result<(), StoreError> {
-    tx.execute("DELETE FROM identity.devices WHERE user_id = $1", &[&user.0]).await.map(drop)
-}

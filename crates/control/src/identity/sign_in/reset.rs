@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::source::Source;
 use super::throttle::{self, Window};
-use super::{name_key, policy, queries};
+use super::{devices, name_key, policy, queries};
 use crate::Control;
 use crate::identity::accept::{busy, link_used, pepper, refuse_weak};
 use crate::identity::hashing::Hashed;
@@ -152,7 +152,7 @@ pub async fn set(
     // In the order of who signs in: the password, the sign-in, sessions, the count of tries.
     forget_flows(transaction, user.id).await?;
     queries::void_links(transaction, user.id).await?;
-    queries::forget_devices(transaction, user.id).await?;
+    devices::forget_all(transaction, user.id).await?;
     let actor = Principal { kind: PrincipalKind::User, id: user.id.0 };
     let mut changes = end_every(transaction, user.id, keep, "password_changed", actor).await?;
     if let Some(email) = &user.email {
