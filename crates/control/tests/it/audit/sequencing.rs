@@ -208,6 +208,8 @@ async fn events_that_waited_for_the_database_are_announced_as_late() {
     let mut gateway = Gateway::open(&platform.journal, "g0");
     gateway.served(A, START_US, "POST", "POST /v1/stamps");
     gateway.served(A, START_US, "POST", "POST /v1/stamps");
+    // Both are on the disk, and so are taken at once: what is taken apart is announced apart.
+    platform.journal.synchronise();
     platform.hand.advance_us(1800 * SECOND_US);
     let auditor = Auditor::start(&platform, &platform.journal, &scratch("checkpoints"));
     projected(&platform, "n1", &gateway.lane).await;
